@@ -1,0 +1,60 @@
+# make run    the whole path, on this machine
+# make test   every test
+PYTHON ?= python3
+ENV    ?= local
+ARGS   ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+
+export DO_NOT_TRACK := 1
+
+.PHONY: run test lint viz notebook psql stop lock clean
+
+run: $(VENV)/.run
+	$(BIN)/kedro run --env=$(ENV) $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/pre-commit run --all-files
+
+viz: $(VENV)/.dev
+	$(BIN)/kedro viz build --include-hooks --include-preview
+	@echo "The lineage is in build/: $(BIN)/python -m http.server --directory build --bind 127.0.0.1"
+
+notebook: $(VENV)/.dev
+	$(BIN)/kedro jupyter lab
+
+psql: $(VENV)/.run
+	$(BIN)/kedro serving psql --env=$(ENV)
+
+stop: $(VENV)/.run
+	$(BIN)/kedro serving stop --env=$(ENV)
+
+# what is installed: the lock, and this project on top of it
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements-dev.lock
+	@touch $@
+
+$(VENV)/bin/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+
+# resolve the dependencies again, to their newest versions that fit
+lock: $(VENV)/bin/uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+		--all-extras --group dev --constraints requirements.lock \
+		--generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+

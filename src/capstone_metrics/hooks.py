@@ -1,0 +1,93 @@
+"""Kedro's hooks: which marts are declared, and the table at the end of a run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+from rich.console import Console
+
+from capstone_metrics.operations.summary import LAYERS, Summary
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+    from kedro.io import DataCatalog
+    from kedro.pipeline.node import Node
+
+
+class DeclaredMarts:
+    """The marts of the environment that runs: the registry makes a node for each."""
+
+    def __init__(self) -> None:
+        self.names: list[str] | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Take the marts that the context's configuration declares."""
+        self.names = list(context.params["marts"])
+
+    def __call__(self) -> list[str]:
+        """Their names; before there is a context, those of the default environment."""
+        if self.names is None:
+            from kedro.framework.project import settings  # noqa: PLC0415 - it imports this module
+            from kedro.utils import find_kedro_project  # noqa: PLC0415
+
+            root = find_kedro_project(Path.cwd()) or Path.cwd()
+            configuration = settings.CONFIG_LOADER_CLASS(
+                conf_source=str(root / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS
+            )
+            self.names = list(configuration["parameters"]["marts"])
+        return self.names
+
+
+class RunSummary:
+    """Watches a run, and shows what it did."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self.summary = Summary()
+        self.mark = 0.0
+        self.catalog: Any = None
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Begin anew."""
+        self.summary, self.mark = Summary(), time.monotonic()
+
+    @hook_impl
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
+        """Keep the catalog: its datasets know what their last save did."""
+        self.catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Take note of what was saved, and of the time since the save before it."""
+        now = time.monotonic()
+        layer = next((tag for tag in LAYERS if tag in node.tags), None)
+        saved = getattr(self.catalog.get(dataset_name), "saved", None)
+        if layer and saved is not None:
+            self.summary.saved(layer, dataset_name, data, saved, now - self.mark)
+            self.mark = now
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Show the table, and where the results are."""
+        self.summary.show(self.console, self._results())
+
+    def _results(self) -> list[tuple[str, str]]:
+        results = []
+        if "gold" in self.summary.layers:
+            results.append(("Gold", f"{_near(self.catalog['gold_manifest'].folder)}/*.csv"))
+        if "serving" in self.summary.layers:
+            results.append(("PostgreSQL", self.catalog["serving"].how_to_connect()))
+        return [*results, ("Next", "make viz (lineage), make notebook (explore), make psql")]
+
+
+def _near(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+declared_marts = DeclaredMarts()
+HOOKS = (declared_marts, RunSummary())

@@ -1,0 +1,115 @@
+"""Bronze in the catalog: objects that are only ever added, and read as lines."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pyarrow as pa
+from kedro.io import AbstractDataset, DatasetError
+from rich.progress import track
+
+from capstone_metrics.lake import engine as engines
+from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.lake.storage import Folder
+from capstone_metrics.saved import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import ibis.expr.types as ir
+
+    Objects = Mapping[str, Callable[[], Iterable[bytes]]]
+
+log = logging.getLogger(__name__)
+
+
+class _Bronze:
+    """Where Bronze lies, and what it holds."""
+
+    def __init__(self, path: str, prefix: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = Folder(path)
+        self.prefix = prefix
+        self.metadata = metadata
+
+    def objects(self) -> list[str]:
+        """The names of the objects, `fonte=…/janela=…/….jsonl`, in order."""
+        names = [key.removeprefix(f"{self.prefix}/") for key in self.storage.keys(self.prefix)]
+        known = [name for name in names if _is_object(name)]
+        for strange in sorted(set(names) - set(known)):
+            log.warning("%s/%s is no object of Bronze; it is not read.", self.prefix, strange)
+        return known
+
+    def _exists(self) -> bool:
+        return bool(self.storage.keys(self.prefix))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.storage.root), "prefix": self.prefix}
+
+
+class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
+    """Saves objects whose names are not taken; loads every line.
+
+    Saved: for each object its name and what gives its bytes. Loaded: an Ibis table of
+    `lake.lines.SCHEMA`.
+    """
+
+    def __init__(
+        self, *, path: str, prefix: str, engine: str, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(path, prefix, metadata)
+        self.engine = engine
+        self.saved = Saved()
+
+    def save(self, data: Objects) -> None:
+        lines = files = 0
+        for name, chunks in track(data.items(), "Ingesting", transient=True, disable=not data):
+            key = f"{self.prefix}/{name}"
+            if self.storage.create(key, chunks()):
+                files += 1
+                with self.storage.open(key) as file:
+                    lines += count_lines(file)
+        self.saved = Saved(rows=lines, files=files)
+
+    def load(self) -> ir.Table:
+        batches = pa.RecordBatchReader.from_batches(SCHEMA, self._batches())
+        return engines.table_of(self.engine, "bronze_lines", batches)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        names = self.objects()
+        for name in track(names, "Reading Bronze", transient=True, disable=not names):
+            with self.storage.open(f"{self.prefix}/{name}") as file:
+                yield from line_batches(name, file)
+
+
+class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
+    """Loads the names of the objects of Bronze, in order."""
+
+    def load(self) -> list[str]:
+        return self.objects()
+
+    def save(self, data: None) -> NoReturn:
+        raise DatasetError("The list of Bronze's objects is read, not saved.")
+
+
+class BronzeLineCountsDataset(_Bronze, AbstractDataset[None, "dict[str, int]"]):
+    """Loads the number of lines of each object of Bronze, counted from its bytes."""
+
+    def load(self) -> dict[str, int]:
+        counts = {}
+        for name in self.objects():
+            with self.storage.open(f"{self.prefix}/{name}") as file:
+                counts[name] = count_lines(file)
+        return counts
+
+    def save(self, data: None) -> NoReturn:
+        raise DatasetError("The line counts of Bronze are read, not saved.")
+
+
+def _is_object(name: str) -> bool:
+    parts = name.split("/")
+    return (
+        [part.partition("=")[0] for part in parts[:-1]] == ["fonte", "janela"]
+        and parts[-1].endswith(".jsonl")
+        and not parts[-1].startswith(".")
+    )

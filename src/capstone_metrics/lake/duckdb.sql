@@ -1,0 +1,31 @@
+-- The functions of pipelines/bronze_to_silver/functions.py, for DuckDB.
+SET TimeZone = 'UTC';
+
+-- DuckDB's parser lets through NaN, Infinity and a comma before a bracket, which JSON does not know.
+-- They are looked for outside strings, and only where a cheap test says that they may be there.
+CREATE OR REPLACE MACRO json_object_valid(line) AS (
+    CASE
+        WHEN NOT json_valid(line) OR NOT starts_with(ltrim(line, E' \t\r\n'), '{') THEN false
+        WHEN regexp_matches(line, '(?i),\s*[}\]]|nan|inf') THEN
+            NOT regexp_matches(
+                regexp_replace(line, '"(?:[^"\\]|\\.)*"', '""', 'g'),
+                '(?i),\s*[}\]]|nan|inf'
+            )
+        ELSE true
+    END
+);
+
+CREATE OR REPLACE MACRO json_keys_unique(line) AS len(list_distinct(json_keys(line))) = len(json_keys(line));
+
+CREATE OR REPLACE MACRO json_fields(line, fields) AS json_extract(
+    line,
+    list_transform(fields, lambda field: '/' || replace(replace(field, '~', '~0'), '/', '~1'))
+)::VARCHAR[];
+
+CREATE OR REPLACE MACRO json_unquoted(token) AS CASE
+    WHEN contains(token, '\') THEN token::JSON ->> '$'
+    ELSE token[2:-2]
+END;
+
+CREATE OR REPLACE MACRO local_to_utc(moment, zone) AS timezone('UTC', timezone(zone, moment));
+CREATE OR REPLACE MACRO utc_to_local(moment, zone) AS timezone(zone, timezone('UTC', moment));

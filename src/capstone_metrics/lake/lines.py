@@ -1,0 +1,95 @@
+"""Bronze objects as lines: their bytes, numbers and text, exactly as they were written."""
+
+from __future__ import annotations
+
+import base64
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK_BYTES = 1 << 25
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+SCHEMA = pa.schema(
+    {
+        "fonte": pa.string(),
+        "janela": pa.string(),
+        "objeto": pa.string(),
+        "linha": pa.int64(),
+        "texto": pa.string(),
+        "texto_base64": pa.string(),
+    }
+)
+"""A line of Bronze. Where the bytes are not UTF-8, `texto` is null and `texto_base64` has them."""
+
+
+def line_batches(name: str, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    """The lines of one object, but for blank ones, in batches of `SCHEMA`.
+
+    Lines end with LF or CRLF and are numbered from 1. A byte order mark is no part of the first.
+
+    Args:
+        name: of the object, `fonte=…/janela=…/….jsonl`.
+        file: its bytes.
+    """
+    fonte, janela = (part.partition("=")[2] for part in name.split("/")[:2])
+    first, rest = 1, file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
+    while True:
+        read = file.read(BLOCK_BYTES)
+        block = rest + read
+        end = block.rfind(b"\n") + 1 if read else len(block)
+        whole, rest = block[:end], block[end:]
+        if whole:
+            linha, texto, encoded = _split(whole, first)
+            shape = pa.array(np.zeros(len(linha), np.int8))
+            constants = (
+                pa.DictionaryArray.from_arrays(shape, pa.array([value])).cast(pa.string())
+                for value in (fonte, janela, name)
+            )
+            yield pa.RecordBatch.from_arrays([*constants, linha, texto, encoded], schema=SCHEMA)
+            first += whole.count(b"\n")
+        if not read:
+            return
+
+
+def count_lines(file: IO[bytes]) -> int:
+    """The number of lines of an object that are not blank, by its bytes alone."""
+    mark = file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
+    head = mark + file.readline()
+    return bool(head.strip()) + sum(1 for line in file if line.strip())
+
+
+def _split(block: bytes, first: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+    if not block.endswith(b"\n"):
+        ends = np.append(ends, len(block))
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
+    raw = pa.Array.from_buffers(pa.binary(), len(ends), buffers)
+    numbers = pa.array(np.arange(first, first + len(ends)))
+    try:
+        text, encoded = raw.cast(pa.string()), pa.nulls(len(ends), pa.string())
+    except pa.ArrowInvalid:
+        text, encoded = _decode(raw)
+    text = pc.ascii_rtrim(text, characters="\r\n")
+    kept = pc.fill_null(pc.not_equal(pc.ascii_trim_whitespace(text), ""), fill_value=True)
+    return numbers.filter(kept), text.filter(kept), encoded.filter(kept)
+
+
+def _decode(raw: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Text of the lines that are UTF-8, base64 of those that are not."""
+    texts: list[str | None] = []
+    encoded: list[str | None] = []
+    for line in raw.to_pylist():
+        try:
+            texts.append(line.decode())
+            encoded.append(None)
+        except UnicodeDecodeError:
+            texts.append(None)
+            encoded.append(base64.b64encode(line.rstrip(b"\r\n")).decode())
+    return pa.array(texts, pa.string()), pa.array(encoded, pa.string())

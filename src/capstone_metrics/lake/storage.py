@@ -1,0 +1,161 @@
+"""Objects in a folder: each is whole or absent, old or new, whatever kills the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import filecmp
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from capstone_metrics.errors import CapstoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+TEMPORARY = "_tmp"
+
+
+class Folder:
+    """A lake in a local folder. A key is a relative path with `/`, such as `gold/x.csv`.
+
+    Nothing is written under its own name: bytes are first staged and synced in `_tmp`, then
+    put into place by one atomic call. So a glob over a layer never sees a part of an object.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def path(self, key: str) -> Path:
+        """Where the object of a key lies.
+
+        Raises:
+            CapstoneError: if the key would leave the lake.
+        """
+        path = self.root / key
+        if ".." in Path(key).parts or Path(key).is_absolute():
+            raise CapstoneError(f"{key!r} is not a key of the lake at {self.root}.")
+        return path
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys under a prefix, sorted."""
+        top = self.path(prefix)
+        with _plain_errors(top):
+            return sorted(
+                path.relative_to(self.root).as_posix() for path in top.rglob("*") if path.is_file()
+            )
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object of this key."""
+        return self.path(key).is_file()
+
+    def read(self, key: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            CapstoneError: if there is none, or it cannot be read.
+        """
+        with _plain_errors(self.path(key)):
+            return self.path(key).read_bytes()
+
+    def open(self, key: str) -> IO[bytes]:
+        """An object, to read it in parts.
+
+        Raises:
+            CapstoneError: if there is none, or it cannot be read.
+        """
+        with _plain_errors(self.path(key)):
+            return self.path(key).open("rb")
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A folder for new files, on the lake's own file system, gone at the end."""
+        with _plain_errors(self.root / TEMPORARY):
+            (self.root / TEMPORARY).mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self.root / TEMPORARY))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def create(self, key: str, chunks: Iterable[bytes]) -> bool:
+        """Write an object unless its key is taken; say whether it was written."""
+        path = self.path(key)
+        if path.exists():
+            return False
+        with self.staging() as folder, _plain_errors(path):
+            staged = folder / "object"
+            with staged.open("wb") as file:
+                file.writelines(chunks)
+            _sync(staged)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                return False
+            _sync(path.parent)
+        return True
+
+    def replace(self, key: str, staged: Path) -> bool:
+        """Put a staged file into place unless the object already has its bytes.
+
+        Returns:
+            Whether the object changed.
+        """
+        path = self.path(key)
+        with _plain_errors(path):
+            if path.exists() and filecmp.cmp(staged, path, shallow=False):
+                return False
+            _sync(staged)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(path)
+            _sync(path.parent)
+        return True
+
+    def write(self, key: str, content: bytes) -> bool:
+        """`replace` with bytes."""
+        with self.staging() as folder, _plain_errors(self.path(key)):
+            staged = folder / "object"
+            staged.write_bytes(content)
+            return self.replace(key, staged)
+
+    def delete(self, key: str) -> None:
+        """Remove an object, and the folders that this leaves empty."""
+        path = self.path(key)
+        with _plain_errors(path):
+            path.unlink(missing_ok=True)
+            _sync(path.parent)
+            for parent in path.parents:
+                if parent == self.root or any(parent.iterdir()):
+                    return
+                parent.rmdir()
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written. A folder cannot be synced on Windows."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = {
+            errno.ENOSPC: "free some space and run again",
+            errno.EACCES: "give this user the right to it and run again",
+            errno.EROFS: "the file system is read-only; choose another folder for the lake",
+            errno.ENOENT: "run the pipeline that makes it first",
+        }.get(error.errno or 0, "check the disk and run again")
+        where = error.filename or path
+        what = (error.strerror or str(error)).lower()
+        raise CapstoneError(f"{where}: {what}; {advice}.") from error

@@ -1,0 +1,113 @@
+"""The table at the end of a run: what came in, where it went, and how long it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from capstone_metrics.saved import Saved
+
+LAYERS = ("bronze", "silver", "gold", "serving")
+
+
+@dataclass
+class Layer:
+    """What one layer did. Counts are rows; None where the layer knows no such count."""
+
+    rows_in: int | None = None
+    accepted: int | None = None
+    superseded: int | None = None
+    quarantined: int | None = None
+    written: int = 0
+    removed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Summary:
+    """The layers that took part in a run, and where the rejected lines failed."""
+
+    layers: dict[str, Layer] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def saved(self, layer: str, dataset: str, data: Any, saved: Saved, seconds: float) -> None:
+        """Take note of a dataset that a layer saved.
+
+        Args:
+            layer: one of `LAYERS`.
+            dataset: its name in the catalog.
+            data: what was saved.
+            saved: what the save did.
+            seconds: since the dataset before it.
+        """
+        row = self.layers.setdefault(layer, Layer())
+        row.seconds += seconds
+        row.written += saved.rows
+        row.removed += saved.removed
+        if layer == "bronze":
+            row.rows_in = row.accepted = saved.rows
+        elif dataset == "silver_accounts":
+            total = data["total"]
+            row.rows_in = total["lines"]
+            row.accepted = total["lines"] - total["quarantined"]
+            row.superseded, row.quarantined = total["superseded"], total["quarantined"]
+            self.reasons = data["reasons"]
+        elif dataset == "gold_manifest":
+            row.rows_in = row.accepted = data["silver_rows"]
+        elif layer == "serving":
+            row.rows_in = row.accepted = sum(table.num_rows for table in data.tables.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the run wrote nothing."""
+        return not any(layer.written or layer.removed for layer in self.layers.values())
+
+    def show(self, console: Console, results: Iterable[tuple[str, str]]) -> None:
+        """Print the table, the identity, and where the results are.
+
+        Args:
+            console: where to.
+            results: what there is to look at, and where or how.
+        """
+        table = Table(title="Rows", title_justify="left")
+        table.add_column("layer")
+        for column in ("in", "accepted", "superseded", "quarantined", "written", "seconds"):
+            table.add_column(column, justify="right")
+        for name in LAYERS:
+            if name in self.layers:
+                table.add_row(name, *_cells(self.layers[name]))
+        console.print(table)
+        console.print(self._identity(), highlight=False)
+        for rule, lines in self.reasons.items():
+            console.print(f"  quarantined by {rule}: {lines}", highlight=False)
+        if self.is_idle:
+            console.print("Nothing new: every file and every table is as it was.")
+        for what, where in results:
+            console.print(f"[bold]{what:<11}[/bold] {where}", soft_wrap=True, highlight=False)
+
+    def _identity(self) -> str:
+        silver = self.layers.get("silver")
+        if silver is None or silver.rows_in is None:
+            return ""
+        current = (silver.accepted or 0) - (silver.superseded or 0)
+        return (
+            f"{silver.rows_in} lines in Bronze = {current} current in Silver"
+            f" + {silver.superseded} superseded + {silver.quarantined} quarantined"
+        )
+
+
+def _cells(layer: Layer) -> list[str]:
+    counts = (layer.rows_in, layer.accepted, layer.superseded, layer.quarantined)
+    removed = f" (-{layer.removed})" if layer.removed else ""
+    return [
+        *("" if count is None else f"{count:,}" for count in counts),
+        f"{layer.written:,}{removed}",
+        f"{layer.seconds:.1f}",
+    ]

@@ -1,0 +1,1 @@
+"""The edges of the flow: source → Bronze → Silver → Gold → serving."""

@@ -1,0 +1,5 @@
+"""bronze_criacao → silver_criacao, silver_quarentena."""
+
+from capstone_metrics.pipelines.bronze_to_silver.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,123 @@
+"""Which field of a source is which of ours."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.schemas import REQUIRED, SILVER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ISO = "iso"
+TOKENS = {
+    "%Y": (4, r"[12]\d{3}"),
+    "%y": (2, r"\d{2}"),
+    "%m": (2, r"(?:0[1-9]|1[0-2])"),
+    "%d": (2, r"(?:0[1-9]|[12]\d|3[01])"),
+    "%H": (2, r"(?:[01]\d|2[0-3])"),
+    "%M": (2, r"[0-5]\d"),
+    "%S": (2, r"[0-5]\d"),
+}
+"""What a date format is written with: the width of each token, and what fits it."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where one of our fields comes from: a field of the source, or a constant."""
+
+    name: str
+    field: str | None = None
+    constant: str | None = None
+    format: str = ISO
+    timezone: str = "UTC"
+    quoted: bool = False
+    """Whether the source writes every value as text, as CSV does."""
+
+    @property
+    def is_time(self) -> bool:
+        """Whether `format` and `timezone` apply."""
+        return bool(SILVER[self.name].is_date() or SILVER[self.name].is_timestamp())
+
+
+def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[str, Field]:
+    """Read the `fields` of a source; without any, its fields have our names.
+
+    Args:
+        name: of the source.
+        declaration: its declaration.
+        timezone: the zone of times that have none.
+
+    Raises:
+        CapstoneError: for a field that is not ours, a required one left out, or an option
+            that does not hold.
+    """
+    where = f"sources.{name}.fields"
+    base = Field("", timezone=timezone, quoted=declaration.get("format") == "csv")
+    declared = declaration.get("fields") or {column: column for column in SILVER}
+    strange = [column for column in declared if column not in SILVER]
+    if strange:
+        raise CapstoneError(
+            f"{where}: {', '.join(strange)} is not a field of Silver; choose from "
+            f"{', '.join(SILVER)}."
+        )
+    missing = [column for column in REQUIRED if column not in declared]
+    if missing:
+        raise CapstoneError(f"{where}: declare where {', '.join(missing)} comes from.")
+    return {column: _field(where, replace(base, name=column), r) for column, r in declared.items()}
+
+
+def _field(where: str, base: Field, rule: Any) -> Field:
+    options = {"field": rule} if isinstance(rule, str) else rule
+    times = {"format", "timezone"} if base.is_time else set()
+    if (
+        not isinstance(options, dict)
+        or len({"field", "constant"} & set(options)) != 1
+        or set(options) - {"field", "constant"} - times
+    ):
+        allowed = ", format and timezone" if base.is_time else ""
+        raise CapstoneError(
+            f"{where}.{base.name}: {rule!r} is not the name of a field, nor {{field: name}} or "
+            f"{{constant: value}}{allowed}."
+        )
+    said = {option: str(value) for option, value in options.items()}
+    field = replace(
+        base,
+        field=said.get("field"),
+        constant=said.get("constant"),
+        format=said.get("format", base.format),
+        timezone=said.get("timezone", base.timezone),
+    )
+    if field.timezone not in available_timezones():
+        raise CapstoneError(f"{where}.{base.name}.timezone: {field.timezone!r} is not known.")
+    if field.format != ISO:
+        layout_of(where, field)
+    return field
+
+
+def layout_of(where: str, field: Field) -> tuple[str, dict[str, int]]:
+    """The pattern of a date format, and at which character each of its tokens starts.
+
+    Raises:
+        CapstoneError: for a token that is not known, or a format without a year, month and day.
+    """
+    pattern, places, at = "", {}, 0
+    for part in re.findall(r"%.?|[^%]+", field.format):
+        width, fits = TOKENS.get(part, (len(part), re.escape(part)))
+        if part.startswith("%"):
+            if part not in TOKENS or part in places:
+                raise CapstoneError(
+                    f"{where}.{field.name}.format: {field.format!r} must be made of "
+                    f"{', '.join(TOKENS)}, each once, and of what stands between them."
+                )
+            places[part] = at
+        pattern, at = pattern + fits, at + width
+    if not {"%m", "%d"} <= set(places) or len({"%Y", "%y"} & set(places)) != 1:
+        raise CapstoneError(
+            f"{where}.{field.name}.format: {field.format!r} must have a year, a month and a day."
+        )
+    return f"^{pattern}$", places

@@ -1,0 +1,35 @@
+"""The functions that an engine gives besides those of Ibis; the lake defines them for each."""
+
+import datetime as dt
+
+import ibis
+
+
+@ibis.udf.scalar.builtin
+def json_object_valid(line: str) -> bool:
+    """Whether a line is one JSON object, by the grammar of RFC 8259."""
+
+
+@ibis.udf.scalar.builtin
+def json_keys_unique(line: str) -> bool:
+    """Whether no key of a valid object stands twice in it."""
+
+
+@ibis.udf.scalar.builtin
+def json_fields(line: str, fields: list[str]) -> list[str]:
+    """The JSON text of each field of a valid object: `1.7`, `true`, `"12"`; null where absent."""
+
+
+@ibis.udf.scalar.builtin
+def json_unquoted(token: str) -> str:
+    """The text that a JSON string stands for."""
+
+
+@ibis.udf.scalar.builtin
+def local_to_utc(moment: dt.datetime, zone: str) -> dt.datetime:
+    """The UTC time of a local time. An hour that is skipped or repeated counts as before it."""
+
+
+@ibis.udf.scalar.builtin
+def utc_to_local(moment: dt.datetime, zone: str) -> dt.datetime:
+    """The local time of a UTC time."""

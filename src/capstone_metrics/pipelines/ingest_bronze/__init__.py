@@ -1,0 +1,5 @@
+"""source → bronze_criacao."""
+
+from capstone_metrics.pipelines.ingest_bronze.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,27 @@
+"""gold_* → serving.*."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kedro.pipeline import Pipeline, node
+
+from capstone_metrics.pipelines.publish_gold.nodes import publication
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def create_pipeline(marts: Collection[str]) -> Pipeline:
+    """Copy Gold to the serving database, all marts in one transaction."""
+    return Pipeline(
+        [
+            node(
+                publication,
+                inputs=["gold_manifest", "params:marts", *marts],
+                outputs="serving",
+                name="publish",
+            )
+        ],
+        tags="serving",
+    )

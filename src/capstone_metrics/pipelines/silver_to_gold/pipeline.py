@@ -1,0 +1,37 @@
+"""silver_criacao → gold_*."""
+
+from __future__ import annotations
+
+from functools import partial, update_wrapper
+from typing import TYPE_CHECKING
+
+from kedro.pipeline import Pipeline, node
+
+from capstone_metrics.pipelines.silver_to_gold.nodes import aggregate, reconcile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def create_pipeline(marts: Collection[str]) -> Pipeline:
+    """Make each declared mart from Silver, then their manifest."""
+    return Pipeline(
+        [
+            *(
+                node(
+                    update_wrapper(partial(aggregate, name=mart), aggregate),
+                    inputs=["silver_criacao", "params:marts"],
+                    outputs=mart,
+                    name=mart.removeprefix("gold_"),
+                )
+                for mart in marts
+            ),
+            node(
+                reconcile,
+                inputs=["silver_criacao", "params:marts", *marts],
+                outputs="gold_manifest",
+                name="reconcile",
+            ),
+        ],
+        tags="gold",
+    )

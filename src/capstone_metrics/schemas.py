@@ -1,0 +1,156 @@
+"""The tables of the platform: the columns of Silver and its quarantine, and the declared marts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ibis
+import ibis.expr.datatypes as dt
+
+from capstone_metrics.errors import CapstoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+SILVER = ibis.schema(
+    {
+        "faculdade": "string",
+        "rede_social": "string",
+        "data_postagem": "date",
+        "posted_at": "timestamp(6)",
+        "video_id": "string",
+        "titulo_video": "string",
+        "categoria": "string",
+        "duracao_seg": "int64",
+        "views": "int64",
+        "likes": "int64",
+        "comentarios": "int64",
+        "engagement_rate": "float64",
+        "leads_estimados": "int64",
+        "ctr_estimado": "float64",
+        "run_id": "string",
+        "ingestion_ts": "timestamp('UTC', 6)",
+    }
+)
+"""One row a video. Counters are whole numbers, `duracao_seg` seconds, `ctr_estimado` percent."""
+
+REQUIRED = (
+    "faculdade",
+    "rede_social",
+    "data_postagem",
+    "video_id",
+    "views",
+    "likes",
+    "comentarios",
+)
+"""The fields of Silver without which a line is quarantined."""
+
+QUARANTINE = ibis.schema(
+    {
+        "fonte": "string",
+        "janela": "string",
+        "objeto": "string",
+        "linha": "int64",
+        "regras": "array<string>",
+        "quando": "string",
+        "texto": "string",
+        "texto_base64": "string",
+    }
+)
+"""One rejected line: the object and line that it came from, the rules that it broke, and when.
+
+`texto` is the line; a line that is not UTF-8 has its bytes in `texto_base64` instead.
+"""
+
+TABLES = {"silver_criacao": SILVER, "silver_quarentena": QUARANTINE}
+
+AGGREGATES = ("sum", "count")
+
+
+@dataclass(frozen=True)
+class Mart:
+    """A declared table of Gold: its key, and its measures as (name, aggregate, column)."""
+
+    name: str
+    key: tuple[str, ...]
+    measures: tuple[tuple[str, str, str], ...]
+
+    @classmethod
+    def of(cls, name: str, declaration: Mapping[str, Any]) -> Mart:
+        """Read a declaration: `key: [column, …]`, `measures: {name: {aggregate: column}}`.
+
+        Raises:
+            CapstoneError: for a name, key or measure that does not fit Silver.
+        """
+        if not (name.startswith("gold_") and name.isidentifier() and name.islower()):
+            raise CapstoneError(
+                f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
+            )
+        key = tuple(declaration.get("key") or ())
+        measures = tuple(
+            (str(measure), *_aggregate(name, measure, rule))
+            for measure, rule in (declaration.get("measures") or {}).items()
+        )
+        unknown = [column for column in key if column not in SILVER or not _is_key(SILVER[column])]
+        if not key or unknown or len(set(key)) < len(key):
+            raise CapstoneError(
+                f"marts.{name}.key: {list(key)} must be different text, date or whole-number "
+                f"columns of Silver ({', '.join(c for c in SILVER if _is_key(SILVER[c]))})."
+            )
+        if not measures:
+            raise CapstoneError(f"marts.{name}.measures: declare at least one measure.")
+        return cls(name, key, measures)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the mart, in order: its key, then its measures."""
+        return (*self.key, *(measure for measure, _, _ in self.measures))
+
+
+def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
+    """Read every declared mart, by name.
+
+    Raises:
+        CapstoneError: for the first declaration that does not hold.
+    """
+    return {name: Mart.of(name, declaration) for name, declaration in declarations.items()}
+
+
+def gold_type(column: str) -> dt.DataType:
+    """The type of a column of Gold: a key's is that of Silver, a measure's a whole number."""
+    return SILVER.get(column, dt.int64)
+
+
+def _is_key(kind: dt.DataType) -> bool:
+    return bool(kind.is_string() or kind.is_date() or kind.is_integer())
+
+
+def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
+    known = f"write {{sum: views}} or {{count: video_id}}, not {rule!r}."
+    if not str(measure).isidentifier() or measure in SILVER:
+        raise CapstoneError(
+            f"marts.{mart}.measures: {measure!r} must be a name of its own, not a column of Silver."
+        )
+    if not isinstance(rule, dict) or len(rule) != 1:
+        raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")
+    ((aggregate, column),) = rule.items()
+    if aggregate not in AGGREGATES or column not in SILVER:
+        raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")
+    if aggregate == "sum" and not SILVER[column].is_integer():
+        raise CapstoneError(
+            f"marts.{mart}.measures.{measure}: {column} is not a whole number, so it has no sum "
+            "that Gold can hold exactly."
+        )
+    return str(aggregate), str(column)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Gold on its way to the serving database: the manifest, and each mart with its rows."""
+
+    manifest: dict[str, Any]
+    marts: dict[str, Mart]
+    tables: dict[str, pa.Table]

@@ -1,0 +1,64 @@
+"""The roles, database and schema of a serving server."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import encrypt_password
+
+from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, Address
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
+
+
+def connect(address: Address, database: str, role: str) -> connection:
+    """A connection as one of the roles; its password comes from the password file."""
+    return psycopg2.connect(
+        host=address.host,
+        port=address.port,
+        dbname=database,
+        user=role,
+        passfile=str(address.passfile),
+        application_name="capstone-metrics",
+        connect_timeout=10,
+    )
+
+
+def provision(address: Address, database: str) -> None:
+    """Have the two roles, the database, the schema `serving` and the rights on it."""
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True  # a database is not made in a transaction
+        with admin.cursor() as cursor:
+            for role in (LOADER, READER):
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+                if not cursor.fetchone():
+                    password = encrypt_password(
+                        _password(address, role), role, admin, "scram-sha-256"
+                    )
+                    cursor.execute(
+                        sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(role)),
+                        [password],
+                    )
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
+            if not cursor.fetchone():
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+            cursor.execute(
+                sql.SQL(
+                    "REVOKE ALL ON DATABASE {0} FROM PUBLIC;"
+                    "GRANT CONNECT, TEMPORARY ON DATABASE {0} TO loader;"
+                    "GRANT CONNECT ON DATABASE {0} TO bi_reader"
+                ).format(sql.Identifier(database))
+            )
+    script = resources.files(__package__).joinpath("provision.sql").read_text()
+    with closing(connect(address, database, ADMIN)) as admin, admin, admin.cursor() as cursor:
+        cursor.execute(script)
+
+
+def _password(address: Address, role: str) -> str:
+    entries = (line.split(":", 4) for line in address.passfile.read_text().splitlines())
+    return next(entry[4] for entry in entries if entry[3] == role)

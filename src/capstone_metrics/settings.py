@@ -1,0 +1,16 @@
+"""Kedro's settings of this project."""
+
+import datetime as dt
+
+from kedro.config import OmegaConfigLoader
+
+from capstone_metrics.hooks import HOOKS as _HOOKS
+
+HOOKS = _HOOKS
+
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "custom_resolvers": {"clock": lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds")},
+}

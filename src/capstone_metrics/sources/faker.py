@@ -1,0 +1,355 @@
+"""Synthetic observations: a pure function of (seed, channel, window).
+
+Every channel has one slot for each posting hour of each day, and a slot has one number drawn
+from (seed, channel, day, hour). Whether a video was posted there, what it is and how its
+counters grow all follow from that number, so a window can be made without the ones before it.
+
+The numbers are drawn by SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number
+generators", 2014) and every metric is computed in whole numbers from tables rounded to six
+decimals: floating-point functions differ in the last bit from one machine to another, and the
+bytes may not.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import partial
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from capstone_metrics.errors import CapstoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from zoneinfo import ZoneInfo
+
+    from numpy.typing import NDArray
+
+    from capstone_metrics.schedule import Calendar, Window
+
+    Integers = NDArray[np.uint64]
+
+CHANNELS_A_CHUNK = 2_000
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+"""Followers at which a channel is micro, mid, macro and mega; below the first it is nano."""
+
+MILLION = 1_000_000
+VIEW_NOISE, LIKE_NOISE, COMMENT_NOISE = 0.45, 0.20, 0.25
+VIRAL_PER_MILLION = 60_000
+VIRAL_TENTHS = (18, 60)
+VIEW_CAP_PER_FOLLOWER, VIEW_CAP_FLOOR = 35, 2_000
+LEADS_PER_BILLION_VIEWS = (2_000_000, 15_000_000)
+CTR_HUNDREDTHS = (60, 250)
+DURATION_SECONDS = (12, 55)
+HALF_LIFE_HOURS = (8, 12, 18, 24, 36, 48, 60, 72)
+"""A video has half of its views after one of these times."""
+
+CATEGORIES = ("carreira", "concursos", "depoimentos", "dicas de estudo", "graduação", "vestibular")
+TITLES_A_CATEGORY = 64
+
+
+def objects(
+    name: str, declaration: Mapping[str, Any], calendar: Calendar, present: Collection[str]
+) -> dict[str, Callable[[], Iterator[bytes]]]:
+    """One object for each window of the last `history_days` that Bronze lacks.
+
+    Raises:
+        CapstoneError: if the declaration lacks something, or has a channel on a network
+            without a profile.
+    """
+    try:
+        source = _source(name, declaration, calendar.zone)
+        windows = calendar.due(declaration["history_days"])
+    except KeyError as error:
+        raise CapstoneError(f"sources.{name}: {error.args[0]} is missing.") from error
+    keys = {f"fonte={name}/janela={window}/criacao.jsonl": window for window in windows}
+    return {key: partial(source.lines, w) for key, w in keys.items() if key not in present}
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels as columns; rates are (lowest, highest) in hundred-thousandths."""
+
+    key: Integers
+    followers: Integers
+    views_per_follower: Integers
+    like_rate: Integers
+    comment_rate: Integers
+    json: pa.Array
+
+    def __getitem__(self, part: slice) -> Channels:
+        return Channels(*(getattr(self, column)[part] for column in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class FakerSource:
+    """A declared source, read."""
+
+    name: str
+    seed: int
+    zone: ZoneInfo
+    observation_days: int
+    posts_per_day: float
+    posting_hours: tuple[int, ...]
+    channels: Channels
+
+    def lines(self, window: Window) -> Iterator[bytes]:
+        """The JSON lines of a window, in chunks: by channel, then by posting time."""
+        pool = _titles(self.seed)
+        for start in range(0, len(self.channels.key), CHANNELS_A_CHUNK):
+            yield self._chunk(window, self.channels[start : start + CHANNELS_A_CHUNK], pool)
+
+    def _chunk(self, window: Window, channels: Channels, pool: pa.Array) -> bytes:
+        seen = window.instant(self.zone)
+        slots = _slots(window.date, self.observation_days, self.posting_hours, self.zone)
+        share = int(self.posts_per_day * MILLION / len(self.posting_hours))
+
+        grid = _mix(channels.key[:, None] ^ slots.key[None, :])
+        seconds = (_between(_draw(grid, 1), 0, 3_599)).astype(np.int64)
+        age = int(seen.timestamp()) - (slots.instant[None, :] + seconds)
+        shown = (
+            (_between(_draw(grid, 2), 1, MILLION) <= share)
+            & (age >= 0)
+            & (age < self.observation_days * 86_400)
+        )
+        of_channel, of_slot = np.nonzero(shown)
+        video, age, second = grid[shown], age[shown], seconds[shown]
+
+        counters = _counters(video, age // 3_600, channels, of_channel)
+        end = f',"run_id":"{self.name}-{window}","ingestion_ts":"{seen:%Y-%m-%dT%H:%M:%SZ}"}}\n'
+        posted = slots.local[of_slot] + second.astype("timedelta64[s]")
+        return _join(
+            channels.json.take(pa.array(of_channel)),
+            ',"data_postagem":"',
+            slots.date.take(pa.array(of_slot)),
+            '","posted_at":"',
+            pa.array(np.datetime_as_string(posted, unit="s")),
+            '","video_id":"',
+            _uuids(_draw(video, 3), _draw(video, 4)),
+            '",',
+            pool.take(pa.array(_between(_draw(video, 5), 0, len(pool) - 1))),
+            ',"duracao_seg":',
+            _between(_draw(video, 6), *DURATION_SECONDS),
+            ',"views":',
+            counters.views,
+            ',"likes":',
+            counters.likes,
+            ',"comentarios":',
+            counters.comments,
+            ',"engagement_rate":',
+            _decimal(_engagement(counters), places=4),
+            ',"leads_estimados":',
+            counters.leads,
+            ',"ctr_estimado":',
+            _decimal(_between(_draw(video, 7), *CTR_HUNDREDTHS), places=2),
+            end,
+        )
+
+
+def _source(name: str, declaration: Mapping[str, Any], zone: ZoneInfo) -> FakerSource:
+    channels, profiles = declaration["channels"], declaration["profiles"]
+    strange = {c["rede_social"] for c in channels} - set(profiles)
+    if strange:
+        raise CapstoneError(
+            f"sources.{name}.channels: no profile for {', '.join(sorted(strange))}; "
+            f"declare one under sources.{name}.profiles."
+        )
+    followers = np.array([c["qtd_inscritos"] for c in channels], np.uint64)
+    size = np.searchsorted(np.array(SIZES, np.uint64), followers, side="right")
+
+    def rates(kind: str) -> Integers:
+        ranges = [profiles[c["rede_social"]][kind][s] for c, s in zip(channels, size, strict=True)]
+        return np.rint(np.array(ranges, np.float64).reshape(-1, 2) * 100_000).astype(np.uint64)
+
+    return FakerSource(
+        name=name,
+        seed=declaration["seed"],
+        zone=zone,
+        observation_days=declaration["observation_days"],
+        posts_per_day=declaration["posts_per_day"],
+        posting_hours=tuple(declaration["posting_hours"]),
+        channels=Channels(
+            key=np.array([_channel_key(declaration["seed"], c) for c in channels], np.uint64),
+            followers=followers,
+            views_per_follower=rates("views_per_follower"),
+            like_rate=rates("like_rate"),
+            comment_rate=rates("comment_rate"),
+            json=pa.array([_channel_json(c) for c in channels], pa.string()),
+        ),
+    )
+
+
+def _channel_key(seed: int, channel: Mapping[str, Any]) -> int:
+    name = json.dumps([seed, channel["faculdade"], channel["rede_social"]])
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
+
+
+def _channel_json(channel: Mapping[str, Any]) -> str:
+    names = ("faculdade", "qtd_inscritos", "rede_social")
+    fields = {name: channel[name] for name in names}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[:-1]
+
+
+def _titles(seed: int) -> pa.Array:
+    """Titles with their categories, as the JSON text of both fields."""
+    from faker import Faker  # noqa: PLC0415 - a run without a new window does not need it
+
+    fake = Faker("pt_BR")
+    fake.seed_instance(seed)
+    forms = (
+        "{job}: como começar?",
+        "Um dia na vida de quem trabalha como {job}",
+        "{name} conta como chegou a {job}",
+        "3 dicas de {name} para a prova de {job}",
+    )
+    titles = [
+        {"titulo_video": form.format(job=fake.job(), name=fake.first_name()), "categoria": category}
+        for category in CATEGORIES
+        for form in forms * (TITLES_A_CATEGORY // len(forms))
+    ]
+    texts = (json.dumps(t, ensure_ascii=False, separators=(",", ":"))[1:-1] for t in titles)
+    return pa.array(texts, pa.string())
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """The posting hours of the observed days: their draw key, date, local time and instant (s)."""
+
+    key: Integers
+    date: pa.Array
+    local: NDArray[np.datetime64]
+    instant: NDArray[np.int64]
+
+
+def _slots(last: dt.date, days: int, hours: tuple[int, ...], zone: ZoneInfo) -> _Slots:
+    moments = [
+        dt.datetime.combine(last - dt.timedelta(days=back), dt.time(hour))
+        for back in range(days + 1, -1, -1)
+        for hour in hours
+    ]
+    ordinal = np.array([m.toordinal() * 24 + m.hour for m in moments], np.uint64)
+    return _Slots(
+        key=_mix(ordinal),
+        date=pa.array([m.date().isoformat() for m in moments]),
+        local=np.array(moments, "datetime64[s]"),
+        instant=np.array([int(m.replace(tzinfo=zone).timestamp()) for m in moments], np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class _Counters:
+    views: Integers
+    likes: Integers
+    comments: Integers
+    leads: Integers
+
+
+def _counters(
+    video: Integers, age_hours: NDArray[np.int64], channels: Channels, of_channel: NDArray[np.intp]
+) -> _Counters:
+    followers = channels.followers[of_channel]
+    factor = _between(_draw(video, 8), *channels.views_per_follower[of_channel].T)
+    views = followers * factor // 100_000 * _noise(_draw(video, 9), VIEW_NOISE) // MILLION
+    viral = _between(_draw(video, 10), 1, MILLION) <= VIRAL_PER_MILLION
+    views = np.where(viral, views * _between(_draw(video, 11), *VIRAL_TENTHS) // 10, views)
+    views = np.minimum(views, np.maximum(VIEW_CAP_FLOOR, followers * VIEW_CAP_PER_FOLLOWER))
+
+    half_life = _between(_draw(video, 12), 0, len(HALF_LIFE_HOURS) - 1)
+    views = views * _growth(half_life, age_hours) // MILLION
+
+    def part_of_views(of: int, ranges: Integers, sigma: float) -> Integers:
+        rate = _between(_draw(video, of), *ranges[of_channel].T)
+        rate = rate * _noise(_draw(video, of + 1), sigma) // 100
+        share: Integers = views * rate // 1_000_000_000
+        return share
+
+    return _Counters(
+        views=views,
+        likes=part_of_views(13, channels.like_rate, LIKE_NOISE),
+        comments=part_of_views(15, channels.comment_rate, COMMENT_NOISE),
+        leads=views * _between(_draw(video, 17), *LEADS_PER_BILLION_VIEWS) // 1_000_000_000,
+    )
+
+
+def _engagement(counters: _Counters) -> Integers:
+    """(likes + comments) / views in ten-thousandths, rounded half up; 0 without views."""
+    acts, views = counters.likes + counters.comments, np.maximum(counters.views, 1)
+    rate: Integers = (acts * 20_000 + views) // (views * 2)
+    return rate
+
+
+def _growth(half_life: Integers, age_hours: NDArray[np.int64]) -> Integers:
+    """The share of its views that a video has at an age, in millionths; it never falls."""
+    hours = int(age_hours.max(initial=0)) + 1
+    table = [[round((1 - 0.5 ** ((h + 1) / hl)) * MILLION) for h in range(hours)]
+             for hl in HALF_LIFE_HOURS]  # fmt: skip
+    growth: Integers = np.array(table, np.uint64)[half_life.astype(np.intp), age_hours]
+    return growth
+
+
+def _noise(draw: Integers, sigma: float) -> Integers:
+    """Log-normal noise of median 1, in millionths."""
+    normal = NormalDist(0, sigma)
+    steps = 4_096
+    table = [
+        round(math.exp(normal.inv_cdf((step + 0.5) / steps)) * MILLION) for step in range(steps)
+    ]
+    noise: Integers = np.array(table, np.uint64)[_between(draw, 0, steps - 1).astype(np.intp)]
+    return noise
+
+
+def _mix(x: Integers) -> Integers:
+    """The finaliser of SplitMix64, on arrays; unsigned arithmetic wraps."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _draw(key: Integers, of: int) -> Integers:
+    """The draw number `of` of each key: 64 independent bits."""
+    return _mix(key + np.uint64(of * 0x9E3779B97F4A7C15 % 2**64))
+
+
+def _between(draw: Integers, lowest: int | Integers, highest: int | Integers) -> Integers:
+    """A whole number in [lowest, highest] from the upper 32 bits of a draw."""
+    low = np.asarray(lowest, np.uint64)
+    width = np.asarray(highest, np.uint64) - low + np.uint64(1)
+    return low + ((draw >> np.uint64(32)) * width >> np.uint64(32))
+
+
+def _uuids(high: Integers, low: Integers) -> pa.Array:
+    """UUIDs of version 4 (RFC 9562) from 122 of the bits given."""
+    high = high & np.uint64(0xFFFFFFFFFFFF0FFF) | np.uint64(0x4000)
+    low = low & np.uint64(0x3FFFFFFFFFFFFFFF) | np.uint64(0x8000000000000000)
+    octets = np.stack([high, low], axis=1).astype(">u8").view(np.uint8).reshape(-1, 16)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.full((len(octets), 36), ord("-"), np.uint8)
+    places = np.array([at for at in range(36) if at not in {8, 13, 18, 23}])
+    text[:, places[0::2]] = digits[octets >> 4]
+    text[:, places[1::2]] = digits[octets & 15]
+    return pa.array(text.reshape(-1).view("S36"), pa.binary(36)).cast(pa.binary()).cast(pa.string())
+
+
+def _decimal(number: Integers, places: int) -> pa.Array:
+    """A number of 10^-places as decimal text."""
+    whole, rest = np.divmod(number, np.uint64(10**places))
+    return pc.binary_join_element_wise(
+        pa.array(whole).cast(pa.string()),
+        pc.utf8_lpad(pa.array(rest).cast(pa.string()), places, "0"),
+        ".",
+    )
+
+
+def _join(*parts: str | Integers | pa.Array) -> bytes:
+    """Text and columns side by side, row after row, as the bytes of one string."""
+    texts = [part if isinstance(part, str) else pa.array(part).cast(pa.string()) for part in parts]
+    _, _, text = pc.binary_join_element_wise(*texts, "").buffers()
+    return text.to_pybytes() if text else b""

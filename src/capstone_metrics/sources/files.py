@@ -1,0 +1,103 @@
+"""A user's own export, raw: each file becomes one Bronze object, once by its content."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from functools import partial
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capstone_metrics.errors import CapstoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from capstone_metrics.schedule import Calendar
+
+CHUNK_BYTES = 1 << 20
+EXTRA_VALUES = "_extra"
+"""Where a CSV row keeps the values that it has beyond its header."""
+
+
+def objects(
+    name: str, declaration: Mapping[str, Any], calendar: Calendar, present: Collection[str]
+) -> dict[str, Callable[[], Iterator[bytes]]]:
+    """The exports under `path` (a glob) whose content Bronze lacks, in the latest window.
+
+    Raises:
+        CapstoneError: for an unknown `format`, or a `path` where nothing lies.
+    """
+    reader = READERS.get(declaration.get("format", ""))
+    if reader is None:
+        raise CapstoneError(
+            f"sources.{name}.format: {declaration.get('format')!r} is not one of "
+            f"{', '.join(READERS)}."
+        )
+    paths = sorted(Path(found) for found in glob(str(declaration.get("path", "")), recursive=True))
+    if not paths:
+        raise CapstoneError(
+            f"sources.{name}.path: no file at {declaration.get('path')!r}, seen from {Path.cwd()}; "
+            "put the export there or correct the path."
+        )
+    held = {key.rpartition("/")[2] for key in present if key.startswith(f"fonte={name}/")}
+    found = {f"{_digest(path)}.jsonl": path for path in paths}
+    return {
+        f"fonte={name}/janela={calendar.latest()}/{leaf}": partial(reader, path, declaration)
+        for leaf, path in found.items()
+        if leaf not in held
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _csv_lines(path: Path, declaration: Mapping[str, Any]) -> Iterator[bytes]:
+    encoding = declaration.get("encoding", "utf-8-sig")
+    delimiter = declaration.get("delimiter", ",")
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            rows = csv.DictReader(file, restkey=EXTRA_VALUES, delimiter=delimiter, strict=True)
+            if len(set(rows.fieldnames or ())) < len(rows.fieldnames or ()):
+                raise CapstoneError(f"{path}: two columns have the same name in its header.")
+            for row in rows:
+                yield _line({key: value for key, value in row.items() if value is not None})
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CapstoneError(
+            f"{path}: cannot be read as CSV ({error}); declare its encoding or delimiter, "
+            "or mend the file."
+        ) from error
+
+
+def _json_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _parquet_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
+    import pyarrow as pa  # noqa: PLC0415 - a run without a Parquet export does not need it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                yield _line(row)
+    except pa.ArrowInvalid as error:
+        raise CapstoneError(f"{path}: cannot be read as Parquet ({error}).") from error
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+READERS: dict[str, Callable[[Path, Mapping[str, Any]], Iterator[bytes]]] = {
+    "csv": _csv_lines,
+    "jsonl": _json_lines,
+    "parquet": _parquet_lines,
+}
