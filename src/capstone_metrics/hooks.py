@@ -26,7 +26,7 @@ class DeclaredMarts:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Take the marts that the context's configuration declares."""
-        self.names = list(context.params["marts"])
+        self.names = list(context.config_loader["parameters"]["marts"])
 
     def __call__(self) -> list[str]:
         """Their names; before there is a context, those of the default environment."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
-from rich.progress import track
 
 from capstone_metrics.lake import engine as engines
 from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
 
@@ -63,7 +63,7 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
 
     def save(self, data: Objects) -> None:
         lines = files = 0
-        for name, chunks in track(data.items(), "Ingesting", transient=True, disable=not data):
+        for name, chunks in progress(data.items(), "Ingesting"):
             key = f"{self.prefix}/{name}"
             if self.storage.create(key, chunks()):
                 files += 1
@@ -76,8 +76,7 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
         return engines.table_of(self.engine, "bronze_lines", batches)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        names = self.objects()
-        for name in track(names, "Reading Bronze", transient=True, disable=not names):
+        for name in progress(self.objects(), "Reading Bronze"):
             with self.storage.open(f"{self.prefix}/{name}") as file:
                 yield from line_batches(name, file)
 

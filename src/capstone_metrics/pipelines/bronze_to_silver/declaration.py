@@ -36,7 +36,7 @@ class Field:
     format: str = ISO
     timezone: str = "UTC"
     quoted: bool = False
-    """Whether the source writes every value as text, as CSV does."""
+    """Whether every value is written as text, as CSV does; so is a constant."""
 
     @property
     def is_time(self) -> bool:
@@ -89,6 +89,7 @@ def _field(where: str, base: Field, rule: Any) -> Field:
         base,
         field=said.get("field"),
         constant=said.get("constant"),
+        quoted=base.quoted or "constant" in said,
         format=said.get("format", base.format),
         timezone=said.get("timezone", base.timezone),
     )

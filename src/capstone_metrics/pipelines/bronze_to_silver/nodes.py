@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
@@ -122,7 +123,9 @@ def _read_source(lines: ir.Table, fields: dict[str, Field], networks: list[str])
     readings = {
         name: read(
             field,
-            lines[f"token_{names.index(field.field)}"] if field.field else ibis.null(str),
+            lines[f"token_{names.index(field.field)}"]
+            if field.field is not None
+            else ibis.literal(json.dumps(field.constant)),
         )
         for name, field in fields.items()
     }

@@ -53,17 +53,13 @@ def read(field: Field, raw: ir.StringValue) -> Reading:
     A field of text, or of a time, is read from a JSON string; a number from a JSON number, or
     from a string where the source writes every value as text.
     """
-    if field.constant is not None:
-        is_string, text = ibis.literal(True), ibis.literal(field.constant)
-        present = is_string
-    else:
-        is_string = raw.startswith('"')
-        text = ibis.ifelse(is_string, json_unquoted(raw), ibis.null(str))
-        present = (raw != "null").fill_null(False)
+    is_string = raw.startswith('"')
+    text = ibis.ifelse(is_string, json_unquoted(raw), ibis.null(str))
+    present = (raw != "null").fill_null(False)
     if field.quoted or field.name in NEVER_BLANK:
         present &= (text.strip() != "").fill_null(True)
 
-    number = text.strip() if field.quoted or field.constant is not None else raw
+    number = text.strip() if field.quoted else raw
     kind = SILVER[field.name]
     if kind.is_integer():
         value, readable = number.try_cast(kind), number.re_search(WHOLE_NUMBER)

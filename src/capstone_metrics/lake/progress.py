@@ -1,0 +1,21 @@
+"""A progress bar for long steps, where someone looks at a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+T = TypeVar("T")
+
+
+def progress(items: Collection[T], what: str) -> Iterable[T]:
+    """The items, one by one, with a bar that goes away at the end."""
+    console = Console(stderr=True)
+    if not (console.is_terminal and items):
+        return items
+    return track(items, what, total=len(items), console=console, transient=True)

@@ -1,0 +1,114 @@
+"""What tests share: a copy of the project to run, a real PostgreSQL, and a lake in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from capstone_metrics.serving.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from capstone_metrics.serving.embedded import Address
+
+ROOT = Path(__file__).parent.parent
+NOW = "2026-01-31T20:05"
+
+os.environ["DO_NOT_TRACK"] = "1"
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, as the server of a root's run needs; pytest's are not."""
+    folder = Path(tempfile.mkdtemp(prefix="capstone-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def server(open_folder: Path) -> Iterator[EmbeddedServer]:
+    """A PostgreSQL of the tests' own."""
+    server = EmbeddedServer(open_folder / "postgres", port=0)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def address(server: EmbeddedServer) -> Address:
+    """Where it listens."""
+    return server.start()
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project's configuration and example data, with a lake of its own."""
+
+    root: Path
+
+    def kedro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a kedro command in it, as a user would."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "kedro"), *arguments],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "COLUMNS": "200", "DO_NOT_TRACK": "1"},
+        )
+        assert not (check and done.returncode), done.stdout + done.stderr
+        return done
+
+    def run(
+        self, *arguments: str, now: str = NOW, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """`kedro run` at an instant."""
+        return self.kedro("run", f"--params=now={now}", *arguments, check=check)
+
+    def configure(self, name: str, **changes: Any) -> None:
+        """Override top-level entries of a file of `conf/base` in `conf/local`."""
+        (self.root / "conf/local" / name).write_text(yaml.safe_dump(changes))
+
+    def parameters(self, name: str) -> dict[str, Any]:
+        """A file of `conf/base/parameters`, read."""
+        text = (self.root / "conf/base/parameters" / name).read_text()
+        read: dict[str, Any] = yaml.safe_load(text)
+        return read
+
+    def files(self, top: str = "data") -> Mapping[str, tuple[bytes, int]]:
+        """Every file of the lake: its bytes and when it was written (ns)."""
+        layers = ("bronze", "silver", "gold")
+        return {
+            path.relative_to(self.root).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+            for layer in layers
+            for path in sorted((self.root / top / layer).rglob("*"))
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+def project(open_folder: Path) -> Iterator[Project]:
+    """A fresh copy of the project; its server is stopped at the end."""
+    root = Path(tempfile.mkdtemp(dir=open_folder))
+    root.chmod(0o755)
+    for part in ("conf", "data/examples"):
+        shutil.copytree(ROOT / part, root / part)
+    for part in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / part, root / part)
+    shutil.rmtree(root / "conf/local")
+    (root / "conf/local").mkdir()
+    (root / "src").symlink_to(ROOT / "src")
+    yield Project(root)
+    for cluster in root.rglob("cluster"):
+        EmbeddedServer(cluster.parent, port=0).stop()
+    shutil.rmtree(root)
