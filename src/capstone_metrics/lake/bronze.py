@@ -73,7 +73,7 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
 
     def load(self) -> ir.Table:
         batches = pa.RecordBatchReader.from_batches(SCHEMA, self._batches())
-        return engines.table_of(self.engine, "bronze_lines", batches)
+        return engines.table_of(self.engine, batches)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         for name in progress(self.objects(), "Reading Bronze"):

@@ -6,11 +6,13 @@ The functions are declared, with their meaning, beside the expressions that call
 
 from __future__ import annotations
 
+import weakref
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import ibis
+from ibis.util import gen_name
 
 from capstone_metrics.errors import CapstoneError
 
@@ -29,18 +31,21 @@ def connect(engine: str) -> Backend:
     """
     if engine != "duckdb":
         raise CapstoneError(f"engine: {engine!r} is not one of duckdb; correct globals.yml.")
+    ibis.options.sql.fuse_selects = False  # else what is named once is written out at each use
     connection = ibis.duckdb.connect()
     connection.raw_sql(resources.files(__package__).joinpath("duckdb.sql").read_text())
     return connection
 
 
-def table_of(engine: str, name: str, batches: pa.RecordBatchReader) -> ir.Table:
-    """A table of the engine, for the life of the process, filled from batches."""
-    connection = connect(engine)
+def table_of(engine: str, batches: pa.RecordBatchReader) -> ir.Table:
+    """A table of the engine, filled from batches; it lasts as long as an expression uses it."""
+    connection, name = connect(engine), gen_name("batches")
     connection.con.register("incoming", batches)
-    connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM incoming")
+    connection.raw_sql(f"CREATE TEMP TABLE {name} AS FROM incoming")
     connection.con.unregister("incoming")
-    return connection.table(name)
+    table = connection.table(name)
+    weakref.finalize(table.op(), connection.drop_table, name, force=True)
+    return table
 
 
 def read_parquet(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import ibis
@@ -19,7 +16,7 @@ from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_object_valid,
     local_to_utc,
 )
-from capstone_metrics.pipelines.bronze_to_silver.reading import read
+from capstone_metrics.pipelines.bronze_to_silver.reading import names_of, read
 from capstone_metrics.schemas import QUARANTINE, SILVER
 
 CURRENT, SUPERSEDED, QUARANTINED = "current", "superseded", "quarantined"
@@ -89,7 +86,7 @@ def account(
     for row in counts.to_pyarrow().to_pylist():
         objects.setdefault(row["objeto"], {"lines": 0, **verdicts})[row["situacao"]] = row["lines"]
     total = {kind: sum(entry[kind] for entry in objects.values()) for kind in ("lines", *verdicts)}
-    for name, entry in {"all of Bronze": total, **objects}.items():
+    for name, entry in {**objects, "all of Bronze": total}.items():
         _check(name, entry["lines"], sum(entry[verdict] for verdict in verdicts))
     _check("silver_criacao", total[CURRENT], silver.count().to_pyarrow().as_py())
     _check("silver_quarentena", total[QUARANTINED], quarantine.count().to_pyarrow().as_py())
@@ -107,81 +104,54 @@ def _check(what: str, expected: int, found: int) -> None:
 
 
 def _read_source(lines: ir.Table, fields: dict[str, Field], networks: list[str]) -> ir.Table:
-    is_utf8 = lines.texto.notnull()
-    is_json = json_object_valid(lines.texto).fill_null(False)
-    lines = lines.mutate(is_utf8=is_utf8, is_json=is_json)
-    is_read = ibis.ifelse(lines.is_json, json_keys_unique(lines.texto), False)
-    lines = lines.mutate(is_read=is_read)
+    lines = lines.mutate(is_json=json_object_valid(lines.texto).fill_null(False))
+    lines = lines.mutate(is_read=ibis.ifelse(lines.is_json, json_keys_unique(lines.texto), False))
+    tokens = json_fields(lines.texto, ibis.array(names_of(fields)))
+    lines = lines.mutate(tokens=ibis.ifelse(lines.is_read, tokens, None))
+    lines, broken = read(lines, fields)
 
-    names = sorted({field.field for field in fields.values() if field.field is not None})
-    tokens = json_fields(lines.texto, ibis.array(names))
+    arrived = {"ingestion_ts": lines.arrival, "run_id": lines.fonte + "-" + lines.janela}
     lines = lines.mutate(
-        tokens=ibis.ifelse(lines.is_read, tokens, ibis.null("array<string>")),
+        **{
+            name: lines[name].fill_null(value) if name in fields else value
+            for name, value in arrived.items()
+        }
     )
-    lines = lines.mutate(**{f"token_{i}": lines.tokens[i] for i in range(len(names))})
-
-    readings = {
-        name: read(
-            field,
-            lines[f"token_{names.index(field.field)}"]
-            if field.field is not None
-            else ibis.literal(json.dumps(field.constant)),
-        )
-        for name, field in fields.items()
-    }
-    values = {name: reading.value for name, reading in readings.items()}
-    values["ingestion_ts"] = values.get("ingestion_ts", ibis.null("timestamp")).fill_null(
-        lines.arrival
+    tomorrow = (lines.ingestion_ts + ibis.interval(days=1)).date()
+    return _observations(
+        lines,
+        {
+            "line.not_utf8": lines.texto.isnull(),
+            "line.not_json": lines.texto.notnull() & ~lines.is_json,
+            "line.repeated_keys": lines.is_json & ~lines.is_read,
+            **{rule: lines.is_read & lines[column] for rule, column in broken.items()},
+            "rede_social.unknown": lines.is_read & lines.rede_social.notin(networks),
+            "data_postagem.after_observation": lines.is_read & (lines.data_postagem > tomorrow),
+        },
     )
-    run_id = lines.fonte + "-" + lines.janela
-    values["run_id"] = values.get("run_id", ibis.null(str)).fill_null(run_id)
-    broken = {rule: at for reading in readings.values() for rule, at in reading.broken.items()}
-    broken["rede_social.unknown"] = values["rede_social"].notin(networks)
-    broken["data_postagem.after_observation"] = (
-        values["data_postagem"] > (values["ingestion_ts"] + ibis.interval(days=1)).date()
-    )
-    rules = {
-        "line.not_utf8": ~lines.is_utf8,
-        "line.not_json": lines.is_utf8 & ~lines.is_json,
-        "line.repeated_keys": lines.is_json & ~lines.is_read,
-        **{rule: lines.is_read & at for rule, at in broken.items()},
-    }
-    return _observations(lines, values, rules)
 
 
 def _refuse(lines: ir.Table) -> ir.Table:
     """The lines of sources that are not declared any more."""
-    return _observations(lines, {}, {"source.undeclared": ibis.literal(True)})
+    return _observations(lines, {"source.undeclared": ibis.literal(True)})
 
 
-def _observations(
-    lines: ir.Table, values: Mapping[str, ir.Value], rules: Mapping[str, ir.BooleanValue]
-) -> ir.Table:
+def _observations(lines: ir.Table, rules: Mapping[str, ir.BooleanValue]) -> ir.Table:
     """The columns of Silver and of the quarantine; the text only of lines that broke a rule."""
-    broken = {rule: at.fill_null(False) for rule, at in rules.items()}
-    is_rejected = reduce(or_, broken.values())
-    named = ibis.array([ibis.ifelse(at, rule, ibis.null(str)) for rule, at in broken.items()])
-    kept = {
-        column: ibis.ifelse(is_rejected, lines[column], ibis.null(str))
-        for column in ("texto", "texto_base64")
-    }
-    silver = {
-        name: values[name].cast(kind) if name in values else ibis.null(kind)
-        for name, kind in SILVER.items()
-    }
+    names = [ibis.ifelse(broken.fill_null(False), rule, None) for rule, broken in rules.items()]
+    lines = lines.mutate(regras=ibis.array(names).filter(lambda rule: rule.notnull()))
+    lines = lines.mutate(is_rejected=lines.regras.length() > 0)
     return lines.select(
-        **silver,
-        fonte=lines.fonte,
-        janela=lines.janela,
-        objeto=lines.objeto,
-        linha=lines.linha,
-        regras=ibis.ifelse(
-            is_rejected,
-            named.filter(lambda rule: rule.notnull()),
-            ibis.null("array<string>"),
-        ),
+        **{
+            name: (lines[name] if name in lines.columns else ibis.null()).cast(kind)
+            for name, kind in SILVER.items()
+        },
+        **{name: lines[name] for name in ("fonte", "janela", "objeto", "linha")},
         quando=lines.arrival.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        **kept,
+        **{
+            name: ibis.ifelse(lines.is_rejected, lines[name], None)
+            for name in ("regras", "texto", "texto_base64")
+        },
     )
 
 

@@ -1,14 +1,17 @@
-"""From the JSON text of a field to a value of Silver, and the rules that the text broke.
+"""From the JSON text of each field to the values of Silver, and the rules that the text broke.
 
 The verdict is taken on the text: a cast never decides, it only converts what a pattern let
 through. So `1.7`, `true`, `"12"` and a number past 64 bits are each seen as what they are, and
 every engine gives the same verdict.
+
+The work is done in stages, each a few columns on the ones before: what is named once is computed
+once. The columns of a field are named after it, `views.raw`, `views.text` and so on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+import json
+from typing import TYPE_CHECKING
 
 import ibis
 
@@ -21,9 +24,13 @@ from capstone_metrics.pipelines.bronze_to_silver.functions import (
 from capstone_metrics.schemas import REQUIRED, SILVER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import ibis.expr.types as ir
 
     from capstone_metrics.pipelines.bronze_to_silver.declaration import Field
+
+    Columns = dict[str, ir.Value]
 
 COUNTERS = ("views", "likes", "comentarios")
 NEVER_BLANK = ("faculdade", "video_id")
@@ -39,84 +46,130 @@ CLOCK = 19
 """The length of `2026-01-31T20:05:00`; a fraction and an offset stand after it."""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A value of Silver, and by the name of each rule whether the line broke it."""
+def read(lines: ir.Table, fields: Mapping[str, Field]) -> tuple[ir.Table, dict[str, str]]:
+    """Read the fields of Silver from their JSON texts.
 
-    value: ir.Value
-    broken: dict[str, ir.BooleanValue]
+    Args:
+        lines: with a column `tokens`, the JSON texts of the fields that are declared, in the
+            order of their names; null where the line lacks one.
+        fields: of the source, by the name of ours.
 
-
-def read(field: Field, raw: ir.StringValue) -> Reading:
-    """Read one field of Silver from its JSON text, which is null where the line lacks it.
-
-    A field of text, or of a time, is read from a JSON string; a number from a JSON number, or
-    from a string where the source writes every value as text.
+    Returns:
+        The lines with a column of its own name for each field, and a column that says whether
+        the line broke it for each rule; and the names of these columns by rule.
     """
-    is_string = raw.startswith('"')
-    text = ibis.ifelse(is_string, json_unquoted(raw), ibis.null(str))
+    tokens = names_of(fields)
+    lines = lines.mutate(
+        **{
+            f"{name}.raw": lines.tokens[tokens.index(field.field)]
+            if field.field is not None
+            else ibis.literal(json.dumps(field.constant))
+            for name, field in fields.items()
+        }
+    )
+    for stage in (_text, _parts, _value, _checked):
+        lines = lines.mutate(
+            **{name: c for field in fields.values() for name, c in stage(lines, field).items()}
+        )
+    rules = [column for column in lines.columns if column.startswith("broken.")]
+    return lines, {column.removeprefix("broken."): column for column in rules}
+
+
+def names_of(fields: Mapping[str, Field]) -> list[str]:
+    """The fields of the source that `read` expects in `tokens`, in order."""
+    return sorted({field.field for field in fields.values() if field.field is not None})
+
+
+def _text(lines: ir.Table, field: Field) -> Columns:
+    """What a JSON string stands for; null for any other value."""
+    raw = lines[f"{field.name}.raw"]
+    if SILVER[field.name].is_numeric() and not field.quoted:
+        return {}
+    return {f"{field.name}.text": ibis.ifelse(raw.startswith('"'), json_unquoted(raw), None)}
+
+
+def _parts(lines: ir.Table, field: Field) -> Columns:
+    """Whether the field is there, and for times what stands after the clock."""
+    name, raw = field.name, lines[f"{field.name}.raw"]
     present = (raw != "null").fill_null(False)
-    if field.quoted or field.name in NEVER_BLANK:
-        present &= (text.strip() != "").fill_null(True)
+    if field.quoted or name in NEVER_BLANK:
+        present &= (lines[f"{name}.text"].strip() != "").fill_null(True)
+    parts: Columns = {f"{name}.present": present}
+    if field.is_time and field.format == ISO:
+        parts[f"{name}.rest"] = lines[f"{name}.text"].substr(CLOCK)
+    return parts
 
-    number = text.strip() if field.quoted else raw
-    kind = SILVER[field.name]
-    if kind.is_integer():
-        value, readable = number.try_cast(kind), number.re_search(WHOLE_NUMBER)
-    elif kind.is_floating():
-        value = number.try_cast(kind)
-        readable = number.re_search(NUMBER) & ~value.isinf()
+
+def _value(lines: ir.Table, field: Field) -> Columns:
+    """The value, and whether the text has the form of one."""
+    name, kind = field.name, SILVER[field.name]
+    if kind.is_numeric():
+        number = lines[f"{name}.text"].strip() if field.quoted else lines[f"{name}.raw"]
+        pattern = WHOLE_NUMBER if kind.is_integer() else NUMBER
+        value, readable = number.try_cast(kind), number.re_search(pattern)
     elif field.is_time:
-        value, readable = _time(field, text)
+        text = lines[f"{name}.text"]
+        value, readable = _time(field, text, lines), text.re_search(_pattern(field))
     else:
-        has_nul = raw.contains(r"\u0000") & raw.re_search(ESCAPED_NUL)
-        value, readable = text, is_string & ~has_nul
-    readable = (readable & value.notnull()).fill_null(False)
-
-    broken = {f"{field.name}.unreadable": present & ~readable}
-    if field.name in REQUIRED:
-        broken[f"{field.name}.missing"] = ~present
-    if field.name in COUNTERS:
-        broken[f"{field.name}.negative"] = (readable & (value < 0)).fill_null(False)
-    return Reading(ibis.ifelse(present & readable, value, ibis.null(value.type())), broken)
+        raw, value = lines[f"{name}.raw"], lines[f"{name}.text"]
+        readable = ~(raw.contains(r"\u0000") & raw.re_search(ESCAPED_NUL))
+    return {f"{name}.value": value, f"{name}.readable": readable}
 
 
-def _time(field: Field, text: ir.StringValue) -> tuple[ir.Value, ir.BooleanValue]:
+def _checked(lines: ir.Table, field: Field) -> Columns:
+    """The value where it is there and readable, and the rules that the field broke."""
+    name = field.name
+    value, present = lines[f"{name}.value"], lines[f"{name}.present"]
+    readable = (lines[f"{name}.readable"] & value.notnull()).fill_null(False)
+    if SILVER[name].is_floating():
+        readable &= ~value.isinf().fill_null(False)
+    columns: Columns = {
+        name: ibis.ifelse(present & readable, value, None),
+        f"broken.{name}.unreadable": present & ~readable,
+    }
+    if name in REQUIRED:
+        columns[f"broken.{name}.missing"] = ~present
+    if name in COUNTERS:
+        columns[f"broken.{name}.negative"] = present & readable & (value < 0).fill_null(False)
+    return columns
+
+
+def _pattern(field: Field) -> str:
+    return ISO_TIME if field.format == ISO else layout_of("", field)[0]
+
+
+def _time(field: Field, text: ir.StringValue, lines: ir.Table) -> ir.Value:
     """A time in the zone that Silver keeps it in: UTC for the observation, else local."""
-    if field.format == ISO:
-        readable = text.re_search(ISO_TIME)
-        moment, minutes = _iso_moment(text)
-    else:
-        readable, moment = _formatted_moment(field, text)
-        minutes = ibis.null("int64")
-
-    utc = moment - minutes.as_interval("m")
     zone = field.timezone
-    if field.name == "ingestion_ts":
-        local = moment if zone == "UTC" else local_to_utc(moment, zone)
-        return ibis.ifelse(minutes.notnull(), utc, local), readable
-    there = utc if zone == "UTC" else utc_to_local(utc, zone)
-    value = ibis.ifelse(minutes.notnull(), there, moment)
-    return (value.date() if SILVER[field.name].is_date() else value), readable
+    if field.format != ISO:
+        moment = local = _formatted_moment(field, text)
+        if field.name == "ingestion_ts" and zone != "UTC":
+            local = local_to_utc(moment, zone)
+        return local.date() if SILVER[field.name].is_date() else local
 
-
-def _iso_moment(text: ir.StringValue) -> tuple[ir.TimestampValue, ir.IntegerValue]:
-    """The clock of an ISO 8601 text, and its offset from UTC in minutes; null without one."""
-    rest = text.substr(CLOCK)
+    rest = lines[f"{field.name}.rest"]
     fraction = ibis.ifelse(rest.startswith("."), rest.re_extract(r"\.\d{1,6}", 0), "")
     moment = (text.left(CLOCK) + fraction).try_cast("timestamp(6)")
-    sign = ibis.ifelse(rest.re_search("-"), -1, 1)
-    hours = rest.re_extract(r"[+-](\d\d):?(\d\d)$", 1).try_cast("int64")
-    minutes = rest.re_extract(r"[+-](\d\d):?(\d\d)$", 2).try_cast("int64")
-    offset = ibis.ifelse(rest.endswith("Z"), 0, sign * (hours * 60 + minutes))
-    return moment, cast("ir.IntegerValue", ibis.ifelse(rest == "", ibis.null("int64"), offset))
+    utc = moment - _offset_minutes(rest).as_interval("m")
+    if field.name == "ingestion_ts":
+        without, with_offset = moment if zone == "UTC" else local_to_utc(moment, zone), utc
+    else:
+        without, with_offset = moment, utc if zone == "UTC" else utc_to_local(utc, zone)
+    value = ibis.ifelse(rest.re_search("[Z+-]"), with_offset, without)
+    return value.date() if SILVER[field.name].is_date() else value
 
 
-def _formatted_moment(
-    field: Field, text: ir.StringValue
-) -> tuple[ir.BooleanValue, ir.TimestampValue]:
-    """Whether a text has the declared format, and the time that it says."""
-    pattern, places = layout_of("", field)
+def _offset_minutes(rest: ir.StringValue) -> ir.IntegerValue:
+    """How far a text is ahead of UTC: 0 for `Z`, 330 for `+05:30`."""
+    offset = r"([+-])(\d\d):?(\d\d)$"
+    hours, minutes = (rest.re_extract(offset, part).try_cast("int64") for part in (2, 3))
+    sign = ibis.ifelse(rest.contains("-"), -1, 1)
+    return ibis.ifelse(rest.endswith("Z"), 0, sign * (hours * 60 + minutes))
+
+
+def _formatted_moment(field: Field, text: ir.StringValue) -> ir.TimestampValue:
+    """The time that a text in the declared format says."""
+    _, places = layout_of("", field)
 
     def part(name: str) -> ir.StringValue:
         width, _ = TOKENS[name]
@@ -127,4 +180,4 @@ def _formatted_moment(
     year = part("%Y") if "%Y" in places else century + short
     date = year + "-" + part("%m") + "-" + part("%d")
     clock = part("%H") + ":" + part("%M") + ":" + part("%S")
-    return text.re_search(pattern), (date + " " + clock).try_cast("timestamp(6)")
+    return (date + " " + clock).try_cast("timestamp(6)")

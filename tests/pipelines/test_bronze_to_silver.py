@@ -1,0 +1,114 @@
+"""Silver and its quarantine are what the naive oracle says, and every line is accounted for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import ibis
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.pipelines.bronze_to_silver.nodes import account, current, quarantined
+from tests.oracle import rebuild
+from tests.pipelines.conftest import NAME, NETWORKS, observed
+from tests.pipelines.test_verdicts import CSV, LINE, csv_line, line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SOURCES = {"faker": {"type": "faker"}, "mine": CSV}
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**65), 2**65),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=5),
+    st.sampled_from(
+        ["12", "-0", " ", "\0", "2026-02-30", "1e5", "naïve 😀", '"', "\\"]
+    ),
+)
+likely = {
+    "video_id": st.sampled_from(["a", "b", "c", " "]),
+    "rede_social": st.sampled_from([*NETWORKS, "orkut"]),
+    "data_postagem": st.sampled_from(["2026-01-29", "2026-01-30", "2026-02-09"]),
+    "ingestion_ts": st.sampled_from(
+        ["2026-01-31T11:00:00Z", "2026-01-31T08:00:00.25", "2026-01-31T05:30:00-05:30", None]
+    ),
+    "views": st.integers(-1, 3),
+}
+
+
+@st.composite
+def json_line(draw: st.DrawFn) -> bytes:
+    fields = {name: draw(values) for name, values in likely.items()}
+    for name in draw(st.lists(st.sampled_from(sorted(LINE)), max_size=2)):
+        fields[name] = draw(scalars)
+    text = json.dumps({**LINE, **fields}, ensure_ascii=draw(st.booleans()))
+    return text.encode("utf-8", "surrogatepass")
+
+
+broken_line = st.one_of(
+    st.binary(max_size=8).map(lambda b: b.replace(b"\n", b"")),
+    st.sampled_from([b"{}", b"[]", b'{"a":1,"a":2}', b'{"views":NaN}', b"", b"\r", b'{"a":1,}']),
+    json_line().map(lambda b: b[:-3]),
+)
+csv_lines = st.builds(
+    lambda **changes: csv_line(**changes).rstrip(),
+    v=st.sampled_from(["", "0", " 7 ", "-1", "1.0", "9" * 19, "٣"]),
+    dia=st.sampled_from(["30/01/26", "31/02/26", "1/1/26", ""]),
+    visto=st.sampled_from(["20260131 09:30", "20260131 0930", ""]),
+    id=st.sampled_from(["a", "x"]),
+)
+bronze = st.fixed_dictionaries(
+    {
+        f"fonte={fonte}/janela=2026-01-{day}T{hour}/o.jsonl": st.lists(
+            st.one_of(*kinds), max_size=6
+        ).map(b"\n".join)
+        for fonte, day, hour, kinds in (
+            ("faker", 30, "20", (json_line(), json_line(), broken_line)),
+            ("faker", 31, "08", (json_line(), broken_line)),
+            ("mine", 30, "08", (csv_lines,)),
+            ("gone", 31, "08", (json_line(),)),
+        )
+    }
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(bronze)
+def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes]) -> None:
+    expected = rebuild(objects, SOURCES, NETWORKS)
+    table = observed(objects, SOURCES)
+    rows = current(table).to_pyarrow().to_pylist()
+    rejected = quarantined(table).to_pyarrow().to_pylist()
+    assert {(r["objeto"], r["linha"]): set(r["regras"]) for r in rejected} == expected.quarantine
+    assert {row["video_id"]: row for row in rows} == expected.silver
+    assert len(rows) == len(expected.silver)
+
+
+def accounted(content: bytes, lines: int, **written: Any) -> dict[str, Any]:
+    table = observed({NAME: content}, SOURCES)
+    silver = written.get("silver", current(table))
+    return account(table, {NAME: lines}, silver, written.get("quarantine", quarantined(table)))
+
+
+def test_the_accounts_say_where_each_line_went() -> None:
+    accounts = accounted(line() + line(views=5) + line(views="x", likes=-1), lines=3)
+    assert accounts["total"] == {"lines": 3, "current": 1, "superseded": 1, "quarantined": 1}
+    assert accounts["objects"][NAME] == accounts["total"]
+    assert accounts["reasons"] == {"likes.negative": 1, "views.unreadable": 1}
+
+
+def test_a_lost_line_is_noticed() -> None:
+    with pytest.raises(CapstoneError, match=r"criacao\.jsonl should have 3 lines and has 2"):
+        accounted(line() + line(video_id="v2"), lines=3)
+
+
+def test_a_row_lost_while_writing_is_noticed() -> None:
+    empty = ibis.memtable([], schema=ibis.schema({"video_id": "string"}))
+    with pytest.raises(CapstoneError, match="silver_criacao"):
+        accounted(line(), lines=1, silver=empty)
