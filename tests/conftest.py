@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class Project:
 
     def configure(self, name: str, **changes: Any) -> None:
         """Override top-level entries of a file of `conf/base` in `conf/local`."""
-        (self.root / "conf/local" / name).write_text(yaml.safe_dump(changes))
+        (self.root / "conf/local" / name).write_text(yaml.safe_dump(changes, sort_keys=False))
 
     def parameters(self, name: str) -> dict[str, Any]:
         """A file of `conf/base/parameters`, read."""
@@ -98,6 +99,13 @@ class Project:
 
 @pytest.fixture
 def project(open_folder: Path) -> Iterator[Project]:
+    """A fresh copy of the project, for one test."""
+    with project_copy(open_folder) as copy:
+        yield copy
+
+
+@contextmanager
+def project_copy(open_folder: Path) -> Iterator[Project]:
     """A fresh copy of the project; its server is stopped at the end."""
     root = Path(tempfile.mkdtemp(dir=open_folder))
     root.chmod(0o755)
@@ -107,7 +115,7 @@ def project(open_folder: Path) -> Iterator[Project]:
         shutil.copy(ROOT / part, root / part)
     shutil.rmtree(root / "conf/local")
     (root / "conf/local").mkdir()
-    (root / "src").symlink_to(ROOT / "src")
+    (root / "src").mkdir()  # the installed package is the code
     yield Project(root)
     for cluster in root.rglob("cluster"):
         EmbeddedServer(cluster.parent, port=0).stop()

@@ -1,0 +1,148 @@
+"""From an empty folder to PostgreSQL, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from capstone_metrics.serving.embedded import READER, EmbeddedServer
+from capstone_metrics.serving.provision import connect
+from tests.conftest import project_copy
+from tests.oracle import rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Project
+
+KEYS = {
+    "gold_video_views_dia_rede_social": ("data_postagem", "rede_social"),
+    "gold_video_views_dia_faculdade": ("data_postagem", "faculdade"),
+}
+
+
+def gold(project: Project, mart: str, top: str = "data") -> list[list[str]]:
+    with (project.root / top / f"gold/{mart}.csv").open(newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+def served(project: Project, query: str, database: str = "capstone") -> list[tuple[Any, ...]]:
+    address = EmbeddedServer(project.root / "data/postgres", port=0).start()
+    assert address.host == "127.0.0.1"
+    with closing(connect(address, database, READER)) as reader, reader.cursor() as db:
+        db.execute(query)
+        return db.fetchall()
+
+
+def bronze(project: Project, top: str = "data") -> dict[str, bytes]:
+    layer = project.root / top / "bronze/criacao"
+    return {p.relative_to(layer).as_posix(): p.read_bytes() for p in layer.rglob("*.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def first(open_folder: Path) -> Iterator[tuple[Project, str]]:
+    with project_copy(open_folder) as copy:
+        yield copy, copy.run("--env=local").stdout
+
+
+def test_a_first_run_ends_with_the_table(first: tuple[Project, str]) -> None:
+    copy, said = first
+    lines = sum(content.count(b"\n") for content in bronze(copy).values())
+    rows = len(list((copy.root / "data/silver/criacao").rglob("*.parquet")))
+    assert rows
+    assert re.search(rf"bronze\W+{lines:,}\W+{lines:,}", said)
+    assert re.search(rf"{lines} lines in Bronze = \d+ current in Silver \+ \d+ superseded", said)
+    assert "data/gold/*.csv" in said
+    assert "psql -h 127.0.0.1" in said
+
+
+def test_bronze_holds_every_window_of_the_history(first: tuple[Project, str]) -> None:
+    windows = sorted(re.search("janela=([^/]+)", name)[1] for name in bronze(first[0]))  # type: ignore[index]
+    assert (len(windows), windows[0], windows[-1]) == (60, "2026-01-02T08", "2026-01-31T20")
+
+
+def test_gold_equals_a_naive_rebuild_of_bronze(first: tuple[Project, str]) -> None:
+    copy, _ = first
+    networks = copy.parameters("sources.yml")["networks"]
+    lake = rebuild(bronze(copy), {"faker": {"type": "faker"}}, networks)
+    assert not lake.quarantine
+    for mart, key in KEYS.items():
+        rows = {tuple(row[:2]): [int(value) for value in row[2:]] for row in gold(copy, mart)}
+        assert rows == {(str(k[0]), k[1]): totals for k, totals in lake.mart(*key).items()}
+        assert list(rows) == sorted(rows)
+
+
+def test_postgresql_serves_gold_over_tcp(first: tuple[Project, str]) -> None:
+    copy, _ = first
+    for mart, key in KEYS.items():
+        rows = served(copy, f"SELECT * FROM serving.{mart} ORDER BY {', '.join(key)}")
+        found = sorted([str(value) for value in row] for row in rows)
+        assert found == sorted(gold(copy, mart))
+
+
+def test_a_second_run_changes_no_file(first: tuple[Project, str]) -> None:
+    copy, _ = first
+    before = copy.files()
+    publications = served(copy, "SELECT * FROM serving.publications")
+    assert "Nothing new" in copy.run().stdout
+    assert copy.files() == before
+    assert served(copy, "SELECT * FROM serving.publications") == publications
+
+
+def test_another_clone_makes_the_same_bytes(first: tuple[Project, str], project: Project) -> None:
+    project.run("--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold")
+    assert {name: content for name, (content, _) in project.files().items()} == {
+        name: content for name, (content, _) in first[0].files().items()
+    }
+
+
+def test_the_youtube_export_in_a_lake_of_its_own(project: Project) -> None:
+    said = project.run("--env=youtube").stdout
+    identity = "3398 lines in Bronze = 2602 current in Silver + 796 superseded + 0 quarantined"
+    assert identity in said
+    totals = (699_557_695, 28_959_279, 2_931_769, 2_602)
+    for mart in KEYS:
+        columns = zip(*(row[2:] for row in gold(project, mart, "data/youtube")), strict=True)
+        assert tuple(sum(map(int, column)) for column in columns) == totals
+        sums = ", ".join(f"sum({m})::bigint" for m in yaml_measures(project))
+        query = f"SELECT {sums} FROM serving.{mart}"
+        assert served(project, query, "capstone_youtube") == [totals]
+
+
+def yaml_measures(project: Project) -> list[str]:
+    marts = project.parameters("marts.yml")["marts"]
+    return list(marts["gold_video_views_dia_rede_social"]["measures"])
+
+
+def test_a_mart_and_a_source_are_added_by_a_declaration_each(project: Project) -> None:
+    youtube = yaml.safe_load((project.root / "conf/youtube/parameters_sources.yml").read_text())
+    marts = project.parameters("marts.yml")["marts"]
+    marts["gold_categoria"] = {
+        "key": ["data_postagem", "categoria"],
+        "measures": {"total_views": {"sum": "views"}, "total_videos": {"count": "video_id"}},
+    }
+    project.configure("parameters_marts.yml", marts=marts)
+    project.configure("parameters_sources.yml", **youtube)
+    project.run()
+    rows = gold(project, "gold_categoria")
+    assert sum(int(row[2]) for row in rows) == 699_557_695
+    query = "SELECT sum(total_views)::bigint, sum(total_videos)::bigint FROM serving.gold_categoria"
+    assert served(project, query) == [(699_557_695, 2_602)]
+
+
+def test_gold_edited_by_hand_is_not_published(project: Project) -> None:
+    shutil.copytree(project.root / "conf/youtube", project.root / "conf/local", dirs_exist_ok=True)
+    project.run("--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold")
+    mart = project.root / "data/youtube/gold/gold_video_views_dia_faculdade.csv"
+    mart.write_text(mart.read_text().replace("1", "2", 1))
+    done = project.run("--pipelines=publish_gold", check=False)
+    assert done.returncode == 1
+    assert "is not the file that Gold's manifest names" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
