@@ -10,6 +10,7 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.operations.summary import LAYERS, Summary
+from capstone_metrics.saved import Saved
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -66,8 +67,8 @@ class RunSummary:
         """Take note of what was saved, and of the time since the save before it."""
         now = time.monotonic()
         layer = next((tag for tag in LAYERS if tag in node.tags), None)
-        saved = getattr(self.catalog.get(dataset_name), "saved", None)
-        if layer and saved is not None:
+        saved = getattr(self.catalog.get(dataset_name), "saved", Saved())
+        if layer:
             self.summary.saved(layer, dataset_name, data, saved, now - self.mark)
             self.mark = now
 

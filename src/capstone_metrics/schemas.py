@@ -52,6 +52,7 @@ QUARANTINE = ibis.schema(
     {
         "fonte": "string",
         "janela": "string",
+        "lote": "string",
         "objeto": "string",
         "linha": "int64",
         "regras": "array<string>",
@@ -65,7 +66,29 @@ QUARANTINE = ibis.schema(
 `texto` is the line; a line that is not UTF-8 has its bytes in `texto_base64` instead.
 """
 
-TABLES = {"silver_criacao": SILVER, "silver_quarentena": QUARANTINE}
+PLACES = ibis.schema(
+    {
+        "rede_social": "string",
+        "data_postagem": "date",
+        "video_id": "string",
+        "ingestion_ts": "timestamp('UTC', 6)",
+        "objeto": "string",
+        "linha": "int64",
+    }
+)
+"""The line of Bronze that each row of Silver comes from: what decides which of two is later."""
+
+LOCATOR = ibis.schema(
+    {"shard": "string", "video_id": "string", "rede_social": "string", "data_postagem": "date"}
+)
+"""The partition that each video is in. `shard` is the start of the MD5 of `video_id`."""
+
+TABLES = {
+    "silver_criacao": SILVER,
+    "silver_quarentena": QUARANTINE,
+    "silver_places": PLACES,
+    "silver_locator": LOCATOR,
+}
 
 AGGREGATES = ("sum", "count")
 

@@ -91,20 +91,6 @@ class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
         raise DatasetError("The list of Bronze's objects is read, not saved.")
 
 
-class BronzeLineCountsDataset(_Bronze, AbstractDataset[None, "dict[str, int]"]):
-    """Loads the number of lines of each object of Bronze, counted from its bytes."""
-
-    def load(self) -> dict[str, int]:
-        counts = {}
-        for name in self.objects():
-            with self.storage.open(f"{self.prefix}/{name}") as file:
-                counts[name] = count_lines(file)
-        return counts
-
-    def save(self, data: None) -> NoReturn:
-        raise DatasetError("The line counts of Bronze are read, not saved.")
-
-
 def _is_object(name: str) -> bool:
     parts = name.split("/")
     return (

@@ -1,18 +1,24 @@
-"""Single objects in the catalog: the marts of Gold as CSV, and documents as JSON."""
+"""Gold and the heads of layers in the catalog: single objects, put into place by a commit."""
 
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import hashlib
 import io
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.csv as pc
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from capstone_metrics.changes import GoldBefore
+from capstone_metrics.lake.commit import begin, opened, records, settle, staged
+from capstone_metrics.lake.silver import LAYER as SILVER_LAYER
+from capstone_metrics.lake.silver import document
 from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
@@ -23,13 +29,14 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 DIGEST = b"sha256"
+GOLD_LAYER, MANIFEST = "gold", "gold/manifest.json"
 
 
 class MartDataset(AbstractDataset["ir.Table", pa.Table]):
     """A mart of Gold: saved from an Ibis table as CSV, loaded as an Arrow table.
 
     No engine is needed to load. The table's schema carries the SHA-256 of the file under
-    `sha256`.
+    `sha256`. A save stages the file and a load sees it; the manifest's save commits it.
     """
 
     def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
@@ -39,25 +46,17 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         self.saved = Saved()
 
     def save(self, data: ir.Table) -> None:
-        table = data.to_pyarrow()
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(table.column_names)
-        rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        changed = self.storage.write(self.key, text.getvalue().encode())
+        table, commit = data.to_pyarrow(), opened(self.storage, GOLD_LAYER)
+        with commit.stage(self.key).open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(table.column_names)
+            rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        changed = commit.put(self.key)
         self.saved = Saved(rows=table.num_rows * changed, files=int(changed))
 
     def load(self) -> pa.Table:
-        content = self.storage.read(self.key)
-        names = pc.open_csv(io.BytesIO(content)).schema.names
-        types = {name: gold_type(name).to_pyarrow() for name in names}
-        table = pc.read_csv(
-            io.BytesIO(content),
-            parse_options=pc.ParseOptions(newlines_in_values=True),
-            convert_options=pc.ConvertOptions(column_types=types, strings_can_be_null=False),
-        )
-        digest = hashlib.sha256(content).hexdigest().encode()
-        return table.replace_schema_metadata({DIGEST: digest})
+        new = staged(self.storage, GOLD_LAYER, self.key)
+        return read_mart(new.read_bytes() if new else self.storage.read(self.key))
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """The first rows, for Kedro-Viz."""
@@ -74,12 +73,16 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         return {"path": str(self.storage.root), "key": self.key}
 
 
-class DocumentDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
-    """A JSON document that a person can read with `cat`."""
+class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
+    """The head of a layer: a JSON document whose save commits all that was staged.
+
+    It says the `generation` of the layer: one more than that which the run read.
+    """
 
     def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
         self.storage = Folder(path)
         self.key = key
+        self.layer = key.split("/", maxsplit=1)[0]
         self.metadata = metadata
         self.saved = Saved()
 
@@ -89,16 +92,67 @@ class DocumentDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         return self.storage.path(self.key).parent
 
     def save(self, data: dict[str, Any]) -> None:
-        text = json.dumps(data, ensure_ascii=False, indent=2) + "\n"
-        changed = self.storage.write(self.key, text.encode())
-        self.saved = Saved(files=int(changed))
+        commit = opened(self.storage, self.layer)
+        commit.stage(self.key).write_text(document(data), encoding="utf-8")
+        self.saved = Saved(files=int(commit.put(self.key)))
+        commit.finish(self.key, data["generation"])
 
     def load(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.storage.read(self.key))
-        return document
+        head: dict[str, Any] = json.loads(self.storage.read(self.key))
+        return head
 
     def _exists(self) -> bool:
         return self.storage.exists(self.key)
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.storage.root), "key": self.key}
+
+
+class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
+    """Loads Gold as the last commit left it, and begins the next one."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = Folder(path)
+        self.metadata = metadata
+
+    def load(self) -> GoldBefore:
+        settle(self.storage, GOLD_LAYER, MANIFEST)
+        begin(self.storage, GOLD_LAYER)
+        if not self.storage.exists(MANIFEST):
+            return GoldBefore(days_since=self._days_since)
+        manifest = json.loads(self.storage.read(MANIFEST))
+        tables = {}
+        for name, listed in manifest["marts"].items():
+            key = f"{GOLD_LAYER}/{name}.csv"
+            if self.storage.exists(key):
+                table = read_mart(self.storage.read(key))
+                if table.schema.metadata[DIGEST].decode() == listed["sha256"]:
+                    tables[name] = table
+        return GoldBefore(manifest, tables, self._days_since)
+
+    def _days_since(self, generation: int) -> set[dt.date] | None:
+        commits = records(self.storage, SILVER_LAYER, generation)
+        if commits is None:
+            return None
+        keys = (key for commit in commits for key in (*commit["put"], *commit["delete"]))
+        days = (re.search(r"^silver/criacao/.*data_postagem=([0-9-]+)/", key) for key in keys)
+        return {dt.date.fromisoformat(day[1]) for day in days if day}
+
+    def save(self, data: None) -> NoReturn:
+        raise DatasetError("What Gold was is read, not saved.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.storage.root)}
+
+
+def read_mart(content: bytes) -> pa.Table:
+    """A mart from its CSV: keys have the types of Silver, measures are whole numbers."""
+    names = pc.open_csv(io.BytesIO(content)).schema.names
+    types = {name: gold_type(name).to_pyarrow() for name in names}
+    table = pc.read_csv(
+        io.BytesIO(content),
+        parse_options=pc.ParseOptions(newlines_in_values=True),
+        convert_options=pc.ConvertOptions(column_types=types, strings_can_be_null=False),
+    )
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return table.replace_schema_metadata({DIGEST: digest})

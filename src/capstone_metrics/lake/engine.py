@@ -53,7 +53,7 @@ def read_parquet(
 ) -> ir.Table:
     """Hive-partitioned Parquet files as a lazy table of the schema."""
     if not paths:
-        return ibis.memtable([], schema=schema)
+        return table_of(engine, schema.to_pyarrow().empty_table().to_reader())
     table = connect(engine).read_parquet(paths, hive_partitioning=True, hive_types_autocast=False)
     return table.select(*schema).cast(schema)
 
@@ -63,7 +63,7 @@ def read_json_lines(
 ) -> ir.Table:
     """Hive-partitioned JSON lines as a lazy table of the schema."""
     if not paths:
-        return ibis.memtable([], schema=schema)
+        return table_of(engine, schema.to_pyarrow().empty_table().to_reader())
     types = {
         name: "VARCHAR[]" if kind.is_array() else "VARCHAR"
         for name, kind in schema.items()
@@ -79,4 +79,4 @@ def read_json_lines(
     return table.select(*schema).cast(schema)
 
 
-READERS = {"parquet": read_parquet, "jsonl": read_json_lines}
+READERS = {"parquet": read_parquet, "jsonl": read_json_lines, "index": read_parquet}

@@ -9,12 +9,13 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import BufferedReader
 
 TEMPORARY = "_tmp"
 
@@ -43,7 +44,7 @@ class Folder:
     def keys(self, prefix: str) -> list[str]:
         """The keys under a prefix, sorted."""
         top = self.path(prefix)
-        with _plain_errors(top):
+        with plain_errors(top):
             return sorted(
                 path.relative_to(self.root).as_posix() for path in top.rglob("*") if path.is_file()
             )
@@ -58,22 +59,22 @@ class Folder:
         Raises:
             CapstoneError: if there is none, or it cannot be read.
         """
-        with _plain_errors(self.path(key)):
+        with plain_errors(self.path(key)):
             return self.path(key).read_bytes()
 
-    def open(self, key: str) -> IO[bytes]:
+    def open(self, key: str) -> BufferedReader:
         """An object, to read it in parts.
 
         Raises:
             CapstoneError: if there is none, or it cannot be read.
         """
-        with _plain_errors(self.path(key)):
+        with plain_errors(self.path(key)):
             return self.path(key).open("rb")
 
     @contextlib.contextmanager
     def staging(self) -> Iterator[Path]:
         """A folder for new files, on the lake's own file system, gone at the end."""
-        with _plain_errors(self.root / TEMPORARY):
+        with plain_errors(self.root / TEMPORARY):
             (self.root / TEMPORARY).mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.root / TEMPORARY))
         try:
@@ -86,55 +87,50 @@ class Folder:
         path = self.path(key)
         if path.exists():
             return False
-        with self.staging() as folder, _plain_errors(path):
+        with self.staging() as folder, plain_errors(path):
             staged = folder / "object"
             with staged.open("wb") as file:
                 file.writelines(chunks)
-            _sync(staged)
+            sync(staged)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(staged, path)
             except FileExistsError:
                 return False
-            _sync(path.parent)
+            sync(path.parent)
         return True
 
-    def replace(self, key: str, staged: Path) -> bool:
-        """Put a staged file into place unless the object already has its bytes.
-
-        Returns:
-            Whether the object changed.
-        """
+    def move(self, staged: Path, key: str) -> None:
+        """Put a synced file into place; it is there already if the file is gone."""
         path = self.path(key)
-        with _plain_errors(path):
-            if path.exists() and filecmp.cmp(staged, path, shallow=False):
-                return False
-            _sync(staged)
+        with plain_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(path)
-            _sync(path.parent)
-        return True
-
-    def write(self, key: str, content: bytes) -> bool:
-        """`replace` with bytes."""
-        with self.staging() as folder, _plain_errors(self.path(key)):
-            staged = folder / "object"
-            staged.write_bytes(content)
-            return self.replace(key, staged)
+            try:
+                staged.replace(path)
+            except FileNotFoundError:
+                if not path.exists():
+                    raise
 
     def delete(self, key: str) -> None:
         """Remove an object, and the folders that this leaves empty."""
         path = self.path(key)
-        with _plain_errors(path):
+        with plain_errors(path):
+            if not path.parent.exists():
+                return
             path.unlink(missing_ok=True)
-            _sync(path.parent)
+            sync(path.parent)
             for parent in path.parents:
                 if parent == self.root or any(parent.iterdir()):
                     return
                 parent.rmdir()
 
 
-def _sync(path: Path) -> None:
+def same_bytes(one: Path, other: Path) -> bool:
+    """Whether two files are there and equal."""
+    return other.exists() and filecmp.cmp(one, other, shallow=False)
+
+
+def sync(path: Path) -> None:
     """Have the disk hold what was written. A folder cannot be synced on Windows."""
     if os.name == "nt" and path.is_dir():
         return
@@ -146,7 +142,8 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
+def plain_errors(path: Path) -> Iterator[None]:
+    """Say an error of the file system in one sentence that names the path and a way out."""
     try:
         yield
     except OSError as error:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from kedro.io import AbstractDataset
 
 from capstone_metrics.lake import engine as engines
+from capstone_metrics.lake.commit import opened
 from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import TABLES
@@ -24,20 +25,23 @@ if TYPE_CHECKING:
 
     import ibis.expr.types as ir
 
+    from capstone_metrics.changes import Change
+
 log = logging.getLogger(__name__)
 
 
-class TableDataset(AbstractDataset["ir.Table", "ir.Table"]):
-    """An Ibis table as Hive-partitioned Parquet or JSON lines.
+class TableDataset(AbstractDataset["Change", "ir.Table"]):
+    """A table as Hive-partitioned files, changed by whole partitions.
 
-    A save replaces the table as a whole: partitions whose bytes stay the same are left alone,
-    partitions that have no rows any more are removed last.
+    A save stages the new files of the changed partitions; the layer's commit puts them into
+    place. Partitions whose bytes stay the same are left alone. A load is the table as the last
+    commit left it.
 
     Args:
         path: the root of the lake.
-        prefix: the folder of the table, below it.
+        prefix: the folder of the table, below it; its first part is the layer.
         engine: what evaluates the table.
-        format: `parquet` or `jsonl`.
+        format: `parquet`, `jsonl`, or `index`: Parquet that no glob for `*.parquet` finds.
         schema: the name of its schema in `capstone_metrics.schemas.TABLES`.
         partition_by: columns that become folders, `column=value`, and leave the files.
         sort_by: the order of rows within a file.
@@ -50,7 +54,7 @@ class TableDataset(AbstractDataset["ir.Table", "ir.Table"]):
         path: str,
         prefix: str,
         engine: str,
-        format: Literal["parquet", "jsonl"],  # noqa: A002 - the word that catalogs use
+        format: Literal["parquet", "jsonl", "index"],  # noqa: A002 - the word that catalogs use
         schema: str,
         partition_by: list[str],
         sort_by: list[str],
@@ -58,8 +62,10 @@ class TableDataset(AbstractDataset["ir.Table", "ir.Table"]):
     ) -> None:
         self.storage = Folder(path)
         self.prefix = prefix
+        self.layer = prefix.split("/", maxsplit=1)[0]
         self.engine = engine
         self.leaf = f"part-0.{format}"
+        self.is_data = format != "index"
         self.encode = ENCODERS[format]
         self.read = engines.READERS[format]
         self.schema = TABLES[schema]
@@ -68,45 +74,50 @@ class TableDataset(AbstractDataset["ir.Table", "ir.Table"]):
         self.metadata = metadata
         self.saved = Saved()
 
-    def save(self, data: ir.Table) -> None:
-        table = data.select(*self.schema).cast(self.schema)
+    def save(self, data: Change) -> None:
+        table = data.rows.select(*self.schema).cast(self.schema)
         ordered = table.order_by([*self.partition_by, *self.sort_by])
-        before, after = set(self._keys()), set()
+        before = set(self.keys())
+        if data.partitions is not None:
+            before &= {self._key(values) for values in data.partitions}
+        commit, after = opened(self.storage, self.layer), set()
         rows = files = 0
-        with self.storage.staging() as folder:
-            for values, part in _partitions(ordered.to_pyarrow_batches(), self.partition_by):
-                key = self._key(values)
-                after.add(key)
-                self.encode(part.drop_columns(self.partition_by), folder / "part")
-                if self.storage.replace(key, folder / "part"):
-                    files += 1
-                    rows += part.num_rows
+        batches = () if data.partitions == [] else ordered.to_pyarrow_batches()
+        for values, part in _partitions(batches, self.partition_by):
+            key = self._key(values)
+            after.add(key)
+            self.encode(part.drop_columns(self.partition_by), commit.stage(key))
+            if commit.put(key):
+                files += 1
+                rows += part.num_rows
         for gone in before - after:
-            self.storage.delete(gone)
-        self.saved = Saved(rows=rows, files=files, removed=len(before - after))
+            commit.delete(gone)
+        counted = rows if self.is_data else 0
+        self.saved = Saved(rows=counted, files=files, removed=len(before - after))
 
     def load(self) -> ir.Table:
-        paths = [str(self.storage.path(key)) for key in self._keys()]
+        paths = [str(self.storage.path(key)) for key in self.keys()]
         return self.read(self.engine, paths, self.schema, self.partition_by)
 
-    def _key(self, values: Iterable[Any]) -> str:
-        pairs = zip(self.partition_by, values, strict=True)
-        folders = (f"{column}={quote(str(value), safe=' ')}" for column, value in pairs)
-        return "/".join([self.prefix, *folders, self.leaf])
-
-    def _keys(self) -> list[str]:
+    def keys(self) -> list[str]:
+        """The files of the table. What else lies among them is reported, and not read."""
         keys = self.storage.keys(self.prefix)
         own = [key for key in keys if self._is_part(key.removeprefix(f"{self.prefix}/"))]
         for strange in sorted(set(keys) - set(own)):
             log.warning("%s is no part of the table; it is not read.", strange)
         return own
 
+    def _key(self, values: Iterable[Any]) -> str:
+        pairs = zip(self.partition_by, values, strict=True)
+        folders = (f"{column}={quote(str(value), safe=' ')}" for column, value in pairs)
+        return "/".join([self.prefix, *folders, self.leaf])
+
     def _is_part(self, name: str) -> bool:
         *folders, leaf = name.split("/")
         return leaf == self.leaf and [f.partition("=")[0] for f in folders] == self.partition_by
 
     def _exists(self) -> bool:
-        return bool(self._keys())
+        return bool(self.keys())
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.storage.root), "prefix": self.prefix, "engine": self.engine}
@@ -154,4 +165,4 @@ def _write_json_lines(part: pa.Table, file: Path) -> None:
             out.write(json.dumps(filled, ensure_ascii=False) + "\n")
 
 
-ENCODERS = {"parquet": _write_parquet, "jsonl": _write_json_lines}
+ENCODERS = {"parquet": _write_parquet, "jsonl": _write_json_lines, "index": _write_parquet}

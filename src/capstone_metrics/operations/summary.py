@@ -35,6 +35,7 @@ class Summary:
     """The layers that took part in a run, and where the rejected lines failed."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
+    total: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
 
     def saved(self, layer: str, dataset: str, data: Any, saved: Saved, seconds: float) -> None:
@@ -54,11 +55,10 @@ class Summary:
         if layer == "bronze":
             row.rows_in = row.accepted = saved.rows
         elif dataset == "silver_accounts":
-            total = data["total"]
-            row.rows_in = total["lines"]
-            row.accepted = total["lines"] - total["quarantined"]
-            row.superseded, row.quarantined = total["superseded"], total["quarantined"]
-            self.reasons = data["reasons"]
+            run = data["run"]
+            row.rows_in, row.accepted = run["lines"], run["accepted"]
+            row.superseded, row.quarantined = run["superseded"], run["quarantined"]
+            self.total, self.reasons = data["total"], data["reasons"]
         elif dataset == "gold_manifest":
             row.rows_in = row.accepted = data["silver_rows"]
         elif layer == "serving":
@@ -93,14 +93,12 @@ class Summary:
             console.print(f"[bold]{what:<11}[/bold] {where}", soft_wrap=True, highlight=False)
 
     def _identity(self) -> str:
-        silver = self.layers.get("silver")
-        if silver is None or silver.rows_in is None:
+        if not self.total:
             return ""
-        current = (silver.accepted or 0) - (silver.superseded or 0)
         return (
-            f"{silver.rows_in} lines in Bronze = {current} current in Silver"
-            f" + {silver.superseded} superseded + {silver.quarantined} quarantined"
-        )
+            "{lines} lines in Bronze = {current} current in Silver + {superseded} superseded"
+            " + {quarantined} quarantined"
+        ).format_map(self.total)
 
 
 def _cells(layer: Layer) -> list[str]:

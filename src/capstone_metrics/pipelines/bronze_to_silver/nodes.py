@@ -1,13 +1,17 @@
-"""Every line of Bronze gets one verdict: current, superseded or quarantined."""
+"""Every new line of Bronze is judged, and brought into Silver or its quarantine."""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
+from capstone_metrics.changes import Before, Change, Pending
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.declaration import Field, fields_of
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
@@ -17,90 +21,256 @@ from capstone_metrics.pipelines.bronze_to_silver.functions import (
     local_to_utc,
 )
 from capstone_metrics.pipelines.bronze_to_silver.reading import names_of, read
-from capstone_metrics.schemas import QUARANTINE, SILVER
+from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER
 
-CURRENT, SUPERSEDED, QUARANTINED = "current", "superseded", "quarantined"
+OBSERVED = ibis.schema({**SILVER, **QUARANTINE})
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The pending lines with their verdicts, and what they came with.
+
+    Attributes:
+        rows: the columns of Silver and of the quarantine; `regras` is null in an accepted line.
+        objects: what is known of each Bronze object, by its name.
+        before: Silver as it was.
+    """
+
+    rows: ir.Table
+    objects: Mapping[str, Mapping[str, Any]]
+    before: Before
+
+    @property
+    def accepted(self) -> ir.Table:
+        """The lines that broke no rule."""
+        return self.rows.filter(self.rows.regras.isnull())
+
+    @property
+    def rejected(self) -> ir.Table:
+        """The lines that broke one."""
+        return self.rows.filter(self.rows.regras.notnull())
 
 
 def observe(
-    bronze: ir.Table, sources: Mapping[str, Any], networks: list[str], schedule: Mapping[str, Any]
-) -> ir.Table:
-    """Read every line of Bronze and give it its verdict.
+    pending: Pending, sources: Mapping[str, Any], networks: list[str], schedule: Mapping[str, Any]
+) -> Judged:
+    """Read the pending lines of Bronze and judge each.
 
     Args:
-        bronze: the lines, with their `fonte`, `janela`, `objeto` and `linha`.
+        pending: the lines, with their `fonte`, `janela`, `objeto` and `linha`.
         sources: the declarations, by `fonte`.
         networks: the known values of `rede_social`.
         schedule: its `timezone` is that of windows, and of times without a zone.
-
-    Returns:
-        The columns of Silver and of the quarantine, and `situacao`.
 
     Raises:
         CapstoneError: if the `fields` of a source do not hold.
     """
     zone = schedule["timezone"]
     fields = {name: fields_of(name, source, zone) for name, source in sources.items()}
-    lines = bronze.mutate(
-        arrival=local_to_utc((bronze.janela.replace("T", " ") + ":00:00").cast("timestamp"), zone)
-    )
-    undeclared = lines.filter(lines.fonte.notin(list(fields)))
+    if not pending.objects:
+        return Judged(ibis.memtable([], schema=OBSERVED), {}, pending.before)
+    windows = (pending.lines.janela.replace("T", " ") + ":00:00").cast("timestamp")
+    lines = pending.lines.mutate(arrival=local_to_utc(windows, zone))
     parts = [
         _read_source(lines.filter(lines.fonte == name), own, networks)
         for name, own in fields.items()
     ]
-    return _settle(ibis.union(*parts, _refuse(undeclared))).cache()
+    undeclared = lines.filter(lines.fonte.notin(list(fields)))
+    rows = ibis.union(*parts, _refuse(undeclared)).cache()
+    return Judged(rows, pending.objects, pending.before)
 
 
-def current(observacoes: ir.Table) -> ir.Table:
-    """Silver: the latest observation of each video."""
-    return observacoes.filter(observacoes.situacao == CURRENT).select(*SILVER)
+def merge(judged: Judged, full: bool) -> tuple[Change, Change, Change, dict[str, int]]:
+    """Bring the accepted observations into Silver: the latest of each video stays.
+
+    "Latest" is a total order, the last `ingestion_ts` and then the last place in Bronze. So the
+    outcome depends on what is in Bronze, and not on the order or number of merges.
+
+    Args:
+        judged: the lines.
+        full: whether to forget Silver as it is.
+
+    Returns:
+        The changes of `silver_criacao`, `silver_places` and `silver_locator`, and counts: the
+        observations `accepted`, and the rows of the changed partitions `before` and `after`.
+    """
+    before, accepted = judged.before, judged.accepted
+    if not judged.objects:
+        rows, places, locator = (Change(table, []) for table in before.tables.values())
+        return rows, places, locator, {"accepted": 0, "before": 0, "after": 0}
+    new = latest(accepted.select(*PLACES).mutate(is_new=True)).cache()
+    full = full or before.generation == 0
+    if full:
+        known, touched = new.filter(~new.is_new), None
+    else:
+        known, touched = _rows_in_the_way(new, before)
+    merged = latest(ibis.union(known, new)).cache()
+    fresh, kept = merged.filter(merged.is_new), merged.filter(~merged.is_new)
+
+    rows = accepted.semi_join(fresh, ["objeto", "linha"]).select(*SILVER)
+    if touched is not None:
+        old = _within(before.tables["criacao"], touched).semi_join(kept, "video_id")
+        rows = ibis.union(rows, old.select(*SILVER))
+    relocated = fresh.anti_join(known, ["video_id", "rede_social", "data_postagem"])
+    counts = {"accepted": _count(accepted), "before": _count(known), "after": _count(merged)}
+    return (
+        Change(rows, touched),
+        Change(merged.select(*PLACES), touched),
+        _relocate(relocated, before, full),
+        counts,
+    )
 
 
-def quarantined(observacoes: ir.Table) -> ir.Table:
-    """The quarantine: the rejected lines, with the rules that they broke."""
-    return observacoes.filter(observacoes.situacao == QUARANTINED).select(*QUARANTINE)
+def quarantine(judged: Judged, full: bool) -> tuple[Change, int]:
+    """The rejected lines of the pending objects, with the rules that they broke; and how many."""
+    lots = None if full else [_lot(name) for name in judged.objects]
+    rejected = judged.rejected.select(*QUARANTINE)
+    return Change(rejected, lots), _count(rejected)
 
 
 def account(
-    observacoes: ir.Table,
-    bronze_line_counts: Mapping[str, int],
-    silver: ir.Table,
-    quarantine: ir.Table,
-) -> dict[str, Any]:
-    """Where every line went: in total, by broken rule, and by Bronze object.
+    judged: Judged, counts: Mapping[str, int], quarantined: int, full: bool
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Where every pending line went, and every line of Bronze.
 
     Args:
-        observacoes: the verdicts.
-        bronze_line_counts: the lines of each object, counted from the bytes.
-        silver: as it was written.
-        quarantine: as it was written.
+        judged: the lines, and those of each object counted from its bytes.
+        counts: of the merge.
+        quarantined: the lines that went to the quarantine.
+        full: whether Silver was built anew.
+
+    Returns:
+        The receipt of each object, the accounts of this run, and the new head of Silver.
 
     Raises:
         CapstoneError: unless, for each object and in total, the lines in Bronze are those
             current in Silver, superseded and quarantined.
     """
-    counts = observacoes.group_by("objeto", "situacao").agg(lines=observacoes.count())
-    verdicts = dict.fromkeys((CURRENT, SUPERSEDED, QUARANTINED), 0)
-    objects = {name: {"lines": n, **verdicts} for name, n in bronze_line_counts.items()}
-    for row in counts.to_pyarrow().to_pylist():
-        objects.setdefault(row["objeto"], {"lines": 0, **verdicts})[row["situacao"]] = row["lines"]
-    total = {kind: sum(entry[kind] for entry in objects.values()) for kind in ("lines", *verdicts)}
-    for name, entry in {**objects, "all of Bronze": total}.items():
-        _check(name, entry["lines"], sum(entry[verdict] for verdict in verdicts))
-    _check("silver_criacao", total[CURRENT], silver.count().to_pyarrow().as_py())
-    _check("silver_quarentena", total[QUARANTINED], quarantine.count().to_pyarrow().as_py())
-    rules = quarantine.select(rule=quarantine.regras.unnest()).rule.value_counts(name="lines")
-    reasons = {row["rule"]: row["lines"] for row in rules.to_pyarrow().to_pylist()}
-    return {"total": total, "reasons": dict(sorted(reasons.items())), "objects": objects}
+    receipts = _receipts(judged)
+    run = {
+        "lines": sum(receipt["lines"] for receipt in receipts.values()),
+        "accepted": counts["accepted"],
+        "superseded": counts["before"] + counts["accepted"] - counts["after"],
+        "quarantined": quarantined,
+    }
+    old = {} if full else judged.before.head
+    total = dict.fromkeys(("lines", "current", "superseded", "quarantined"), 0)
+    total |= old.get("total", {})
+    total["current"] += counts["after"] - counts["before"]
+    for kind in ("lines", "superseded", "quarantined"):
+        total[kind] += run[kind]
+    _check("Bronze", total["lines"], sum(total.values()) - total["lines"])
+    reasons = Counter(old.get("reasons", {}))
+    for receipt in receipts.values():
+        reasons.update(receipt["reasons"])
+    head = {
+        "generation": judged.before.generation + 1,
+        "total": total,
+        "reasons": dict(sorted(reasons.items())),
+    }
+    if not receipts and judged.before.head:
+        head = judged.before.head
+    return receipts, {"run": run, **head}, head
+
+
+def latest(places: ir.Table) -> ir.Table:
+    """The latest place of each video; of two equal ones, the new one."""
+    last_first = [places[name].desc() for name in ("ingestion_ts", "objeto", "linha", "is_new")]
+    rank = ibis.row_number().over(group_by="video_id", order_by=last_first)
+    return places.mutate(rank=rank).filter(lambda t: t["rank"] == 0).drop("rank")
+
+
+def _rows_in_the_way(new: ir.Table, before: Before) -> tuple[ir.Table, list[tuple[str, ...]]]:
+    """The places in the partitions that a merge touches, and these partitions.
+
+    Those are the partitions that the new observations belong to and, for a video whose posting
+    date or network was corrected, the one that it is in now.
+    """
+    touched = _partitions(new)
+    here = _within(before.tables["places"], touched)
+    strangers = new.anti_join(here, "video_id").select("video_id", shard=_shard(new.video_id))
+    shards = strangers.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    locator = before.tables["locator"]
+    elsewhere = locator.filter(locator.shard.isin(shards)).semi_join(strangers, "video_id")
+    touched = sorted({*touched, *_partitions(elsewhere)})
+    known = _within(before.tables["places"], touched).select(*PLACES)
+    return known.mutate(is_new=False).cache(), touched
+
+
+def _relocate(relocated: ir.Table, before: Before, is_whole: bool) -> Change:
+    """The shards of the locator with the videos that are new or moved."""
+    moved = relocated.mutate(shard=_shard(relocated.video_id)).select(*LOCATOR).cache()
+    if is_whole:
+        return Change(moved)
+    shards = moved.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    locator = before.tables["locator"]
+    rest = locator.filter(locator.shard.isin(shards)).anti_join(moved, "video_id")
+    return Change(ibis.union(moved, rest.select(*LOCATOR)), [(shard,) for shard in shards])
+
+
+def _shard(video_id: ir.StringValue) -> ir.StringValue:
+    return video_id.hexdigest("md5").left(2)
+
+
+def _partitions(table: ir.Table) -> list[tuple[str, ...]]:
+    found = table.select("rede_social", "data_postagem").distinct().to_pyarrow().to_pylist()
+    return sorted((row["rede_social"], str(row["data_postagem"])) for row in found)
+
+
+def _within(table: ir.Table, partitions: list[tuple[str, ...]] | None) -> ir.Table:
+    """The rows of some partitions; files of others are not opened."""
+    if partitions is None:
+        return table
+    networks, days = ({part[i] for part in partitions} for i in (0, 1))
+    name = table.rede_social + "/" + table.data_postagem.cast("string")
+    return table.filter(
+        table.rede_social.isin(sorted(networks)),
+        table.data_postagem.isin([dt.date.fromisoformat(day) for day in sorted(days)]),
+        name.isin(["/".join(part) for part in partitions]),
+    )
+
+
+def _lot(name: str) -> tuple[str, ...]:
+    """The partition of the quarantine that an object's lines go to."""
+    return tuple(part.rpartition("=")[2].removesuffix(".jsonl") for part in name.split("/"))
+
+
+def _receipts(judged: Judged) -> dict[str, Any]:
+    """For each object what it held and where it went.
+
+    Raises:
+        CapstoneError: if an object has more or fewer judged lines than lines.
+    """
+    if not judged.objects:
+        return {}
+    is_rejected = judged.rows.regras.notnull()
+    counts = judged.rows.group_by("objeto").agg(
+        accepted=(~is_rejected).sum(), quarantined=is_rejected.sum()
+    )
+    found = {row.pop("objeto"): row for row in counts.to_pyarrow().to_pylist()}
+    rules = judged.rejected.select("objeto", rule=judged.rejected.regras.unnest())
+    broken = rules.group_by("objeto", "rule").agg(lines=rules.count()).order_by("objeto", "rule")
+    reasons: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in broken.to_pyarrow().to_pylist():
+        reasons[row["objeto"]][row["rule"]] = row["lines"]
+    receipts = {}
+    for name, measured in judged.objects.items():
+        verdicts = found.get(name, {"accepted": 0, "quarantined": 0})
+        _check(name, measured["lines"], sum(verdicts.values()))
+        receipts[name] = {"object": name, **measured, **verdicts, "reasons": reasons[name]}
+    return receipts
 
 
 def _check(what: str, expected: int, found: int) -> None:
     if expected != found:
         raise CapstoneError(
-            f"The accounts do not close: {what} should have {expected} lines and has {found}. "
-            "Something else changed the lake during this run; run again."
+            f"The accounts do not close: {what} has {expected} lines, of which {found} were "
+            "found again. Build Silver anew from Bronze: kedro run --params=full=true."
         )
+
+
+def _count(table: ir.Table) -> int:
+    return int(table.count().to_pyarrow().as_py())
 
 
 def _read_source(lines: ir.Table, fields: dict[str, Field], networks: list[str]) -> ir.Table:
@@ -147,26 +317,10 @@ def _observations(lines: ir.Table, rules: Mapping[str, ir.BooleanValue]) -> ir.T
             for name, kind in SILVER.items()
         },
         **{name: lines[name] for name in ("fonte", "janela", "objeto", "linha")},
+        lote=lines.objeto.re_extract(r"([^/]+)\.jsonl$", 1),
         quando=lines.arrival.strftime("%Y-%m-%dT%H:%M:%SZ"),
         **{
             name: ibis.ifelse(lines.is_rejected, lines[name], None)
             for name in ("regras", "texto", "texto_base64")
         },
     )
-
-
-def _settle(observations: ir.Table) -> ir.Table:
-    """Add `situacao`. The latest observation has the last `ingestion_ts`, then place in Bronze."""
-    latest_first = [
-        observations.ingestion_ts.desc(),
-        observations.objeto.desc(),
-        observations.linha.desc(),
-    ]
-    accepted = observations.regras.isnull()
-    rank = ibis.row_number().over(group_by=[accepted, "video_id"], order_by=latest_first)
-    situacao = ibis.cases(
-        (~accepted, QUARANTINED),
-        (rank == 0, CURRENT),
-        else_=SUPERSEDED,
-    )
-    return observations.mutate(situacao=situacao)

@@ -2,40 +2,43 @@
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.bronze_to_silver.nodes import (
-    account,
-    current,
-    observe,
-    quarantined,
-)
+from capstone_metrics.pipelines.bronze_to_silver.nodes import account, merge, observe, quarantine
 
 
 def create_pipeline() -> Pipeline:
-    """Read Bronze into Silver and its quarantine, and account for every line."""
+    """Bring what is new in Bronze into Silver and its quarantine, and account for every line.
+
+    All that these nodes save is staged; the last of it, the head of Silver, commits it.
+    """
     return Pipeline(
         [
             node(
                 observe,
-                inputs=["bronze_criacao", "params:sources", "params:networks", "params:schedule"],
+                inputs=[
+                    "bronze_criacao@pending",
+                    "params:sources",
+                    "params:networks",
+                    "params:schedule",
+                ],
                 outputs="observacoes",
                 name="observe",
             ),
-            node(current, inputs="observacoes", outputs="silver_criacao", name="current"),
             node(
-                quarantined,
-                inputs="observacoes",
-                outputs="silver_quarentena",
-                name="quarantined",
+                merge,
+                inputs=["observacoes", "params:full"],
+                outputs=["silver_criacao", "silver_places", "silver_locator", "merge_counts"],
+                name="merge",
+            ),
+            node(
+                quarantine,
+                inputs=["observacoes", "params:full"],
+                outputs=["silver_quarentena", "quarantine_count"],
+                name="quarantine",
             ),
             node(
                 account,
-                inputs=[
-                    "observacoes",
-                    "bronze_line_counts",
-                    "silver_criacao",
-                    "silver_quarentena",
-                ],
-                outputs="silver_accounts",
+                inputs=["observacoes", "merge_counts", "quarantine_count", "params:full"],
+                outputs=["silver_receipts", "silver_accounts", "silver_head"],
                 name="account",
             ),
         ],

@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
             node(
                 ingest,
                 inputs=["params:sources", "params:schedule", "params:now", "bronze_objects"],
-                outputs="bronze_criacao",
+                outputs="bronze_criacao@new",
                 name="ingest",
             )
         ],

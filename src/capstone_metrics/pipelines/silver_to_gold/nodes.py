@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from capstone_metrics.changes import GoldBefore
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schemas import Mart, marts_of
 
@@ -15,9 +19,76 @@ NOT_INFORMED = "(não informado)"
 """The key of videos whose optional text is absent: they count, and a key is never null."""
 
 
-def aggregate(silver: ir.Table, declarations: Mapping[str, Any], name: str) -> ir.Table:
-    """A mart: one row for each value of its key, sorted by it."""
+@dataclass(frozen=True)
+class Plan:
+    """Which days of Gold are to be made again.
+
+    Attributes:
+        days: the days; None says all of them.
+        before: Gold as it is.
+        generation: of the Silver that Gold is made from.
+        rows: of that Silver.
+    """
+
+    days: set[dt.date] | None
+    before: GoldBefore
+    generation: int
+    rows: int
+
+    def kept(self, mart: Mart) -> pa.Table | None:
+        """The mart as it is, if its unchanged days can stay."""
+        listed = self.before.manifest.get("marts", {}).get(mart.name, {})
+        declared = {name: {how: column} for name, how, column in mart.measures}
+        is_same = listed.get("key") == list(mart.key) and listed.get("measures") == declared
+        by_day = "data_postagem" in mart.key
+        return self.before.tables.get(mart.name) if is_same and by_day else None
+
+
+def plan(
+    silver: ir.Table,
+    places: ir.Table,
+    head: Mapping[str, Any],
+    before: GoldBefore,
+    full: bool,
+) -> Plan:
+    """What of Gold is to be made again: the days of Silver that changed since it was made.
+
+    Args:
+        silver: the table.
+        places: the line of Bronze that each of its rows comes from.
+        head: of Silver.
+        before: Gold as it is.
+        full: whether to make all of it again.
+
+    Raises:
+        CapstoneError: if Silver, on these days, is not what its last commit put there.
+    """
+    days = None if full else before.days_since(before.manifest.get("silver_generation", -1))
+    if before.manifest.get("silver_generation", -1) < 0:
+        days = None
+    _check_silver(silver, places, days, head["total"]["current"])
+    return Plan(days, before, head["generation"], head["total"]["current"])
+
+
+def aggregate(silver: ir.Table, declarations: Mapping[str, Any], plan: Plan, name: str) -> ir.Table:
+    """A mart: one row for each value of its key, sorted by it.
+
+    The days that did not change keep the rows that they have, where the mart is by day and its
+    declaration is the one that it was made from.
+    """
     mart = marts_of(declarations)[name]
+    kept = plan.kept(mart)
+    if kept is None or plan.days is None:
+        return _aggregate(silver, mart)
+    if not plan.days:
+        return ibis.memtable(kept)
+    days = sorted(plan.days)
+    fresh = _aggregate(silver.filter(silver.data_postagem.isin(days)), mart)
+    old = ibis.memtable(kept)
+    return ibis.union(fresh, old.filter(old.data_postagem.notin(days))).order_by(*mart.key)
+
+
+def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
     keys = {
         column: silver[column].fill_null(NOT_INFORMED)
         if silver[column].type().is_string()
@@ -30,13 +101,14 @@ def aggregate(silver: ir.Table, declarations: Mapping[str, Any], name: str) -> i
 
 
 def reconcile(
-    silver: ir.Table, declarations: Mapping[str, Any], *tables: pa.Table
+    silver: ir.Table, declarations: Mapping[str, Any], plan: Plan, *tables: pa.Table
 ) -> dict[str, Any]:
     """The manifest of Gold: rows, totals and SHA-256 of each mart, as they were written.
 
     Args:
         silver: the table that the marts were made from.
         declarations: of the marts.
+        plan: which days were made again.
         tables: the marts, in the order of the declarations.
 
     Raises:
@@ -44,21 +116,72 @@ def reconcile(
     """
     manifest = {}
     for mart, table in zip(marts_of(declarations).values(), tables, strict=True):
-        expected = silver.agg(**_measures(silver, mart)).to_pyarrow().to_pylist()[0]
-        found = {name: sum(table[name].to_pylist()) for name in expected}
+        found = {name: sum(table[name].to_pylist()) for name, _, _ in mart.measures}
+        expected = _expected(silver, mart, plan, found)
         if found != expected:
             raise CapstoneError(
                 f"{mart.name} does not add up to Silver: it has {found} where Silver has "
-                f"{expected}. Something else changed the lake during this run; run again."
+                f"{expected}. Make Gold anew: kedro run --pipelines=silver_to_gold "
+                "--params=full=true."
             )
         manifest[mart.name] = {
             "key": list(mart.key),
-            "measures": list(expected),
+            "measures": {name: {how: column} for name, how, column in mart.measures},
             "rows": table.num_rows,
             "totals": found,
             "sha256": table.schema.metadata[b"sha256"].decode(),
         }
-    return {"silver_rows": silver.count().to_pyarrow().as_py(), "marts": manifest}
+    head = {"silver_generation": plan.generation, "silver_rows": plan.rows, "marts": manifest}
+    generation = plan.before.manifest.get("generation", 0)
+    if plan.before.manifest == {"generation": generation, **head}:
+        return plan.before.manifest
+    return {"generation": generation + 1, **head}
+
+
+def _expected(silver: ir.Table, mart: Mart, plan: Plan, found: Mapping[str, int]) -> dict[str, int]:
+    """The totals of Silver: of all, or what the changed days add to the totals before."""
+    kept = plan.kept(mart)
+    if kept is None or plan.days is None:
+        total: dict[str, int] = silver.agg(**_measures(silver, mart)).to_pyarrow().to_pylist()[0]
+        return total
+    if not plan.days:
+        return dict(plan.before.manifest["marts"][mart.name]["totals"])
+    changed = silver.filter(silver.data_postagem.isin(sorted(plan.days)))
+    now = changed.agg(**_measures(changed, mart)).to_pyarrow().to_pylist()[0]
+    days = kept["data_postagem"].to_pylist()
+    return {
+        name: now[name]
+        + sum(
+            value
+            for day, value in zip(days, kept[name].to_pylist(), strict=True)
+            if day not in plan.days
+        )
+        for name in found
+    }
+
+
+def _check_silver(
+    silver: ir.Table, places: ir.Table, days: set[dt.date] | None, current: int
+) -> None:
+    """Refuse a Silver that lost, gained or repeats a video."""
+    if days is not None:
+        wanted = sorted(days)
+        silver, places = (t.filter(t.data_postagem.isin(wanted)) for t in (silver, places))
+    if days == set():
+        return
+    where = ["video_id", "rede_social", "data_postagem"]
+    counts = silver.agg(rows=silver.count(), videos=silver.video_id.nunique())
+    found = counts.to_pyarrow().to_pylist()[0]
+    expected = places.count().to_pyarrow().as_py()
+    known = silver.semi_join(places, where).count().to_pyarrow().as_py()
+    if not found["rows"] == found["videos"] == known == expected or (
+        days is None and expected != current
+    ):
+        raise CapstoneError(
+            f"Silver is not as its last commit left it: {found['rows']} rows of "
+            f"{found['videos']} videos where {expected} were put. A file was changed by hand, or "
+            "lost; build Silver anew from Bronze: kedro run --params=full=true."
+        )
 
 
 def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.Scalar]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.silver_to_gold.nodes import aggregate, reconcile
+from capstone_metrics.pipelines.silver_to_gold.nodes import aggregate, plan, reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,10 +17,22 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
     """Make each declared mart from Silver, then their manifest."""
     return Pipeline(
         [
+            node(
+                plan,
+                inputs=[
+                    "silver_criacao",
+                    "silver_places",
+                    "silver_head",
+                    "gold_before",
+                    "params:full",
+                ],
+                outputs="gold_plan",
+                name="plan",
+            ),
             *(
                 node(
                     update_wrapper(partial(aggregate, name=mart), aggregate),
-                    inputs=["silver_criacao", "params:marts"],
+                    inputs=["silver_criacao", "params:marts", "gold_plan"],
                     outputs=mart,
                     name=mart.removeprefix("gold_"),
                 )
@@ -28,7 +40,7 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
             ),
             node(
                 reconcile,
-                inputs=["silver_criacao", "params:marts", *marts],
+                inputs=["silver_criacao", "params:marts", "gold_plan", *marts],
                 outputs="gold_manifest",
                 name="reconcile",
             ),

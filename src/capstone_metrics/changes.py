@@ -1,0 +1,70 @@
+"""What the lake hands to a pipeline, and what it takes back: changes, not whole tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Before:
+    """Silver as the last commit left it: its tables by name, lazy, and its head."""
+
+    tables: dict[str, ir.Table]
+    head: dict[str, Any]
+
+    @property
+    def generation(self) -> int:
+        """How many commits there were."""
+        return int(self.head.get("generation", 0))
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The Bronze objects that a merge takes in, and what it merges them with.
+
+    Attributes:
+        lines: their lines.
+        objects: by name the `lines`, `bytes` and `sha256` counted from the bytes.
+        before: Silver as the last commit left it.
+    """
+
+    lines: ir.Table
+    objects: dict[str, dict[str, Any]]
+    before: Before
+
+
+@dataclass(frozen=True)
+class Change:
+    """New rows of a table, whole partitions at a time.
+
+    Attributes:
+        rows: all rows of the partitions below.
+        partitions: their values, as text; None says that `rows` is the whole table.
+    """
+
+    rows: ir.Table
+    partitions: list[tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class GoldBefore:
+    """Gold as the last commit left it.
+
+    Attributes:
+        manifest: empty where there is none.
+        tables: the marts whose files are those that the manifest names.
+        days_since: the days of Silver that changed after one of its generations; None where
+            that is not known.
+    """
+
+    manifest: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    days_since: Callable[[int], set[dt.date] | None] = lambda _: None

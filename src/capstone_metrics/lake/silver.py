@@ -1,0 +1,129 @@
+"""Silver's state in the catalog: what it holds, what it has yet to take in, and its receipts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pyarrow as pa
+from kedro.io import AbstractDataset, DatasetError
+
+from capstone_metrics.changes import Before, Pending
+from capstone_metrics.lake import engine as engines
+from capstone_metrics.lake.bronze import BronzeObjectsDataset
+from capstone_metrics.lake.commit import begin, opened, settle
+from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.lake.progress import progress
+from capstone_metrics.lake.storage import Folder
+from capstone_metrics.saved import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
+
+
+class PendingDataset(AbstractDataset[None, Pending]):
+    """Loads the Bronze objects that Silver has no receipt of, and begins a commit of Silver.
+
+    What a killed run left written down is carried out first. The head of Silver is read before
+    the receipts: a run that commits in between is noticed when this one commits.
+
+    Args:
+        path: the root of the lake.
+        prefix: of Bronze, below it.
+        engine: what evaluates the lines.
+        tables: the catalog entries of Silver's tables, by name.
+        full: whether Silver is to be built anew, from all objects.
+        metadata: for Kedro-Viz.
+    """
+
+    def __init__(  # noqa: PLR0913 - one argument for each property of the catalog entry
+        self,
+        *,
+        path: str,
+        prefix: str,
+        engine: str,
+        tables: dict[str, dict[str, Any]],
+        full: bool = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.bronze = BronzeObjectsDataset(path=path, prefix=prefix)
+        self.storage = self.bronze.storage
+        self.engine = engine
+        self.tables = {
+            name: AbstractDataset.from_config(name, entry) for name, entry in tables.items()
+        }
+        self.full = full
+        self.metadata = metadata
+
+    def load(self) -> Pending:
+        settle(self.storage, LAYER, HEAD)
+        begin(self.storage, LAYER)
+        before = self._before()
+        merged = set() if self.full else set(self.storage.keys(RECEIPTS))
+        names = [name for name in self.bronze.load() if receipt_key(name) not in merged]
+        objects = {name: self._measure(name) for name in names}
+        batches = pa.RecordBatchReader.from_batches(SCHEMA, self._batches(names))
+        return Pending(engines.table_of(self.engine, batches), objects, before)
+
+    def _before(self) -> Before:
+        head = json.loads(self.storage.read(HEAD)) if self.storage.exists(HEAD) else {}
+        return Before({name: table.load() for name, table in self.tables.items()}, head)
+
+    def _measure(self, name: str) -> dict[str, Any]:
+        with self.storage.open(f"{self.bronze.prefix}/{name}") as file:
+            lines = count_lines(file)
+            size = file.tell()
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"lines": lines, "bytes": size, "sha256": digest}
+
+    def _batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
+        for name in progress(names, "Reading Bronze"):
+            with self.storage.open(f"{self.bronze.prefix}/{name}") as file:
+                yield from line_batches(name, file)
+
+    def save(self, data: None) -> NoReturn:
+        raise DatasetError("What is pending is read, not saved.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.storage.root), "full": self.full}
+
+
+class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
+    """Receipts: for each Bronze object that Silver took in, what became of its lines.
+
+    Saved and loaded by the name of the object. A save stages; `silver_head` commits.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = Folder(path)
+        self.metadata = metadata
+        self.saved = Saved()
+
+    def save(self, data: dict[str, Any]) -> None:
+        commit, files = opened(self.storage, LAYER), 0
+        for name, receipt in data.items():
+            key = receipt_key(name)
+            commit.stage(key).write_text(document(receipt), encoding="utf-8")
+            files += commit.put(key)
+        self.saved = Saved(files=files)
+
+    def load(self) -> dict[str, Any]:
+        receipts = (json.loads(self.storage.read(key)) for key in self.storage.keys(RECEIPTS))
+        return {receipt["object"]: receipt for receipt in receipts}
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.storage.root)}
+
+
+def receipt_key(name: str) -> str:
+    """The key of the receipt of a Bronze object."""
+    return f"{RECEIPTS}/{name.removesuffix('.jsonl')}.json"
+
+
+def document(content: dict[str, Any]) -> str:
+    """JSON that a person can read."""
+    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
