@@ -8,27 +8,33 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from capstone_metrics.changes import Before, Pending
 from capstone_metrics.lake.engine import table_of
-from capstone_metrics.lake.lines import SCHEMA, line_batches
-from capstone_metrics.pipelines.bronze_to_silver.nodes import current, observe, quarantined
+from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.pipelines.bronze_to_silver.nodes import merge, observe, quarantine
+from capstone_metrics.schemas import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import ibis.expr.types as ir
+    from capstone_metrics.changes import Change
+    from capstone_metrics.pipelines.bronze_to_silver.nodes import Judged
 
 NETWORKS = ["tiktok", "youtube"]
 SCHEDULE = {"timezone": "America/Sao_Paulo"}
 NAME = "fonte=faker/janela=2026-01-31T08/criacao.jsonl"
 
-Silver = "Callable[..., tuple[list[dict[str, Any]], list[dict[str, Any]]]]"
 
-
-def observed(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> ir.Table:
-    """The verdicts on the lines of Bronze objects."""
+def observed(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> Judged:
+    """The verdicts on the lines of Bronze objects, for an empty Silver."""
     batches = (batch for name, b in objects.items() for batch in line_batches(name, io.BytesIO(b)))
-    bronze = table_of("duckdb", pa.RecordBatchReader.from_batches(SCHEMA, batches))
-    return observe(bronze, sources, NETWORKS, SCHEDULE)
+    lines = table_of("duckdb", pa.RecordBatchReader.from_batches(SCHEMA, batches))
+    counted = {name: {"lines": count_lines(io.BytesIO(b))} for name, b in objects.items()}
+    empty = {
+        name: table_of("duckdb", TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
+        for name in ("criacao", "places", "locator")
+    }
+    return observe(Pending(lines, counted, Before(empty, {})), sources, NETWORKS, SCHEDULE)
 
 
 @pytest.fixture
@@ -39,7 +45,15 @@ def to_silver() -> Callable[..., tuple[list[dict[str, Any]], list[dict[str, Any]
         objects: Mapping[str, bytes] | bytes, sources: Mapping[str, Any] | None = None
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         found = {NAME: objects} if isinstance(objects, bytes) else objects
-        table = observed(found, sources or {"faker": {"type": "faker"}})
-        return current(table).to_pyarrow().to_pylist(), quarantined(table).to_pyarrow().to_pylist()
+        judged = observed(found, sources or {"faker": {"type": "faker"}})
+        current, *_ = merge(judged, full=False)
+        rejected, _ = quarantine(judged, full=False)
+        return rows_of(current), rows_of(rejected)
 
     return make
+
+
+def rows_of(change: Change) -> list[dict[str, Any]]:
+    """The rows of a change."""
+    rows: list[dict[str, Any]] = change.rows.to_pyarrow().to_pylist()
+    return rows

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import ibis
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver.nodes import account, current, quarantined
+from capstone_metrics.pipelines.bronze_to_silver.nodes import account, merge, quarantine
 from tests.oracle import rebuild
-from tests.pipelines.conftest import NAME, NETWORKS, observed
+from tests.pipelines.conftest import NAME, NETWORKS, observed, rows_of
 from tests.pipelines.test_verdicts import CSV, LINE, csv_line, line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from capstone_metrics.pipelines.bronze_to_silver.nodes import Judged
 
 SOURCES = {"faker": {"type": "faker"}, "mine": CSV}
 
@@ -27,9 +29,7 @@ scalars = st.one_of(
     st.integers(-(2**65), 2**65),
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=5),
-    st.sampled_from(
-        ["12", "-0", " ", "\0", "2026-02-30", "1e5", "naïve 😀", '"', "\\"]
-    ),
+    st.sampled_from(["12", "-0", " ", "\0", "2026-02-30", "1e5", "naïve 😀", '"', "\\"]),
 )
 likely = {
     "video_id": st.sampled_from(["a", "b", "c", " "]),
@@ -82,33 +82,50 @@ bronze = st.fixed_dictionaries(
 @given(bronze)
 def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes]) -> None:
     expected = rebuild(objects, SOURCES, NETWORKS)
-    table = observed(objects, SOURCES)
-    rows = current(table).to_pyarrow().to_pylist()
-    rejected = quarantined(table).to_pyarrow().to_pylist()
-    assert {(r["objeto"], r["linha"]): set(r["regras"]) for r in rejected} == expected.quarantine
+    judged = observed(objects, SOURCES)
+    current, *_, counts = merge(judged, full=False)
+    rejected, _ = quarantine(judged, full=False)
+    found = {(r["objeto"], r["linha"]): set(r["regras"]) for r in rows_of(rejected)}
+    assert found == expected.quarantine
+    rows = rows_of(current)
     assert {row["video_id"]: row for row in rows} == expected.silver
     assert len(rows) == len(expected.silver)
+    assert counts == {"accepted": expected.accepted, "before": 0, "after": len(rows)}
 
 
-def accounted(content: bytes, lines: int, **written: Any) -> dict[str, Any]:
-    table = observed({NAME: content}, SOURCES)
-    silver = written.get("silver", current(table))
-    return account(table, {NAME: lines}, silver, written.get("quarantine", quarantined(table)))
+def judged_of(content: bytes, lines: int) -> Judged:
+    judged = observed({NAME: content}, SOURCES)
+    return replace(judged, objects={NAME: {"lines": lines}})
 
 
 def test_the_accounts_say_where_each_line_went() -> None:
-    accounts = accounted(line() + line(views=5) + line(views="x", likes=-1), lines=3)
-    assert accounts["total"] == {"lines": 3, "current": 1, "superseded": 1, "quarantined": 1}
-    assert accounts["objects"][NAME] == accounts["total"]
-    assert accounts["reasons"] == {"likes.negative": 1, "views.unreadable": 1}
+    judged = judged_of(line() + line(views=5) + line(views="x", likes=-1), lines=3)
+    counts = {"accepted": 2, "before": 0, "after": 1}
+    receipts, accounts, head = account(judged, counts, 1, full=False)
+    assert accounts["run"] == {"lines": 3, "accepted": 2, "superseded": 1, "quarantined": 1}
+    assert head["total"] == {"lines": 3, "current": 1, "superseded": 1, "quarantined": 1}
+    assert head["generation"] == 1
+    assert receipts[NAME] == {
+        "object": NAME,
+        "lines": 3,
+        "accepted": 2,
+        "quarantined": 1,
+        "reasons": {"likes.negative": 1, "views.unreadable": 1},
+    }
 
 
-def test_a_lost_line_is_noticed() -> None:
-    with pytest.raises(CapstoneError, match=r"criacao\.jsonl should have 3 lines and has 2"):
-        accounted(line() + line(video_id="v2"), lines=3)
-
-
-def test_a_row_lost_while_writing_is_noticed() -> None:
-    empty = ibis.memtable([], schema=ibis.schema({"video_id": "string"}))
-    with pytest.raises(CapstoneError, match="silver_criacao"):
-        accounted(line(), lines=1, silver=empty)
+@pytest.mark.parametrize(
+    ("lines", "after", "quarantined", "what"),
+    [
+        (3, 2, 0, r"criacao\.jsonl has 3 lines, of which 2"),
+        (2, 2, 1, "Bronze has 2 lines, of which 3"),
+        (2, 1, 1, "Bronze has 2 lines, of which 3"),
+    ],
+)
+def test_a_line_lost_or_found_on_the_way_is_noticed(
+    lines: int, after: int, quarantined: int, what: str
+) -> None:
+    judged = judged_of(line() + line(video_id="v2"), lines)
+    counts = {"accepted": 2, "before": 0, "after": after}
+    with pytest.raises(CapstoneError, match=what):
+        account(judged, counts, quarantined, full=False)
