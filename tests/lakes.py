@@ -62,18 +62,14 @@ def without_source(project: Project) -> None:
 
 def content(lake: Path) -> dict[str, Any]:
     """Silver, quarantine and Gold as another program reads them: by a glob over each layer."""
-    silver = lake / "silver/criacao"
+    files = [str(path) for path in (lake / "silver/criacao").rglob("*.parquet")]
+    query = (
+        "SELECT video_id, views, rede_social, data_postagem::DATE::VARCHAR, ingestion_ts::VARCHAR"
+        " FROM read_parquet(?, hive_partitioning=true) ORDER BY ALL"
+    )
     with closing(duckdb.connect()) as db:
         db.execute("SET TimeZone = 'UTC'")
-        files = str(silver / "**/*.parquet")
-        rows = (
-            []
-            if not any(silver.rglob("*.parquet"))
-            else db.execute(
-                f"SELECT video_id, views, rede_social, data_postagem::DATE::VARCHAR, ingestion_ts::VARCHAR"
-                f" FROM read_parquet('{files}', hive_partitioning=true) ORDER BY ALL"
-            ).fetchall()
-        )
+        rows = db.execute(query, [files]).fetchall() if files else []
     quarantine = {}
     for path in sorted((lake / "silver/quarentena").rglob("*.jsonl")):
         for text in path.read_text().splitlines():

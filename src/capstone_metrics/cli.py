@@ -30,8 +30,8 @@ def run(**options: Any) -> None:
         assert kedro_run.callback is not None
         kedro_run.callback(**options)
     except Exception as error:
-        if reason := _reason(error):
-            raise click.ClickException(str(reason)) from None
+        if ours := reason(error):
+            raise click.ClickException(str(ours)) from None
         raise
 
 
@@ -70,7 +70,7 @@ def _serving(env: str | None) -> ServingDataset:
     return dataset
 
 
-def _reason(error: BaseException) -> CapstoneError | None:
+def reason(error: BaseException) -> CapstoneError | None:
     """The error of ours that lies behind one of Kedro's, if there is one."""
     return next((cause for cause in _causes(error) if isinstance(cause, CapstoneError)), None)
 

@@ -57,12 +57,13 @@ class Commit:
             name = tempfile.mkdtemp(prefix=f"{layer}-{os.getpid()}-", dir=storage.root / TEMPORARY)
         self.folder = Path(name)
 
-    def stage(self, key: str) -> Path:
-        """Where to write the new object of a key."""
+    @contextmanager
+    def stage(self, key: str) -> Iterator[Path]:
+        """Give the path at which to write the new object of a key."""
         path = self.folder / key
         with plain_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+            yield path
 
     def put(self, key: str) -> bool:
         """Take the staged object of a key into the commit, unless nothing changes.
@@ -94,13 +95,12 @@ class Commit:
             CapstoneError: if another run committed since this one read the layer.
         """
         _open.pop((self.storage.root, self.layer), None)
-        try:
-            if self.puts or self.deletes:
-                for staged in self.puts.values():
+        if self.puts or self.deletes:
+            for staged in self.puts.values():
+                with plain_errors(staged):
                     sync(staged)
-                self._write_down(head, generation)
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._write_down(head, generation)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_down(self, head: str, generation: int) -> None:
         record = {
@@ -117,7 +117,8 @@ class Commit:
                     f"Another run changed {self.layer} at {self.storage.root} while this one was "
                     "at work; nothing of this one was kept. Run again."
                 )
-            sync(self.folder)
+            with plain_errors(self.folder):
+                sync(self.folder)
             text = json.dumps(record, ensure_ascii=False, indent=1) + "\n"
             self.storage.create(_record(self.layer, generation), [text.encode()])
             _carry_out(self.storage, record)
@@ -214,12 +215,14 @@ def _carry_out(storage: Folder, record: dict[str, Any]) -> None:
     folder = storage.root / record["staged"]
     for key in record["put"]:
         storage.move(folder / key, key)
-    for folder_of in {storage.path(key).parent for key in record["put"]}:
-        sync(folder_of)
+    for parent in {storage.path(key).parent for key in record["put"]}:
+        with plain_errors(parent):
+            sync(parent)
     for key in record["delete"]:
         storage.delete(key)
     storage.move(folder / record["head"], record["head"])
-    sync(storage.path(record["head"]).parent)
+    with plain_errors(folder):
+        sync(storage.path(record["head"]).parent)
 
 
 def _sweep(storage: Folder, layer: str) -> None:

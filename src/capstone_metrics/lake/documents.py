@@ -47,7 +47,7 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def save(self, data: ir.Table) -> None:
         table, commit = data.to_pyarrow(), opened(self.storage, GOLD_LAYER)
-        with commit.stage(self.key).open("w", encoding="utf-8", newline="") as file:
+        with commit.stage(self.key) as path, path.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(table.column_names)
             rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
@@ -93,7 +93,8 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
 
     def save(self, data: dict[str, Any]) -> None:
         commit = opened(self.storage, self.layer)
-        commit.stage(self.key).write_text(document(data), encoding="utf-8")
+        with commit.stage(self.key) as file:
+            file.write_text(document(data), encoding="utf-8")
         self.saved = Saved(files=int(commit.put(self.key)))
         commit.finish(self.key, data["generation"])
 

@@ -107,7 +107,8 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         commit, files = opened(self.storage, LAYER), 0
         for name, receipt in data.items():
             key = receipt_key(name)
-            commit.stage(key).write_text(document(receipt), encoding="utf-8")
+            with commit.stage(key) as file:
+                file.write_text(document(receipt), encoding="utf-8")
             files += commit.put(key)
         self.saved = Saved(files=files)
 

@@ -86,7 +86,8 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         for values, part in _partitions(batches, self.partition_by):
             key = self._key(values)
             after.add(key)
-            self.encode(part.drop_columns(self.partition_by), commit.stage(key))
+            with commit.stage(key) as file:
+                self.encode(part.drop_columns(self.partition_by), file)
             if commit.put(key):
                 files += 1
                 rows += part.num_rows
