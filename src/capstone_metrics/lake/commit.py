@@ -27,7 +27,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.storage import TEMPORARY, plain_errors, same_bytes, sync
+from capstone_metrics.lake.storage import ONE_OBJECT, TEMPORARY, plain_errors, same_bytes, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,14 +147,17 @@ def staged(storage: Folder, layer: str, key: str) -> Path | None:
 
 
 def settle(storage: Folder, layer: str, head: str) -> None:
-    """Finish the commit that a dead run left written down, and sweep away what it staged."""
-    if not storage.exists(_record(layer, generation_of(storage, head) + 1)):
-        if any((storage.root / TEMPORARY).glob(f"{layer}-*")):
-            _sweep(storage, layer)
-        return
-    with locked(storage, layer):
-        recover(storage, layer, head)
-        _sweep(storage, layer)
+    """Finish the commit that a dead run left written down, and sweep away what it staged.
+
+    The lock is held from the look at the records to the end of the sweep: else a run could write
+    its commit down and die in between, and what it staged would be swept away.
+    """
+    is_pending = storage.exists(_record(layer, generation_of(storage, head) + 1))
+    if is_pending or _left_behind(storage, layer):
+        with locked(storage, layer):
+            recover(storage, layer, head)
+            for folder in _left_behind(storage, layer):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def recover(storage: Folder, layer: str, head: str) -> None:
@@ -225,8 +228,11 @@ def _carry_out(storage: Folder, record: dict[str, Any]) -> None:
         sync(storage.path(record["head"]).parent)
 
 
-def _sweep(storage: Folder, layer: str) -> None:
-    """Remove what processes staged that live no more."""
-    for folder in (storage.root / TEMPORARY).glob(f"{layer}-*"):
-        if not psutil.pid_exists(int(folder.name.split("-")[1])):
-            shutil.rmtree(folder, ignore_errors=True)
+def _left_behind(storage: Folder, layer: str) -> list[Path]:
+    """The folders that processes staged in which live no more."""
+    folders = [
+        folder
+        for prefix in (layer, ONE_OBJECT)
+        for folder in (storage.root / TEMPORARY).glob(f"{prefix}-*-*")
+    ]
+    return [f for f in folders if not psutil.pid_exists(int(f.name.split("-")[1]))]

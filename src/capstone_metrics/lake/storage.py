@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
 TEMPORARY = "_tmp"
+ONE_OBJECT = "object"
+"""What the folders of `_tmp` that stage a single object start with; then the process and a name."""
 
 
 class Folder:
@@ -76,7 +78,8 @@ class Folder:
         """A folder for new files, on the lake's own file system, gone at the end."""
         with plain_errors(self.root / TEMPORARY):
             (self.root / TEMPORARY).mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self.root / TEMPORARY))
+            name = f"{ONE_OBJECT}-{os.getpid()}-"
+            folder = Path(tempfile.mkdtemp(prefix=name, dir=self.root / TEMPORARY))
         try:
             yield folder
         finally:
