@@ -21,7 +21,7 @@ lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files
 
 viz: $(VENV)/.dev
-	$(BIN)/kedro viz build --include-hooks --include-preview
+	$(BIN)/kedro viz build --include-hooks --include-previews
 	@echo "The lineage is in build/: $(BIN)/python -m http.server --directory build --bind 127.0.0.1"
 
 notebook: $(VENV)/.dev

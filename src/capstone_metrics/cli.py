@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +19,28 @@ if TYPE_CHECKING:
     from capstone_metrics.serving import ServingDataset
 
 
+@contextlib.contextmanager
+def one_sentence() -> Iterator[None]:
+    """Tell an error that the user can act on without its traceback."""
+    try:
+        yield
+    except Exception as error:
+        if ours := reason(error):
+            raise click.ClickException(str(ours)) from None
+        raise
+
+
 @click.group(name="capstone-metrics")
 def cli() -> None:
     """The commands of Capstone Metrics."""
 
 
 @cli.command(name="run", params=kedro_run.params, help=kedro_run.help)
+@one_sentence()
 def run(**options: Any) -> None:
-    """Run pipelines; an error that the user can act on is one sentence."""
-    try:
-        assert kedro_run.callback is not None
-        kedro_run.callback(**options)
-    except Exception as error:
-        if ours := reason(error):
-            raise click.ClickException(str(ours)) from None
-        raise
+    """Run pipelines."""
+    assert kedro_run.callback is not None
+    kedro_run.callback(**options)
 
 
 @cli.group()
@@ -42,6 +50,7 @@ def serving() -> None:
 
 @serving.command()
 @env_option
+@one_sentence()
 def start(env: str | None) -> None:
     """Have the embedded PostgreSQL run, and say how to connect."""
     click.echo(_serving(env).how_to_connect())
@@ -49,16 +58,21 @@ def start(env: str | None) -> None:
 
 @serving.command()
 @env_option
+@one_sentence()
 def stop(env: str | None) -> None:
     """Stop the embedded PostgreSQL."""
     click.echo("Stopped." if _serving(env).server.stop() else "It was not running.")
 
 
-@serving.command()
+@serving.command(context_settings={"ignore_unknown_options": True})
 @env_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@one_sentence()
 def psql(env: str | None, arguments: tuple[str, ...]) -> None:
-    """Open the serving database in psql, as the one who only reads."""
+    """Open the serving database in psql, as the one who only reads.
+
+    ARGUMENTS are those of psql, such as -c "select 1".
+    """
     dataset = _serving(env)
     program, options, environment = dataset.psql()
     os.execve(program, [program, *options, *arguments], {**os.environ, **environment})  # noqa: S606

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ class Summary:
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")
         for what, where in results:
-            console.print(f"[bold]{what:<11}[/bold] {where}", soft_wrap=True, highlight=False)
+            console.print(
+                f"[bold]{what:<11}[/bold] {escape(where)}", soft_wrap=True, highlight=False
+            )
 
     def _identity(self) -> str:
         if not self.total:

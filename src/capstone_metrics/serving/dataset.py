@@ -15,6 +15,7 @@ from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer, bi
 
 if TYPE_CHECKING:
     from capstone_metrics.schemas import Publication
+    from capstone_metrics.serving.embedded import Address
 
 
 class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
@@ -37,14 +38,23 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         self.metadata = metadata
         self.saved = Saved()
 
-    def save(self, data: Publication) -> None:
-        from capstone_metrics.serving.provision import connect, provision  # noqa: PLC0415
-        from capstone_metrics.serving.publisher import publish  # noqa: PLC0415
+    def start(self) -> Address:
+        """Have the server run with the database, its roles and their rights."""
+        from capstone_metrics.serving.provision import provision  # noqa: PLC0415
 
         try:
             address = self.server.start()
             provision(address, self.database)
-            with closing(connect(address, self.database, LOADER)) as database:
+        except psycopg2.Error as error:
+            raise self._plain(error) from error
+        return address
+
+    def save(self, data: Publication) -> None:
+        from capstone_metrics.serving.provision import connect  # noqa: PLC0415
+        from capstone_metrics.serving.publisher import publish  # noqa: PLC0415
+
+        try:
+            with closing(connect(self.start(), self.database, LOADER)) as database:
                 self.saved = publish(database, data)
         except psycopg2.Error as error:
             raise self._plain(error) from error
@@ -67,7 +77,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
 
     def psql(self) -> tuple[str, list[str], dict[str, str]]:
         """How a reader opens the database: psql, its options and environment; no password."""
-        address = self.server.start()
+        address = self.start()
         options = ["-h", address.host, "-p", str(address.port), "-U", READER, self.database]
         return binary("psql"), options, {"PGPASSFILE": str(address.passfile)}
 

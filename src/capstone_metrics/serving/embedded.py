@@ -14,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -127,6 +128,7 @@ class EmbeddedServer:
 
     def _launch(self) -> None:
         """Start the server; what a killed one left behind is cleared away first."""
+        self._end_orphans()
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         options = (
             f"-p {_free_port(self.port)} -c listen_addresses={HOST} -c unix_socket_directories=''"
@@ -134,14 +136,38 @@ class EmbeddedServer:
         log = str(self.cluster / "server.log")
         self._control("start", "-w", "-t", str(SECONDS_TO_START), "-l", log, "-o", options)
 
+    def _end_orphans(self) -> None:
+        """End the queries that outlive a killed server: they would bar the next one."""
+        orphans = [process for process in psutil.process_iter() if self._serves(process)]
+        for orphan in orphans:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                orphan.terminate()
+        deadline = time.monotonic() + SECONDS_TO_START
+        while any(map(self._serves, orphans)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     def _running_port(self) -> int | None:
         """The port of the server, if it runs: the fourth line of its pid file."""
         try:
             lines = (self.cluster / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
-        except (FileNotFoundError, NotADirectoryError, IndexError, ValueError):
+            process = psutil.Process(pid)
+        except (FileNotFoundError, NotADirectoryError, IndexError, ValueError, psutil.Error):
             return None
-        return port if _is_postgres(pid) else None
+        return port if self._serves(process) else None
+
+    def _serves(self, process: psutil.Process) -> bool:
+        """Whether a process is a PostgreSQL of this cluster that lives.
+
+        A dead one may still have its number, or another process may have it by now.
+        """
+        with contextlib.suppress(psutil.Error, OSError):
+            return (
+                process.name().startswith("postgres")
+                and process.status() != psutil.STATUS_ZOMBIE
+                and self.cluster.samefile(process.cwd())  # where every PostgreSQL process works
+            )
+        return False
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-s", "-D", str(self.cluster), *arguments)
@@ -161,7 +187,8 @@ class EmbeddedServer:
             said = " ".join(log.read().split())
         if done.returncode:
             raise CapstoneError(
-                f"{program} of the embedded PostgreSQL failed in {self.folder}: {said[-300:]}"
+                f"{program} of the embedded PostgreSQL failed: {said[-300:]} "
+                f"The logs are setup.log and cluster/server.log in {self.folder}."
             )
 
     def _give(self, path: Path) -> None:
@@ -199,15 +226,6 @@ def _server_user() -> str | None:
 
     known = {entry.pw_name for entry in pwd.getpwall()}
     return next(user for user in UNPRIVILEGED if user in known)
-
-
-def _is_postgres(pid: int) -> bool:
-    """Whether a process is a PostgreSQL that lives; a dead one may still have its number."""
-    try:
-        process = psutil.Process(pid)
-        return process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def _free_port(wanted: int) -> int:

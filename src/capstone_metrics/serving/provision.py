@@ -15,6 +15,9 @@ from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, Address
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
+LOCK = int.from_bytes(b"provide")
+"""The key of the advisory lock of one who provisions: PostgreSQL refuses two grants at once."""
+
 
 def connect(address: Address, database: str, role: str) -> connection:
     """A connection as one of the roles; its password comes from the password file."""
@@ -34,6 +37,7 @@ def provision(address: Address, database: str) -> None:
     with closing(connect(address, "postgres", ADMIN)) as admin:
         admin.autocommit = True  # a database is not made in a transaction
         with admin.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])  # held until admin closes
             for role in (LOADER, READER):
                 cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
                 if not cursor.fetchone():
@@ -54,9 +58,9 @@ def provision(address: Address, database: str) -> None:
                     "GRANT CONNECT ON DATABASE {0} TO bi_reader"
                 ).format(sql.Identifier(database))
             )
-    script = resources.files(__package__).joinpath("provision.sql").read_text()
-    with closing(connect(address, database, ADMIN)) as admin, admin, admin.cursor() as cursor:
-        cursor.execute(script)
+        script = resources.files(__package__).joinpath("provision.sql").read_text()
+        with closing(connect(address, database, ADMIN)) as owner, owner, owner.cursor() as cursor:
+            cursor.execute(script)
 
 
 def _password(address: Address, role: str) -> str:

@@ -52,6 +52,7 @@ def publish(database: connection, publication: Publication) -> Saved:
     """
     digest = hashlib.sha256(json.dumps(publication.manifest, sort_keys=True).encode()).hexdigest()
     with database, database.cursor() as db:
+        db.execute("SET LOCAL lock_timeout = '3s'")  # a changed table waits for its readers
         db.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if db.fetchone() != (True,):
             raise CapstoneError(
@@ -112,15 +113,14 @@ def _move(db: cursor, mart: Mart, rows: pa.Table) -> tuple[int, int]:
     measures = [column for column in mart.columns if column not in mart.key]
     db.execute(
         sql.SQL(
-            "INSERT INTO {table} AS old SELECT * FROM {staged} ON CONFLICT ({key}) DO UPDATE SET"
-            " ({measures}) = ROW ({new}) WHERE ROW ({old}) IS DISTINCT FROM ROW ({new})"
+            "INSERT INTO {table} SELECT * FROM {staged} EXCEPT SELECT * FROM {table}"
+            " ON CONFLICT ({key}) DO UPDATE SET ({measures}) = ROW ({new})"
         ).format(
             table=table,
             staged=staged,
             key=_names(mart.key),
             measures=_names(measures),
             new=_names(measures, "excluded"),
-            old=_names(measures, "old"),
         )
     )
     changed = db.rowcount

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from capstone_metrics.operations.summary import Layer, Summary
+from capstone_metrics.saved import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ACCOUNTS = {
+    "total": {"lines": 1010, "superseded": 3, "quarantined": 2},
+    "reasons": {"views": 2, "video_id": 1},
+}
+PUBLISHED = SimpleNamespace(
+    tables={"gold_a": pa.table({"x": [1, 2]}), "gold_b": pa.table({"x": [1]})}
+)
+
+
+@pytest.fixture
+def summary() -> Summary:
+    """Of a run through all layers."""
+    summary = Summary()
+    saves: list[tuple[str, str, Any, Saved]] = [
+        ("bronze", "bronze_criacao", None, Saved(rows=10, files=1)),
+        ("silver", "silver_criacao", None, Saved(rows=4, files=2, removed=1)),
+        ("silver", "silver_quarentena", None, Saved(rows=2, files=1)),
+        ("silver", "silver_accounts", ACCOUNTS, Saved(files=1)),
+        ("gold", "gold_a", None, Saved(rows=2, files=1)),
+        ("gold", "gold_manifest", {"silver_rows": 1005}, Saved(files=1)),
+        ("serving", "serving", PUBLISHED, Saved(rows=3, removed=1)),
+    ]
+    for layer, dataset, data, saved in saves:
+        summary.saved(layer, dataset, data, saved, seconds=0.25)
+    return summary
+
+
+def shown(summary: Summary, results: Sequence[tuple[str, str]] = ()) -> list[str]:
+    text = io.StringIO()
+    summary.show(Console(file=text, width=100), results)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def test_each_layer_counts_its_own_rows(summary: Summary) -> None:
+    assert summary.layers == {
+        "bronze": Layer(rows_in=10, accepted=10, written=10, seconds=0.25),
+        "silver": Layer(
+            rows_in=1010,
+            accepted=1008,
+            superseded=3,
+            quarantined=2,
+            written=6,
+            removed=1,
+            seconds=0.75,
+        ),
+        "gold": Layer(rows_in=1005, accepted=1005, written=2, seconds=0.5),
+        "serving": Layer(rows_in=3, accepted=3, written=3, removed=1, seconds=0.25),
+    }
+
+
+def test_the_table_has_a_line_for_each_layer(summary: Summary) -> None:
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown(summary)]
+
+    assert [row for row in rows if row] == [
+        ["bronze", "10", "10", "", "", "10", "0.2"],
+        ["silver", "1,010", "1,008", "3", "2", "6 (-1)", "0.8"],
+        ["gold", "1,005", "1,005", "", "", "2", "0.5"],
+        ["serving", "3", "3", "", "", "3 (-1)", "0.2"],
+    ]
+
+
+def test_the_identity_and_the_reasons_are_told(summary: Summary) -> None:
+    assert {
+        "1010 lines in Bronze = 1005 current in Silver + 3 superseded + 2 quarantined",
+        "  quarantined by views: 2",
+        "  quarantined by video_id: 1",
+    } <= set(shown(summary))
+
+
+def test_a_run_without_silver_tells_no_identity() -> None:
+    summary = Summary()
+    summary.saved("bronze", "bronze_criacao", None, Saved(rows=10), seconds=0.25)
+
+    assert not [line for line in shown(summary) if "=" in line]
+
+
+@pytest.mark.parametrize(
+    ("saved", "idle"), [(Saved(), True), (Saved(rows=1), False), (Saved(removed=1), False)]
+)
+def test_only_a_run_that_wrote_nothing_is_idle(saved: Saved, idle: bool) -> None:
+    summary = Summary()
+    summary.saved("serving", "serving", PUBLISHED, saved, seconds=0.25)
+
+    said = "Nothing new: every file and every table is as it was."
+    assert (said in shown(summary)) is idle
+
+
+def test_a_path_is_shown_whole() -> None:
+    path = "/home/ana/[capstone]/" + "data/" * 30
+
+    assert f"Gold        {path}" in shown(Summary(), [("Gold", path)])

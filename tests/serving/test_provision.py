@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg2.errors import InsufficientPrivilege
+
+from capstone_metrics.serving.embedded import LOADER, READER
+from capstone_metrics.serving.provision import connect, provision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from capstone_metrics.serving.embedded import Address
+    from tests.serving.conftest import Ask
+
+
+def test_the_reader_reads_what_the_loader_makes_later(ask: Ask) -> None:
+    ask(LOADER, "CREATE TABLE serving.later AS SELECT 7 AS views")
+
+    assert ask(READER, "SELECT views FROM serving.later") == [(7,)]
+
+
+def allowed(ask: Ask, role: str, statements: Iterable[str]) -> list[str]:
+    done = []
+    for statement in statements:
+        with contextlib.suppress(InsufficientPrivilege):
+            ask(role, statement)
+            done.append(statement)
+    return done
+
+
+def test_the_reader_only_reads(ask: Ask) -> None:
+    ask(LOADER, "CREATE TABLE serving.mart AS SELECT 7 AS views")
+    reading = "SELECT views FROM serving.mart"
+    writing = [
+        "INSERT INTO serving.mart VALUES (8)",
+        "UPDATE serving.mart SET views = 8",
+        "DELETE FROM serving.mart",
+        "TRUNCATE serving.mart",
+        "SELECT FROM serving.mart FOR UPDATE",
+        "CREATE TABLE serving.other (views int)",
+        "CREATE TABLE public.other (views int)",
+        "CREATE TEMPORARY TABLE other (views int)",
+        "CREATE SCHEMA other",
+        "SET ROLE loader",
+    ]
+
+    assert allowed(ask, READER, [reading, *writing]) == [reading]
+
+
+def test_the_loader_rules_its_schema_and_nothing_else(ask: Ask) -> None:
+    its_own = "CREATE TABLE serving.other (views int)"
+    others = [
+        "CREATE ROLE other",
+        "ALTER ROLE bi_reader SUPERUSER",
+        "CREATE TABLE public.other (views int)",
+        "SELECT rolpassword FROM pg_authid",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+    ]
+
+    assert allowed(ask, LOADER, [its_own, *others]) == [its_own]
+
+
+def test_the_loader_makes_no_database(address: Address, database: str) -> None:
+    with closing(connect(address, database, LOADER)) as loader:
+        loader.autocommit = True
+        with pytest.raises(InsufficientPrivilege):
+            loader.cursor().execute("CREATE DATABASE other")
+
+
+def test_eight_may_provision_at_once(address: Address, database: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        done = [pool.submit(provision, address, f"{database}_{i % 2}") for i in range(16)]
+
+    assert [each.exception() for each in done] == [None] * 16
+
+
+def test_a_right_that_was_lost_is_given_back(address: Address, database: str, ask: Ask) -> None:
+    ask(LOADER, "CREATE TABLE serving.mart AS SELECT 7 AS views")
+    ask(LOADER, "REVOKE SELECT ON serving.mart FROM bi_reader")
+    provision(address, database)
+
+    assert ask(READER, "SELECT views FROM serving.mart") == [(7,)]

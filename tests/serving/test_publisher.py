@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import ibis
+import pytest
+from psycopg2.errors import LockNotAvailable
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake import MartDataset
+from capstone_metrics.pipelines.publish_gold.nodes import publication
+from capstone_metrics.saved import Saved
+from capstone_metrics.schemas import marts_of
+from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
+from capstone_metrics.serving.provision import connect
+from capstone_metrics.serving.publisher import LOCK, publish
+from tests.serving.gold import MARTS, gold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from psycopg2.extensions import connection
+
+    from capstone_metrics.serving.embedded import Address
+    from tests.serving.conftest import Ask
+
+VIEWS = "SELECT faculdade, total_views FROM serving.gold_faculdade ORDER BY 1"
+VERSIONS = "SELECT faculdade, xmin::text, xmax::text FROM serving.gold_faculdade ORDER BY 1"
+PUBLICATIONS = "SELECT count(*) FROM serving.publications"
+MORE = marts_of(
+    {
+        "gold_faculdade": {
+            "key": ["faculdade"],
+            "measures": {"total_views": {"sum": "views"}, "total_videos": {"count": "views"}},
+        }
+    }
+)
+
+
+@pytest.fixture
+def loader(address: Address, database: str) -> Iterator[connection]:
+    with closing(connect(address, database, LOADER)) as loader:
+        yield loader
+
+
+def test_the_first_publication_makes_the_tables(loader: connection, ask: Ask) -> None:
+    assert publish(loader, gold({"GRAN": 5, "IMPACTA": 7})) == Saved(rows=4)
+    assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 7)]
+    columns = ask(
+        READER,
+        "SELECT column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_name = 'gold_dia' ORDER BY ordinal_position",
+    )
+    assert columns == [
+        ("data_postagem", "date", "NO"),
+        ("faculdade", "text", "NO"),
+        ("total_views", "bigint", "NO"),
+    ]
+    key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'p' AND conrelid = "
+    assert ask(READER, f"{key} 'serving.gold_dia'::regclass") == [
+        ("PRIMARY KEY (data_postagem, faculdade)",)
+    ]
+
+
+def test_an_unchanged_gold_writes_nothing(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    before = ask(ADMIN, VERSIONS)
+
+    assert publish(loader, gold({"GRAN": 5})) == Saved()
+    assert ask(ADMIN, VERSIONS) == before
+    assert ask(READER, PUBLICATIONS) == [(1,)]
+
+
+def test_only_what_differs_is_written(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5, "IMPACTA": 7, "OUTRA": 1}))
+    gran, impacta, _ = ask(ADMIN, VERSIONS)
+
+    assert publish(loader, gold({"GRAN": 5, "IMPACTA": 8})) == Saved(rows=2, removed=2)
+    assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 8)]
+    same, changed = ask(ADMIN, VERSIONS)
+    assert same == gran
+    assert changed != impacta
+
+
+def test_a_table_changed_by_hand_is_made_right(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    ask(LOADER, "UPDATE serving.gold_faculdade SET total_views = 6")
+
+    assert publish(loader, gold({"GRAN": 5})) == Saved(rows=1)
+    assert ask(READER, VIEWS) == [("GRAN", 5)]
+
+
+def test_the_ledger_says_what_was_published(loader: connection, ask: Ask) -> None:
+    publications = [gold({"GRAN": 5, "IMPACTA": 7}), gold({"GRAN": 6})]
+    for each in publications:
+        publish(loader, each)
+
+    told = ask(
+        READER,
+        "SELECT gold_sha256, marts, rows_changed, rows_deleted,"
+        " now() - published_at < interval '1 minute'"
+        " FROM serving.publications ORDER BY publication",
+    )
+    manifests = [each.manifest for each in publications]
+    digests = [hashlib.sha256(json.dumps(m, sort_keys=True).encode()) for m in manifests]
+    assert told == [
+        (digests[0].hexdigest(), manifests[0]["marts"], 4, 0, True),
+        (digests[1].hexdigest(), manifests[1]["marts"], 2, 2, True),
+    ]
+
+
+def test_an_added_measure_is_an_added_column(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    publish(loader, gold({"GRAN": 5}, MORE))
+
+    assert ask(READER, "SELECT * FROM serving.gold_faculdade") == [("GRAN", 5, 1)]
+
+
+def test_a_reader_of_a_table_that_must_change_is_not_waited_for_long(
+    loader: connection, address: Address, database: str, ask: Ask
+) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    with closing(connect(address, database, READER)) as reader:
+        reader.cursor().execute(VIEWS)
+        with pytest.raises(LockNotAvailable):
+            publish(loader, gold({"GRAN": 5}, MORE))
+        assert ask(READER, VIEWS) == [("GRAN", 5)]
+
+    assert publish(loader, gold({"GRAN": 5}, MORE)) == Saved(rows=1)
+
+
+def test_a_name_is_stored_as_it_is(loader: connection, ask: Ask) -> None:
+    names = [
+        "'); DROP TABLE serving.publications; --",
+        'uma, "duas"\nlinhas\\',
+        "🎬 עברית",
+        "007",
+        "NULL",
+        "\\N",
+        "\\.",
+        "",
+        "x" * 10_000,
+    ]
+    publish(loader, gold(dict.fromkeys(names, 1)))
+
+    assert {name for name, _ in ask(READER, VIEWS)} == set(names)
+    assert ask(READER, PUBLICATIONS) == [(1,)]
+
+
+def test_a_second_publisher_is_told_that_one_is_at_work(
+    loader: connection, address: Address, database: str
+) -> None:
+    with closing(connect(address, database, LOADER)) as other:
+        other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        with pytest.raises(CapstoneError, match="Another publication is at work"):
+            publish(loader, gold({"GRAN": 5}))
+        other.rollback()
+
+    assert publish(loader, gold({"GRAN": 5})) == Saved(rows=2)
+
+
+def test_a_reader_sees_one_publication_whole_and_does_not_wait(
+    loader: connection, address: Address, database: str, ask: Ask
+) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    both = (
+        "SELECT a.total_views, b.total_views"
+        " FROM serving.gold_faculdade AS a JOIN serving.gold_dia AS b USING (faculdade)"
+    )
+    halfway = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
+    )
+    with (
+        ThreadPoolExecutor() as pool,
+        closing(connect(address, database, LOADER)) as holder,
+        closing(connect(address, database, READER)) as reader,
+    ):
+        holder.cursor().execute("SELECT FROM serving.gold_dia FOR UPDATE")
+        publishing = pool.submit(publish, loader, gold({"GRAN": 6}))
+        while ask(ADMIN, halfway, database) != [(1,)]:
+            assert not publishing.done()
+            time.sleep(0.01)
+        reader.set_session(isolation_level="REPEATABLE READ")
+        cursor = reader.cursor()
+        cursor.execute("SET LOCAL statement_timeout = '2s'")
+        cursor.execute(both)
+        assert cursor.fetchall() == [(5, 5)]
+
+        holder.rollback()
+        publishing.result(timeout=10)
+
+        cursor.execute(both)
+        assert cursor.fetchall() == [(5, 5)]
+        reader.commit()
+        cursor.execute(both)
+        assert cursor.fetchall() == [(6, 6)]
+
+
+def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    torn = gold({"GRAN": 6})
+    torn.manifest["marts"]["gold_dia"]["totals"] = {"total_views": 7}
+
+    with pytest.raises(CapstoneError, match=r"serving\.gold_dia .* nothing was published"):
+        publish(loader, torn)
+
+    assert ask(READER, VIEWS) == [("GRAN", 5)]
+    assert ask(READER, PUBLICATIONS) == [(1,)]
+
+
+def test_a_gold_that_its_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
+    mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
+    mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
+    digest = mart.load().schema.metadata[b"sha256"].decode()
+    manifest = {"marts": {"gold_faculdade": {"sha256": digest}}}
+    declared = {
+        "gold_faculdade": {"key": ["faculdade"], "measures": {"total_views": {"sum": "views"}}}
+    }
+    file = tmp_path / "gold/gold_faculdade.csv"
+
+    assert publication(manifest, declared, mart.load()).marts == {
+        "gold_faculdade": MARTS["gold_faculdade"]
+    }
+    file.write_text(file.read_text().replace("5", "6"))
+    with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
+        publication(manifest, declared, mart.load())

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+FORBIDDEN = {
+    "pipelines/ingest_bronze/nodes.py": "import capstone_metrics.lake",
+    "pipelines/bronze_to_silver/nodes.py": "import duckdb",
+    "pipelines/silver_to_gold/nodes.py": "import kedro",
+    "pipelines/publish_gold/nodes.py": "import capstone_metrics.pipelines.silver_to_gold",
+    "lake/storage.py": "import capstone_metrics.sources",
+    "sources/faker.py": "import capstone_metrics.cli",
+    "operations/summary.py": "import capstone_metrics.serving",
+}
+"""For each contract an import that breaks it."""
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).parent / "lint-imports"
+    return subprocess.run(
+        [program, "--no-cache", "--config", "../pyproject.toml"],
+        cwd=root / "src",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_rooms_import_one_way() -> None:
+    done = lint_imports(ROOT)
+
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+def test_every_contract_notices_a_forbidden_import(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "src/capstone_metrics", tmp_path / "src/capstone_metrics")
+    for path, statements in FORBIDDEN.items():
+        with (tmp_path / "src/capstone_metrics" / path).open("a") as module:
+            module.write(statements)
+
+    done = lint_imports(tmp_path)
+
+    assert done.returncode == 1
+    assert " 0 kept" in done.stdout, done.stdout

@@ -1,0 +1,54 @@
+"""The notebooks run on the lake that a run leaves, and hold no outputs in the repository."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def is_stripped(notebook: Path) -> bool:
+    """Whether a notebook is as nbstripout would leave it."""
+    nbstripout = Path(sys.executable).parent / "nbstripout"
+    return subprocess.run([str(nbstripout), "--verify", str(notebook)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_holds_no_outputs(notebook: Path) -> None:
+    assert is_stripped(notebook)
+
+
+def test_the_notebooks_run_on_a_lake_with_a_quarantine(project: Project) -> None:
+    stray = project.root / "data/bronze/criacao/fonte=former/janela=2026-01-30T08/former.jsonl"
+    stray.parent.mkdir(parents=True)
+    stray.write_text('{"video_id": "of a source that is not declared any more"}\n')
+    project.run("--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold")
+    (project.root / "notebooks").mkdir()
+
+    assert NOTEBOOKS
+    for path in NOTEBOOKS:
+        copy = project.root / "notebooks" / path.name
+        notebook = nbformat.read(path, as_version=4)
+        resources = {"metadata": {"path": str(copy.parent)}}
+        NotebookClient(notebook, timeout=120, resources=resources).execute()
+
+        shown = [
+            output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())
+        ]
+        assert any("image/png" in data for data in shown)
+        assert any("source.undeclared" in data.get("text/html", "") for data in shown)
+
+        nbformat.write(notebook, copy)
+        assert not is_stripped(copy)  # a control: with outputs it is not
