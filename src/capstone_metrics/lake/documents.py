@@ -13,6 +13,7 @@ import pyarrow.csv as pc
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
@@ -40,8 +41,8 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def save(self, data: ir.Table) -> None:
         table = data.to_pyarrow()
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
+        text = _Rows()
+        rows = csv.writer(text, lineterminator="\r\n")
         rows.writerow(table.column_names)
         rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
         changed = self.storage.write(self.key, text.getvalue().encode())
@@ -49,13 +50,14 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def load(self) -> pa.Table:
         content = self.storage.read(self.key)
-        names = pc.open_csv(io.BytesIO(content)).schema.names
-        types = {name: gold_type(name).to_pyarrow() for name in names}
-        table = pc.read_csv(
-            io.BytesIO(content),
-            parse_options=pc.ParseOptions(newlines_in_values=True),
-            convert_options=pc.ConvertOptions(column_types=types, strings_can_be_null=False),
-        )
+        try:
+            table = _parse(content)
+        except pa.ArrowInvalid as error:
+            why = str(error).rstrip(".")
+            raise CapstoneError(
+                f"{self.storage.path(self.key)}: is not the CSV of a mart any more ({why}); "
+                "run 'kedro run --pipelines=silver_to_gold' to make Gold again."
+            ) from error
         digest = hashlib.sha256(content).hexdigest().encode()
         return table.replace_schema_metadata({DIGEST: digest})
 
@@ -72,6 +74,23 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.storage.root), "key": self.key}
+
+
+class _Rows(io.StringIO):
+    """Rows that end with LF, from a writer whose rows end with CRLF so that it quotes a CR too."""
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
+def _parse(content: bytes) -> pa.Table:
+    names = pc.open_csv(io.BytesIO(content)).schema.names
+    types = {name: gold_type(name).to_pyarrow() for name in names}
+    return pc.read_csv(
+        io.BytesIO(content),
+        parse_options=pc.ParseOptions(newlines_in_values=True),
+        convert_options=pc.ConvertOptions(column_types=types, strings_can_be_null=False),
+    )
 
 
 class DocumentDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
@@ -94,7 +113,13 @@ class DocumentDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         self.saved = Saved(files=int(changed))
 
     def load(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.storage.read(self.key))
+        try:
+            document: dict[str, Any] = json.loads(self.storage.read(self.key))
+        except ValueError as error:
+            raise CapstoneError(
+                f"{self.storage.path(self.key)}: is not JSON any more ({error}); "
+                "run the pipeline that makes it again."
+            ) from error
         return document
 
     def _exists(self) -> bool:
