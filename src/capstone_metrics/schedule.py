@@ -46,18 +46,21 @@ class Calendar:
             now: ISO 8601; without an offset it is local to the schedule's zone.
 
         Raises:
-            CapstoneError: for an unknown zone, a start that is not a whole hour, or an
-                unreadable instant.
+            CapstoneError: for an unknown zone, no start or one that is not a whole hour, or
+                an unreadable instant.
         """
         try:
             zone = ZoneInfo(schedule["timezone"])
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (OSError, TypeError, ValueError, ZoneInfoNotFoundError) as error:
             raise CapstoneError(
                 f"schedule.timezone: {schedule['timezone']!r} is not a known time zone; "
                 "use a name such as America/Sao_Paulo."
             ) from error
         starts = schedule["layers"]["bronze"]["starts"]
-        return cls(zone, tuple(sorted(_hour(start) for start in starts)), _instant(now, zone))
+        hours = {_hour(start) for start in starts}
+        if not hours:
+            raise CapstoneError("schedule.layers.bronze.starts: declare at least one hour.")
+        return cls(zone, tuple(sorted(hours)), _instant(now, zone))
 
     def due(self, days: int) -> list[Window]:
         """The windows that fell due in the last `days` days, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ import ibis.expr.datatypes as dt
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pyarrow as pa
 
 SILVER = ibis.schema(
@@ -112,19 +111,23 @@ class Mart:
             raise CapstoneError(
                 f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
             )
-        key = tuple(declaration.get("key") or ())
+        said = declaration if isinstance(declaration, Mapping) else {}
+        declared, rules = said.get("key"), said.get("measures")
+        key = tuple(map(str, declared)) if isinstance(declared, list | tuple) else ()
         measures = tuple(
             (str(measure), *_aggregate(name, measure, rule))
-            for measure, rule in (declaration.get("measures") or {}).items()
+            for measure, rule in (rules.items() if isinstance(rules, Mapping) else ())
         )
-        unknown = [column for column in key if column not in SILVER or not _is_key(SILVER[column])]
-        if not key or unknown or len(set(key)) < len(key):
+        fitting = [column for column in SILVER if _is_key(SILVER[column])]
+        if not key or not set(key) <= set(fitting) or len(set(key)) < len(key):
             raise CapstoneError(
-                f"marts.{name}.key: {list(key)} must be different text, date or whole-number "
-                f"columns of Silver ({', '.join(c for c in SILVER if _is_key(SILVER[c]))})."
+                f"marts.{name}.key: {declared!r} must be a list of different text, date or "
+                f"whole-number columns of Silver ({', '.join(fitting)})."
             )
         if not measures:
-            raise CapstoneError(f"marts.{name}.measures: declare at least one measure.")
+            raise CapstoneError(
+                f"marts.{name}.measures: declare at least one, {{name: {{sum: views}}}}."
+            )
         return cls(name, key, measures)
 
     @property
@@ -159,7 +162,7 @@ def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
         )
     if not isinstance(rule, dict) or len(rule) != 1:
         raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")
-    ((aggregate, column),) = rule.items()
+    ((aggregate, column),) = ((str(word), str(column)) for word, column in rule.items())
     if aggregate not in AGGREGATES or column not in SILVER:
         raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")
     if aggregate == "sum" and not SILVER[column].is_integer():
@@ -167,7 +170,7 @@ def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
             f"marts.{mart}.measures.{measure}: {column} is not a whole number, so it has no sum "
             "that Gold can hold exactly."
         )
-    return str(aggregate), str(column)
+    return aggregate, column
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ import csv
 import datetime as dt
 import hashlib
 import io
-import json
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -16,9 +15,10 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from capstone_metrics.changes import GoldBefore
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.commit import begin, opened, records, settle, staged
 from capstone_metrics.lake.silver import LAYER as SILVER_LAYER
-from capstone_metrics.lake.silver import document
+from capstone_metrics.lake.silver import document, read_document
 from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 
 DIGEST = b"sha256"
 GOLD_LAYER, MANIFEST = "gold", "gold/manifest.json"
+
+
+class _LineFeeds:
+    """Ends rows with LF for a writer that ends them with CRLF, so that it quotes a CR too."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, row: str) -> int:
+        return self.file.write(row.removesuffix("\r\n") + "\n")
 
 
 class MartDataset(AbstractDataset["ir.Table", pa.Table]):
@@ -48,7 +58,7 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
     def save(self, data: ir.Table) -> None:
         table, commit = data.to_pyarrow(), opened(self.storage, GOLD_LAYER)
         with commit.stage(self.key) as path, path.open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
+            rows = csv.writer(_LineFeeds(file), lineterminator="\r\n")
             rows.writerow(table.column_names)
             rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
         changed = commit.put(self.key)
@@ -56,7 +66,14 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def load(self) -> pa.Table:
         new = staged(self.storage, GOLD_LAYER, self.key)
-        return read_mart(new.read_bytes() if new else self.storage.read(self.key))
+        try:
+            return read_mart(new.read_bytes() if new else self.storage.read(self.key))
+        except pa.ArrowInvalid as error:
+            why = str(error).rstrip(".")
+            raise CapstoneError(
+                f"{self.storage.path(self.key)}: is not the CSV of a mart any more ({why}); "
+                "run 'kedro run --pipelines=silver_to_gold' to make Gold again."
+            ) from error
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """The first rows, for Kedro-Viz."""
@@ -99,8 +116,7 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         commit.finish(self.key, data["generation"])
 
     def load(self) -> dict[str, Any]:
-        head: dict[str, Any] = json.loads(self.storage.read(self.key))
-        return head
+        return read_document(self.storage, self.key)
 
     def _exists(self) -> bool:
         return self.storage.exists(self.key)
@@ -121,14 +137,13 @@ class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
         begin(self.storage, GOLD_LAYER)
         if not self.storage.exists(MANIFEST):
             return GoldBefore(days_since=self._days_since)
-        manifest = json.loads(self.storage.read(MANIFEST))
+        manifest = read_document(self.storage, MANIFEST)
         tables = {}
         for name, listed in manifest["marts"].items():
             key = f"{GOLD_LAYER}/{name}.csv"
-            if self.storage.exists(key):
-                table = read_mart(self.storage.read(key))
-                if table.schema.metadata[DIGEST].decode() == listed["sha256"]:
-                    tables[name] = table
+            content = self.storage.read(key) if self.storage.exists(key) else b""
+            if hashlib.sha256(content).hexdigest() == listed["sha256"]:
+                tables[name] = read_mart(content)
         return GoldBefore(manifest, tables, self._days_since)
 
     def _days_since(self, generation: int) -> set[dt.date] | None:

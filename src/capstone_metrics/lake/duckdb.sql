@@ -27,5 +27,14 @@ CREATE OR REPLACE MACRO json_unquoted(token) AS CASE
     ELSE token[2:-2]
 END;
 
-CREATE OR REPLACE MACRO local_to_utc(moment, zone) AS timezone('UTC', timezone(zone, moment));
 CREATE OR REPLACE MACRO utc_to_local(moment, zone) AS timezone(zone, timezone('UTC', moment));
+
+-- DuckDB takes the later of two times that an hour which is repeated has; the offset of the day
+-- before gives the earlier.
+CREATE OR REPLACE MACRO later_utc(moment, zone) AS timezone('UTC', timezone(zone, moment));
+CREATE OR REPLACE MACRO day_before_utc(moment, zone) AS
+    later_utc(moment - INTERVAL 1 DAY, zone) + INTERVAL 1 DAY;
+CREATE OR REPLACE MACRO local_to_utc(moment, zone) AS CASE
+    WHEN utc_to_local(day_before_utc(moment, zone), zone) = moment THEN day_before_utc(moment, zone)
+    ELSE later_utc(moment, zone)
+END;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import chain
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -59,9 +60,8 @@ def line_batches(name: str, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
 
 def count_lines(file: IO[bytes]) -> int:
     """The number of lines of an object that are not blank, by its bytes alone."""
-    mark = file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
-    head = mark + file.readline()
-    return bool(head.strip()) + sum(1 for line in file if line.strip())
+    head = file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK) + file.readline()
+    return sum(1 for line in chain(head.split(b"\n"), file) if line.strip())
 
 
 def _split(block: bytes, first: int) -> tuple[pa.Array, pa.Array, pa.Array]:

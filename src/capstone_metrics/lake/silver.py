@@ -10,6 +10,7 @@ import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
 
 from capstone_metrics.changes import Before, Pending
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import engine as engines
 from capstone_metrics.lake.bronze import BronzeObjectsDataset
 from capstone_metrics.lake.commit import begin, opened, settle
@@ -69,7 +70,7 @@ class PendingDataset(AbstractDataset[None, Pending]):
         return Pending(engines.table_of(self.engine, batches), objects, before)
 
     def _before(self) -> Before:
-        head = json.loads(self.storage.read(HEAD)) if self.storage.exists(HEAD) else {}
+        head = read_document(self.storage, HEAD) if self.storage.exists(HEAD) else {}
         return Before({name: table.load() for name, table in self.tables.items()}, head)
 
     def _measure(self, name: str) -> dict[str, Any]:
@@ -113,7 +114,7 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         self.saved = Saved(files=files)
 
     def load(self) -> dict[str, Any]:
-        receipts = (json.loads(self.storage.read(key)) for key in self.storage.keys(RECEIPTS))
+        receipts = (read_document(self.storage, key) for key in self.storage.keys(RECEIPTS))
         return {receipt["object"]: receipt for receipt in receipts}
 
     def _describe(self) -> dict[str, Any]:
@@ -128,3 +129,19 @@ def receipt_key(name: str) -> str:
 def document(content: dict[str, Any]) -> str:
     """JSON that a person can read."""
     return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+
+
+def read_document(storage: Folder, key: str) -> dict[str, Any]:
+    """A document of the lake.
+
+    Raises:
+        CapstoneError: if it is not there, or not JSON any more.
+    """
+    try:
+        content: dict[str, Any] = json.loads(storage.read(key))
+    except ValueError as error:
+        raise CapstoneError(
+            f"{storage.path(key)}: is not JSON any more ({error}); build the layer anew: "
+            "kedro run --params=full=true."
+        ) from error
+    return content

@@ -16,6 +16,7 @@ import datetime as dt
 import hashlib
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
@@ -162,6 +163,10 @@ def _source(name: str, declaration: Mapping[str, Any], zone: ZoneInfo) -> FakerS
             f"sources.{name}.channels: no profile for {', '.join(sorted(strange))}; "
             f"declare one under sources.{name}.profiles."
         )
+    named = Counter(f"{c['faculdade']} on {c['rede_social']}" for c in channels)
+    twice = [channel for channel, times in named.items() if times > 1]
+    if twice:
+        raise CapstoneError(f"sources.{name}.channels: {', '.join(twice)} is declared twice.")
     followers = np.array([c["qtd_inscritos"] for c in channels], np.uint64)
     size = np.searchsorted(np.array(SIZES, np.uint64), followers, side="right")
 

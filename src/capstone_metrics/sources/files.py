@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -36,23 +37,24 @@ def objects(
             f"sources.{name}.format: {declaration.get('format')!r} is not one of "
             f"{', '.join(READERS)}."
         )
-    paths = sorted(Path(found) for found in glob(str(declaration.get("path", "")), recursive=True))
+    found = glob(str(declaration.get("path", "")), recursive=True)
+    paths = sorted(path for path in map(Path, found) if path.is_file())
     if not paths:
         raise CapstoneError(
             f"sources.{name}.path: no file at {declaration.get('path')!r}, seen from {Path.cwd()}; "
             "put the export there or correct the path."
         )
     held = {key.rpartition("/")[2] for key in present if key.startswith(f"fonte={name}/")}
-    found = {f"{_digest(path)}.jsonl": path for path in paths}
+    leaves = {f"{_digest(path)}.jsonl": path for path in paths}
     return {
         f"fonte={name}/janela={calendar.latest()}/{leaf}": partial(reader, path, declaration)
-        for leaf, path in found.items()
+        for leaf, path in leaves.items()
         if leaf not in held
     }
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with _plain_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -60,13 +62,13 @@ def _csv_lines(path: Path, declaration: Mapping[str, Any]) -> Iterator[bytes]:
     encoding = declaration.get("encoding", "utf-8-sig")
     delimiter = declaration.get("delimiter", ",")
     try:
-        with path.open(encoding=encoding, newline="") as file:
+        with _plain_errors(path), path.open(encoding=encoding, newline="") as file:
             rows = csv.DictReader(file, restkey=EXTRA_VALUES, delimiter=delimiter, strict=True)
             if len(set(rows.fieldnames or ())) < len(rows.fieldnames or ()):
                 raise CapstoneError(f"{path}: two columns have the same name in its header.")
             for row in rows:
                 yield _line({key: value for key, value in row.items() if value is not None})
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, LookupError, TypeError, csv.Error) as error:
         raise CapstoneError(
             f"{path}: cannot be read as CSV ({error}); declare its encoding or delimiter, "
             "or mend the file."
@@ -74,7 +76,7 @@ def _csv_lines(path: Path, declaration: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _json_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with _plain_errors(path), path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
 
@@ -87,8 +89,18 @@ def _parquet_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
         for batch in pq.ParquetFile(path).iter_batches():
             for row in batch.to_pylist():
                 yield _line(row)
-    except pa.ArrowInvalid as error:
-        raise CapstoneError(f"{path}: cannot be read as Parquet ({error}).") from error
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        raise CapstoneError(f"{path}: cannot be read as Parquet ({why}); mend the file.") from error
+
+
+@contextlib.contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise CapstoneError(f"{path}: {why}; see that this user can read the export.") from error
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

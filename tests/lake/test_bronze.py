@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from kedro.io import DatasetError
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake import BronzeDataset, BronzeLineCountsDataset, BronzeObjectsDataset
+from capstone_metrics.saved import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+PREFIX = "bronze/criacao"
+MORNING = "fonte=x/janela=2026-01-31T08/a.jsonl"
+EVENING = "fonte=x/janela=2026-01-31T20/a.jsonl"
+
+
+@pytest.fixture
+def bronze(tmp_path: Path) -> BronzeDataset:
+    return BronzeDataset(path=str(tmp_path), prefix=PREFIX, engine="duckdb")
+
+
+def objects(**contents: bytes) -> Mapping[str, Callable[[], Iterator[bytes]]]:
+    """Objects to save: `morning` and `evening`, by their bytes."""
+    names = {"morning": MORNING, "evening": EVENING}
+    return {names[when]: lambda b=content: iter([b]) for when, content in contents.items()}
+
+
+def place(root: Path, name: str, content: bytes) -> Path:
+    path = root / PREFIX / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def loaded(bronze: BronzeDataset) -> list[tuple[str, int, str]]:
+    rows = bronze.load().to_pyarrow().to_pylist()
+    return sorted((row["objeto"], row["linha"], row["texto"]) for row in rows)
+
+
+def names(root: Path) -> list[str]:
+    return BronzeObjectsDataset(path=str(root), prefix=PREFIX).load()
+
+
+def counts(root: Path) -> dict[str, int]:
+    return BronzeLineCountsDataset(path=str(root), prefix=PREFIX).load()
+
+
+def test_objects_lie_in_bronze_as_the_source_gave_them(
+    bronze: BronzeDataset, tmp_path: Path
+) -> None:
+    content = b'\xef\xbb\xbf{"views": 1.70}\r\n\nnot json \xff'
+    bronze.save(objects(morning=content, evening=b""))
+    assert (tmp_path / PREFIX / MORNING).read_bytes() == content
+    assert sorted(tmp_path.glob("bronze/**/*.jsonl")) == [
+        tmp_path / PREFIX / MORNING,
+        tmp_path / PREFIX / EVENING,
+    ]
+
+
+def test_every_line_is_loaded_with_its_place(bronze: BronzeDataset, tmp_path: Path) -> None:
+    bronze.save(objects(morning=b"{}\n\n[]\n", evening=b"{}"))
+    assert loaded(bronze) == [(MORNING, 1, "{}"), (MORNING, 3, "[]"), (EVENING, 1, "{}")]
+    assert names(tmp_path) == [MORNING, EVENING]
+    assert counts(tmp_path) == {MORNING: 2, EVENING: 1}
+
+
+def test_a_later_load_sees_what_was_added(bronze: BronzeDataset) -> None:
+    bronze.save(objects(morning=b"{}\n"))
+    assert len(loaded(bronze)) == 1
+    bronze.save(objects(evening=b"{}\n"))
+    assert len(loaded(bronze)) == 2
+
+
+def test_objects_are_only_added(bronze: BronzeDataset, tmp_path: Path) -> None:
+    bronze.save(objects(morning=b"old\n"))
+    before = (tmp_path / PREFIX / MORNING).stat().st_mtime_ns
+    bronze.save(objects(morning=b"new\n", evening=b"1\n2\n"))
+    assert (tmp_path / PREFIX / MORNING).read_bytes() == b"old\n"
+    assert (tmp_path / PREFIX / MORNING).stat().st_mtime_ns == before
+    assert bronze.saved == Saved(rows=2, files=1)
+
+
+def test_a_source_that_fails_keeps_the_objects_before_it(
+    bronze: BronzeDataset, tmp_path: Path
+) -> None:
+    def fails() -> Iterator[bytes]:
+        yield b"half"
+        raise CapstoneError("the export cannot be read.")
+
+    with pytest.raises(DatasetError, match="the export cannot be read"):
+        bronze.save({**objects(morning=b"{}\n"), EVENING: fails})
+    assert names(tmp_path) == [MORNING]
+    assert counts(tmp_path) == {MORNING: 1}
+
+
+def test_an_empty_bronze_has_no_lines(bronze: BronzeDataset, tmp_path: Path) -> None:
+    assert not bronze.exists()
+    assert loaded(bronze) == []
+    assert names(tmp_path) == []
+    assert counts(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        ".DS_Store",
+        "a.jsonl",
+        "fonte=x/a.jsonl",
+        "fonte=x/janela=2026-01-31T08/a.json",
+        "fonte=x/janela=2026-01-31T08/.a.jsonl",
+        "fonte=x/janela=2026-01-31T08/more/a.jsonl",
+        "janela=2026-01-31T08/fonte=x/a.jsonl",
+    ],
+)
+def test_a_file_that_is_no_object_is_told_of_and_left_alone(
+    bronze: BronzeDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture, strange: str
+) -> None:
+    bronze.save(objects(morning=b"{}\n"))
+    path = place(tmp_path, strange, b"strange\n")
+    with caplog.at_level(logging.WARNING):
+        assert loaded(bronze) == [(MORNING, 1, "{}")]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{PREFIX}/{strange} is no object of Bronze; it is not read."
+    ]
+    assert names(tmp_path) == [MORNING]
+    assert list(counts(tmp_path)) == [MORNING]
+    assert path.read_bytes() == b"strange\n"
+
+
+def test_an_object_that_someone_put_there_is_read(bronze: BronzeDataset, tmp_path: Path) -> None:
+    place(tmp_path, "fonte=a b=ç/janela=whenever/x y.jsonl", b"{}")
+    (row,) = bronze.load().to_pyarrow().to_pylist()
+    assert (row["fonte"], row["janela"], row["texto"]) == ("a b=ç", "whenever", "{}")
+
+
+def test_what_is_only_read_cannot_be_saved(tmp_path: Path) -> None:
+    for dataset in (BronzeObjectsDataset, BronzeLineCountsDataset):
+        with pytest.raises(DatasetError, match="read, not saved"):
+            dataset(path=str(tmp_path), prefix=PREFIX).save("x")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.engine import connect, table_of
+from capstone_metrics.pipelines.bronze_to_silver import functions
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+text = st.text(st.characters(codec="utf-8"), max_size=6)
+token = st.sampled_from(
+    ["{", "}", "[", "]", ",", ":", " ", "\t", "\x0b", "\x00", "\ufeff", '"', '"a"', '"b":', "\\",
+     "\\u0041", "\\ud83d\\ude00", "\\ud800", "\\x", "-", "+", "0", "1", ".5", "e9", "true", "null",
+     "NaN", "nan", "inf", "-Infinity", "//", "/**/", "'", "9" * 30, "1e999", '"nan,}"']
+)  # fmt: skip
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=5,
+)
+objects = st.dictionaries(text, values, max_size=4)
+ascii_only = st.booleans()
+
+
+def sql(call: str, *arguments: Any) -> Any:
+    """The value of one call, such as `f(?)`."""
+    found = connect("duckdb").con.execute(f"SELECT {call}", list(arguments)).fetchone()
+    assert found
+    return found[0]
+
+
+def is_object(line: str) -> bool:
+    """Whether Python reads a line as a JSON object of text that UTF-8 can hold."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        value = json.loads(line, parse_constant=refuse, parse_int=str, parse_float=str)
+        json.dumps(value, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return isinstance(value, dict)
+
+
+@st.composite
+def nearly_objects(draw: st.DrawFn) -> str:
+    """The text of an object, with a piece put in or taken out."""
+    line = json.dumps(draw(objects), ensure_ascii=draw(ascii_only))
+    at, end = draw(st.integers(0, len(line))), draw(st.integers(0, 2))
+    return line[:at] + draw(token | st.just("")) + line[at + end :]
+
+
+@settings(max_examples=500, deadline=None)
+@given(nearly_objects() | st.lists(token, max_size=6).map("".join))
+@example('{"a": "\\"nan,}", "b": [1 ,\t2]}')
+@example('{"a": [1, ]}')
+@example('{"a": NaN}')
+@example('{"a": -inf}')
+@example('{"a": "\\ud800"}')
+@example('{"a": "\\ude00\\ud83d"}')
+@example('{"a": 1}\x00')
+@example('\ufeff{"a": 1}')
+@example('{"a": 01}')
+@example('{"a": 1e999}')
+@example("[{}]")
+@example("")
+def test_an_object_is_valid_where_python_reads_it(line: str) -> None:
+    assert sql("json_object_valid(?)", line) is is_object(line)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", "\\u0061", "A", "", "a\\u0000b", "a\\u0000c", "é", "\\u00e9", "e\u0301"]
+        ),
+        max_size=4,
+    )
+)
+def test_keys_are_unique_by_what_they_stand_for(keys: list[str]) -> None:
+    line = "{" + ",".join(f'"{key}":{{"x":1,"x":2}}' for key in keys) + "}"
+    meant = [json.loads(f'"{key}"') for key in keys]
+    assert sql("json_keys_unique(?)", line) is (len(set(meant)) == len(meant))
+
+
+@settings(deadline=None)
+@given(
+    objects,
+    st.lists(text | st.sampled_from(["a/b", "~1", "$", "$.a", "*", "0"]), min_size=1, max_size=4),
+    ascii_only,
+)
+@example({"": 1, "a/b": 2, "~1": 3, "$": 4, "*": 5, "0": 6}, ["", "a/b", "~1", "$", "*", "0"], True)
+@example({"a": {"b": 1}}, ["a/b", "$.a", "/a", "a.b"], True)
+@example({"a\x00b": 1, "a": 2}, ["a\x00b", "a", "a\x00"], True)
+def test_a_field_is_found_by_its_name_alone(
+    line: dict[str, Any], fields: list[str], ascii_only: bool
+) -> None:
+    found = sql("json_fields(?, ?)", json.dumps(line, ensure_ascii=ascii_only), fields)
+    read = [None if token is None else [json.loads(token)] for token in found]
+    assert read == [[line[name]] if name in line else None for name in fields]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "1",
+        "-1",
+        "1.7",
+        "1.0",
+        "true",
+        "null",
+        '"12"',
+        '""',
+        "[]",
+        "{}",
+        str(2**63),
+        "9" * 40,
+        "-0.0",
+    ],
+)
+def test_a_field_keeps_the_spelling_that_tells_its_type(token: str) -> None:
+    assert sql("json_fields(?, ['a'])", f'{{"a": {token} }}') == [token]
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec="utf-8")), ascii_only)
+@example('\x00"\\/\r\n\u2028', False)
+@example("\u0301e\u0301👨‍👩‍👧🇧🇷", False)
+@example("👨‍👩‍👧🇧🇷\u0301", True)
+def test_a_string_stands_for_what_python_reads(meant: str, ascii_only: bool) -> None:
+    assert sql("json_unquoted(?)", json.dumps(meant, ensure_ascii=ascii_only)) == meant
+
+
+def changes_of(zone: ZoneInfo) -> list[dt.datetime]:
+    """The local midnights of the days on which a zone changes its clocks, from 1985 to 2035."""
+    days = [dt.datetime(1985, 1, 1, tzinfo=zone) + dt.timedelta(day) for day in range(365 * 51)]
+    return [
+        day.replace(tzinfo=None)
+        for day, after in itertools.pairwise(days)
+        if day.utcoffset() != after.utcoffset()
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "America/Sao_Paulo",
+        "America/New_York",
+        "Europe/Lisbon",
+        "Australia/Lord_Howe",
+        "Pacific/Apia",
+        "Asia/Kolkata",
+    ],
+)
+def test_local_and_utc_times_are_those_of_python(name: str) -> None:
+    zone = ZoneInfo(name)
+    quarter = dt.timedelta(minutes=15)
+    around = [*changes_of(zone), dt.datetime.fromisoformat("2026-01-31")]
+    moments = [day + at * quarter for day in around for at in range(-100, 200)]
+    connection = connect("duckdb").con
+    connection.register("moments", pa.table({"moment": pa.array(moments, pa.timestamp("us"))}))
+    query = f"SELECT local_to_utc(moment, '{name}'), utc_to_local(moment, '{name}') FROM moments"
+    found = connection.execute(query).fetchall()
+    connection.unregister("moments")
+
+    def python(moment: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+        utc = moment.replace(tzinfo=zone).astimezone(dt.UTC)
+        local = moment.replace(tzinfo=dt.UTC).astimezone(zone)
+        return utc.replace(tzinfo=None), local.replace(tzinfo=None)
+
+    wrong = [(m, f, python(m)) for m, f in zip(moments, found, strict=True) if f != python(m)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("local", "utc"),
+    [
+        pytest.param("2018-11-04T00:30", "2018-11-04T03:30", id="skipped"),
+        pytest.param("2019-02-16T23:30", "2019-02-17T01:30", id="repeated"),
+        pytest.param("2019-02-17T00:00", "2019-02-17T03:00", id="after it"),
+        pytest.param(None, None, id="null"),
+    ],
+)
+def test_a_skipped_or_repeated_hour_counts_as_before_it(local: str | None, utc: str | None) -> None:
+    moment = dt.datetime.fromisoformat(local) if local else None
+    expected = dt.datetime.fromisoformat(utc) if utc else None
+    assert sql("local_to_utc(?::TIMESTAMP, 'America/Sao_Paulo')", moment) == expected
+
+
+def test_every_declared_function_is_defined() -> None:
+    declared = {name for name, value in vars(functions).items() if callable(value)}
+    query = "SELECT DISTINCT function_name FROM duckdb_functions()"
+    defined = {name for (name,) in connect("duckdb").con.execute(query).fetchall()}
+    assert declared
+    assert declared <= defined
+
+
+def test_the_engine_counts_in_utc() -> None:
+    assert sql("current_setting('TimeZone')") == "UTC"
+
+
+def test_a_process_has_one_connection() -> None:
+    assert connect("duckdb") is connect("duckdb")
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    with pytest.raises(CapstoneError, match=r"engine: 'sqlite' is not one of duckdb; correct"):
+        connect("sqlite")
+
+
+def test_a_table_is_filled_from_batches_and_lasts_as_long_as_its_expression() -> None:
+    schema = pa.schema({"a": pa.int64()})
+
+    def filled(*rows: int) -> ir.Table:
+        batches = [pa.record_batch({"a": pa.array([row], pa.int64())}) for row in rows]
+        return table_of("duckdb", pa.RecordBatchReader.from_batches(schema, batches))
+
+    first, second = filled(1, 2), filled()
+    name = first.op().name
+    doubled = first.a.sum() * 2
+    del first
+    assert (doubled.to_pyarrow().as_py(), second.count().to_pyarrow().as_py()) == (6, 0)
+    assert name in connect("duckdb").list_tables()
+    del doubled
+    gc.collect()
+    assert name not in connect("duckdb").list_tables()

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.schemas import REQUIRED, SILVER, Mart, gold_type, marts_of
+
+NAME = "gold_views_dia"
+VIEWS = {"total_views": {"sum": "views"}}
+
+
+def test_silver_is_that_of_the_contract() -> None:
+    fields = {field.name: str(field.type) for field in SILVER.to_pyarrow()}
+    assert list(fields.items()) == [
+        ("faculdade", "string"),
+        ("rede_social", "string"),
+        ("data_postagem", "date32[day]"),
+        ("posted_at", "timestamp[us]"),
+        ("video_id", "string"),
+        ("titulo_video", "string"),
+        ("categoria", "string"),
+        ("duracao_seg", "int64"),
+        ("views", "int64"),
+        ("likes", "int64"),
+        ("comentarios", "int64"),
+        ("engagement_rate", "double"),
+        ("leads_estimados", "int64"),
+        ("ctr_estimado", "double"),
+        ("run_id", "string"),
+        ("ingestion_ts", "timestamp[us, tz=UTC]"),
+    ]
+    assert " ".join(REQUIRED) == (
+        "faculdade rede_social data_postagem video_id views likes comentarios"
+    )
+
+
+def test_a_mart_has_its_key_and_then_its_measures_in_the_order_declared() -> None:
+    declaration = {
+        "key": ["rede_social", "data_postagem"],
+        "measures": {"total_videos": {"count": "video_id"}, **VIEWS},
+    }
+    mart = marts_of({NAME: declaration})[NAME]
+    assert mart.columns == ("rede_social", "data_postagem", "total_videos", "total_views")
+    assert mart.measures == (
+        ("total_videos", "count", "video_id"),
+        ("total_views", "sum", "views"),
+    )
+
+
+@pytest.mark.parametrize("column", ["duracao_seg", "categoria", "data_postagem"])
+def test_a_whole_number_a_text_and_a_date_can_be_keys(column: str) -> None:
+    assert Mart.of(NAME, {"key": [column], "measures": VIEWS}).key == (column,)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("data_postagem", "date"), ("categoria", "string"), ("total_views", "int64")],
+)
+def test_a_column_of_gold_has_its_type_from_silver_or_is_a_whole_number(
+    column: str, kind: str
+) -> None:
+    assert str(gold_type(column)) == kind
+
+
+@pytest.mark.parametrize(
+    "name", ["views_dia", "gold_Views", "gold_views-dia", "gold_x y", "gold_../x", "GOLD_X"]
+)
+def test_a_name_that_is_no_file_and_no_table_is_refused(name: str) -> None:
+    with pytest.raises(CapstoneError, match=r"a mart is named gold_ and lower-case"):
+        Mart.of(name, {"key": ["rede_social"], "measures": VIEWS})
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        [],
+        None,
+        "rede_social",
+        5,
+        [["rede_social"]],
+        ["rede"],
+        ["engagement_rate"],
+        ["posted_at"],
+        ["rede_social", "rede_social"],
+    ],
+)
+def test_a_key_that_does_not_fit_silver_is_refused(key: Any) -> None:
+    with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.key: .*faculdade, rede_social"):
+        Mart.of(NAME, {"key": key, "measures": VIEWS})
+
+
+@pytest.mark.parametrize(
+    ("measures", "why"),
+    [
+        ({}, "at least one"),
+        (None, "at least one"),
+        (["views"], "at least one"),
+        ({"total": "views"}, "write {sum: views}"),
+        ({"total": {"sum": ["views"]}}, "write {sum: views}"),
+        ({"total": {"avg": "views"}}, "write {sum: views}"),
+        ({"total": {"sum": "shares"}}, "write {sum: views}"),
+        ({"total": {"sum": "views", "count": "views"}}, "write {sum: views}"),
+        ({"total": {"sum": "engagement_rate"}}, "not a whole number"),
+        ({"total": {"sum": "faculdade"}}, "not a whole number"),
+        ({"views": {"sum": "views"}}, "a name of its own"),
+        ({"total views": {"sum": "views"}}, "a name of its own"),
+        ({1: {"sum": "views"}}, "a name of its own"),
+    ],
+)
+def test_a_measure_that_does_not_fit_silver_is_refused(measures: Any, why: str) -> None:
+    with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.measures.*{why}"):
+        Mart.of(NAME, {"key": ["rede_social"], "measures": measures})
+
+
+@pytest.mark.parametrize("declaration", [None, [], "views"])
+def test_a_declaration_that_is_no_mapping_is_refused(declaration: Any) -> None:
+    with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.key: None must be a list"):
+        Mart.of(NAME, declaration)
