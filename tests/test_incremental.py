@@ -13,7 +13,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from capstone_metrics.errors import CapstoneError
 from tests.conftest import project_copy
-from tests.lakes import add, content, expected, identity_holds, line, run_here, without_source
+from tests.lakes import (
+    LAKE_PIPELINES,
+    add,
+    content,
+    expected,
+    identity_holds,
+    line,
+    run_here,
+    without_source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +201,15 @@ observation = st.builds(
 batch = st.lists(st.one_of(observation, observation, st.just(b"{cut\n")), min_size=1, max_size=4)
 
 
+def run_on(project: Project, pipelines: list[str] = LAKE_PIPELINES, **params: Any) -> None:
+    """A run, and one more where the first stopped before Gold because an object lost a field."""
+    try:
+        run_here(project, pipelines, **params)
+    except CapstoneError as error:
+        assert "in none of its" in str(error)
+        run_here(project, pipelines)
+
+
 class Lakes(RuleBasedStateMachine):
     """Windows come late, repeated, corrected and malformed; runs come in any order."""
 
@@ -207,21 +225,21 @@ class Lakes(RuleBasedStateMachine):
     @rule(window=windows, lines=batch)
     def window(self, window: str, lines: list[bytes]) -> None:
         self.objects += 1
-        add(self.lake, window, *lines, name=f"{hash(window) % 7}-{self.objects}")
+        add(self.lake, window, *lines, name=f"{9 - self.objects % 10}-{self.objects}")
         self.is_settled = False
 
     @rule()
     def silver_alone(self) -> None:
-        run_here(self.project, ["bronze_to_silver"])
+        run_on(self.project, ["bronze_to_silver"])
 
     @rule()
     def run(self) -> None:
-        run_here(self.project)
+        run_on(self.project)
         self.is_settled = True
 
     @rule()
     def rebuild(self) -> None:
-        run_here(self.project, full=True)
+        run_on(self.project, full=True)
         self.is_settled = True
 
     @invariant()
@@ -232,7 +250,7 @@ class Lakes(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if self.objects:
-            run_here(self.project)
+            run_on(self.project)
             assert content(self.lake) == expected(self.lake)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +18,7 @@ from capstone_metrics.errors import CapstoneError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from capstone_metrics.operations.verify import Finding, Lake
     from capstone_metrics.serving import ServingDataset
 
 
@@ -41,6 +44,62 @@ def run(**options: Any) -> None:
     """Run pipelines."""
     assert kedro_run.callback is not None
     kedro_run.callback(**options)
+
+
+@cli.command(name="verify")
+@env_option
+@click.option("--full", is_flag=True, help="Compare Silver with a rebuild from Bronze.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@one_sentence()
+def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
+    """Check that the lake is what its receipts and manifests say; exit with 1 if it is not."""
+    from capstone_metrics.operations.verify import verify  # noqa: PLC0415 - Ibis is slow to import
+
+    catalog = _catalog(env)
+    findings = verify(_lake(catalog))
+    if full:
+        findings += _rebuild(_catalog(env, full=True), catalog)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = "ok  " if finding.holds else "FAIL"
+            click.echo(
+                f"{mark} {finding.check}" + (f": {finding.detail}" if finding.detail else "")
+            )
+    if not all(finding.holds for finding in findings):
+        raise SystemExit(1)
+
+
+@cli.group(invoke_without_command=True)
+@env_option
+@click.option("--rule", help="Show only lines that broke this rule.")
+@click.option("--lines", default=0, help="How many rejected lines to show.")
+@click.pass_context
+@one_sentence()
+def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int) -> None:
+    """Count the rejected lines by the rule that they broke, and show some."""
+    if ctx.invoked_subcommand:
+        return
+    catalog = _catalog(env)
+    for name, count in catalog.load("silver_head")["reasons"].items():
+        click.echo(f"{count:>10}  {name}")
+    rejected = catalog.load("silver_quarentena").order_by("objeto", "linha")
+    if rule:
+        rejected = rejected.filter(rejected.regras.contains(rule))
+    for row in rejected.limit(lines).to_pyarrow().to_pylist() if lines else ():
+        click.echo(f"{row['objeto']}:{row['linha']} {', '.join(row['regras'])}")
+        click.echo(f"    {row['texto'] or row['texto_base64']}")
+
+
+@quarantine.command()
+@env_option
+@one_sentence()
+def replay(env: str | None) -> None:
+    """Judge all lines of Bronze again, after a rule or a declaration was mended."""
+    session: Any
+    with KedroSession.create(env=env, runtime_params={"full": True}) as session:
+        session.run(pipeline_names=["bronze_to_silver", "silver_to_gold"])
 
 
 @cli.group()
@@ -79,9 +138,44 @@ def psql(env: str | None, arguments: tuple[str, ...]) -> None:
 
 
 def _serving(env: str | None) -> ServingDataset:
-    session = KedroSession.create(env=env)
-    dataset: ServingDataset = session.load_context().catalog["serving"]
+    dataset: ServingDataset = _catalog(env)["serving"]
     return dataset
+
+
+def _catalog(env: str | None, **params: Any) -> Any:
+    session = KedroSession.create(env=env, runtime_params=params)
+    return session.load_context().catalog
+
+
+def _lake(catalog: Any) -> Lake:
+    from capstone_metrics.operations.verify import Lake  # noqa: PLC0415
+
+    manifest = catalog.load("gold_manifest")
+    return Lake(
+        bronze=catalog.load("bronze_measures"),
+        receipts=catalog.load("silver_receipts"),
+        head=catalog.load("silver_head"),
+        silver=catalog.load("silver_criacao"),
+        places=catalog.load("silver_places"),
+        quarantine=catalog.load("silver_quarentena"),
+        manifest=manifest,
+        marts={name: catalog.load(name) for name in manifest["marts"]},
+    )
+
+
+def _rebuild(anew: Any, catalog: Any) -> list[Finding]:
+    """Silver and its quarantine, from all of Bronze and nothing else, beside those in the lake."""
+    from capstone_metrics.operations.verify import differences  # noqa: PLC0415
+    from capstone_metrics.pipelines.bronze_to_silver import nodes  # noqa: PLC0415
+
+    params = (catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule"))
+    judged = nodes.observe(anew.load("bronze_criacao@pending"), *params)
+    silver, *_ = nodes.merge(judged, full=True)
+    rejected, _ = nodes.quarantine(judged, full=True)
+    return [
+        differences(name, catalog.load(name), change.rows)
+        for name, change in (("silver_criacao", silver), ("silver_quarentena", rejected))
+    ]
 
 
 def reason(error: BaseException) -> CapstoneError | None:

@@ -1,12 +1,17 @@
 """Storage primitives, the commit on them, and the catalog's datasets on both."""
 
-from capstone_metrics.lake.bronze import BronzeDataset, BronzeObjectsDataset
+from capstone_metrics.lake.bronze import (
+    BronzeDataset,
+    BronzeMeasuresDataset,
+    BronzeObjectsDataset,
+)
 from capstone_metrics.lake.documents import GoldBeforeDataset, HeadDataset, MartDataset
 from capstone_metrics.lake.silver import PendingDataset, ReceiptsDataset
 from capstone_metrics.lake.tables import TableDataset
 
 __all__ = [
     "BronzeDataset",
+    "BronzeMeasuresDataset",
     "BronzeObjectsDataset",
     "GoldBeforeDataset",
     "HeadDataset",

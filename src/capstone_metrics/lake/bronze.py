@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -89,6 +90,29 @@ class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
 
     def save(self, data: None) -> NoReturn:
         raise DatasetError("The list of Bronze's objects is read, not saved.")
+
+
+class BronzeMeasuresDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, Any]]"]):
+    """Loads the `lines`, `bytes` and `sha256` of each object, counted from its bytes."""
+
+    def load(self) -> dict[str, dict[str, Any]]:
+        names = self.objects()
+        return {name: measure(self.storage, f"{self.prefix}/{name}") for name in names}
+
+    def save(self, data: None) -> NoReturn:
+        raise DatasetError("The measures of Bronze are read, not saved.")
+
+
+def measure(storage: Folder, key: str) -> dict[str, Any]:
+    """The `lines`, `bytes` and `sha256` of an object, by its bytes alone."""
+    with storage.open(key) as file:
+        lines, size = count_lines(file), file.tell()
+        file.seek(0)
+        return {
+            "lines": lines,
+            "bytes": size,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
 
 
 def _is_object(name: str) -> bool:

@@ -124,12 +124,11 @@ class Commit:
             _carry_out(self.storage, record)
 
 
-def begin(storage: Folder, layer: str) -> Commit:
-    """Start staging for a layer anew; what an unfinished run of this process staged is dropped."""
+def begin(storage: Folder, layer: str) -> None:
+    """Forget what an unfinished run of this process staged for a layer."""
     stale = _open.pop((storage.root, layer), None)
     if stale:
         shutil.rmtree(stale.folder, ignore_errors=True)
-    return opened(storage, layer)
 
 
 def opened(storage: Folder, layer: str) -> Commit:
@@ -168,22 +167,35 @@ def recover(storage: Folder, layer: str, head: str) -> None:
 
 
 def generation_of(storage: Folder, head: str) -> int:
-    """The generation that the head of a layer says; 0 where there is none."""
+    """The generation that the head of a layer says; 0 where there is none.
+
+    Raises:
+        CapstoneError: if the head is not JSON any more.
+    """
     if not storage.exists(head):
         return 0
-    return int(json.loads(storage.read(head)).get("generation", 0))
+    try:
+        return int(json.loads(storage.read(head)).get("generation", 0))
+    except ValueError as error:
+        path = storage.path(head)
+        raise CapstoneError(
+            f"{path}: is not JSON any more ({error}); delete {path.parent} and run again: "
+            "it is made anew."
+        ) from error
 
 
-def records(storage: Folder, layer: str, after: int) -> list[dict[str, Any]] | None:
-    """What each commit of a layer after a generation did; None if a record is missing."""
-    numbers = {
-        int(key.rpartition("/")[2].removesuffix(".json")): key
-        for key in storage.keys(f"{layer}/commits")
-    }
-    wanted = range(after + 1, max(numbers, default=after) + 1)
-    if any(number not in numbers for number in wanted):
+def records(storage: Folder, layer: str, head: str, after: int) -> list[dict[str, Any]] | None:
+    """What each commit of a layer after a generation did; None if that is not known.
+
+    It is not known if a record is missing, or if the layer was begun anew since then.
+    """
+    keys, last = set(storage.keys(f"{layer}/commits")), generation_of(storage, head)
+    while _record(layer, last + 1) in keys:
+        last += 1
+    wanted = [_record(layer, number) for number in range(after + 1, last + 1)]
+    if last < after or not keys.issuperset(wanted):
         return None
-    return [json.loads(storage.read(numbers[number])) for number in wanted]
+    return [json.loads(storage.read(key)) for key in wanted]
 
 
 @contextmanager
@@ -215,7 +227,12 @@ def _record(layer: str, generation: int) -> str:
 
 
 def _carry_out(storage: Folder, record: dict[str, Any]) -> None:
-    folder = storage.root / record["staged"]
+    folder, head = storage.root / record["staged"], storage.path(record["head"])
+    if not (folder / record["head"]).exists():
+        raise CapstoneError(
+            f"{folder}: what a run staged there is gone, so its commit cannot be finished; "
+            f"delete {head.parent} and run again: it is made anew."
+        )
     for key in record["put"]:
         storage.move(folder / key, key)
     for parent in {storage.path(key).parent for key in record["put"]}:
@@ -225,7 +242,7 @@ def _carry_out(storage: Folder, record: dict[str, Any]) -> None:
         storage.delete(key)
     storage.move(folder / record["head"], record["head"])
     with plain_errors(folder):
-        sync(storage.path(record["head"]).parent)
+        sync(head.parent)
 
 
 def _left_behind(storage: Folder, layer: str) -> list[Path]:

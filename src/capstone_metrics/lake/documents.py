@@ -17,6 +17,7 @@ from kedro_datasets._typing import TablePreview
 from capstone_metrics.changes import GoldBefore
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.commit import begin, opened, records, settle, staged
+from capstone_metrics.lake.silver import HEAD as SILVER_HEAD
 from capstone_metrics.lake.silver import LAYER as SILVER_LAYER
 from capstone_metrics.lake.silver import document, read_document
 from capstone_metrics.lake.storage import Folder
@@ -147,7 +148,7 @@ class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
         return GoldBefore(manifest, tables, self._days_since)
 
     def _days_since(self, generation: int) -> set[dt.date] | None:
-        commits = records(self.storage, SILVER_LAYER, generation)
+        commits = records(self.storage, SILVER_LAYER, SILVER_HEAD, generation)
         if commits is None:
             return None
         keys = (key for commit in commits for key in (*commit["put"], *commit["delete"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,9 +11,9 @@ from kedro.io import AbstractDataset, DatasetError
 from capstone_metrics.changes import Before, Pending
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import engine as engines
-from capstone_metrics.lake.bronze import BronzeObjectsDataset
+from capstone_metrics.lake.bronze import BronzeObjectsDataset, measure
 from capstone_metrics.lake.commit import begin, opened, settle
-from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.lake.lines import SCHEMA, line_batches
 from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
@@ -65,21 +64,13 @@ class PendingDataset(AbstractDataset[None, Pending]):
         before = self._before()
         merged = set() if self.full else set(self.storage.keys(RECEIPTS))
         names = [name for name in self.bronze.load() if receipt_key(name) not in merged]
-        objects = {name: self._measure(name) for name in names}
+        objects = {name: measure(self.storage, f"{self.bronze.prefix}/{name}") for name in names}
         batches = pa.RecordBatchReader.from_batches(SCHEMA, self._batches(names))
         return Pending(engines.table_of(self.engine, batches), objects, before)
 
     def _before(self) -> Before:
         head = read_document(self.storage, HEAD) if self.storage.exists(HEAD) else {}
         return Before({name: table.load() for name, table in self.tables.items()}, head)
-
-    def _measure(self, name: str) -> dict[str, Any]:
-        with self.storage.open(f"{self.bronze.prefix}/{name}") as file:
-            lines = count_lines(file)
-            size = file.tell()
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"lines": lines, "bytes": size, "sha256": digest}
 
     def _batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         for name in progress(names, "Reading Bronze"):
@@ -114,7 +105,8 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         self.saved = Saved(files=files)
 
     def load(self) -> dict[str, Any]:
-        receipts = (read_document(self.storage, key) for key in self.storage.keys(RECEIPTS))
+        keys = (key for key in self.storage.keys(RECEIPTS) if key.endswith(".json"))
+        receipts = (read_document(self.storage, key) for key in keys)
         return {receipt["object"]: receipt for receipt in receipts}
 
     def _describe(self) -> dict[str, Any]:

@@ -47,13 +47,17 @@ class Folder:
         """The keys under a prefix, sorted."""
         top = self.path(prefix)
         with plain_errors(top):
-            return sorted(
-                path.relative_to(self.root).as_posix() for path in top.rglob("*") if path.is_file()
+            paths = (
+                Path(folder, name)
+                for folder, _, names in os.walk(top, onerror=_unless_gone)
+                for name in names
             )
+            return sorted(path.relative_to(self.root).as_posix() for path in paths if path.is_file())
 
     def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""
-        return self.path(key).is_file()
+        with plain_errors(self.path(key)):
+            return self.path(key).is_file()
 
     def read(self, key: str) -> bytes:
         """The bytes of an object.
@@ -88,7 +92,7 @@ class Folder:
     def create(self, key: str, chunks: Iterable[bytes]) -> bool:
         """Write an object unless its key is taken; say whether it was written."""
         path = self.path(key)
-        if path.exists():
+        if self.exists(key):
             return False
         with self.staging() as folder, plain_errors(path):
             staged = folder / "object"
@@ -128,6 +132,12 @@ class Folder:
                 parent.rmdir()
 
 
+def _unless_gone(error: OSError) -> None:
+    """Let a walk go on where a folder is not there, and only there."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 def same_bytes(one: Path, other: Path) -> bool:
     """Whether two files are there and equal."""
     return other.exists() and filecmp.cmp(one, other, shallow=False)
@@ -156,6 +166,6 @@ def plain_errors(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only; choose another folder for the lake",
             errno.ENOENT: "run the pipeline that makes it first",
         }.get(error.errno or 0, "check the disk and run again")
-        where = error.filename or path
+        where = error.filename2 or error.filename or path
         what = (error.strerror or str(error)).lower()
         raise CapstoneError(f"{where}: {what}; {advice}.") from error

@@ -21,7 +21,7 @@ from capstone_metrics.pipelines.bronze_to_silver.functions import (
     local_to_utc,
 )
 from capstone_metrics.pipelines.bronze_to_silver.reading import names_of, read
-from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER
+from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, REQUIRED, SILVER
 
 OBSERVED = ibis.schema({**SILVER, **QUARANTINE})
 
@@ -170,7 +170,28 @@ def account(
     }
     if not receipts and judged.before.head:
         head = judged.before.head
-    return receipts, {"run": run, **head}, head
+    return receipts, {"run": run, "receipts": receipts, **head}, head
+
+
+def refuse_lost_fields(silver_accounts: Mapping[str, Any]) -> None:
+    """Stop before Gold if a required field is in no line of an object: it was renamed, or is gone.
+
+    Raises:
+        CapstoneError: for the first such object. Its lines are in the quarantine already.
+    """
+    for name, receipt in silver_accounts["receipts"].items():
+        lost = [
+            field
+            for field in REQUIRED
+            if receipt["lines"] and receipt["reasons"].get(f"{field}.missing") == receipt["lines"]
+        ]
+        if lost:
+            fonte, *_ = _lot(name)
+            raise CapstoneError(
+                f"{name} has {', '.join(lost)} in none of its {receipt['lines']} lines: they are "
+                f"kept in the quarantine, and Gold is left as it is. Mend sources.{fonte}.fields, "
+                "then run 'kedro quarantine replay'."
+            )
 
 
 def latest(places: ir.Table) -> ir.Table:

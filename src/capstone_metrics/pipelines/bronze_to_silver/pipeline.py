@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.bronze_to_silver.nodes import account, merge, observe, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.nodes import (
+    account,
+    merge,
+    observe,
+    quarantine,
+    refuse_lost_fields,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -40,6 +46,12 @@ def create_pipeline() -> Pipeline:
                 inputs=["observacoes", "merge_counts", "quarantine_count", "params:full"],
                 outputs=["silver_receipts", "silver_accounts", "silver_head"],
                 name="account",
+            ),
+            node(
+                refuse_lost_fields,
+                inputs="silver_accounts",
+                outputs=None,
+                name="refuse_lost_fields",
             ),
         ],
         tags="silver",

@@ -1,0 +1,138 @@
+"""`kedro verify` notices what no run did; `kedro quarantine` shows what was rejected."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import project_copy
+from tests.lakes import add, content, expected, identity_holds, line, run_here, without_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import Project
+
+LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
+
+
+@pytest.fixture(scope="module")
+def made(open_folder: Path) -> Iterator[Project]:
+    """A lake with a superseded line, a rejected one, and two windows."""
+    with project_copy(open_folder) as copy:
+        without_source(copy)
+        data = copy.root / "data"
+        add(data, "2026-01-31T08", line(), line(video_id="v2"), line(views="x"))
+        run_here(copy)
+        add(data, "2026-01-31T20", line(views=7, **LATER), b"{cut")
+        run_here(copy)
+        shutil.copytree(data, copy.root / "sound")
+        yield copy
+
+
+@pytest.fixture
+def lake(made: Project) -> Path:
+    for layer in ("bronze", "silver", "gold"):
+        shutil.rmtree(made.root / "data" / layer)
+        shutil.copytree(made.root / "sound" / layer, made.root / "data" / layer)
+    return made.root / "data"
+
+
+def test_a_sound_lake_passes_every_check(made: Project, lake: Path) -> None:
+    done = made.kedro("verify", "--full", "--json")
+    findings = json.loads(done.stdout)
+    assert [finding["holds"] for finding in findings] == [True] * 8
+    assert identity_holds(lake)
+
+
+def edit_bronze(lake: Path) -> None:
+    add(lake, "2026-01-31T08", line(), line(video_id="v2"), line(views="y"))
+
+
+def drop_quarantine(lake: Path) -> None:
+    shutil.rmtree(lake / "silver/quarentena/fonte=faker/janela=2026-01-31T08")
+
+
+def drop_a_day(lake: Path) -> None:
+    shutil.rmtree(lake / "silver/criacao/rede_social=tiktok/data_postagem=2026-01-30")
+
+
+def edit_head(lake: Path) -> None:
+    head = lake / "silver/head.json"
+    head.write_text(head.read_text().replace('"superseded": 1', '"superseded": 2'))
+
+
+def edit_gold(lake: Path) -> None:
+    mart = lake / "gold/gold_video_views_dia_faculdade.csv"
+    mart.write_text(mart.read_text().replace("107", "108"))
+
+
+def add_bronze(lake: Path) -> None:
+    add(lake, "2026-01-30T08", line())
+
+
+@pytest.mark.parametrize(
+    ("hurt", "check"),
+    [
+        (edit_bronze, "every Bronze object has a receipt of its bytes"),
+        (add_bronze, "every Bronze object has a receipt of its bytes"),
+        (drop_quarantine, "every line of Bronze is accounted for, object by object"),
+        (drop_a_day, "Silver has one row a video, each from a line of Bronze"),
+        (edit_head, "the accounts are the sum of the receipts"),
+        (edit_gold, "Gold is what its manifest says"),
+    ],
+)
+def test_what_is_wrong_is_named_and_exits_with_one(
+    made: Project, lake: Path, hurt: Callable[[Path], None], check: str
+) -> None:
+    hurt(lake)
+    done = made.kedro("verify", check=False)
+    assert done.returncode == 1
+    assert f"FAIL {check}: " in done.stdout
+
+
+def test_a_rebuild_shows_a_value_that_was_changed_by_hand(made: Project, lake: Path) -> None:
+    other = made.root / "other"
+    add(other, "2026-01-31T20", line(views=8, **LATER), b"{cut")
+    shutil.copytree(other / "bronze", lake / "bronze", dirs_exist_ok=True)
+    done = made.kedro("verify", "--full", check=False)
+    assert "FAIL silver_criacao equals a rebuild from Bronze: 1 rows would go and 1" in done.stdout
+
+
+def test_the_quarantine_is_counted_by_rule_and_shown(made: Project, lake: Path) -> None:
+    said = made.kedro("quarantine", "--rule=views.unreadable", "--lines=5").stdout
+    assert "1  line.not_json" in said
+    assert "janela=2026-01-31T08/criacao.jsonl:3 views.unreadable" in said
+    assert '"views": "x"' in said
+    assert "{cut" not in said
+
+
+def test_lines_are_replayed_after_their_rule_was_mended(made: Project, lake: Path) -> None:
+    add(lake, "2026-01-30T08", line(video_id="v3", rede_social="orkut"), line(video_id="v4"))
+    run_here(made)
+    assert content(lake) == expected(lake)
+    declared = made.parameters("sources.yml")
+    declared["sources"]["faker"]["channels"] = []
+    declared["networks"].append("orkut")
+    made.configure("parameters_sources.yml", **declared)
+    made.kedro("quarantine", "replay")
+    without_source(made)
+    assert ("v3", "orkut") in [(row[0], row[2]) for row in content(lake)["silver"]]
+    assert identity_holds(lake)
+
+
+def test_a_renamed_field_stops_before_gold_and_keeps_the_lines(made: Project, lake: Path) -> None:
+    gold = {path.name: path.read_bytes() for path in (lake / "gold").glob("*.csv")}
+    renamed = line(video_id="v9", **LATER).replace(b'"likes"', b'"curtidas"')
+    add(lake, "2026-01-30T08", renamed, renamed)
+    done = made.run("--pipelines=bronze_to_silver,silver_to_gold", check=False)
+    assert done.returncode == 1
+    assert "has likes in none of its 2 lines" in done.stdout + done.stderr
+    assert {path.name: path.read_bytes() for path in (lake / "gold").glob("*.csv")} == gold
+    kept = list((lake / "silver/quarentena").rglob("janela=2026-01-30T08/**/*.jsonl"))
+    assert [len(path.read_text().splitlines()) for path in kept] == [2]
+    assert identity_holds(lake)
