@@ -22,16 +22,16 @@ class DeclaredMarts:
     """The marts of the environment that runs: the registry makes a node for each."""
 
     def __init__(self) -> None:
-        self.names: list[str] | None = None
+        self.declarations: dict[str, Any] | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Take the marts that the context's configuration declares."""
-        self.names = list(context.config_loader["parameters"]["marts"])
+        self.declarations = context.config_loader["parameters"]["marts"]
 
-    def __call__(self) -> list[str]:
-        """Their names; before there is a context, those of the default environment."""
-        if self.names is None:
+    def __call__(self) -> dict[str, Any]:
+        """Their declarations; before there is a context, those of the default environment."""
+        if self.declarations is None:
             from kedro.framework.project import settings  # noqa: PLC0415 - it imports this module
             from kedro.utils import find_kedro_project  # noqa: PLC0415
 
@@ -39,8 +39,8 @@ class DeclaredMarts:
             configuration = settings.CONFIG_LOADER_CLASS(
                 conf_source=str(root / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS
             )
-            self.names = list(configuration["parameters"]["marts"])
-        return self.names
+            self.declarations = configuration["parameters"]["marts"]
+        return self.declarations or {}
 
 
 class RunSummary:

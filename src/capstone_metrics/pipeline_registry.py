@@ -11,11 +11,16 @@ from capstone_metrics.pipelines import (
     publish_gold,
     silver_to_gold,
 )
+from capstone_metrics.schemas import marts_of
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Every pipeline by its name; `__default__` is the whole path."""
-    marts = hooks.declared_marts()
+    """Every pipeline by its name; `__default__` is the whole path.
+
+    Raises:
+        CapstoneError: for a mart whose declaration does not hold.
+    """
+    marts = list(marts_of(hooks.declared_marts()))
     pipelines = {
         "ingest_bronze": ingest_bronze.create_pipeline(),
         "bronze_to_silver": bronze_to_silver.create_pipeline(),
