@@ -179,8 +179,8 @@ def generation_of(storage: Folder, head: str) -> int:
     except ValueError as error:
         path = storage.path(head)
         raise CapstoneError(
-            f"{path}: is not JSON any more ({error}); delete {path.parent} and run again: "
-            "it is made anew."
+            f"{path}: is not JSON any more ({error}); delete {path.parent} and build it anew: "
+            "kedro run --params=full=true."
         ) from error
 
 
@@ -231,7 +231,7 @@ def _carry_out(storage: Folder, record: dict[str, Any]) -> None:
     if not (folder / record["head"]).exists():
         raise CapstoneError(
             f"{folder}: what a run staged there is gone, so its commit cannot be finished; "
-            f"delete {head.parent} and run again: it is made anew."
+            f"delete {head.parent} and build it anew: kedro run --params=full=true."
         )
     for key in record["put"]:
         storage.move(folder / key, key)

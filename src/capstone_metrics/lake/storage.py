@@ -52,7 +52,9 @@ class Folder:
                 for folder, _, names in os.walk(top, onerror=_unless_gone)
                 for name in names
             )
-            return sorted(path.relative_to(self.root).as_posix() for path in paths if path.is_file())
+            return sorted(
+                path.relative_to(self.root).as_posix() for path in paths if path.is_file()
+            )
 
     def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""
