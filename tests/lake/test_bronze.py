@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import pytest
 from kedro.io import DatasetError
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import BronzeDataset, BronzeLineCountsDataset, BronzeObjectsDataset
+from capstone_metrics.lake import BronzeDataset, BronzeMeasuresDataset, BronzeObjectsDataset
 from capstone_metrics.saved import Saved
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def names(root: Path) -> list[str]:
 
 
 def counts(root: Path) -> dict[str, int]:
-    return BronzeLineCountsDataset(path=str(root), prefix=PREFIX).load()
+    measures = BronzeMeasuresDataset(path=str(root), prefix=PREFIX).load()
+    return {name: measured["lines"] for name, measured in measures.items()}
 
 
 def test_objects_lie_in_bronze_as_the_source_gave_them(
@@ -67,6 +69,19 @@ def test_every_line_is_loaded_with_its_place(bronze: BronzeDataset, tmp_path: Pa
     assert loaded(bronze) == [(MORNING, 1, "{}"), (MORNING, 3, "[]"), (EVENING, 1, "{}")]
     assert names(tmp_path) == [MORNING, EVENING]
     assert counts(tmp_path) == {MORNING: 2, EVENING: 1}
+
+
+def test_an_object_is_measured_by_its_bytes(bronze: BronzeDataset, tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf\r\n \n{}\r\n\xff\n[]"
+    bronze.save(objects(morning=content, evening=b""))
+    assert BronzeMeasuresDataset(path=str(tmp_path), prefix=PREFIX).load() == {
+        MORNING: {
+            "lines": 3,
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        },
+        EVENING: {"lines": 0, "bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()},
+    }
 
 
 def test_a_later_load_sees_what_was_added(bronze: BronzeDataset) -> None:
@@ -139,7 +154,7 @@ def test_an_object_that_someone_put_there_is_read(bronze: BronzeDataset, tmp_pat
 
 
 def test_what_is_only_read_cannot_be_saved(tmp_path: Path) -> None:
-    for dataset in (BronzeObjectsDataset, BronzeLineCountsDataset):
+    for dataset in (BronzeObjectsDataset, BronzeMeasuresDataset):
         with pytest.raises(DatasetError, match="read, not saved"):
             dataset(path=str(tmp_path), prefix=PREFIX).save("x")
     assert list(tmp_path.iterdir()) == []

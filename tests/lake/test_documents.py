@@ -13,8 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io import DatasetError
 
-from capstone_metrics.lake import DocumentDataset, MartDataset
+from capstone_metrics.changes import Change
+from capstone_metrics.lake import GoldBeforeDataset, HeadDataset, MartDataset, TableDataset
+from capstone_metrics.lake.commit import generation_of, opened
+from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
+from capstone_metrics.schemas import SILVER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +40,18 @@ def save(root: Path, *rows: tuple[Any, ...]) -> str:
     arrays = [pa.array(list(c), kind) for c, kind in zip(columns, types, strict=True)]
     table = pa.table(arrays, ["data_postagem", "faculdade", "total_views"])
     mart(root).save(ibis.memtable(table))
+    commit(root)
     return (root / KEY).read_bytes().decode()
+
+
+def head(root: Path, key: str = "gold/manifest.json") -> HeadDataset:
+    return HeadDataset(path=str(root), key=key)
+
+
+def commit(root: Path, key: str = "gold/manifest.json", **content: Any) -> None:
+    """Put what was saved into place, as the head of its layer does."""
+    generation = generation_of(Folder(root), key) + 1
+    head(root, key).save({"generation": generation, **content})
 
 
 def load(root: Path) -> list[tuple[Any, ...]]:
@@ -99,11 +114,27 @@ def test_a_mart_that_did_not_change_is_left_alone(tmp_path: Path) -> None:
     dataset = mart(tmp_path)
     assert not dataset.exists()
     dataset.save(table)
+    commit(tmp_path)
     assert (dataset.exists(), dataset.saved) == (True, Saved(rows=1, files=1))
     before = (tmp_path / KEY).stat()
     dataset.save(table)
+    commit(tmp_path)
     assert dataset.saved == Saved()
     assert (tmp_path / KEY).stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_mart_is_loaded_as_the_run_saved_it_and_lies_as_the_last_commit_left_it(
+    tmp_path: Path,
+) -> None:
+    text = save(tmp_path, (DAY, "GRAN", 1))
+    dataset = mart(tmp_path)
+    rows = ibis.memtable({"faculdade": ["GRAN"], "total_views": [2]})
+    dataset.save(rows)
+    assert mart(tmp_path).load().to_pylist() == [{"faculdade": "GRAN", "total_views": 2}]
+    assert (tmp_path / KEY).read_text() == text
+    commit(tmp_path)
+    assert (tmp_path / KEY).read_text() == "faculdade,total_views\nGRAN,2\n"
+    assert mart(tmp_path).load().to_pylist() == [{"faculdade": "GRAN", "total_views": 2}]
 
 
 @pytest.mark.parametrize(
@@ -133,36 +164,162 @@ def test_a_preview_shows_the_first_rows_as_text(tmp_path: Path) -> None:
     }
 
 
-def document(root: Path) -> DocumentDataset:
-    return DocumentDataset(path=str(root), key="silver/accounts.json")
-
-
-def test_a_document_is_json_that_a_person_can_read(tmp_path: Path) -> None:
-    content = {"total": {"lines": 2**60}, "é": ["a", None, 1.5, True]}
-    dataset = document(tmp_path)
+def test_a_head_is_json_that_a_person_can_read(tmp_path: Path) -> None:
+    content = {"generation": 1, "total": {"lines": 2**60}, "é": ["a", None, 1.5, True]}
+    dataset = head(tmp_path)
+    assert not dataset.exists()
     dataset.save(content)
-    assert dataset.saved == Saved(files=1)
-    assert (tmp_path / "silver/accounts.json").read_bytes() == (
-        '{\n  "total": {\n    "lines": 1152921504606846976\n  },\n'
+    assert (dataset.exists(), dataset.saved) == (True, Saved(files=1))
+    assert (tmp_path / "gold/manifest.json").read_bytes() == (
+        '{\n  "generation": 1,\n  "total": {\n    "lines": 1152921504606846976\n  },\n'
         '  "é": [\n    "a",\n    null,\n    1.5,\n    true\n  ]\n}\n'
     ).encode()
-    assert document(tmp_path).load() == content
-    assert dataset.folder == tmp_path / "silver"
-    dataset.save(content)
+    assert head(tmp_path).load() == content
+    assert dataset.folder == tmp_path / "gold"
+
+
+def test_a_head_that_stays_the_same_commits_nothing(tmp_path: Path) -> None:
+    commit(tmp_path, total=1)
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "gold").rglob("*"))
+    dataset = head(tmp_path)
+    dataset.save(dataset.load())
     assert dataset.saved == Saved()
+    assert before == sorted(
+        (path, path.stat().st_mtime_ns) for path in (tmp_path / "gold").rglob("*")
+    )
+
+
+def test_a_head_commits_its_own_layer(tmp_path: Path) -> None:
+    mart(tmp_path).save(ibis.memtable({"total_views": [1]}))
+    commit(tmp_path, "silver/head.json")
+    assert not mart(tmp_path).exists()
+    commit(tmp_path)
+    assert mart(tmp_path).exists()
+
+
+def test_a_head_of_a_generation_that_another_run_made_is_refused(tmp_path: Path) -> None:
+    commit(tmp_path, by="another")
+    mart(tmp_path).save(ibis.memtable({"total_views": [1]}))
+    with pytest.raises(DatasetError, match="Another run changed gold"):
+        head(tmp_path).save({"generation": 1, "by": "me"})
+    assert head(tmp_path).load() == {"generation": 1, "by": "another"}
+    assert not mart(tmp_path).exists()
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff"])
-def test_a_document_that_someone_broke_is_named_with_what_to_do(
-    tmp_path: Path, content: bytes
+def test_a_head_that_someone_broke_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    commit(tmp_path)
+    (tmp_path / "gold/manifest.json").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"manifest\.json: is not JSON any more .*; build the"):
+        head(tmp_path).load()
+    with pytest.raises(DatasetError, match=r"manifest\.json: is not JSON any more .*/gold and "):
+        before(tmp_path).load()
+
+
+def test_a_head_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert not head(tmp_path).exists()
+    with pytest.raises(DatasetError, match=r"manifest\.json: .*; run the pipeline that makes it"):
+        head(tmp_path).load()
+
+
+def before(root: Path) -> GoldBeforeDataset:
+    return GoldBeforeDataset(path=str(root))
+
+
+def listed(root: Path, *names: str) -> dict[str, Any]:
+    """The marts of a manifest, with the hashes of their files."""
+    digests = {name: hashlib.sha256((root / f"gold/{name}.csv").read_bytes()) for name in names}
+    return {name: {"sha256": digest.hexdigest()} for name, digest in digests.items()}
+
+
+def test_without_gold_there_is_nothing_before(tmp_path: Path) -> None:
+    gold = before(tmp_path).load()
+    assert (gold.manifest, gold.tables) == ({}, {})
+
+
+def test_gold_before_is_the_marts_that_the_manifest_names(tmp_path: Path) -> None:
+    save(tmp_path, (DAY, "GRAN", 1))
+    (tmp_path / "gold/gold_other.csv").write_text("total_views\n1\n")
+    commit(tmp_path, marts=listed(tmp_path, "gold_x"))
+    gold = before(tmp_path).load()
+    assert gold.manifest == {"generation": 2, "marts": listed(tmp_path, "gold_x")}
+    assert list(gold.tables) == ["gold_x"]
+    assert [tuple(row.values()) for row in gold.tables["gold_x"].to_pylist()] == [(DAY, "GRAN", 1)]
+
+
+def test_a_mart_that_was_changed_or_is_gone_is_not_gold_before(tmp_path: Path) -> None:
+    save(tmp_path, (DAY, "GRAN", 1))
+    commit(tmp_path, marts=listed(tmp_path, "gold_x"))
+    assert list(before(tmp_path).load().tables) == ["gold_x"]
+    (tmp_path / KEY).write_bytes((tmp_path / KEY).read_bytes().replace(b",1\n", b",2\n"))
+    assert before(tmp_path).load().tables == {}
+    (tmp_path / KEY).unlink()
+    assert before(tmp_path).load().tables == {}
+
+
+def test_a_load_of_gold_before_finishes_the_commit_of_a_dead_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document(tmp_path).save({})
-    (tmp_path / "silver/accounts.json").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"accounts\.json: is not JSON any more .*; run the"):
-        document(tmp_path).load()
+    save(tmp_path, (DAY, "GRAN", 1))
+    mart(tmp_path).save(ibis.memtable({"total_views": [7]}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "move", lambda *_: 1 / 0)
+        with pytest.raises(DatasetError, match="division"):
+            commit(tmp_path, marts={})
+    assert load(tmp_path) == [(DAY, "GRAN", 1)]
+    assert before(tmp_path).load().manifest["generation"] == 2
+    assert load(tmp_path) == [(7,)]
 
 
-def test_a_document_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert not document(tmp_path).exists()
-    with pytest.raises(DatasetError, match=r"accounts\.json: .*; run the pipeline that makes it"):
-        document(tmp_path).load()
+def test_a_load_of_gold_before_forgets_a_run_that_did_not_finish(tmp_path: Path) -> None:
+    save(tmp_path, (DAY, "GRAN", 1))
+    commit(tmp_path, marts={})
+    mart(tmp_path).save(ibis.memtable({"total_views": [7]}))
+    commit(tmp_path, "silver/head.json")
+    assert load(tmp_path) == [(7,)]
+    before(tmp_path).load()
+    assert load(tmp_path) == [(DAY, "GRAN", 1)]
+    commit(tmp_path, marts={})
+    assert load(tmp_path) == [(DAY, "GRAN", 1)]
+
+
+def silver_commit(root: Path, *days: int) -> None:
+    """A commit of Silver with one video on each of some days of January, and no other."""
+    table = TableDataset(
+        path=str(root),
+        prefix="silver/criacao",
+        engine="duckdb",
+        format="parquet",
+        schema="silver_criacao",
+        partition_by=["rede_social", "data_postagem"],
+        sort_by=["video_id"],
+    )
+    rows = [
+        dict.fromkeys(SILVER) | {"rede_social": "a b", "data_postagem": dt.date(2026, 1, day)}
+        for day in days
+    ]
+    table.save(Change(ibis.memtable(pa.Table.from_pylist(rows, schema=SILVER.to_pyarrow()))))
+    receipt = opened(table.storage, "silver")
+    key = "silver/receipts/data_postagem=2026-01-25/x.json"
+    with receipt.stage(key) as path:
+        path.write_text(str(days))
+    receipt.put(key)
+    commit(root, "silver/head.json")
+
+
+def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) -> None:
+    for days in ([1, 2], [1, 3], [1, 4]):
+        silver_commit(tmp_path, *days)
+    days_since = before(tmp_path).load().days_since
+    found = {at: {day.day for day in days_since(at) or ()} for at in range(4)}
+    assert found == {0: {1, 2, 3, 4}, 1: {2, 3, 4}, 2: {3, 4}, 3: set()}
+    assert days_since(4) is None
+    (tmp_path / "silver/commits/00000002.json").unlink()
+    assert days_since(0) is None
+    assert days_since(2) == {dt.date(2026, 1, 3), dt.date(2026, 1, 4)}
+
+
+def test_what_gold_was_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="read, not saved"):
+        before(tmp_path).save("x")
+    assert list(tmp_path.iterdir()) == []

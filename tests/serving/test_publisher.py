@@ -12,7 +12,7 @@ import pytest
 from psycopg2.errors import LockNotAvailable
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import MartDataset
+from capstone_metrics.lake import HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import marts_of
@@ -218,6 +218,7 @@ def test_a_gold_that_its_manifest_does_not_name_is_refused(tmp_path: Path) -> No
     mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
     mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
     digest = mart.load().schema.metadata[b"sha256"].decode()
+    HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
     manifest = {"marts": {"gold_faculdade": {"sha256": digest}}}
     declared = {
         "gold_faculdade": {"key": ["faculdade"], "measures": {"total_views": {"sum": "views"}}}

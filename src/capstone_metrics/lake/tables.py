@@ -110,7 +110,7 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
 
     def _key(self, values: Iterable[Any]) -> str:
         pairs = zip(self.partition_by, values, strict=True)
-        folders = (f"{column}={quote(str(value), safe=' ')}" for column, value in pairs)
+        folders = (f"{column}={_folder(str(value))}" for column, value in pairs)
         return "/".join([self.prefix, *folders, self.leaf])
 
     def _is_part(self, name: str) -> bool:
@@ -122,6 +122,13 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.storage.root), "prefix": self.prefix, "engine": self.engine}
+
+
+def _folder(value: str) -> str:
+    """A value as part of a path. What engines read as a null is written so that they do not."""
+    if value.lower() in {"null", "__hive_default_partition__"}:
+        return f"%{ord(value[0]):02X}{value[1:]}"
+    return quote(value, safe=" ")
 
 
 def _partitions(
