@@ -9,13 +9,17 @@ BIN  := $(VENV)/bin
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint viz notebook psql stop lock clean
+.PHONY: run test test-kills lint viz notebook psql stop lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/pytest $(ARGS)
+
+# a run killed at every call that changes the lake; takes an hour
+test-kills: $(VENV)/.dev
+	KILLS=all $(BIN)/pytest --timeout=0 tests/test_faults.py -k killed_at_any_call
 
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files

@@ -31,7 +31,7 @@ EVERY_KILL = os.environ.get("KILLS") == "all"
 KILLS = 14
 LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="strace is a Linux program")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (.ci/run)")
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,7 @@ def whole(data: Path) -> bool:
     return True
 
 
+@needs_strace
 def test_a_run_killed_at_any_call_is_finished_by_the_next(
     shared: Project, lake: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_run_killed_at_any_call_is_finished_by_the_next(
         assert [path.name for path in (lake / "_tmp").iterdir() if path.is_dir()] == []
 
 
+@needs_strace
 def test_without_the_commit_a_kill_leaves_a_torn_file(
     shared: Project, lake: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +156,7 @@ def test_without_the_commit_a_kill_leaves_a_torn_file(
     assert not whole(lake)
 
 
+@needs_strace
 @pytest.mark.parametrize(
     "fault",
     [
