@@ -71,13 +71,13 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@cli.group(invoke_without_command=True)
+@cli.group(name="quarantine", invoke_without_command=True)
 @env_option
 @click.option("--rule", help="Show only lines that broke this rule.")
 @click.option("--lines", default=0, help="How many rejected lines to show.")
 @click.pass_context
 @one_sentence()
-def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int) -> None:
+def quarantined(ctx: click.Context, env: str | None, rule: str | None, lines: int) -> None:
     """Count the rejected lines by the rule that they broke, and show some."""
     if ctx.invoked_subcommand:
         return
@@ -92,7 +92,7 @@ def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int
         click.echo(f"    {row['texto'] or row['texto_base64']}")
 
 
-@quarantine.command()
+@quarantined.command()
 @env_option
 @one_sentence()
 def replay(env: str | None) -> None:
@@ -166,12 +166,16 @@ def _lake(catalog: Any) -> Lake:
 def _rebuild(anew: Any, catalog: Any) -> list[Finding]:
     """Silver and its quarantine, from all of Bronze and nothing else, beside those in the lake."""
     from capstone_metrics.operations.verify import differences  # noqa: PLC0415
-    from capstone_metrics.pipelines.bronze_to_silver import nodes  # noqa: PLC0415
+    from capstone_metrics.pipelines.bronze_to_silver.judge import observe  # noqa: PLC0415
+    from capstone_metrics.pipelines.bronze_to_silver.merge import (  # noqa: PLC0415
+        merge,
+        quarantine,
+    )
 
     params = (catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule"))
-    judged = nodes.observe(anew.load("bronze_criacao@pending"), *params)
-    silver, *_ = nodes.merge(judged, full=True)
-    rejected, _ = nodes.quarantine(judged, full=True)
+    judged = observe(anew.load("bronze_criacao@pending"), *params)
+    silver, *_ = merge(judged, full=True)
+    rejected, _ = quarantine(judged, full=True)
     return [
         differences(name, catalog.load(name), change.rows)
         for name, change in (("silver_criacao", silver), ("silver_quarentena", rejected))

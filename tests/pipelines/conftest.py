@@ -11,14 +11,15 @@ import pytest
 from capstone_metrics.changes import Before, Pending
 from capstone_metrics.lake.engine import table_of
 from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
-from capstone_metrics.pipelines.bronze_to_silver.nodes import merge, observe, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.judge import observe
+from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 from capstone_metrics.schemas import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from capstone_metrics.changes import Change
-    from capstone_metrics.pipelines.bronze_to_silver.nodes import Judged
+    from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
 
 NETWORKS = ["tiktok", "youtube"]
 SCHEDULE = {"timezone": "America/Sao_Paulo"}

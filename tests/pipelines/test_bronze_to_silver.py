@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver.nodes import account, merge, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.account import account
+from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 from tests.oracle import rebuild
 from tests.pipelines.conftest import NAME, NETWORKS, observed, rows_of
 from tests.pipelines.test_verdicts import CSV, LINE, csv_line, line
@@ -19,7 +20,7 @@ from tests.pipelines.test_verdicts import CSV, LINE, csv_line, line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from capstone_metrics.pipelines.bronze_to_silver.nodes import Judged
+    from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
 
 SOURCES = {"faker": {"type": "faker"}, "mine": CSV}
 

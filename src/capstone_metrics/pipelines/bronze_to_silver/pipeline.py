@@ -2,13 +2,9 @@
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.bronze_to_silver.nodes import (
-    account,
-    merge,
-    observe,
-    quarantine,
-    refuse_lost_fields,
-)
+from capstone_metrics.pipelines.bronze_to_silver.account import account, refuse_lost_fields
+from capstone_metrics.pipelines.bronze_to_silver.judge import observe
+from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 
 
 def create_pipeline() -> Pipeline:

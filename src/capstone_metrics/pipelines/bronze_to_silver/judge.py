@@ -1,0 +1,130 @@
+"""Every pending line of Bronze gets its verdict: accepted, or the rules that it broke."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from capstone_metrics.changes import Before, Pending
+from capstone_metrics.pipelines.bronze_to_silver.declaration import Field, fields_of
+from capstone_metrics.pipelines.bronze_to_silver.functions import (
+    json_fields,
+    json_keys_unique,
+    json_object_valid,
+    local_to_utc,
+)
+from capstone_metrics.pipelines.bronze_to_silver.reading import names_of, read
+from capstone_metrics.schemas import QUARANTINE, SILVER
+
+OBSERVED = ibis.schema({**SILVER, **QUARANTINE})
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The pending lines with their verdicts, and what they came with.
+
+    Attributes:
+        rows: the columns of Silver and of the quarantine; `regras` is null in an accepted line.
+        objects: what is known of each Bronze object, by its name.
+        before: Silver as it was.
+    """
+
+    rows: ir.Table
+    objects: Mapping[str, Mapping[str, Any]]
+    before: Before
+
+    @property
+    def accepted(self) -> ir.Table:
+        """The lines that broke no rule."""
+        return self.rows.filter(self.rows.regras.isnull())
+
+    @property
+    def rejected(self) -> ir.Table:
+        """The lines that broke one."""
+        return self.rows.filter(self.rows.regras.notnull())
+
+
+def observe(
+    pending: Pending, sources: Mapping[str, Any], networks: list[str], schedule: Mapping[str, Any]
+) -> Judged:
+    """Read the pending lines of Bronze and judge each.
+
+    Args:
+        pending: the lines, with their `fonte`, `janela`, `objeto` and `linha`.
+        sources: the declarations, by `fonte`.
+        networks: the known values of `rede_social`.
+        schedule: its `timezone` is that of windows, and of times without a zone.
+
+    Raises:
+        CapstoneError: if the `fields` of a source do not hold.
+    """
+    zone = schedule["timezone"]
+    fields = {name: fields_of(name, source, zone) for name, source in sources.items()}
+    if not pending.objects:
+        return Judged(ibis.memtable([], schema=OBSERVED), {}, pending.before)
+    windows = (pending.lines.janela.replace("T", " ") + ":00:00").cast("timestamp")
+    lines = pending.lines.mutate(arrival=local_to_utc(windows, zone))
+    parts = [
+        _read_source(lines.filter(lines.fonte == name), own, networks)
+        for name, own in fields.items()
+    ]
+    undeclared = lines.filter(lines.fonte.notin(list(fields)))
+    rows = ibis.union(*parts, _refuse(undeclared)).cache()
+    return Judged(rows, pending.objects, pending.before)
+
+
+def _read_source(lines: ir.Table, fields: dict[str, Field], networks: list[str]) -> ir.Table:
+    lines = lines.mutate(is_json=json_object_valid(lines.texto).fill_null(False))
+    lines = lines.mutate(is_read=ibis.ifelse(lines.is_json, json_keys_unique(lines.texto), False))
+    tokens = json_fields(lines.texto, ibis.array(names_of(fields)))
+    lines = lines.mutate(tokens=ibis.ifelse(lines.is_read, tokens, None))
+    lines, broken = read(lines, fields)
+
+    arrived = {"ingestion_ts": lines.arrival, "run_id": lines.fonte + "-" + lines.janela}
+    lines = lines.mutate(
+        **{
+            name: lines[name].fill_null(value) if name in fields else value
+            for name, value in arrived.items()
+        }
+    )
+    tomorrow = (lines.ingestion_ts + ibis.interval(days=1)).date()
+    return _observations(
+        lines,
+        {
+            "line.not_utf8": lines.texto.isnull(),
+            "line.not_json": lines.texto.notnull() & ~lines.is_json,
+            "line.repeated_keys": lines.is_json & ~lines.is_read,
+            **{rule: lines.is_read & lines[column] for rule, column in broken.items()},
+            "rede_social.unknown": lines.is_read & lines.rede_social.notin(networks),
+            "data_postagem.after_observation": lines.is_read & (lines.data_postagem > tomorrow),
+        },
+    )
+
+
+def _refuse(lines: ir.Table) -> ir.Table:
+    """The lines of sources that are not declared any more."""
+    return _observations(lines, {"source.undeclared": ibis.literal(True)})
+
+
+def _observations(lines: ir.Table, rules: Mapping[str, ir.BooleanValue]) -> ir.Table:
+    """The columns of Silver and of the quarantine; the text only of lines that broke a rule."""
+    names = [ibis.ifelse(broken.fill_null(False), rule, None) for rule, broken in rules.items()]
+    lines = lines.mutate(regras=ibis.array(names).filter(lambda rule: rule.notnull()))
+    lines = lines.mutate(is_rejected=lines.regras.length() > 0)
+    return lines.select(
+        **{
+            name: (lines[name] if name in lines.columns else ibis.null()).cast(kind)
+            for name, kind in SILVER.items()
+        },
+        **{name: lines[name] for name in ("fonte", "janela", "objeto", "linha")},
+        lote=lines.objeto.re_extract(r"([^/]+)\.jsonl$", 1),
+        quando=lines.arrival.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **{
+            name: ibis.ifelse(lines.is_rejected, lines[name], None)
+            for name in ("regras", "texto", "texto_base64")
+        },
+    )

@@ -1,0 +1,126 @@
+"""The accepted observations come into Silver, the others into its quarantine."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import ibis
+import ibis.expr.types as ir
+
+from capstone_metrics.changes import Before, Change
+from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
+from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER
+
+
+def merge(judged: Judged, full: bool) -> tuple[Change, Change, Change, dict[str, int]]:
+    """Bring the accepted observations into Silver: the latest of each video stays.
+
+    "Latest" is a total order, the last `ingestion_ts` and then the last place in Bronze. So the
+    outcome depends on what is in Bronze, and not on the order or number of merges.
+
+    Args:
+        judged: the lines.
+        full: whether to forget Silver as it is.
+
+    Returns:
+        The changes of `silver_criacao`, `silver_places` and `silver_locator`, and counts: the
+        observations `accepted`, and the rows of the changed partitions `before` and `after`.
+    """
+    before, accepted = judged.before, judged.accepted
+    if not judged.objects:
+        rows, places, locator = (Change(table, []) for table in before.tables.values())
+        return rows, places, locator, {"accepted": 0, "before": 0, "after": 0}
+    new = latest(accepted.select(*PLACES).mutate(is_new=True)).cache()
+    full = full or before.generation == 0
+    if full:
+        known, touched = new.filter(~new.is_new), None
+    else:
+        known, touched = _rows_in_the_way(new, before)
+    merged = latest(ibis.union(known, new)).cache()
+    fresh, kept = merged.filter(merged.is_new), merged.filter(~merged.is_new)
+
+    rows = accepted.semi_join(fresh, ["objeto", "linha"]).select(*SILVER)
+    if touched is not None:
+        old = _within(before.tables["criacao"], touched).semi_join(kept, "video_id")
+        rows = ibis.union(rows, old.select(*SILVER))
+    relocated = fresh.anti_join(known, ["video_id", "rede_social", "data_postagem"])
+    counts = {"accepted": _count(accepted), "before": _count(known), "after": _count(merged)}
+    return (
+        Change(rows, touched),
+        Change(merged.select(*PLACES), touched),
+        _relocate(relocated, before, full),
+        counts,
+    )
+
+
+def quarantine(judged: Judged, full: bool) -> tuple[Change, int]:
+    """The rejected lines of the pending objects, with the rules that they broke; and how many."""
+    lots = None if full else [lot_of(name) for name in judged.objects]
+    rejected = judged.rejected.select(*QUARANTINE)
+    return Change(rejected, lots), _count(rejected)
+
+
+def latest(places: ir.Table) -> ir.Table:
+    """The latest place of each video; of two equal ones, the new one."""
+    last_first = [places[name].desc() for name in ("ingestion_ts", "objeto", "linha", "is_new")]
+    rank = ibis.row_number().over(group_by="video_id", order_by=last_first)
+    return places.mutate(rank=rank).filter(lambda t: t["rank"] == 0).drop("rank")
+
+
+def _rows_in_the_way(new: ir.Table, before: Before) -> tuple[ir.Table, list[tuple[str, ...]]]:
+    """The places in the partitions that a merge touches, and these partitions.
+
+    Those are the partitions that the new observations belong to and, for a video whose posting
+    date or network was corrected, the one that it is in now.
+    """
+    touched = _partitions(new)
+    here = _within(before.tables["places"], touched)
+    strangers = new.anti_join(here, "video_id").select("video_id", shard=_shard(new.video_id))
+    shards = strangers.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    locator = before.tables["locator"]
+    elsewhere = locator.filter(locator.shard.isin(shards)).semi_join(strangers, "video_id")
+    touched = sorted({*touched, *_partitions(elsewhere)})
+    known = _within(before.tables["places"], touched).select(*PLACES)
+    return known.mutate(is_new=False).cache(), touched
+
+
+def _relocate(relocated: ir.Table, before: Before, is_whole: bool) -> Change:
+    """The shards of the locator with the videos that are new or moved."""
+    moved = relocated.mutate(shard=_shard(relocated.video_id)).select(*LOCATOR).cache()
+    if is_whole:
+        return Change(moved)
+    shards = moved.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    locator = before.tables["locator"]
+    rest = locator.filter(locator.shard.isin(shards)).anti_join(moved, "video_id")
+    return Change(ibis.union(moved, rest.select(*LOCATOR)), [(shard,) for shard in shards])
+
+
+def _shard(video_id: ir.StringValue) -> ir.StringValue:
+    return video_id.hexdigest("md5").left(2)
+
+
+def _partitions(table: ir.Table) -> list[tuple[str, ...]]:
+    found = table.select("rede_social", "data_postagem").distinct().to_pyarrow().to_pylist()
+    return sorted((row["rede_social"], str(row["data_postagem"])) for row in found)
+
+
+def _within(table: ir.Table, partitions: list[tuple[str, ...]] | None) -> ir.Table:
+    """The rows of some partitions; files of others are not opened."""
+    if partitions is None:
+        return table
+    networks, days = ({part[i] for part in partitions} for i in (0, 1))
+    name = table.rede_social + "/" + table.data_postagem.cast("string")
+    return table.filter(
+        table.rede_social.isin(sorted(networks)),
+        table.data_postagem.isin([dt.date.fromisoformat(day) for day in sorted(days)]),
+        name.isin(["/".join(part) for part in partitions]),
+    )
+
+
+def lot_of(name: str) -> tuple[str, ...]:
+    """The partition of the quarantine that an object's lines go to."""
+    return tuple(part.rpartition("=")[2].removesuffix(".jsonl") for part in name.split("/"))
+
+
+def _count(table: ir.Table) -> int:
+    return int(table.count().to_pyarrow().as_py())
