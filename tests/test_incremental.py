@@ -145,6 +145,15 @@ def test_a_full_rebuild_gives_the_same_files(shared: Project, lake: Path) -> Non
     assert content(lake) == expected(lake)
 
 
+def test_gold_is_made_whole_from_a_silver_that_was_begun_anew(shared: Project, lake: Path) -> None:
+    add(lake, "2026-01-31T08", line(views=1), line(video_id="v2", data_postagem="2026-01-29"))
+    run_here(shared)
+    shutil.rmtree(lake / "silver")
+    add(lake, "2026-01-31T20", line(views=9, ingestion_ts="2026-01-31T23:00:00Z"))
+    run_here(shared)
+    assert content(lake) == expected(lake)
+
+
 def test_gold_refuses_a_silver_that_was_changed_by_hand(shared: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line())
     run_here(shared, ["bronze_to_silver"])

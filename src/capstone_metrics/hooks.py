@@ -40,7 +40,7 @@ class DeclaredMarts:
                 conf_source=str(root / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS
             )
             self.declarations = configuration["parameters"]["marts"]
-        return self.declarations or {}
+        return self.declarations
 
 
 class RunSummary:

@@ -90,6 +90,9 @@ TABLES = {
 }
 
 AGGREGATES = ("sum", "count")
+RESERVED = ("gold_before", "gold_manifest", "gold_plan")
+LONGEST_NAME = 50
+"""What PostgreSQL takes, 63 bytes, less the room that a publication needs."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class Mart:
         if not (name.startswith("gold_") and name.isidentifier() and name.islower()):
             raise CapstoneError(
                 f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
+            )
+        if name in RESERVED or len(name) > LONGEST_NAME:
+            raise CapstoneError(
+                f"marts.{name}: choose another name, of at most {LONGEST_NAME} characters; "
+                f"{', '.join(RESERVED)} have a meaning already."
             )
         said = declaration if isinstance(declaration, Mapping) else {}
         declared, rules = said.get("key"), said.get("measures")
@@ -142,6 +150,8 @@ def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
     Raises:
         CapstoneError: for the first declaration that does not hold.
     """
+    if not isinstance(declarations, Mapping) or not declarations:
+        raise CapstoneError("marts: declare at least one mart, by its key and measures.")
     return {name: Mart.of(name, declaration) for name, declaration in declarations.items()}
 
 

@@ -55,15 +55,19 @@ def written(table: ir.Table) -> pa.Table:
     return table.to_pyarrow().replace_schema_metadata({"sha256": "abc"})
 
 
-def whole(rows: int, generation: int = 1) -> Plan:
-    return Plan(None, GoldBefore(), generation, rows)
+def head(rows: int, generation: int = 1) -> dict[str, Any]:
+    return {"origin": "a", "generation": generation, "total": {"current": rows}}
+
+
+def whole(rows: int) -> Plan:
+    return Plan(None, GoldBefore(), head(rows))
 
 
 def after(table: ir.Table, *days: dt.date, marts: dict[str, Any] = MARTS) -> Plan:
     """The plan of a second run, after these days of a table changed."""
     mart = written(aggregate(table, marts, whole(2), "gold_by_day"))
     manifest = reconcile(table, marts, whole(2), mart)
-    return Plan(set(days), GoldBefore(manifest, {"gold_by_day": mart}), 2, 2)
+    return Plan(set(days), GoldBefore(manifest, {"gold_by_day": mart}), head(2, 2))
 
 
 def test_a_mart_sums_and_counts_the_videos_of_its_key_in_its_order() -> None:
@@ -143,13 +147,15 @@ def test_a_changed_day_that_lost_a_row_does_not_reconcile() -> None:
 
 def test_gold_is_planned_by_the_days_that_changed() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    head = {"generation": 5, "total": {"current": 2}}
     asked = []
-    before = GoldBefore({"silver_generation": 3}, {}, lambda g: asked.append(g) or {JAN_31})
-    assert plan(table, places(table), head, before, full=False).days == {JAN_31}
+    made = {"silver_origin": "a", "silver_generation": 3}
+    before = GoldBefore(made, {}, lambda g: asked.append(g) or {JAN_31})
+    assert plan(table, places(table), head(2, 5), before, full=False).days == {JAN_31}
     assert asked == [3]
-    assert plan(table, places(table), head, before, full=True).days is None
-    assert plan(table, places(table), head, GoldBefore(), full=False).days is None
+    assert plan(table, places(table), head(2, 5), before, full=True).days is None
+    assert plan(table, places(table), head(2), GoldBefore(), full=False).days is None
+    begun_anew = {**head(2, 5), "origin": "b"}
+    assert plan(table, places(table), begun_anew, before, full=False).days is None
 
 
 @pytest.mark.parametrize(
@@ -163,6 +169,5 @@ def test_gold_is_planned_by_the_days_that_changed() -> None:
 )
 def test_gold_is_not_made_from_a_silver_that_was_changed_by_hand(tampered: ir.Table) -> None:
     right = places(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
-    head = {"generation": 1, "total": {"current": 2}}
     with pytest.raises(CapstoneError, match="Silver is not as its last commit left it"):
-        plan(tampered, right, head, GoldBefore(), full=False)
+        plan(tampered, right, head(2), GoldBefore(), full=False)

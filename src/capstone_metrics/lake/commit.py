@@ -113,6 +113,7 @@ class Commit:
         with locked(self.storage, self.layer):
             recover(self.storage, self.layer, head)
             if generation_of(self.storage, head) != generation - 1:
+                shutil.rmtree(self.folder, ignore_errors=True)
                 raise CapstoneError(
                     f"Another run changed {self.layer} at {self.storage.root} while this one was "
                     "at work; nothing of this one was kept. Run again."

@@ -140,7 +140,7 @@ class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
             return GoldBefore(days_since=self._days_since)
         manifest = read_document(self.storage, MANIFEST)
         tables = {}
-        for name, listed in manifest["marts"].items():
+        for name, listed in manifest.get("marts", {}).items():
             key = f"{GOLD_LAYER}/{name}.csv"
             content = self.storage.read(key) if self.storage.exists(key) else b""
             if hashlib.sha256(content).hexdigest() == listed["sha256"]:

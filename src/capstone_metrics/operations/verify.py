@@ -123,7 +123,8 @@ def _unlike_manifest(lake: Lake) -> Iterator[str]:
 
 
 def _unlike_silver(lake: Lake) -> Iterator[str]:
-    if lake.manifest["silver_generation"] != lake.head["generation"]:
+    made_from = lake.manifest["silver_origin"], lake.manifest["silver_generation"]
+    if made_from != (lake.head["origin"], lake.head["generation"]):
         yield "Silver changed since; run 'kedro run --pipelines=silver_to_gold'"
         return
     for name, listed in lake.manifest["marts"].items():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.sources import faker, files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator
 
     from capstone_metrics.schedule import Calendar
 
@@ -36,7 +37,7 @@ def new_objects(
     """
     if not name.replace("_", "").replace("-", "").isalnum():
         raise CapstoneError(f"sources.{name}: name a source by letters, digits, - and _.")
-    kind = declaration.get("type")
+    kind = declaration.get("type") if isinstance(declaration, Mapping) else None
     if kind not in TYPES:
         raise CapstoneError(f"sources.{name}.type: {kind!r} is not one of {', '.join(TYPES)}.")
     return TYPES[kind](name, declaration, calendar, present)

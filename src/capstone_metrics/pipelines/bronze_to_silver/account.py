@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -48,6 +50,7 @@ def account(
     for receipt in receipts.values():
         reasons.update(receipt["reasons"])
     head = {
+        "origin": judged.before.head.get("origin", _origin(receipts)),
         "generation": judged.before.generation + 1,
         "total": total,
         "reasons": dict(sorted(reasons.items())),
@@ -76,6 +79,12 @@ def refuse_lost_fields(silver_accounts: Mapping[str, Any]) -> None:
                 f"kept in the quarantine, and Gold is left as it is. Mend sources.{fonte}.fields, "
                 "then run 'kedro quarantine replay'."
             )
+
+
+def _origin(receipts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What tells a Silver from another one that was begun anew: what its first commit took in."""
+    digests = json.dumps({name: receipt.get("sha256") for name, receipt in receipts.items()})
+    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def _receipts(judged: Judged) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import Before, Pending
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.declaration import Field, fields_of
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_fields,
@@ -63,6 +64,9 @@ def observe(
         CapstoneError: if the `fields` of a source do not hold.
     """
     zone = schedule["timezone"]
+    empty = [name for name, source in sources.items() if not isinstance(source, Mapping)]
+    if empty:
+        raise CapstoneError(f"sources.{empty[0]}: declare its type, and what that needs.")
     fields = {name: fields_of(name, source, zone) for name, source in sources.items()}
     if not pending.objects:
         return Judged(ibis.memtable([], schema=OBSERVED), {}, pending.before)

@@ -119,7 +119,8 @@ def _within(table: ir.Table, partitions: list[tuple[str, ...]] | None) -> ir.Tab
 
 def lot_of(name: str) -> tuple[str, ...]:
     """The partition of the quarantine that an object's lines go to."""
-    return tuple(part.rpartition("=")[2].removesuffix(".jsonl") for part in name.split("/"))
+    fonte, janela, leaf = name.split("/")
+    return fonte.partition("=")[2], janela.partition("=")[2], leaf.removesuffix(".jsonl")
 
 
 def _count(table: ir.Table) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.sources import new_objects
 
@@ -17,6 +18,8 @@ def ingest(
     Raises:
         CapstoneError: if a source, the schedule or `now` does not hold.
     """
+    if not isinstance(sources, Mapping):
+        raise CapstoneError("sources: declare at least one source, by its type.")
     calendar = Calendar.of(schedule, now)
     present = frozenset(bronze_objects)
     return {

@@ -26,14 +26,12 @@ class Plan:
     Attributes:
         days: the days; None says all of them.
         before: Gold as it is.
-        generation: of the Silver that Gold is made from.
-        rows: of that Silver.
+        silver: the head of the Silver that Gold is made from.
     """
 
     days: set[dt.date] | None
     before: GoldBefore
-    generation: int
-    rows: int
+    silver: Mapping[str, Any]
 
     def kept(self, mart: Mart) -> pa.Table | None:
         """The mart as it is, if its unchanged days can stay."""
@@ -63,11 +61,11 @@ def plan(
     Raises:
         CapstoneError: if Silver, on these days, is not what its last commit put there.
     """
-    days = None if full else before.days_since(before.manifest.get("silver_generation", -1))
-    if before.manifest.get("silver_generation", -1) < 0:
-        days = None
+    made_from = before.manifest.get("silver_origin"), before.manifest.get("silver_generation", 0)
+    is_known = not full and made_from[0] == head["origin"]
+    days = before.days_since(made_from[1]) if is_known else None
     _check_silver(silver, places, days, head["total"]["current"])
-    return Plan(days, before, head["generation"], head["total"]["current"])
+    return Plan(days, before, head)
 
 
 def aggregate(silver: ir.Table, declarations: Mapping[str, Any], plan: Plan, name: str) -> ir.Table:
@@ -131,7 +129,12 @@ def reconcile(
             "totals": found,
             "sha256": table.schema.metadata[b"sha256"].decode(),
         }
-    head = {"silver_generation": plan.generation, "silver_rows": plan.rows, "marts": manifest}
+    head = {
+        "silver_origin": plan.silver["origin"],
+        "silver_generation": plan.silver["generation"],
+        "silver_rows": plan.silver["total"]["current"],
+        "marts": manifest,
+    }
     generation = plan.before.manifest.get("generation", 0)
     if plan.before.manifest == {"generation": generation, **head}:
         return plan.before.manifest
