@@ -182,8 +182,9 @@ def _check_silver(
     ):
         raise CapstoneError(
             f"Silver is not as its last commit left it: {found['rows']} rows of "
-            f"{found['videos']} videos where {expected} were put. A file was changed by hand, or "
-            "lost; build Silver anew from Bronze: kedro run --params=full=true."
+            f"{found['videos']} videos where {expected} were put. If a run was killed, "
+            "'kedro run --pipelines=bronze_to_silver' finishes it; if a file was changed by hand "
+            "or lost, add --params=full=true to build Silver anew from Bronze."
         )
 
 
