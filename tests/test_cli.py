@@ -4,8 +4,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
+from capstone_metrics.cli import reason
 from tests.conftest import project_copy
 
 if TYPE_CHECKING:
@@ -114,3 +116,11 @@ def test_the_flow_is_registered_by_name(project: Project) -> None:
     names = "__default__ bronze_to_silver ingest_bronze publish_gold silver_to_gold"
 
     assert project.kedro("registry", "list").stdout.replace("- ", "").split() == names.split()
+
+
+def test_a_file_that_vanishes_while_it_is_read_was_moved_by_another_run(tmp_path: Path) -> None:
+    gone = tmp_path / "part-0.parquet"
+    with pytest.raises(duckdb.IOException) as caught:
+        duckdb.read_parquet(str(gone)).fetchall()
+    assert str(reason(caught.value)).startswith("Another run changed the lake")
+    assert reason(ValueError("x")) is None

@@ -183,8 +183,19 @@ def _rebuild(anew: Any, catalog: Any) -> list[Finding]:
 
 
 def reason(error: BaseException) -> CapstoneError | None:
-    """The error of ours that lies behind one of Kedro's, if there is one."""
-    return next((cause for cause in _causes(error) if isinstance(cause, CapstoneError)), None)
+    """The error of ours that lies behind one of Kedro's, if there is one.
+
+    A file that vanishes while the engine reads it was moved by another run.
+    """
+    causes = list(_causes(error))
+    if ours := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
+        return ours
+    if lost := next((cause for cause in causes if type(cause).__name__ == "IOException"), None):
+        return CapstoneError(
+            f"Another run changed the lake while this one read it ({lost}); run again. If none is "
+            "at work, 'kedro verify' says what is wrong."
+        )
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
