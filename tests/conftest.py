@@ -80,6 +80,12 @@ class Project:
         """Override top-level entries of a file of `conf/base` in `conf/local`."""
         (self.root / "conf/local" / name).write_text(yaml.safe_dump(changes, sort_keys=False))
 
+    def ingest_nothing(self) -> None:
+        """Have runs find Bronze as the test fills it."""
+        declared = self.parameters("sources.yml")
+        declared["sources"]["faker"]["channels"] = []
+        self.configure("parameters_sources.yml", **declared)
+
     def parameters(self, name: str) -> dict[str, Any]:
         """A file of `conf/base/parameters`, read."""
         text = (self.root / "conf/base/parameters" / name).read_text()
@@ -101,6 +107,14 @@ class Project:
 def project(open_folder: Path) -> Iterator[Project]:
     """A fresh copy of the project, for one test."""
     with project_copy(open_folder) as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def shared(open_folder: Path) -> Iterator[Project]:
+    """A copy for the tests of a module, whose lakes they fill by hand."""
+    with project_copy(open_folder) as copy:
+        copy.ingest_nothing()
         yield copy
 
 

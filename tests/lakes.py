@@ -53,13 +53,6 @@ def run_here(project: Project, pipelines: list[str] = LAKE_PIPELINES, **params: 
         session.run(pipeline_names=pipelines)
 
 
-def without_source(project: Project) -> None:
-    """Have runs ingest nothing: Bronze is what the test puts there."""
-    declared = project.parameters("sources.yml")
-    declared["sources"]["faker"]["channels"] = []
-    project.configure("parameters_sources.yml", **declared)
-
-
 def content(lake: Path) -> dict[str, Any]:
     """Silver, quarantine and Gold as another program reads them: by a glob over each layer."""
     files = [str(path) for path in (lake / "silver/criacao").rglob("*.parquet")]

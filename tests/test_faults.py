@@ -17,12 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import project_copy
-from tests.lakes import add, content, expected, identity_holds, line, run_here, without_source
+from tests.lakes import add, content, expected, identity_holds, line, run_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.conftest import Project
 
 PIPELINES = ["bronze_to_silver", "silver_to_gold"]
@@ -32,13 +29,6 @@ KILLS = 14
 LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (.ci/run)")
-
-
-@pytest.fixture(scope="module")
-def shared(open_folder: Path) -> Iterator[Project]:
-    with project_copy(open_folder) as copy:
-        without_source(copy)
-        yield copy
 
 
 @pytest.fixture

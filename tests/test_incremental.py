@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from capstone_metrics.errors import CapstoneError
-from tests.conftest import project_copy
 from tests.lakes import (
     LAKE_PIPELINES,
     add,
@@ -21,21 +20,12 @@ from tests.lakes import (
     identity_holds,
     line,
     run_here,
-    without_source,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Project
-
-
-@pytest.fixture(scope="module")
-def shared(open_folder: Path) -> Iterator[Project]:
-    with project_copy(open_folder) as copy:
-        without_source(copy)
-        yield copy
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import project_copy
-from tests.lakes import add, content, expected, identity_holds, line, run_here, without_source
+from tests.lakes import add, content, expected, identity_holds, line, run_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
 def made(open_folder: Path) -> Iterator[Project]:
     """A lake with a superseded line, a rejected one, and two windows."""
     with project_copy(open_folder) as copy:
-        without_source(copy)
+        copy.ingest_nothing()
         data = copy.root / "data"
         add(data, "2026-01-31T08", line(), line(video_id="v2"), line(views="x"))
         run_here(copy)
@@ -120,7 +120,7 @@ def test_lines_are_replayed_after_their_rule_was_mended(made: Project, lake: Pat
     declared["networks"].append("orkut")
     made.configure("parameters_sources.yml", **declared)
     made.kedro("quarantine", "replay")
-    without_source(made)
+    made.ingest_nothing()
     assert ("v3", "orkut") in [(row[0], row[2]) for row in content(lake)["silver"]]
     assert identity_holds(lake)
 
