@@ -139,6 +139,11 @@ class Mart:
         return cls(name, key, measures)
 
     @property
+    def rules(self) -> dict[str, dict[str, str]]:
+        """The measures as they are declared: {name: {aggregate: column}}."""
+        return {name: {aggregate: column} for name, aggregate, column in self.measures}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the mart, in order: its key, then its measures."""
         return (*self.key, *(measure for measure, _, _ in self.measures))

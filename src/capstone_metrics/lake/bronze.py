@@ -73,13 +73,8 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
         self.saved = Saved(rows=lines, files=files)
 
     def load(self) -> ir.Table:
-        batches = pa.RecordBatchReader.from_batches(SCHEMA, self._batches())
+        batches = read_lines(self.storage, self.prefix, self.objects())
         return engines.table_of(self.engine, batches)
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        for name in progress(self.objects(), "Reading Bronze"):
-            with self.storage.open(f"{self.prefix}/{name}") as file:
-                yield from line_batches(name, file)
 
 
 class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
@@ -101,6 +96,17 @@ class BronzeMeasuresDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, 
 
     def save(self, data: None) -> NoReturn:
         raise DatasetError("The measures of Bronze are read, not saved.")
+
+
+def read_lines(storage: Folder, prefix: str, names: list[str]) -> pa.RecordBatchReader:
+    """The lines of some objects below a prefix, one object after another."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for name in progress(names, "Reading Bronze"):
+            with storage.open(f"{prefix}/{name}") as file:
+                yield from line_batches(name, file)
+
+    return pa.RecordBatchReader.from_batches(SCHEMA, batches())
 
 
 def measure(storage: Folder, key: str) -> dict[str, Any]:

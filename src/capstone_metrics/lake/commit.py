@@ -27,7 +27,14 @@ import psutil
 from filelock import FileLock, Timeout
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.storage import ONE_OBJECT, TEMPORARY, plain_errors, same_bytes, sync
+from capstone_metrics.lake.storage import (
+    ONE_OBJECT,
+    TEMPORARY,
+    plain_errors,
+    read_document,
+    same_bytes,
+    sync,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +171,7 @@ def recover(storage: Folder, layer: str, head: str) -> None:
     """Carry out the commit after the head, if it is written down. Call with the lock held."""
     record = _record(layer, generation_of(storage, head) + 1)
     if storage.exists(record):
-        _carry_out(storage, json.loads(storage.read(record)))
+        _carry_out(storage, read_document(storage, record))
 
 
 def generation_of(storage: Folder, head: str) -> int:
@@ -175,14 +182,8 @@ def generation_of(storage: Folder, head: str) -> int:
     """
     if not storage.exists(head):
         return 0
-    try:
-        return int(json.loads(storage.read(head)).get("generation", 0))
-    except ValueError as error:
-        path = storage.path(head)
-        raise CapstoneError(
-            f"{path}: is not JSON any more ({error}); delete {path.parent} and build it anew: "
-            "kedro run --params=full=true."
-        ) from error
+    way_out = f"delete {storage.path(head).parent} and build it anew"
+    return int(read_document(storage, head, way_out).get("generation", 0))
 
 
 def records(storage: Folder, layer: str, head: str, after: int) -> list[dict[str, Any]] | None:
@@ -196,7 +197,7 @@ def records(storage: Folder, layer: str, head: str, after: int) -> list[dict[str
     wanted = [_record(layer, number) for number in range(after + 1, last + 1)]
     if last < after or not keys.issuperset(wanted):
         return None
-    return [json.loads(storage.read(key)) for key in wanted]
+    return [read_document(storage, key) for key in wanted]
 
 
 @contextmanager

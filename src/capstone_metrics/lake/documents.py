@@ -19,8 +19,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.commit import begin, opened, records, settle, staged
 from capstone_metrics.lake.silver import HEAD as SILVER_HEAD
 from capstone_metrics.lake.silver import LAYER as SILVER_LAYER
-from capstone_metrics.lake.silver import document, read_document
-from capstone_metrics.lake.storage import Folder
+from capstone_metrics.lake.storage import Folder, document, read_document
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
 
 from capstone_metrics.changes import Before, Pending
-from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import engine as engines
-from capstone_metrics.lake.bronze import BronzeObjectsDataset, measure
+from capstone_metrics.lake.bronze import BronzeObjectsDataset, measure, read_lines
 from capstone_metrics.lake.commit import begin, opened, settle
-from capstone_metrics.lake.lines import SCHEMA, line_batches
-from capstone_metrics.lake.progress import progress
-from capstone_metrics.lake.storage import Folder
+from capstone_metrics.lake.storage import Folder, document, read_document
 from capstone_metrics.saved import Saved
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
 
@@ -65,17 +57,12 @@ class PendingDataset(AbstractDataset[None, Pending]):
         merged = set() if self.full else set(self.storage.keys(RECEIPTS))
         names = [name for name in self.bronze.load() if receipt_key(name) not in merged]
         objects = {name: measure(self.storage, f"{self.bronze.prefix}/{name}") for name in names}
-        batches = pa.RecordBatchReader.from_batches(SCHEMA, self._batches(names))
+        batches = read_lines(self.storage, self.bronze.prefix, names)
         return Pending(engines.table_of(self.engine, batches), objects, before)
 
     def _before(self) -> Before:
         head = read_document(self.storage, HEAD) if self.storage.exists(HEAD) else {}
         return Before({name: table.load() for name, table in self.tables.items()}, head)
-
-    def _batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
-        for name in progress(names, "Reading Bronze"):
-            with self.storage.open(f"{self.bronze.prefix}/{name}") as file:
-                yield from line_batches(name, file)
 
     def save(self, data: None) -> NoReturn:
         raise DatasetError("What is pending is read, not saved.")
@@ -116,24 +103,3 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
 def receipt_key(name: str) -> str:
     """The key of the receipt of a Bronze object."""
     return f"{RECEIPTS}/{name.removesuffix('.jsonl')}.json"
-
-
-def document(content: dict[str, Any]) -> str:
-    """JSON that a person can read."""
-    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-
-
-def read_document(storage: Folder, key: str) -> dict[str, Any]:
-    """A document of the lake.
-
-    Raises:
-        CapstoneError: if it is not there, or not JSON any more.
-    """
-    try:
-        content: dict[str, Any] = json.loads(storage.read(key))
-    except ValueError as error:
-        raise CapstoneError(
-            f"{storage.path(key)}: is not JSON any more ({error}); build the layer anew: "
-            "kedro run --params=full=true."
-        ) from error
-    return content

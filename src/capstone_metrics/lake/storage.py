@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import filecmp
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import CapstoneError
 
@@ -132,6 +133,34 @@ class Folder:
                 if parent == self.root or any(parent.iterdir()):
                     return
                 parent.rmdir()
+
+
+def document(content: dict[str, Any]) -> str:
+    """JSON that a person can read."""
+    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+
+
+def read_document(
+    storage: Folder, key: str, way_out: str = "build the layer anew"
+) -> dict[str, Any]:
+    """A JSON document of the lake.
+
+    Args:
+        storage: the lake.
+        key: of the document.
+        way_out: what to do if it is broken, besides a full run.
+
+    Raises:
+        CapstoneError: if it is not there, or not JSON any more.
+    """
+    try:
+        content: dict[str, Any] = json.loads(storage.read(key))
+    except ValueError as error:
+        raise CapstoneError(
+            f"{storage.path(key)}: is not JSON any more ({error}); {way_out}: "
+            "kedro run --params=full=true."
+        ) from error
+    return content
 
 
 def _unless_gone(error: OSError) -> None:

@@ -36,8 +36,7 @@ class Plan:
     def kept(self, mart: Mart) -> pa.Table | None:
         """The mart as it is, if its unchanged days can stay."""
         listed = self.before.manifest.get("marts", {}).get(mart.name, {})
-        declared = {name: {how: column} for name, how, column in mart.measures}
-        is_same = listed.get("key") == list(mart.key) and listed.get("measures") == declared
+        is_same = listed.get("key") == list(mart.key) and listed.get("measures") == mart.rules
         by_day = "data_postagem" in mart.key
         return self.before.tables.get(mart.name) if is_same and by_day else None
 
@@ -124,7 +123,7 @@ def reconcile(
             )
         manifest[mart.name] = {
             "key": list(mart.key),
-            "measures": {name: {how: column} for name, how, column in mart.measures},
+            "measures": mart.rules,
             "rows": table.num_rows,
             "totals": found,
             "sha256": table.schema.metadata[b"sha256"].decode(),
