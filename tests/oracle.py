@@ -105,6 +105,8 @@ def _judge(
     if len(found) < len(pairs):
         return {}, {"line.repeated_keys"}
     row, broken = {}, set()
+    if source.get("schema_drift") == "freeze" and set(found) - _declared(source):
+        broken.add("line.new_field")
     for name in NAMES:
         row[name], rules = _field(name, found, source, zone)
         broken |= rules
@@ -117,15 +119,25 @@ def _judge(
     return row, broken
 
 
+def _declared(source: Any) -> set[str]:
+    rules = source.get("fields", {name: name for name in NAMES}).values()
+    origins = (rule.get("field", []) if isinstance(rule, dict) else rule for rule in rules)
+    lists = ([origin] if isinstance(origin, str) else origin for origin in origins)
+    return {name for names in lists for name in names} | set(source.get("other_fields", []))
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
 def _field(name: str, found: Any, source: Any, zone: str) -> tuple[Any, set[str]]:
     rule = source["fields"].get(name) if "fields" in source else name
-    rule = {"field": rule} if isinstance(rule, str) else (rule or {})
+    rule = {"field": rule} if isinstance(rule, str | list) else (rule or {})
+    origins = rule.get("field", [])
+    origins = [origins] if isinstance(origins, str) else origins
     quoted = source.get("format") == "csv" or "constant" in rule
-    value = str(rule["constant"]) if "constant" in rule else found.get(rule.get("field"))
+    there = (found[origin] for origin in origins if origin in found)
+    value = str(rule["constant"]) if "constant" in rule else next(there, None)
     blank = isinstance(value, str) and not isinstance(value, Number) and not value.strip(SPACE)
     if value is None or (blank and (quoted or name in {"faculdade", "video_id"})):
         return None, {f"{name}.missing"} if name in REQUIRED else set()

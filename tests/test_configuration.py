@@ -9,7 +9,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.pipeline_registry import register_pipelines
-from capstone_metrics.pipelines.bronze_to_silver.declaration import fields_of
+from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.schemas import marts_of
 from capstone_metrics.sources import new_objects
@@ -61,7 +61,7 @@ def test_the_schedule_and_the_sources_hold(context: KedroContext) -> None:
 
     for name, declaration in sources.items():
         assert new_objects(name, declaration, calendar, present=[])
-        assert fields_of(name, declaration, schedule["timezone"])
+        assert contract_of(name, declaration, schedule["timezone"])
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

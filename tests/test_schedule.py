@@ -62,8 +62,8 @@ def test_a_window_falls_due_at_its_local_hour(date: str, hour: int, utc: str) ->
         ("2026-02-01T02:00:00+03:00", "2026-01-31T20"),
     ],
 )
-def test_the_latest_window_is_the_last_that_fell_due(now: str, last: str) -> None:
-    assert str(calendar(now).latest()) == last
+def test_what_arrives_now_belongs_to_the_window_that_fell_due_last(now: str, last: str) -> None:
+    assert str(calendar(now).arrival()) == last
     assert due(now, 1)[-1] == last
 
 
@@ -109,7 +109,7 @@ def test_days_of_23_and_25_hours_have_each_window_once(
     ],
 )
 def test_a_window_in_an_hour_that_is_repeated_falls_due_the_first_time(now: str, last: str) -> None:
-    assert str(calendar(now, "23:00").latest()) == last
+    assert str(calendar(now, "23:00").arrival()) == last
 
 
 def test_a_clock_set_back_takes_windows_away_and_adds_none() -> None:

@@ -34,11 +34,13 @@ class Pending:
         lines: their lines.
         objects: by name the `lines`, `bytes` and `sha256` counted from the bytes.
         before: Silver as the last commit left it.
+        is_full: whether Silver is to be built anew from them, and to forget what it is.
     """
 
     lines: ir.Table
     objects: dict[str, dict[str, Any]]
     before: Before
+    is_full: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,17 @@ class GoldBefore:
     Attributes:
         manifest: empty where there is none.
         tables: the marts whose files are those that the manifest names.
-        days_since: the days of Silver that changed after one of its generations; None where
-            that is not known.
+        days_since: the days of Silver that changed after a generation of it, which is told from
+            those of another Silver by its origin; None where that is not known.
     """
 
     manifest: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, pa.Table] = field(default_factory=dict)
-    days_since: Callable[[int], set[dt.date] | None] = lambda _: None
+    days_since: Callable[[str | None, int], set[dt.date] | None] = lambda *_: None
+
+    @property
+    def changed(self) -> set[dt.date] | None:
+        """The days of Silver that changed since Gold was made; None if that is not known."""
+        return self.days_since(
+            self.manifest.get("silver_origin"), self.manifest.get("silver_generation", 0)
+        )

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from capstone_metrics.serving import ServingDataset
 
 
+PLANNED = {
+    "__default__": ("bronze", "silver", "gold"),
+    "ingest_bronze": ("bronze",),
+    "bronze_to_silver": ("silver",),
+    "silver_to_gold": ("gold",),
+}
+"""The layers that a plan of a pipeline is about. A publication brings the database to Gold."""
+
+
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
     """Tell an error that the user can act on without its traceback."""
@@ -41,9 +50,22 @@ def cli() -> None:
 @cli.command(name="run", params=kedro_run.params, help=kedro_run.help)
 @one_sentence()
 def run(**options: Any) -> None:
-    """Run pipelines."""
+    """Run pipelines, or with the parameter `plan` say what a run would do."""
     assert kedro_run.callback is not None
-    kedro_run.callback(**options)
+    if not (options["params"] or {}).get("plan"):
+        kedro_run.callback(**options)
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    from capstone_metrics.operations.plan import show_plan  # noqa: PLC0415
+
+    chosen = options["pipelines"] or [options["pipeline"] or "__default__"]
+    layers = {layer for name in chosen for layer in PLANNED.get(name, ())}
+    if not layers:
+        raise CapstoneError(f"plan: there is no plan of {', '.join(chosen)}.")
+    planned = {**options, "pipeline": None, "pipelines": ["plan"], "tags": sorted(layers)}
+    results = kedro_run.callback(**planned)
+    show_plan(Console(), {name: dataset.load() for name, dataset in results.items()})
 
 
 @cli.command(name="verify")
@@ -174,8 +196,8 @@ def _rebuild(anew: Any, catalog: Any) -> list[Finding]:
 
     params = (catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule"))
     judged = observe(anew.load("bronze_criacao@pending"), *params)
-    silver, *_ = merge(judged, full=True)
-    rejected, _ = quarantine(judged, full=True)
+    silver, *_ = merge(judged)
+    rejected, _ = quarantine(judged)
     return [
         differences(name, catalog.load(name), change.rows)
         for name, change in (("silver_criacao", silver), ("silver_quarentena", rejected))

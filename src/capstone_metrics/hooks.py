@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.saved import Saved
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
     from kedro.pipeline.node import Node
+
+
+PLAN = "plan"
 
 
 class DeclaredMarts:
@@ -51,10 +55,18 @@ class RunSummary:
         self.summary = Summary()
         self.mark = 0.0
         self.catalog: Any = None
+        self.is_plan = False
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
-        """Begin anew."""
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Begin anew.
+
+        Raises:
+            CapstoneError: if only a plan was asked for, and this is not one.
+        """
+        self.is_plan = run_params["pipeline_names"] == [PLAN]
+        if (run_params["runtime_params"] or {}).get(PLAN) and not self.is_plan:
+            raise CapstoneError("plan: from Python, run the pipeline 'plan' instead.")
         self.summary, self.mark = Summary(), time.monotonic()
 
     @hook_impl
@@ -68,13 +80,15 @@ class RunSummary:
         now = time.monotonic()
         layer = next((tag for tag in LAYERS if tag in node.tags), None)
         saved = getattr(self.catalog.get(dataset_name), "saved", Saved())
-        if layer:
+        if layer and not self.is_plan:
             self.summary.saved(layer, dataset_name, data, saved, now - self.mark)
             self.mark = now
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Show the table, and where the results are."""
+        if self.is_plan:
+            return
         self.summary.show(self.console, self._results())
 
     def _results(self) -> list[tuple[str, str]]:

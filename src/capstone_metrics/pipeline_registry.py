@@ -15,7 +15,7 @@ from capstone_metrics.schemas import marts_of
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Every pipeline by its name; `__default__` is the whole path.
+    """Every pipeline by its name; `__default__` is the whole path, and `plan` what it would do.
 
     Raises:
         CapstoneError: for a mart whose declaration does not hold.
@@ -27,4 +27,9 @@ def register_pipelines() -> dict[str, Pipeline]:
         "silver_to_gold": silver_to_gold.create_pipeline(marts),
         "publish_gold": publish_gold.create_pipeline(marts),
     }
-    return {**pipelines, "__default__": sum(pipelines.values(), Pipeline([]))}
+    plans = (package.create_plan() for package in (ingest_bronze, bronze_to_silver, silver_to_gold))
+    return {
+        **pipelines,
+        "plan": sum(plans, Pipeline([])),
+        "__default__": sum(pipelines.values(), Pipeline([])),
+    }

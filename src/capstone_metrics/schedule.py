@@ -30,20 +30,58 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Span:
+    """The windows that a backfill is about: from the first to the last, both included."""
+
+    first: Window
+    last: Window
+
+    @classmethod
+    def of(cls, first: Any, last: Any) -> Span | None:
+        """Read the parameters `from` and `to`, each a day or a window; None if there is neither.
+
+        Raises:
+            CapstoneError: if one is missing or unreadable, or `to` is before `from`.
+        """
+        if first is None and last is None:
+            return None
+        span = cls(_window("from", first, hour=0), _window("to", last, hour=23))
+        if span.last < span.first:
+            raise CapstoneError(f"to: {last} is before from: {first}; exchange them.")
+        return span
+
+    def __contains__(self, window: Window | str) -> bool:
+        return str(self.first) <= str(window) <= str(self.last)
+
+    @property
+    def days(self) -> list[dt.date]:
+        """The days of its windows."""
+        count = (self.last.date - self.first.date).days + 1
+        return [self.first.date + dt.timedelta(days=day) for day in range(count)]
+
+
+@dataclass(frozen=True)
 class Calendar:
-    """The hours of ingestion in their zone, seen from one instant (`now`, UTC)."""
+    """The hours of ingestion in their zone, seen from one instant (`now`, UTC).
+
+    With a span, a run is about the windows of that span and no others.
+    """
 
     zone: ZoneInfo
     hours: tuple[int, ...]
     now: dt.datetime
+    span: Span | None = None
 
     @classmethod
-    def of(cls, schedule: Mapping[str, Any], now: str | dt.datetime) -> Calendar:
+    def of(
+        cls, schedule: Mapping[str, Any], now: str | dt.datetime, span: Span | None = None
+    ) -> Calendar:
         """Read the declared schedule and the instant of a run.
 
         Args:
             schedule: `timezone`, and `layers.bronze.starts` as whole hours ("08:00").
             now: ISO 8601; without an offset it is local to the schedule's zone.
+            span: of a backfill.
 
         Raises:
             CapstoneError: for an unknown zone, no start or one that is not a whole hour, or
@@ -60,7 +98,14 @@ class Calendar:
         hours = {_hour(start) for start in starts}
         if not hours:
             raise CapstoneError("schedule.layers.bronze.starts: declare at least one hour.")
-        return cls(zone, tuple(sorted(hours)), _instant(now, zone))
+        return cls(zone, tuple(sorted(hours)), _instant(now, zone), span)
+
+    def wanted(self, days: int) -> list[Window]:
+        """The windows to bring in: those of the span, else those of the last `days` days."""
+        if self.span is None:
+            return self.due(days)
+        windows = (Window(date, hour) for date in self.span.days for hour in self.hours)
+        return [w for w in windows if w in self.span and w.instant(self.zone) <= self.now]
 
     def due(self, days: int) -> list[Window]:
         """The windows that fell due in the last `days` days, oldest first."""
@@ -70,9 +115,25 @@ class Calendar:
         windows = [Window(date, hour) for date in dates for hour in self.hours]
         return [w for w in windows if since < w.instant(self.zone) <= self.now]
 
-    def latest(self) -> Window:
-        """The window that fell due last: what arrives now belongs to it."""
-        return self.due(days=2)[-1]
+    def arrival(self) -> Window | None:
+        """The window that what arrives now belongs to, the latest one; None out of the span."""
+        latest = self.due(days=2)[-1]
+        return latest if self.span is None or latest in self.span else None
+
+
+def _window(name: str, said: Any, hour: int) -> Window:
+    """A day, from or to one of its hours, or a window."""
+    date, _, hours = str(said).partition("T")
+    try:
+        window = Window(dt.date.fromisoformat(date), int(hours or hour))
+    except ValueError:
+        window = None
+    if window is None or not 0 <= window.hour < 24:  # noqa: PLR2004 - hours of a day
+        raise CapstoneError(
+            f"{name}: {said!r} is neither a day nor a window; give from and to, each as "
+            "2026-01-31 or 2026-01-31T08."
+        )
+    return window
 
 
 def _hour(start: str) -> int:

@@ -90,7 +90,7 @@ TABLES = {
 }
 
 AGGREGATES = ("sum", "count")
-RESERVED = ("gold_before", "gold_manifest", "gold_plan")
+RESERVED = ("gold_before", "gold_manifest", "gold_plan", "gold_planned")
 LONGEST_NAME = 50
 """What PostgreSQL takes, 63 bytes, less the room that a publication needs."""
 

@@ -310,13 +310,14 @@ def silver_commit(root: Path, *days: int) -> None:
 def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) -> None:
     for days in ([1, 2], [1, 3], [1, 4]):
         silver_commit(tmp_path, *days)
-    days_since = before(tmp_path).load().days_since
-    found = {at: {day.day for day in days_since(at) or ()} for at in range(4)}
+    since = before(tmp_path).load().days_since
+    found = {at: {day.day for day in since(None, at) or ()} for at in range(4)}
     assert found == {0: {1, 2, 3, 4}, 1: {2, 3, 4}, 2: {3, 4}, 3: set()}
-    assert days_since(4) is None
+    assert since(None, 4) is None
+    assert since("another Silver", 3) is None
     (tmp_path / "silver/commits/00000002.json").unlink()
-    assert days_since(0) is None
-    assert days_since(2) == {dt.date(2026, 1, 3), dt.date(2026, 1, 4)}
+    assert since(None, 0) is None
+    assert since(None, 2) == {dt.date(2026, 1, 3), dt.date(2026, 1, 4)}
 
 
 def test_what_gold_was_cannot_be_saved(tmp_path: Path) -> None:

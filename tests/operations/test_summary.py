@@ -18,6 +18,7 @@ ACCOUNTS = {
     "run": {"lines": 12, "accepted": 10, "superseded": 3, "quarantined": 2},
     "total": {"lines": 1010, "current": 1005, "superseded": 3, "quarantined": 2},
     "reasons": {"views": 2, "video_id": 1},
+    "drift": {"faker": ["[b]", "c"], "mine": []},
 }
 PUBLISHED = SimpleNamespace(
     tables={"gold_a": pa.table({"x": [1, 2]}), "gold_b": pa.table({"x": [1]})}
@@ -81,6 +82,7 @@ def test_the_identity_and_the_reasons_are_told(summary: Summary) -> None:
         "1010 lines in Bronze = 1005 current in Silver + 3 superseded + 2 quarantined",
         "  quarantined by views: 2",
         "  quarantined by video_id: 1",
+        "  new in faker, kept in Bronze and not declared: [b], c",
     } <= set(shown(summary))
 
 

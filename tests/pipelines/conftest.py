@@ -47,8 +47,8 @@ def to_silver() -> Callable[..., tuple[list[dict[str, Any]], list[dict[str, Any]
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         found = {NAME: objects} if isinstance(objects, bytes) else objects
         judged = observed(found, sources or {"faker": {"type": "faker"}})
-        current, *_ = merge(judged, full=False)
-        rejected, _ = quarantine(judged, full=False)
+        current, *_ = merge(judged)
+        rejected, _ = quarantine(judged)
         return rows_of(current), rows_of(rejected)
 
     return make

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
     from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
 
-SOURCES = {"faker": {"type": "faker"}, "mine": CSV}
+FROZEN = {
+    "schema_drift": "freeze",
+    "fields": {name: name for name in LINE} | {"likes": ["likes", "curtidas"]},
+    "other_fields": ["nota"],
+}
+SOURCES = {"faker": {"type": "faker"}, "mine": CSV, "frozen": FROZEN}
 
 scalars = st.one_of(
     st.none(),
@@ -48,7 +53,12 @@ def json_line(draw: st.DrawFn) -> bytes:
     fields = {name: draw(values) for name, values in likely.items()}
     for name in draw(st.lists(st.sampled_from(sorted(LINE)), max_size=2)):
         fields[name] = draw(scalars)
-    text = json.dumps({**LINE, **fields}, ensure_ascii=draw(st.booleans()))
+    for name in draw(st.lists(st.sampled_from(["curtidas", "nota", "Nota"]), max_size=1)):
+        fields[name] = draw(st.integers(0, 3))
+    held = {**LINE, **fields}
+    for name in draw(st.lists(st.sampled_from(["likes", "views"]), max_size=1)):
+        del held[name]
+    text = json.dumps(held, ensure_ascii=draw(st.booleans()))
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -73,6 +83,7 @@ bronze = st.fixed_dictionaries(
             ("faker", 30, "20", (json_line(), json_line(), broken_line)),
             ("faker", 31, "08", (json_line(), broken_line)),
             ("mine", 30, "08", (csv_lines,)),
+            ("frozen", 31, "20", (json_line(), json_line(), broken_line)),
             ("gone", 31, "08", (json_line(),)),
         )
     }
@@ -84,8 +95,8 @@ bronze = st.fixed_dictionaries(
 def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes]) -> None:
     expected = rebuild(objects, SOURCES, NETWORKS)
     judged = observed(objects, SOURCES)
-    current, *_, counts = merge(judged, full=False)
-    rejected, _ = quarantine(judged, full=False)
+    current, *_, counts = merge(judged)
+    rejected, _ = quarantine(judged)
     found = {(r["objeto"], r["linha"]): set(r["regras"]) for r in rows_of(rejected)}
     assert found == expected.quarantine
     rows = rows_of(current)
@@ -102,7 +113,7 @@ def judged_of(content: bytes, lines: int) -> Judged:
 def test_the_accounts_say_where_each_line_went() -> None:
     judged = judged_of(line() + line(views=5) + line(views="x", likes=-1), lines=3)
     counts = {"accepted": 2, "before": 0, "after": 1}
-    receipts, accounts, head = account(judged, counts, 1, full=False)
+    receipts, accounts, head = account(judged, counts, 1)
     assert accounts["run"] == {"lines": 3, "accepted": 2, "superseded": 1, "quarantined": 1}
     assert head["total"] == {"lines": 3, "current": 1, "superseded": 1, "quarantined": 1}
     assert head["generation"] == 1
@@ -112,6 +123,7 @@ def test_the_accounts_say_where_each_line_went() -> None:
         "accepted": 2,
         "quarantined": 1,
         "reasons": {"likes.negative": 1, "views.unreadable": 1},
+        "new_fields": {},
     }
 
 
@@ -129,4 +141,4 @@ def test_a_line_lost_or_found_on_the_way_is_noticed(
     judged = judged_of(line() + line(video_id="v2"), lines)
     counts = {"accepted": 2, "before": 0, "after": after}
     with pytest.raises(CapstoneError, match=what):
-        account(judged, counts, quarantined, full=False)
+        account(judged, counts, quarantined)

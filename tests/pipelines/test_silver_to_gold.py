@@ -15,6 +15,7 @@ from capstone_metrics.pipelines.silver_to_gold.nodes import (
     NOT_INFORMED,
     Plan,
     aggregate,
+    foresee,
     plan,
     reconcile,
 )
@@ -149,13 +150,20 @@ def test_gold_is_planned_by_the_days_that_changed() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
     asked = []
     made = {"silver_origin": "a", "silver_generation": 3}
-    before = GoldBefore(made, {}, lambda g: asked.append(g) or {JAN_31})
-    assert plan(table, places(table), head(2, 5), before, full=False).days == {JAN_31}
-    assert asked == [3]
-    assert plan(table, places(table), head(2, 5), before, full=True).days is None
-    assert plan(table, places(table), head(2), GoldBefore(), full=False).days is None
-    begun_anew = {**head(2, 5), "origin": "b"}
-    assert plan(table, places(table), begun_anew, before, full=False).days is None
+    before = GoldBefore(made, {}, lambda *since: asked.append(since) or {JAN_31})
+
+    def planned(before: GoldBefore, full: bool = False, *span: str) -> set[dt.date] | None:
+        first, last = span or (None, None)
+        days = foresee(before, full, first, last)
+        found = plan(table, places(table), head(2, 5), before, full, first, last).days
+        assert days == (None if found is None else sorted(found))
+        return found
+
+    assert planned(before) == {JAN_31}
+    assert set(asked) == {("a", 3)}
+    assert planned(before, True) is None
+    assert planned(GoldBefore()) is None
+    assert planned(before, False, "2026-01-30", "2026-01-30T08") == {JAN_30, JAN_31}
 
 
 @pytest.mark.parametrize(
@@ -170,4 +178,4 @@ def test_gold_is_planned_by_the_days_that_changed() -> None:
 def test_gold_is_not_made_from_a_silver_that_was_changed_by_hand(tampered: ir.Table) -> None:
     right = places(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     with pytest.raises(CapstoneError, match="Silver is not as its last commit left it"):
-        plan(tampered, right, head(2), GoldBefore(), full=False)
+        plan(tampered, right, head(2), GoldBefore(), False, None, None)

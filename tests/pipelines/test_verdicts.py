@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver.declaration import fields_of
+from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,9 +264,22 @@ def test_a_csv_row_that_does_not_fit_is_quarantined(
 )
 def test_a_declaration_that_does_not_hold_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(CapstoneError, match=said):
-        fields_of("mine", {**CSV, "fields": {**CSV["fields"], **fields}}, "UTC")
+        contract_of("mine", {**CSV, "fields": {**CSV["fields"], **fields}}, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema_drift": "discard"}, "schema_drift"),
+        ({"other_fields": "tags"}, "other_fields"),
+        ({"fields": {**CSV["fields"], "likes": []}}, "likes"),
+    ],
+)
+def test_a_contract_that_does_not_hold_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(CapstoneError, match=said):
+        contract_of("mine", {**CSV, **changes}, "UTC")
 
 
 def test_a_required_field_must_be_declared() -> None:
     with pytest.raises(CapstoneError, match="likes"):
-        fields_of("mine", {"fields": {"views": "v"}}, "UTC")
+        contract_of("mine", {"fields": {"views": "v"}}, "UTC")

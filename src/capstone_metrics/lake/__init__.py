@@ -6,7 +6,7 @@ from capstone_metrics.lake.bronze import (
     BronzeObjectsDataset,
 )
 from capstone_metrics.lake.documents import GoldBeforeDataset, HeadDataset, MartDataset
-from capstone_metrics.lake.silver import PendingDataset, ReceiptsDataset
+from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
 from capstone_metrics.lake.tables import TableDataset
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "HeadDataset",
     "MartDataset",
     "PendingDataset",
+    "PlannedDataset",
     "ReceiptsDataset",
     "TableDataset",
 ]

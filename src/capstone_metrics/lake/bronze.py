@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
@@ -41,6 +42,10 @@ class _Bronze:
             log.warning("%s/%s is no object of Bronze; it is not read.", self.prefix, strange)
         return known
 
+    def open(self, name: str) -> IO[bytes]:
+        """An object, to read it in parts."""
+        return self.storage.open(f"{self.prefix}/{name}")
+
     def _exists(self) -> bool:
         return bool(self.storage.keys(self.prefix))
 
@@ -68,13 +73,13 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
             key = f"{self.prefix}/{name}"
             if self.storage.create(key, chunks()):
                 files += 1
-                with self.storage.open(key) as file:
+                with self.open(name) as file:
                     lines += count_lines(file)
         self.saved = Saved(rows=lines, files=files)
 
     def load(self) -> ir.Table:
-        batches = read_lines(self.storage, self.prefix, self.objects())
-        return engines.table_of(self.engine, batches)
+        readers = {name: partial(self.open, name) for name in self.objects()}
+        return engines.table_of(self.engine, read_lines(readers, {}))
 
 
 class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
@@ -91,34 +96,50 @@ class BronzeMeasuresDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, 
     """Loads the `lines`, `bytes` and `sha256` of each object, counted from its bytes."""
 
     def load(self) -> dict[str, dict[str, Any]]:
-        names = self.objects()
-        return {name: measure(self.storage, f"{self.prefix}/{name}") for name in names}
+        measures = {}
+        for name in self.objects():
+            with self.open(name) as file:
+                measures[name] = measure(file)
+        return measures
 
     def save(self, data: None) -> NoReturn:
         raise DatasetError("The measures of Bronze are read, not saved.")
 
 
-def read_lines(storage: Folder, prefix: str, names: list[str]) -> pa.RecordBatchReader:
-    """The lines of some objects below a prefix, one object after another."""
+def read_lines(
+    readers: Mapping[str, Callable[[], IO[bytes]]], measures: dict[str, dict[str, Any]]
+) -> pa.RecordBatchReader:
+    """The lines of some objects, one object after another.
+
+    Args:
+        readers: what opens each object, by its name.
+        measures: takes the measure of each object before its lines are read.
+    """
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for name in progress(names, "Reading Bronze"):
-            with storage.open(f"{prefix}/{name}") as file:
+        for name, opened in progress(readers.items(), "Reading Bronze"):
+            with opened() as file:
+                measures[name] = measure(file)
+                file.seek(0)
                 yield from line_batches(name, file)
 
     return pa.RecordBatchReader.from_batches(SCHEMA, batches())
 
 
-def measure(storage: Folder, key: str) -> dict[str, Any]:
+def measure(file: IO[bytes]) -> dict[str, Any]:
     """The `lines`, `bytes` and `sha256` of an object, by its bytes alone."""
-    with storage.open(key) as file:
-        lines, size = count_lines(file), file.tell()
-        file.seek(0)
-        return {
-            "lines": lines,
-            "bytes": size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+    lines, size = count_lines(file), file.tell()
+    file.seek(0)
+    return {
+        "lines": lines,
+        "bytes": size,
+        "sha256": hashlib.file_digest(file, "sha256").hexdigest(),  # type: ignore[arg-type]
+    }
+
+
+def window_of(name: str) -> str:
+    """The window of an object, as its name says it."""
+    return name.split("/")[1].partition("=")[2]
 
 
 def _is_object(name: str) -> bool:

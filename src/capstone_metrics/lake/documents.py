@@ -126,15 +126,25 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
 
 
 class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
-    """Loads Gold as the last commit left it, and begins the next one."""
+    """Loads Gold as the last commit left it, and begins the next one.
 
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+    Args:
+        path: the root of the lake.
+        read_only: whether it is only looked at, and nothing is begun.
+        metadata: for Kedro-Viz.
+    """
+
+    def __init__(
+        self, *, path: str, read_only: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
         self.storage = Folder(path)
+        self.read_only = read_only
         self.metadata = metadata
 
     def load(self) -> GoldBefore:
-        settle(self.storage, GOLD_LAYER, MANIFEST)
-        begin(self.storage, GOLD_LAYER)
+        if not self.read_only:
+            settle(self.storage, GOLD_LAYER, MANIFEST)
+            begin(self.storage, GOLD_LAYER)
         if not self.storage.exists(MANIFEST):
             return GoldBefore(days_since=self._days_since)
         manifest = read_document(self.storage, MANIFEST)
@@ -146,7 +156,11 @@ class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
                 tables[name] = read_mart(content)
         return GoldBefore(manifest, tables, self._days_since)
 
-    def _days_since(self, generation: int) -> set[dt.date] | None:
+    def _days_since(self, origin: str | None, generation: int) -> set[dt.date] | None:
+        is_there = self.storage.exists(SILVER_HEAD)
+        head = read_document(self.storage, SILVER_HEAD) if is_there else {}
+        if head.get("origin") != origin:
+            return None
         commits = records(self.storage, SILVER_LAYER, SILVER_HEAD, generation)
         if commits is None:
             return None

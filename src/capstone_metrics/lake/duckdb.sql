@@ -15,8 +15,6 @@ CREATE OR REPLACE MACRO json_object_valid(line) AS (
     END
 );
 
-CREATE OR REPLACE MACRO json_keys_unique(line) AS len(list_distinct(json_keys(line))) = len(json_keys(line));
-
 CREATE OR REPLACE MACRO json_fields(line, fields) AS json_extract(
     line,
     list_transform(fields, lambda field: '/' || replace(replace(field, '~', '~0'), '/', '~1'))

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from functools import partial
+from io import BytesIO
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
 from capstone_metrics.changes import Before, Pending
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import engine as engines
-from capstone_metrics.lake.bronze import BronzeObjectsDataset, measure, read_lines
+from capstone_metrics.lake.bronze import BronzeObjectsDataset, read_lines, window_of
 from capstone_metrics.lake.commit import begin, opened, settle
 from capstone_metrics.lake.storage import Folder, document, read_document
 from capstone_metrics.saved import Saved
+from capstone_metrics.schedule import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from capstone_metrics.lake.bronze import Objects
 
 LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
 
 
-class PendingDataset(AbstractDataset[None, Pending]):
+class PendingDataset(AbstractDataset[Any, Pending]):
     """Loads the Bronze objects that Silver has no receipt of, and begins a commit of Silver.
 
     What a killed run left written down is carried out first. The head of Silver is read before
     the receipts: a run that commits in between is noticed when this one commits.
+
+    With `first` and `last`, it is about the objects of these windows alone.
 
     Args:
         path: the root of the lake.
@@ -28,6 +40,8 @@ class PendingDataset(AbstractDataset[None, Pending]):
         engine: what evaluates the lines.
         tables: the catalog entries of Silver's tables, by name.
         full: whether Silver is to be built anew, from all objects.
+        first: the day or window at which a backfill begins.
+        last: the day or window at which it ends.
         metadata: for Kedro-Viz.
     """
 
@@ -39,6 +53,8 @@ class PendingDataset(AbstractDataset[None, Pending]):
         engine: str,
         tables: dict[str, dict[str, Any]],
         full: bool = False,
+        first: str | None = None,
+        last: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self.bronze = BronzeObjectsDataset(path=path, prefix=prefix)
@@ -48,27 +64,62 @@ class PendingDataset(AbstractDataset[None, Pending]):
             name: AbstractDataset.from_config(name, entry) for name, entry in tables.items()
         }
         self.full = full
+        self.first, self.last = first, last
         self.metadata = metadata
 
     def load(self) -> Pending:
         settle(self.storage, LAYER, HEAD)
         begin(self.storage, LAYER)
+        return self._pending({})
+
+    def _pending(self, planned: Objects) -> Pending:
+        """What is pending, and with it some objects that Bronze does not hold yet."""
         before = self._before()
+        objects: dict[str, dict[str, Any]] = {}
+        readers: dict[str, Callable[[], IO[bytes]]] = {
+            **{name: partial(self.bronze.open, name) for name in self._names()},
+            **{name: partial(_in_memory, chunks) for name, chunks in planned.items()},
+        }
+        lines = engines.table_of(self.engine, read_lines(readers, objects))
+        return Pending(lines, objects, before, self.full)
+
+    def _names(self) -> list[str]:
+        span = Span.of(self.first, self.last)
+        if span and self.full:
+            raise CapstoneError(
+                "full: Silver is built anew from all of Bronze; leave out from and to."
+            )
         merged = set() if self.full else set(self.storage.keys(RECEIPTS))
-        names = [name for name in self.bronze.load() if receipt_key(name) not in merged]
-        objects = {name: measure(self.storage, f"{self.bronze.prefix}/{name}") for name in names}
-        batches = read_lines(self.storage, self.bronze.prefix, names)
-        return Pending(engines.table_of(self.engine, batches), objects, before)
+        return [
+            name
+            for name in self.bronze.load()
+            if receipt_key(name) not in merged and (span is None or window_of(name) in span)
+        ]
 
     def _before(self) -> Before:
         head = read_document(self.storage, HEAD) if self.storage.exists(HEAD) else {}
         return Before({name: table.load() for name, table in self.tables.items()}, head)
 
-    def save(self, data: None) -> NoReturn:
+    def save(self, data: Any) -> None:
         raise DatasetError("What is pending is read, not saved.")
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.storage.root), "full": self.full}
+
+
+class PlannedDataset(PendingDataset):
+    """What would be pending if some objects were saved to Bronze. Nothing is written or begun.
+
+    Saved: for each of these objects its name and what gives its bytes. Loaded: `Pending`.
+    """
+
+    planned: Objects = MappingProxyType({})
+
+    def save(self, data: Objects) -> None:
+        self.planned = data
+
+    def load(self) -> Pending:
+        return self._pending(self.planned)
 
 
 class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
@@ -98,6 +149,10 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.storage.root)}
+
+
+def _in_memory(chunks: Callable[[], Iterable[bytes]]) -> IO[bytes]:
+    return BytesIO(b"".join(chunks()))
 
 
 def receipt_key(name: str) -> str:

@@ -33,11 +33,12 @@ class Layer:
 
 @dataclass
 class Summary:
-    """The layers that took part in a run, and where the rejected lines failed."""
+    """The layers that took part in a run, where rejected lines failed, and what fields are new."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    drift: dict[str, list[str]] = field(default_factory=dict)
 
     def saved(self, layer: str, dataset: str, data: Any, saved: Saved, seconds: float) -> None:
         """Take note of a dataset that a layer saved.
@@ -60,6 +61,7 @@ class Summary:
             row.rows_in, row.accepted = run["lines"], run["accepted"]
             row.superseded, row.quarantined = run["superseded"], run["quarantined"]
             self.total, self.reasons = data["total"], data["reasons"]
+            self.drift = data["drift"]
         elif dataset == "gold_manifest":
             row.rows_in = row.accepted = data["silver_rows"]
         elif layer == "serving":
@@ -88,6 +90,12 @@ class Summary:
         console.print(self._identity(), highlight=False)
         for rule, lines in self.reasons.items():
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
+        for source, fields in self.drift.items():
+            if fields:
+                console.print(
+                    f"  new in {source}, kept in Bronze and not declared: {escape(', '.join(fields))}",
+                    highlight=False,
+                )
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")
         for what, where in results:

@@ -60,7 +60,7 @@ TITLES_A_CATEGORY = 64
 def objects(
     name: str, declaration: Mapping[str, Any], calendar: Calendar, present: Collection[str]
 ) -> dict[str, Callable[[], Iterator[bytes]]]:
-    """One object for each window of the last `history_days` that Bronze lacks.
+    """One object for each window that Bronze lacks: of the last `history_days`, or of a span.
 
     Raises:
         CapstoneError: if the declaration lacks something, or has a channel on a network
@@ -68,7 +68,7 @@ def objects(
     """
     try:
         source = _source(name, declaration, calendar.zone)
-        windows = calendar.due(declaration["history_days"])
+        windows = calendar.wanted(declaration["history_days"])
     except KeyError as error:
         raise CapstoneError(f"sources.{name}: {error.args[0]} is missing.") from error
     keys = {f"fonte={name}/janela={window}/criacao.jsonl": window for window in windows}

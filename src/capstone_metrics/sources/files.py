@@ -26,7 +26,7 @@ EXTRA_VALUES = "_extra"
 def objects(
     name: str, declaration: Mapping[str, Any], calendar: Calendar, present: Collection[str]
 ) -> dict[str, Callable[[], Iterator[bytes]]]:
-    """The exports under `path` (a glob) whose content Bronze lacks, in the latest window.
+    """The exports under `path` (a glob) whose content Bronze lacks, in the window of now.
 
     Raises:
         CapstoneError: for an unknown `format`, or a `path` where nothing lies.
@@ -44,10 +44,13 @@ def objects(
             f"sources.{name}.path: no file at {declaration.get('path')!r}, seen from {Path.cwd()}; "
             "put the export there or correct the path."
         )
+    window = calendar.arrival()
+    if window is None:
+        return {}
     held = {key.rpartition("/")[2] for key in present if key.startswith(f"fonte={name}/")}
     leaves = {f"{_digest(path)}.jsonl": path for path in paths}
     return {
-        f"fonte={name}/janela={calendar.latest()}/{leaf}": partial(reader, path, declaration)
+        f"fonte={name}/janela={window}/{leaf}": partial(reader, path, declaration)
         for leaf, path in leaves.items()
         if leaf not in held
     }

@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import ibis.expr.types as ir
+
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
 from capstone_metrics.pipelines.bronze_to_silver.merge import lot_of
@@ -15,7 +17,7 @@ from capstone_metrics.schemas import REQUIRED
 
 
 def account(
-    judged: Judged, counts: Mapping[str, int], quarantined: int, full: bool
+    judged: Judged, counts: Mapping[str, int], quarantined: int
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Where every pending line went, and every line of Bronze.
 
@@ -23,7 +25,6 @@ def account(
         judged: the lines, and those of each object counted from its bytes.
         counts: of the merge.
         quarantined: the lines that went to the quarantine.
-        full: whether Silver was built anew.
 
     Returns:
         The receipt of each object, the accounts of this run, and the new head of Silver.
@@ -39,7 +40,7 @@ def account(
         "superseded": counts["before"] + counts["accepted"] - counts["after"],
         "quarantined": quarantined,
     }
-    old = {} if full else judged.before.head
+    old = {} if judged.is_full else judged.before.head
     total = dict.fromkeys(("lines", "current", "superseded", "quarantined"), 0)
     total |= old.get("total", {})
     total["current"] += counts["after"] - counts["before"]
@@ -49,36 +50,58 @@ def account(
     reasons = Counter(old.get("reasons", {}))
     for receipt in receipts.values():
         reasons.update(receipt["reasons"])
+    new_fields = _new_fields(receipts)
+    known = {name: set(fields) for name, fields in old.get("new_fields", {}).items()}
     head = {
         "origin": judged.before.head.get("origin", _origin(receipts)),
         "generation": judged.before.generation + 1,
         "total": total,
         "reasons": dict(sorted(reasons.items())),
+        "new_fields": {
+            name: sorted(known.get(name, set()) | new_fields.get(name, set()))
+            for name in sorted({*known, *new_fields})
+        },
     }
+    drift = {name: sorted(fields - known.get(name, set())) for name, fields in new_fields.items()}
     if not receipts and judged.before.head:
         head = judged.before.head
-    return receipts, {"run": run, "receipts": receipts, **head}, head
+    return receipts, {"run": run, "drift": drift, "receipts": receipts, **head}, head
 
 
-def refuse_lost_fields(silver_accounts: Mapping[str, Any]) -> None:
-    """Stop before Gold if a required field is in no line of an object: it was renamed, or is gone.
+def refuse_drift(silver_accounts: Mapping[str, Any]) -> None:
+    """Stop before Gold if the fields of an object are not those that its source declares.
+
+    A required field is in none of its lines, because it was renamed or is gone; or each line has
+    a new one, and the source is frozen.
 
     Raises:
         CapstoneError: for the first such object. Its lines are in the quarantine already.
     """
     for name, receipt in silver_accounts["receipts"].items():
-        lost = [
-            field
-            for field in REQUIRED
-            if receipt["lines"] and receipt["reasons"].get(f"{field}.missing") == receipt["lines"]
-        ]
+        everywhere = {r for r, lines in receipt["reasons"].items() if lines == receipt["lines"]}
+        lost = [field for field in REQUIRED if f"{field}.missing" in everywhere]
+        fonte, *_ = lot_of(name)
         if lost:
+            found, mend = f"has {', '.join(lost)} in none", "fields"
+        elif "line.new_field" in everywhere:
+            found, mend = f"has {', '.join(receipt['new_fields'])}, new, in all", "other_fields"
+        else:
+            continue
+        raise CapstoneError(
+            f"{name} {found} of its {receipt['lines']} lines: they are kept in the quarantine, "
+            f"and Gold is left as it is. Mend sources.{fonte}.{mend}, then run "
+            "'kedro quarantine replay'."
+        )
+
+
+def _new_fields(receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+    """The fields that are in the lines of each source and not in its declaration."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, receipt in receipts.items():
+        if receipt["new_fields"]:
             fonte, *_ = lot_of(name)
-            raise CapstoneError(
-                f"{name} has {', '.join(lost)} in none of its {receipt['lines']} lines: they are "
-                f"kept in the quarantine, and Gold is left as it is. Mend sources.{fonte}.fields, "
-                "then run 'kedro quarantine replay'."
-            )
+            found[fonte].update(receipt["new_fields"])
+    return found
 
 
 def _origin(receipts: Mapping[str, Mapping[str, Any]]) -> str:
@@ -100,17 +123,24 @@ def _receipts(judged: Judged) -> dict[str, Any]:
         accepted=(~is_rejected).sum(), quarantined=is_rejected.sum()
     )
     found = {row.pop("objeto"): row for row in counts.to_pyarrow().to_pylist()}
-    rules = judged.rejected.select("objeto", rule=judged.rejected.regras.unnest())
-    broken = rules.group_by("objeto", "rule").agg(lines=rules.count()).order_by("objeto", "rule")
-    reasons: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in broken.to_pyarrow().to_pylist():
-        reasons[row["objeto"]][row["rule"]] = row["lines"]
+    reasons, new_fields = (_lines_by(judged.rows, column) for column in ("regras", "new_fields"))
     receipts = {}
     for name, measured in judged.objects.items():
         verdicts = found.get(name, {"accepted": 0, "quarantined": 0})
         _check(name, measured["lines"], sum(verdicts.values()))
-        receipts[name] = {"object": name, **measured, **verdicts, "reasons": reasons[name]}
+        said = {"reasons": reasons[name], "new_fields": new_fields[name]}
+        receipts[name] = {"object": name, **measured, **verdicts, **said}
     return receipts
+
+
+def _lines_by(rows: ir.Table, column: str) -> dict[str, dict[str, int]]:
+    """For each object the lines that have each value of a column of lists."""
+    values = rows.filter(rows[column].notnull()).select("objeto", value=rows[column].unnest())
+    counts = values.group_by("objeto", "value").agg(lines=values.count())
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in counts.order_by("objeto", "value").to_pyarrow().to_pylist():
+        found[row["objeto"]][row["value"]] = row["lines"]
+    return found
 
 
 def _check(what: str, expected: int, found: int) -> None:

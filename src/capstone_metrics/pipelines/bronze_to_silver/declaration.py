@@ -1,17 +1,15 @@
-"""Which field of a source is which of ours."""
+"""What is declared of a source's fields: which of them is which of ours, and what else it has."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import available_timezones
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schemas import REQUIRED, SILVER
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ISO = "iso"
 TOKENS = {
@@ -28,10 +26,10 @@ TOKENS = {
 
 @dataclass(frozen=True)
 class Field:
-    """Where one of our fields comes from: a field of the source, or a constant."""
+    """Where one of our fields comes from: the first of some fields that is there, or a constant."""
 
     name: str
-    field: str | None = None
+    origins: tuple[str, ...] = ()
     constant: str | None = None
     format: str = ISO
     timezone: str = "UTC"
@@ -44,8 +42,32 @@ class Field:
         return bool(SILVER[self.name].is_date() or SILVER[self.name].is_timestamp())
 
 
-def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[str, Field]:
-    """Read the `fields` of a source; without any, its fields have our names.
+@dataclass(frozen=True)
+class Contract:
+    """What a source may hold.
+
+    Attributes:
+        fields: where each of our fields comes from, by its name.
+        others: the fields that it has besides, which Silver does not read.
+        is_frozen: whether a line with any other field is refused.
+    """
+
+    fields: dict[str, Field]
+    others: frozenset[str] = frozenset()
+    is_frozen: bool = False
+
+    @property
+    def read(self) -> list[str]:
+        """The fields of the source that Silver reads, in order."""
+        return sorted({origin for field in self.fields.values() for origin in field.origins})
+
+
+DRIFT = {"evolve": False, "freeze": True}
+"""What `schema_drift` may say, and whether the fields of the source are frozen then."""
+
+
+def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
+    """Read the `fields`, `other_fields` and `schema_drift` of a source.
 
     Args:
         name: of the source.
@@ -53,9 +75,21 @@ def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[
         timezone: the zone of times that have none.
 
     Raises:
-        CapstoneError: for a field that is not ours, a required one left out, or an option
-            that does not hold.
+        CapstoneError: if one of them does not hold.
     """
+    if not isinstance(declaration, Mapping):
+        raise CapstoneError(f"sources.{name}: declare its type, and what that needs.")
+    drift, others = declaration.get("schema_drift", "evolve"), declaration.get("other_fields", [])
+    if drift not in DRIFT:
+        raise CapstoneError(f"sources.{name}.schema_drift: {drift!r} is not {' or '.join(DRIFT)}.")
+    if not isinstance(others, list | tuple):
+        raise CapstoneError(f"sources.{name}.other_fields: {others!r} is not a list of fields.")
+    fields = _fields(name, declaration, timezone)
+    return Contract(fields, frozenset(map(str, others)), DRIFT[drift])
+
+
+def _fields(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[str, Field]:
+    """The `fields` of a source; without any, its fields have our names."""
     where = f"sources.{name}.fields"
     base = Field("", timezone=timezone, quoted=declaration.get("format") == "csv")
     declared = declaration.get("fields") or {column: column for column in SILVER}
@@ -72,22 +106,25 @@ def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[
 
 
 def _field(where: str, base: Field, rule: Any) -> Field:
-    options = {"field": rule} if isinstance(rule, str) else rule
+    options = {"field": rule} if isinstance(rule, str | list | tuple) else rule
     times = {"format", "timezone"} if base.is_time else set()
     if (
         not isinstance(options, dict)
         or len({"field", "constant"} & set(options)) != 1
+        or options.get("field") in ([], "")
         or set(options) - {"field", "constant"} - times
     ):
         allowed = ", format and timezone" if base.is_time else ""
         raise CapstoneError(
-            f"{where}.{base.name}: {rule!r} is not the name of a field, nor {{field: name}} or "
-            f"{{constant: value}}{allowed}."
+            f"{where}.{base.name}: {rule!r} is not the name of a field or a list of names, nor "
+            f"{{field: name}} or {{constant: value}}{allowed}."
         )
+    origins = options.get("field", [])
+    origins = origins if isinstance(origins, list | tuple) else [origins]
     said = {option: str(value) for option, value in options.items()}
     field = replace(
         base,
-        field=said.get("field"),
+        origins=tuple(map(str, origins)),
         constant=said.get("constant"),
         quoted=base.quoted or "constant" in said,
         format=said.get("format", base.format),

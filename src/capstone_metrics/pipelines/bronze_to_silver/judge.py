@@ -10,18 +10,17 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import Before, Pending
-from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver.declaration import Field, fields_of
+from capstone_metrics.pipelines.bronze_to_silver.declaration import Contract, contract_of
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_fields,
-    json_keys_unique,
+    json_keys,
     json_object_valid,
     local_to_utc,
 )
-from capstone_metrics.pipelines.bronze_to_silver.reading import names_of, read
+from capstone_metrics.pipelines.bronze_to_silver.reading import read
 from capstone_metrics.schemas import QUARANTINE, SILVER
 
-OBSERVED = ibis.schema({**SILVER, **QUARANTINE})
+OBSERVED = ibis.schema({**SILVER, **QUARANTINE, "new_fields": "array<string>"})
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,16 @@ class Judged:
 
     Attributes:
         rows: the columns of Silver and of the quarantine; `regras` is null in an accepted line.
+            `new_fields` are the fields that the source of the line does not declare, or null.
         objects: what is known of each Bronze object, by its name.
         before: Silver as it was.
+        is_full: whether Silver is to be built anew from them.
     """
 
     rows: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
     before: Before
+    is_full: bool = False
 
     @property
     def accepted(self) -> ir.Table:
@@ -64,34 +66,40 @@ def observe(
         CapstoneError: if the `fields` of a source do not hold.
     """
     zone = schedule["timezone"]
-    empty = [name for name, source in sources.items() if not isinstance(source, Mapping)]
-    if empty:
-        raise CapstoneError(f"sources.{empty[0]}: declare its type, and what that needs.")
-    fields = {name: fields_of(name, source, zone) for name, source in sources.items()}
+    contracts = {name: contract_of(name, source, zone) for name, source in sources.items()}
     if not pending.objects:
-        return Judged(ibis.memtable([], schema=OBSERVED), {}, pending.before)
+        return Judged(ibis.memtable([], schema=OBSERVED), {}, pending.before, pending.is_full)
     windows = (pending.lines.janela.replace("T", " ") + ":00:00").cast("timestamp")
     lines = pending.lines.mutate(arrival=local_to_utc(windows, zone))
     parts = [
-        _read_source(lines.filter(lines.fonte == name), own, networks)
-        for name, own in fields.items()
+        _read_source(lines.filter(lines.fonte == name), contract, networks)
+        for name, contract in contracts.items()
     ]
-    undeclared = lines.filter(lines.fonte.notin(list(fields)))
+    undeclared = lines.filter(lines.fonte.notin(list(contracts)))
     rows = ibis.union(*parts, _refuse(undeclared)).cache()
-    return Judged(rows, pending.objects, pending.before)
+    return Judged(rows, pending.objects, pending.before, pending.is_full)
 
 
-def _read_source(lines: ir.Table, fields: dict[str, Field], networks: list[str]) -> ir.Table:
+def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir.Table:
     lines = lines.mutate(is_json=json_object_valid(lines.texto).fill_null(False))
-    lines = lines.mutate(is_read=ibis.ifelse(lines.is_json, json_keys_unique(lines.texto), False))
-    tokens = json_fields(lines.texto, ibis.array(names_of(fields)))
-    lines = lines.mutate(tokens=ibis.ifelse(lines.is_read, tokens, None))
-    lines, broken = read(lines, fields)
+    lines = lines.mutate(keys=ibis.ifelse(lines.is_json, json_keys(lines.texto), None))
+    is_unique = lines.keys.unique().length() == lines.keys.length()
+    lines = lines.mutate(is_read=ibis.ifelse(lines.is_json, is_unique, False))
+    tokens = json_fields(lines.texto, ibis.array(contract.read))
+    known = sorted({*contract.read, *contract.others})
+    lines = lines.mutate(
+        tokens=ibis.ifelse(lines.is_read, tokens, None),
+        new_fields=ibis.ifelse(
+            lines.is_read, lines.keys.filter(lambda key: key.notin(known)), None
+        ),
+    )
+    lines = lines.mutate(new_fields=lines.new_fields.nullif([]))
+    lines, broken = read(lines, contract)
 
     arrived = {"ingestion_ts": lines.arrival, "run_id": lines.fonte + "-" + lines.janela}
     lines = lines.mutate(
         **{
-            name: lines[name].fill_null(value) if name in fields else value
+            name: lines[name].fill_null(value) if name in contract.fields else value
             for name, value in arrived.items()
         }
     )
@@ -102,6 +110,7 @@ def _read_source(lines: ir.Table, fields: dict[str, Field], networks: list[str])
             "line.not_utf8": lines.texto.isnull(),
             "line.not_json": lines.texto.notnull() & ~lines.is_json,
             "line.repeated_keys": lines.is_json & ~lines.is_read,
+            **({"line.new_field": lines.new_fields.notnull()} if contract.is_frozen else {}),
             **{rule: lines.is_read & lines[column] for rule, column in broken.items()},
             "rede_social.unknown": lines.is_read & lines.rede_social.notin(networks),
             "data_postagem.after_observation": lines.is_read & (lines.data_postagem > tomorrow),
@@ -126,6 +135,9 @@ def _observations(lines: ir.Table, rules: Mapping[str, ir.BooleanValue]) -> ir.T
         },
         **{name: lines[name] for name in ("fonte", "janela", "objeto", "linha")},
         lote=lines.objeto.re_extract(r"([^/]+)\.jsonl$", 1),
+        new_fields=lines.new_fields
+        if "new_fields" in lines.columns
+        else ibis.null("array<string>"),
         quando=lines.arrival.strftime("%Y-%m-%dT%H:%M:%SZ"),
         **{
             name: ibis.ifelse(lines.is_rejected, lines[name], None)

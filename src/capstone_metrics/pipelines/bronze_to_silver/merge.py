@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -12,7 +14,24 @@ from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
 from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER
 
 
-def merge(judged: Judged, full: bool) -> tuple[Change, Change, Change, dict[str, int]]:
+@dataclass(frozen=True)
+class Merged:
+    """The latest place of each video among those that are new and those in their way.
+
+    Attributes:
+        fresh: the places that are new.
+        kept: those that stay.
+        known: those of the touched partitions as they were.
+        touched: the partitions that are written again; None says all.
+    """
+
+    fresh: ir.Table
+    kept: ir.Table
+    known: ir.Table
+    touched: list[tuple[str, ...]] | None
+
+
+def merge(judged: Judged) -> tuple[Change, Change, Change, dict[str, int]]:
     """Bring the accepted observations into Silver: the latest of each video stays.
 
     "Latest" is a total order, the last `ingestion_ts` and then the last place in Bronze. So the
@@ -20,7 +39,6 @@ def merge(judged: Judged, full: bool) -> tuple[Change, Change, Change, dict[str,
 
     Args:
         judged: the lines.
-        full: whether to forget Silver as it is.
 
     Returns:
         The changes of `silver_criacao`, `silver_places` and `silver_locator`, and counts: the
@@ -30,32 +48,43 @@ def merge(judged: Judged, full: bool) -> tuple[Change, Change, Change, dict[str,
     if not judged.objects:
         rows, places, locator = (Change(table, []) for table in before.tables.values())
         return rows, places, locator, {"accepted": 0, "before": 0, "after": 0}
-    new = latest(accepted.select(*PLACES).mutate(is_new=True)).cache()
-    full = full or before.generation == 0
-    if full:
-        known, touched = new.filter(~new.is_new), None
-    else:
-        known, touched = _rows_in_the_way(new, before)
-    merged = latest(ibis.union(known, new)).cache()
-    fresh, kept = merged.filter(merged.is_new), merged.filter(~merged.is_new)
-
-    rows = accepted.semi_join(fresh, ["objeto", "linha"]).select(*SILVER)
-    if touched is not None:
-        old = _within(before.tables["criacao"], touched).semi_join(kept, "video_id")
+    found = _merge_places(judged)
+    rows = accepted.semi_join(found.fresh, ["objeto", "linha"]).select(*SILVER)
+    if found.touched is not None:
+        old = _within(before.tables["criacao"], found.touched).semi_join(found.kept, "video_id")
         rows = ibis.union(rows, old.select(*SILVER))
-    relocated = fresh.anti_join(known, ["video_id", "rede_social", "data_postagem"])
-    counts = {"accepted": _count(accepted), "before": _count(known), "after": _count(merged)}
+    merged = ibis.union(found.fresh, found.kept)
+    relocated = found.fresh.anti_join(found.known, ["video_id", "rede_social", "data_postagem"])
+    counts = {"accepted": _count(accepted), "before": _count(found.known), "after": _count(merged)}
     return (
-        Change(rows, touched),
-        Change(merged.select(*PLACES), touched),
-        _relocate(relocated, before, full),
+        Change(rows, found.touched),
+        Change(merged.select(*PLACES), found.touched),
+        _relocate(relocated, before, found.touched is None),
         counts,
     )
 
 
-def quarantine(judged: Judged, full: bool) -> tuple[Change, int]:
+def foresee(judged: Judged) -> dict[str, Any]:
+    """What `merge` would change.
+
+    Returns:
+        The `objects` that it would take in, their `lines`, those `accepted`, and the `days` of
+        Silver that would change.
+    """
+    lines = sum(measured["lines"] for measured in judged.objects.values())
+    plan = {"objects": sorted(judged.objects), "lines": lines, "accepted": 0, "days": []}
+    if judged.objects:
+        places = _merge_places(judged)
+        left = places.known.semi_join(places.fresh, "video_id")
+        days = ibis.union(*(table.select("data_postagem") for table in (places.fresh, left)))
+        changed = days.distinct().to_pyarrow()["data_postagem"].to_pylist()
+        plan |= {"accepted": _count(judged.accepted), "days": sorted(changed)}
+    return plan
+
+
+def quarantine(judged: Judged) -> tuple[Change, int]:
     """The rejected lines of the pending objects, with the rules that they broke; and how many."""
-    lots = None if full else [lot_of(name) for name in judged.objects]
+    lots = None if judged.is_full else [lot_of(name) for name in judged.objects]
     rejected = judged.rejected.select(*QUARANTINE)
     return Change(rejected, lots), _count(rejected)
 
@@ -65,6 +94,16 @@ def latest(places: ir.Table) -> ir.Table:
     last_first = [places[name].desc() for name in ("ingestion_ts", "objeto", "linha", "is_new")]
     rank = ibis.row_number().over(group_by="video_id", order_by=last_first)
     return places.mutate(rank=rank).filter(lambda t: t["rank"] == 0).drop("rank")
+
+
+def _merge_places(judged: Judged) -> Merged:
+    new = latest(judged.accepted.select(*PLACES).mutate(is_new=True)).cache()
+    if judged.is_full or judged.before.generation == 0:
+        known, touched = new.filter(~new.is_new), None
+    else:
+        known, touched = _rows_in_the_way(new, judged.before)
+    merged = latest(ibis.union(known, new)).cache()
+    return Merged(merged.filter(merged.is_new), merged.filter(~merged.is_new), known, touched)
 
 
 def _rows_in_the_way(new: ir.Table, before: Before) -> tuple[ir.Table, list[tuple[str, ...]]]:

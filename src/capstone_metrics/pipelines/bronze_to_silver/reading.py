@@ -24,11 +24,9 @@ from capstone_metrics.pipelines.bronze_to_silver.functions import (
 from capstone_metrics.schemas import REQUIRED, SILVER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import ibis.expr.types as ir
 
-    from capstone_metrics.pipelines.bronze_to_silver.declaration import Field
+    from capstone_metrics.pipelines.bronze_to_silver.declaration import Contract, Field
 
     Columns = dict[str, ir.Value]
 
@@ -46,23 +44,24 @@ CLOCK = 19
 """The length of `2026-01-31T20:05:00`; a fraction and an offset stand after it."""
 
 
-def read(lines: ir.Table, fields: Mapping[str, Field]) -> tuple[ir.Table, dict[str, str]]:
+def read(lines: ir.Table, contract: Contract) -> tuple[ir.Table, dict[str, str]]:
     """Read the fields of Silver from their JSON texts.
 
     Args:
-        lines: with a column `tokens`, the JSON texts of the fields that are declared, in the
-            order of their names; null where the line lacks one.
-        fields: of the source, by the name of ours.
+        lines: with a column `tokens`, the JSON texts of the fields that `contract.read` names,
+            in that order; null where the line lacks one.
+        contract: of the source.
 
     Returns:
         The lines with a column of its own name for each field, and a column that says whether
         the line broke it for each rule; and the names of these columns by rule.
     """
-    tokens = names_of(fields)
+    fields = contract.fields
+    tokens = {origin: lines.tokens[place] for place, origin in enumerate(contract.read)}
     lines = lines.mutate(
         **{
-            f"{name}.raw": lines.tokens[tokens.index(field.field)]
-            if field.field is not None
+            f"{name}.raw": ibis.coalesce(*(tokens[origin] for origin in field.origins))
+            if field.origins
             else ibis.literal(json.dumps(field.constant))
             for name, field in fields.items()
         }
@@ -73,11 +72,6 @@ def read(lines: ir.Table, fields: Mapping[str, Field]) -> tuple[ir.Table, dict[s
         )
     rules = [column for column in lines.columns if column.startswith("broken.")]
     return lines, {column.removeprefix("broken."): column for column in rules}
-
-
-def names_of(fields: Mapping[str, Field]) -> list[str]:
-    """The fields of the source that `read` expects in `tokens`, in order."""
-    return sorted({field.field for field in fields.values() if field.field is not None})
 
 
 def _text(lines: ir.Table, field: Field) -> Columns:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from capstone_metrics.changes import GoldBefore
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import Mart, marts_of
 
 NOT_INFORMED = "(não informado)"
@@ -47,8 +48,12 @@ def plan(
     head: Mapping[str, Any],
     before: GoldBefore,
     full: bool,
+    first: str | None,
+    last: str | None,
 ) -> Plan:
     """What of Gold is to be made again: the days of Silver that changed since it was made.
+
+    With a backfill these are also the days from its first to its last.
 
     Args:
         silver: the table.
@@ -56,15 +61,30 @@ def plan(
         head: of Silver.
         before: Gold as it is.
         full: whether to make all of it again.
+        first: the day or window at which a backfill begins; None without one.
+        last: the day or window at which it ends.
 
     Raises:
         CapstoneError: if Silver, on these days, is not what its last commit put there.
     """
-    made_from = before.manifest.get("silver_origin"), before.manifest.get("silver_generation", 0)
-    is_known = not full and made_from[0] == head["origin"]
-    days = before.days_since(made_from[1]) if is_known else None
+    days = _days(before, full, first, last)
     _check_silver(silver, places, days, head["total"]["current"])
     return Plan(days, before, head)
+
+
+def foresee(
+    before: GoldBefore, full: bool, first: str | None, last: str | None
+) -> list[dt.date] | None:
+    """The days that `plan` would have made again; None says all of them."""
+    days = _days(before, full, first, last)
+    return None if days is None else sorted(days)
+
+
+def _days(
+    before: GoldBefore, full: bool, first: str | None, last: str | None
+) -> set[dt.date] | None:
+    span, changed = Span.of(first, last), None if full else before.changed
+    return None if changed is None else changed.union(span.days if span else ())
 
 
 def aggregate(silver: ir.Table, declarations: Mapping[str, Any], plan: Plan, name: str) -> ir.Table:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.silver_to_gold.nodes import aggregate, plan, reconcile
+from capstone_metrics.pipelines.silver_to_gold.nodes import aggregate, foresee, plan, reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+SAID = ["params:full", "params:from", "params:to"]
 
 
 def create_pipeline(marts: Collection[str]) -> Pipeline:
@@ -24,7 +26,7 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
                     "silver_places",
                     "silver_head",
                     "gold_before",
-                    "params:full",
+                    *SAID,
                 ],
                 outputs="gold_plan",
                 name="plan",
@@ -45,5 +47,13 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
                 name="reconcile",
             ),
         ],
+        tags="gold",
+    )
+
+
+def create_plan() -> Pipeline:
+    """Say which days that would make again."""
+    return Pipeline(
+        [node(foresee, inputs=["gold_planned", *SAID], outputs="plan_gold", name="foresee_gold")],
         tags="gold",
     )
