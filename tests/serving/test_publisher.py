@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -151,6 +152,24 @@ def test_a_name_is_stored_as_it_is(loader: connection, ask: Ask) -> None:
 
     assert {name for name, _ in ask(READER, VIEWS)} == set(names)
     assert ask(READER, PUBLICATIONS) == [(1,)]
+
+
+def test_a_name_that_no_key_can_hold_is_told_and_nothing_is_published(
+    loader: connection, ask: Ask
+) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    letters = [chr(code) for code in range(0x4E00, 0x9FFF)]
+    name = "".join(random.Random(1).choices(letters, k=10_000))
+    with pytest.raises(CapstoneError) as told:
+        publish(loader, gold({"GRAN": 6, name: 1, "x" * 50_000: 1}))
+
+    said = str(told.value)
+    assert f"serving.gold_faculdade: faculdade '{name[:20]}…' has 30000 bytes" in said
+    assert "nothing was published. Bring a later observation" in said
+    assert len(said) < 400
+    assert ask(READER, VIEWS) == [("GRAN", 5)]
+    assert ask(READER, PUBLICATIONS) == [(1,)]
+    assert publish(loader, gold({"GRAN": 6, name[:500]: 1})) == Saved(rows=4)
 
 
 def test_a_second_publisher_is_told_that_one_is_at_work(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zlib
 from typing import TYPE_CHECKING
 
 import pyarrow.csv as pc
 from psycopg2 import sql
+from psycopg2.errors import ProgramLimitExceeded
 from psycopg2.extras import Json
 
 from capstone_metrics.errors import CapstoneError
@@ -48,7 +50,8 @@ def publish(database: connection, publication: Publication) -> Saved:
         Rows that were inserted or changed, and removed.
 
     Raises:
-        CapstoneError: if another publisher is at work, or a table does not equal its mart.
+        CapstoneError: if another publisher is at work, a key is too long for PostgreSQL, or a
+            table does not equal its mart.
     """
     digest = hashlib.sha256(json.dumps(publication.manifest, sort_keys=True).encode()).hexdigest()
     with database, database.cursor() as db:
@@ -62,7 +65,10 @@ def publish(database: connection, publication: Publication) -> Saved:
         changed = deleted = 0
         for name, mart in publication.marts.items():
             _have_table(db, mart)
-            more_changed, more_deleted = _move(db, mart, publication.tables[name])
+            try:
+                more_changed, more_deleted = _move(db, mart, publication.tables[name])
+            except ProgramLimitExceeded as error:
+                raise _too_long(mart, publication.tables[name]) from error
             changed, deleted = changed + more_changed, deleted + more_deleted
             _reconcile(db, mart, publication.manifest["marts"][name])
         db.execute("SELECT gold_sha256 FROM serving.publications ORDER BY publication DESC LIMIT 1")
@@ -133,6 +139,25 @@ def _move(db: cursor, mart: Mart, rows: pa.Table) -> tuple[int, int]:
         )
     )
     return changed, db.rowcount
+
+
+def _too_long(mart: Mart, rows: pa.Table) -> CapstoneError:
+    """What to do about a key that PostgreSQL cannot index; it compresses values before it does."""
+    column, value = max(
+        (
+            (column, value)
+            for column in mart.key
+            if gold_type(column).is_string()
+            for value in rows[column].unique().to_pylist()
+        ),
+        key=lambda pair: len(zlib.compress(pair[1].encode())),
+    )
+    return CapstoneError(
+        f"serving.{mart.name}: {column} {value[:20] + '…'!r} has {len(value.encode())} bytes, more "
+        "than a key of PostgreSQL can hold; nothing was published. Bring a later observation of "
+        f"its videos with a shorter one, or take {column} out of the key in marts.yml, and run "
+        "again."
+    )
 
 
 def _reconcile(db: cursor, mart: Mart, listed: dict[str, object]) -> None:
