@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -14,8 +21,6 @@ from kedro.framework.startup import bootstrap_project
 from tests.oracle import rebuild
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Project
 
 NETWORKS = ["tiktok", "instagram_reels", "youtube_shorts"]
@@ -46,11 +51,34 @@ def add(lake: Path, window: str, *lines: bytes, name: str = "criacao") -> Path:
     return path
 
 
+def clear(data: Path) -> None:
+    """Leave nothing in a lake."""
+    for layer in ("bronze", "silver", "gold", "_tmp"):
+        shutil.rmtree(data / layer, ignore_errors=True)
+
+
 def run_here(project: Project, pipelines: list[str] = LAKE_PIPELINES, **params: Any) -> None:
     """`kedro run` in this process."""
     bootstrap_project(project.root)
     with KedroSession.create(project_path=project.root, runtime_params=params) as session:
         session.run(pipeline_names=pipelines)
+
+
+def started(project: Project, *trace: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """`kedro run` in a process of its own, of which little may be left."""
+    script = [sys.executable, str(Path(__file__).parent / "run_lake.py")]
+    return subprocess.Popen(
+        [*trace, *script, str(project.root), *LAKE_PIPELINES, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """How a process ended, and what it said."""
+    said, _ = process.communicate(timeout=120)
+    return process.returncode, said
 
 
 def content(lake: Path) -> dict[str, Any]:
@@ -108,3 +136,21 @@ def identity_holds(lake: Path) -> bool:
     )
     parts = total["current"] + total["superseded"] + total["quarantined"]
     return bool(total["lines"] == lines == parts)
+
+
+def whole(data: Path) -> bool:
+    """Whether each file of the lake can be read to its end."""
+    try:
+        for path in data.glob("silver/**/*.parquet"):
+            pq.read_table(path)
+        for path in [*data.glob("silver/**/*.json"), *data.glob("gold/**/*.json")]:
+            json.loads(path.read_text())
+        for path in data.glob("silver/quarentena/**/*.jsonl"):
+            [json.loads(text) for text in path.read_text().splitlines()]
+        for path in data.glob("gold/*.csv"):
+            rows = list(csv.reader(path.open(newline="")))
+            assert rows
+            assert {len(row) for row in rows} == {6}
+    except (pa.ArrowInvalid, ValueError, AssertionError):
+        return False
+    return True

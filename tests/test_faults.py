@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tests.lakes import add, content, expected, identity_holds, line, run_here
+from tests.lakes import (
+    add,
+    clear,
+    content,
+    expected,
+    finished,
+    identity_holds,
+    line,
+    run_here,
+    started,
+    whole,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tests.conftest import Project
 
-PIPELINES = ["bronze_to_silver", "silver_to_gold"]
 CALLS = "openat,write,pwrite64,rename,link,fsync,mkdir,unlink,unlinkat,rmdir"
 EVERY_KILL = os.environ.get("KILLS") == "all"
 KILLS = 14
 LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (.ci/run)")
+
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+NOBODY = 65534
+# another user, who may read every file as root does, and write none that is not theirs
+AS_NOBODY = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    "--clear-groups",
+    "--bounding-set=-all,+dac_read_search",
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=+dac_read_search",
+]
+
+
+def can(*command: str) -> bool:
+    """Whether a command is there and may be run."""
+    is_there = shutil.which(command[0]) is not None
+    return is_there and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture
@@ -41,26 +68,6 @@ def lake(shared: Project) -> Path:
     add(data, "2026-01-31T20", line(views=7, **LATER), b"{cut", name="a")
     add(data, "2026-01-31T20", line(video_id="v2", data_postagem="2026-01-29", **LATER), name="b")
     return data
-
-
-def clear(data: Path) -> None:
-    for layer in ("bronze", "silver", "gold", "_tmp"):
-        shutil.rmtree(data / layer, ignore_errors=True)
-
-
-def run(shared: Project, *trace: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    script = [sys.executable, str(Path(__file__).parent / "run_lake.py")]
-    return subprocess.Popen(
-        [*trace, *script, str(shared.root), *PIPELINES, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-    said, _ = process.communicate(timeout=120)
-    return process.returncode, said
 
 
 def strace(log: Path, *options: str) -> list[str]:
@@ -78,7 +85,7 @@ def strace(log: Path, *options: str) -> list[str]:
 
 def calls_on_the_lake(shared: Project, log: Path, *options: str) -> list[tuple[str, int]]:
     """Every call of the main thread that changes the lake: its name, and its number among them."""
-    assert finished(run(shared, *strace(log), options=options))[0] == 0
+    assert finished(started(shared, *strace(log), options=options))[0] == 0
     lines = log.read_text().splitlines()
     main, seen, found = lines[0].split()[0], dict.fromkeys(CALLS.split(","), 0), []
     for text in lines:
@@ -91,24 +98,6 @@ def calls_on_the_lake(shared: Project, log: Path, *options: str) -> list[tuple[s
         if f"{shared.root}/data/" in call and not reads:
             found.append((name, seen[name]))
     return found
-
-
-def whole(data: Path) -> bool:
-    """Whether each file of the lake can be read to its end."""
-    try:
-        for path in data.glob("silver/**/*.parquet"):
-            pq.read_table(path)
-        for path in [*data.glob("silver/**/*.json"), *data.glob("gold/**/*.json")]:
-            json.loads(path.read_text())
-        for path in data.glob("silver/quarentena/**/*.jsonl"):
-            [json.loads(text) for text in path.read_text().splitlines()]
-        for path in data.glob("gold/*.csv"):
-            rows = list(csv.reader(path.open(newline="")))
-            assert rows
-            assert {len(row) for row in rows} == {6}
-    except (pa.ArrowInvalid, ValueError, AssertionError):
-        return False
-    return True
 
 
 @needs_strace
@@ -124,7 +113,7 @@ def test_a_run_killed_at_any_call_is_finished_by_the_next(
         clear(lake)
         shutil.copytree(before, lake, dirs_exist_ok=True)
         kill = f"-einject={name}:signal=KILL:when={number}"
-        code, said = finished(run(shared, *strace(tmp_path / "log", kill)))
+        code, said = finished(started(shared, *strace(tmp_path / "log", kill)))
         assert code in {-signal.SIGKILL, 128 + signal.SIGKILL}, (name, number, said)
         assert whole(lake), (name, number)
         run_here(shared)
@@ -142,7 +131,7 @@ def test_without_the_commit_a_kill_leaves_a_torn_file(
     add(lake, "2026-01-31T08", line(), line(video_id="v2"))
     name, number = next(call for call in calls if call[0] in {"write", "pwrite64"})
     kill = f"-einject={name}:signal=KILL:when={number}"
-    finished(run(shared, *strace(tmp_path / "log", kill), options=("--in-place",)))
+    finished(started(shared, *strace(tmp_path / "log", kill), options=("--in-place",)))
     assert not whole(lake)
 
 
@@ -165,7 +154,7 @@ def test_an_error_of_the_disk_is_one_sentence_and_tears_nothing(
     add(lake, "2026-01-31T08", line(), line(video_id="v2"), b"{cut")
     since = "" if call == "write" else "+"  # the sentence itself has to be written
     inject = f"-einject={call}:error={error}:when={calls[len(calls) // 2]}{since}"
-    code, output = finished(run(shared, *strace(tmp_path / "log", inject)))
+    code, output = finished(started(shared, *strace(tmp_path / "log", inject)))
     assert code == 1
     assert said in output
     assert str(lake) in output
@@ -177,7 +166,7 @@ def test_an_error_of_the_disk_is_one_sentence_and_tears_nothing(
 
 @pytest.mark.parametrize("runs", [2, 8])
 def test_runs_at_once_each_end_well_or_say_busy(shared: Project, lake: Path, runs: int) -> None:
-    results = [finished(process) for process in [run(shared) for _ in range(runs)]]
+    results = [finished(process) for process in [started(shared) for _ in range(runs)]]
     assert any(code == 0 for code, _ in results)
     for code, said in results:
         assert code == 0 or "Another run" in said, said
@@ -185,3 +174,132 @@ def test_runs_at_once_each_end_well_or_say_busy(shared: Project, lake: Path, run
     run_here(shared)
     assert content(lake) == expected(lake)
     assert identity_holds(lake)
+
+
+@pytest.mark.skipif(not (IS_ROOT and can(*AS_NOBODY, "true")), reason="needs root and setpriv")
+def test_a_user_without_the_right_to_silver_is_told_so(shared: Project, lake: Path) -> None:
+    for path in (lake, *lake.rglob("*")):
+        if lake / "silver" not in (path, *path.parents):
+            os.chown(path, NOBODY, NOBODY)
+    before = silver(lake)
+    code, said = finished(started(shared, *AS_NOBODY))
+    assert code == 1
+    denied = "permission denied; give this user the right to it and run again"
+    assert f"{lake}/silver/commits/00000002.json: {denied}" in said
+    assert "Traceback" not in said
+    assert silver(lake) == before
+    run_here(shared)
+    assert content(lake) == expected(lake)
+
+    add(lake, "2026-02-01T08", line(views=9, ingestion_ts="2026-02-01T11:00:00Z"))
+    for path in lake.rglob("*"):
+        os.chown(path, NOBODY, NOBODY)
+    assert finished(started(shared, *AS_NOBODY))[0] == 0
+    assert content(lake) == expected(lake)
+
+
+def silver(lake: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in lake.glob("silver/**/*") if path.is_file()}
+
+
+@pytest.mark.skipif(not can("unshare", "--mount", "true"), reason="may not mount")
+def test_a_lake_that_is_mounted_read_only_is_told_so(shared: Project, lake: Path) -> None:
+    before = silver(lake)
+    for options, code, sentence in (
+        ("bind,ro", 1, "the file system is read-only; choose another folder for the lake"),
+        ("bind", 0, ""),
+    ):
+        mount = f'mount --bind "$0" "$0" && mount -o remount,{options} "$0" && exec "$@"'
+        ended, said = finished(started(shared, "unshare", "--mount", "sh", "-c", mount, str(lake)))
+        assert ended == code, said
+        assert sentence in " ".join(said.split())
+        assert "Traceback" not in said
+        if code:
+            assert f"{lake}/" in said
+            assert silver(lake) == before
+    assert content(lake) == expected(lake)
+
+
+@pytest.mark.skipif(not can("unshare", "--mount", "true"), reason="may not mount")
+@pytest.mark.parametrize("room", [0, 1 << 15, 1 << 17])
+def test_a_full_disk_is_told_and_tears_nothing(shared: Project, room: int) -> None:
+    lake = shared.root / "data"
+    with small_disk(lake):
+        add(lake, "2026-01-31T08", line(), line(video_id="v2"))
+        run_here(shared)
+        add(lake, "2026-01-31T20", *(line(video_id=f"w{n}", **LATER) for n in range(50)), b"{cut")
+        filler = lake / "filler"
+        fill(filler, room)
+        code, said = finished(started(shared))
+        assert code == 1, said
+        assert "no space left on device; free some space and run again" in " ".join(said.split())
+        assert "Traceback" not in said
+        assert str(lake) in said
+        assert whole(lake)
+        filler.unlink()
+        assert finished(started(shared))[0] == 0
+        assert content(lake) == expected(lake)
+        assert identity_holds(lake)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path: Path, room: int) -> None:
+    """Fill a disk up to some bytes."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))
+    os.truncate(path, path.stat().st_size - room)
+
+
+MANY = 20_000
+
+
+@needs_strace
+def test_many_small_objects_cost_little_more_than_few(
+    shared: Project, lake: Path, tmp_path: Path
+) -> None:
+    few, many = (measured(shared, lake, objects) for objects in (20, MANY))
+    assert many < 1.5 * few
+    assert content(lake) == expected(lake)
+
+    before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
+    assert objects_read(shared, lake, tmp_path / "log") == set()
+    assert {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()} == before
+
+    one = add(lake, "2026-01-31T20", line(views=MANY, **LATER), name="one")
+    assert objects_read(shared, lake, tmp_path / "log") == {str(one)}
+    assert content(lake) == expected(lake)
+
+
+def measured(shared: Project, lake: Path, objects: int) -> int:
+    """The most memory that a run took to bring in so many objects, which have the same lines."""
+    clear(lake)
+    share, noon = MANY // objects, datetime(2026, 1, 31, 12)  # noqa: DTZ001 - Z is put behind it
+    for number in range(objects):
+        lines = (
+            line(video_id=f"v{n % 5000}", views=n, ingestion_ts=f"{noon + timedelta(seconds=n)}Z")
+            for n in range(number * share, (number + 1) * share)
+        )
+        add(lake, f"2026-01-{10 + number % 20}T08", *lines, name=f"{number:05}")
+    process = started(shared)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, said
+    return usage.ru_maxrss
+
+
+def objects_read(shared: Project, lake: Path, log: Path) -> set[str]:
+    """The objects of Bronze that a run opens."""
+    trace = ["strace", "-f", "-qq", "-o", str(log), "-etrace=openat"]
+    assert finished(started(shared, *trace))[0] == 0
+    return set(re.findall(rf'"({lake}/bronze/[^"]*\.jsonl)"', log.read_text()))

@@ -15,11 +15,15 @@ from capstone_metrics.errors import CapstoneError
 from tests.lakes import (
     LAKE_PIPELINES,
     add,
+    clear,
     content,
     expected,
+    finished,
     identity_holds,
     line,
     run_here,
+    started,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -31,8 +35,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def lake(shared: Project) -> Path:
     """An empty lake in the shared project."""
-    for layer in ("bronze", "silver", "gold", "_tmp"):
-        shutil.rmtree(shared.root / "data" / layer, ignore_errors=True)
+    clear(shared.root / "data")
     return shared.root / "data"
 
 
@@ -117,6 +120,7 @@ def test_a_receipt_says_what_became_of_an_object(shared: Project, lake: Path) ->
         "accepted": 2,
         "quarantined": 1,
         "reasons": {"views.unreadable": 1},
+        "new_fields": {},
     }
 
 
@@ -210,15 +214,14 @@ def run_on(project: Project, pipelines: list[str] = LAKE_PIPELINES, **params: An
 
 
 class Lakes(RuleBasedStateMachine):
-    """Windows come late, repeated, corrected and malformed; runs come in any order."""
+    """Windows come late, repeated, corrected and malformed; runs come in any order, or die."""
 
     project: Any = None
 
     @initialize()
     def empty(self) -> None:
         self.lake = self.project.root / "data"
-        for layer in ("bronze", "silver", "gold", "_tmp"):
-            shutil.rmtree(self.lake / layer, ignore_errors=True)
+        clear(self.lake)
         self.objects, self.is_settled = 0, False
 
     @rule(window=windows, lines=batch)
@@ -241,6 +244,13 @@ class Lakes(RuleBasedStateMachine):
         run_on(self.project, full=True)
         self.is_settled = True
 
+    @rule(window=windows, lines=batch, call=st.integers(1, 140))
+    def killed_run(self, window: str, lines: list[bytes], call: int) -> None:
+        self.window(window, lines)
+        code, said = finished(started(self.project, options=(f"--die-at={call}",)))
+        assert code in {0, 137} or "in none of its" in said, said
+        assert whole(self.lake)
+
     @invariant()
     def equals_the_oracle(self) -> None:
         if self.is_settled:
@@ -256,7 +266,7 @@ class Lakes(RuleBasedStateMachine):
 def test_any_interleaving_ends_as_the_oracle_says(shared: Project) -> None:
     Lakes.project = shared
     Lakes.TestCase.settings = settings(
-        max_examples=10,
+        max_examples=8,
         stateful_step_count=8,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -8,12 +8,14 @@ import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 import yaml
 
 from capstone_metrics.serving.embedded import READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.conftest import project_copy
+from tests.lakes import add, line
 from tests.oracle import rebuild
 
 if TYPE_CHECKING:
@@ -106,6 +108,35 @@ def test_another_clone_makes_the_same_bytes(first: tuple[Project, str], project:
     assert made == again
 
 
+def test_a_clock_that_was_set_back_loses_and_doubles_nothing(
+    project: Project, open_folder: Path
+) -> None:
+    stages = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"
+    project.run(stages)
+    first, before = project.files(), rows_of(project)
+    project.run(stages, now="2026-01-30T20:05")
+    assert "Nothing new" in project.run(stages).stdout
+    in_bronze = {name: at for name, at in first.items() if "/bronze/" in name}
+    assert in_bronze.items() < project.files().items()
+
+    with project_copy(open_folder) as clone:
+        declared = clone.parameters("sources.yml")
+        declared["sources"]["faker"]["history_days"] = 31  # as far back as the clock has been
+        clone.configure("parameters_sources.yml", **declared)
+        clone.run(stages)
+        assert rows_of(clone) == rows_of(project) != before
+
+
+def rows_of(project: Project) -> dict[str, bytes]:
+    """The bytes of a lake, but for what counts its commits."""
+    heads = {"data/silver/head.json", "data/gold/manifest.json"}
+    return {
+        name: at[0]
+        for name, at in project.files().items()
+        if "/commits/" not in name and name not in heads
+    }
+
+
 def test_the_youtube_export_in_a_lake_of_its_own(project: Project) -> None:
     said = project.run("--env=youtube").stdout
     identity = "3398 lines in Bronze = 2602 current in Silver + 796 superseded + 0 quarantined"
@@ -149,3 +180,46 @@ def test_gold_edited_by_hand_is_not_published(project: Project) -> None:
     assert done.returncode == 1
     assert "is not the file that Gold's manifest names" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+NAMES = [
+    "'); DROP TABLE serving.publications; --",
+    '=HYPERLINK("http://x")',
+    "../../x",
+    "x" * 10_000,
+    "🎬👩‍👩‍👧",
+    "مرحبا \u202eabc",
+]
+
+
+def test_a_name_is_text_from_bronze_to_postgresql(project: Project) -> None:
+    project.ingest_nothing()
+    lines = (line(video_id=f"v{n}", views=n, faculdade=name) for n, name in enumerate(NAMES))
+    add(project.root / "data", "2026-01-31T08", *lines)
+    before = elsewhere(project)
+    project.run()
+
+    views = {name: n for n, name in enumerate(NAMES)}
+    query = "SELECT faculdade, views FROM read_parquet(?)"
+    parts = [str(path) for path in (project.root / "data/silver/criacao").rglob("*.parquet")]
+    assert dict(duckdb.sql(query, params=[parts]).fetchall()) == views
+    mart = "gold_video_views_dia_faculdade"
+    assert {row[1]: int(row[2]) for row in gold(project, mart)} == views
+    assert dict(served(project, f"SELECT faculdade, total_views FROM serving.{mart}")) == views
+    assert served(project, "SELECT count(*) FROM serving.publications") == [(1,)]
+
+    assert elsewhere(project) == before
+    (project.root / "data/silver/../../x").touch()
+    assert elsewhere(project) != before
+
+
+def elsewhere(project: Project) -> set[str]:
+    """What lies in the project and beside it, but where a run writes."""
+    own = ("data/bronze", "data/silver", "data/gold", "data/_tmp", "data/postgres", ".viz")
+    layers = {project.root / name for name in own}
+    return {
+        str(path)
+        for top in (project.root, project.root.parent)
+        for path in (top.rglob("*") if top == project.root else top.iterdir())
+        if not layers & {path, *path.parents}
+    }
