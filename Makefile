@@ -9,10 +9,14 @@ BIN  := $(VENV)/bin
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-kills lint viz notebook psql stop lock clean
+.PHONY: run s3 test test-kills bench lint viz notebook psql stop lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
+
+# the main job on an S3 server that lives as long as it, or on LocalStack where that runs
+s3: $(VENV)/.dev
+	$(BIN)/python infra/s3/session.py $(BIN)/kedro run --env=s3 $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/pytest $(ARGS)
@@ -20,6 +24,10 @@ test: $(VENV)/.dev
 # a run killed at every call that changes the lake; takes an hour
 test-kills: $(VENV)/.dev
 	KILLS=all $(BIN)/pytest --timeout=0 tests/test_faults.py -k killed_at_any_call
+
+# what a window costs as the lake grows, against a peer in the same run; takes two minutes
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/growth.py
 
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files

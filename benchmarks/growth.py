@@ -1,0 +1,166 @@
+"""What one more window costs as the lake grows, and what a run costs that finds nothing new.
+
+Two lakes of the same channels, of two months and of a year, take in the same windows in turn.
+The peer of a window on the year's lake is that window on the other one, in the same round; the
+peer of a run with nothing new is `kedro registry list`, which is Kedro's own start.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+KEDRO = str(Path(sys.executable).parent / "kedro")
+RESULT = ROOT / "build/bench/growth.json"
+
+ROUNDS = 3
+MONTHS, YEAR = 60, 365  # days
+FILLED = dt.datetime(2026, 1, 31, 20, 5)  # noqa: DTZ001 - local to the schedule
+WINDOW = dt.timedelta(hours=12)
+
+HIGHEST_RATIO = 1.3
+HIGHEST_EXTRA = 2.0  # seconds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process took, and what it put into its lake."""
+
+    cpu: float
+    wall: float
+    files: int
+    bytes: int
+
+
+class Project:
+    """A copy of the project's configuration, with a lake of its own."""
+
+    def __init__(self, root: Path, days: int) -> None:
+        self.root = root
+        shutil.copytree(ROOT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+        for part in ("pyproject.toml", ".telemetry"):
+            shutil.copy(ROOT / part, root / part)
+        (root / "src").mkdir()  # the installed package is the code
+        bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(root / "bytecode")}
+        self.environment = {**os.environ, **bytecode, "DO_NOT_TRACK": "1"}
+        declared = yaml.safe_load((root / "conf/base/parameters/sources.yml").read_text())
+        declared["sources"]["faker"]["history_days"] = days
+        (root / "conf/local").mkdir()
+        (root / "conf/local/parameters_sources.yml").write_text(yaml.safe_dump(declared))
+
+    def run(self, now: dt.datetime) -> Cost:
+        """Run the path to Gold at an instant."""
+        pipelines = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"
+        return self.kedro("run", "--env=local", pipelines, f"--params=now={now.isoformat()}")
+
+    def kedro(self, *arguments: str) -> Cost:
+        """Run a command in a process of its own."""
+        lake, wall, cpu = self.files(), time.monotonic(), _cpu_of_children()
+        subprocess.run(
+            [KEDRO, *arguments],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        cpu, wall = _cpu_of_children() - cpu, time.monotonic() - wall
+        put = self.files() - lake
+        return Cost(cpu, wall, len(put), sum(size for _, _, _, size in put))
+
+    def files(self) -> set[tuple[Path, int, int, int]]:
+        """The files of the lake: path, inode, time of the last write and size."""
+        files = [path for path in (self.root / "data").rglob("*") if path.is_file()]
+        stats = ((path, path.stat()) for path in files)
+        return {(path, stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in stats}
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(folder: Path) -> dict[str, list[Cost]]:
+    """Fill both lakes, which also compiles what Python imports, then measure in turn."""
+    months, year = Project(folder / "months", MONTHS), Project(folder / "year", YEAR)
+    for project in (months, year):
+        project.run(FILLED)
+        project.kedro("registry", "list")
+    costs: dict[str, list[Cost]] = {
+        name: []
+        for name in ("window, two months", "window, year", "nothing new, year", "registry list")
+    }
+    for count in range(1, ROUNDS + 1):
+        now = FILLED + count * WINDOW
+        runs = (months.run(now), year.run(now), year.run(now), year.kedro("registry", "list"))
+        for name, cost in zip(costs, runs, strict=True):
+            costs[name].append(cost)
+    return costs
+
+
+def judge(costs: dict[str, list[Cost]]) -> list[tuple[str, float, float]]:
+    """What is compared, what was found, and the most that it may be."""
+    months, year, nothing, start = costs.values()
+
+    windows = list(zip(year, months, strict=True))
+    extra = median(one.cpu - other.cpu for one, other in zip(nothing, start, strict=True))
+    cpu = median(one.cpu / other.cpu for one, other in windows)
+    size = median(one.bytes / other.bytes for one, other in windows)
+    return [
+        ("window, year / two months: CPU", cpu, HIGHEST_RATIO),
+        ("window, year / two months: bytes", size, HIGHEST_RATIO),
+        ("nothing new - registry list: s of CPU", extra, HIGHEST_EXTRA),
+    ]
+
+
+def show(costs: dict[str, list[Cost]], verdicts: list[tuple[str, float, float]]) -> None:
+    """Print both tables in Markdown."""
+    rows = ["| run | CPU s | wall s | files | kB |", "|---|---|---|---|---|"]
+    for name, runs in costs.items():
+        cells = [_spread([getattr(run, what) for run in runs]) for what in ("cpu", "wall")]
+        files, size = (median(getattr(run, what) for run in runs) for what in ("files", "bytes"))
+        rows.append(f"| {name} | {' | '.join(cells)} | {files:.0f} | {size / 1000:.0f} |")
+    rows += ["", "| compared | found | at most |", "|---|---|---|"]
+    rows += [f"| {what} | {found:.2f} | {most:.2f} |" for what, found, most in verdicts]
+    print("\n".join(rows))
+
+
+def _spread(values: list[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def main() -> None:
+    """Measure, show, keep the numbers, and exit with 1 if a goal is not met."""
+    with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
+        costs = measure(Path(folder))
+    verdicts = judge(costs)
+    show(costs, verdicts)
+    libraries = {name: version(name) for name in ("duckdb", "ibis-framework", "kedro")}
+    result = {
+        "versions": {"python": platform.python_version(), **libraries},
+        "cores": os.cpu_count(),
+        "costs": {name: [asdict(run) for run in runs] for name, runs in costs.items()},
+        "compared": verdicts,
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    if any(found > most for _, found, most in verdicts):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
