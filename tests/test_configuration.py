@@ -72,7 +72,7 @@ def test_an_environment_overrides_globals_of_base_and_adds_none(environment: str
 def test_environments_do_not_share_a_lake_or_a_database() -> None:
     base = globals_of("base")
     lakes = [
-        ({**base, **globals_of(e)}["lake"], {**base, **globals_of(e)}["database"])
+        (str({**base, **globals_of(e)}["lake"]), {**base, **globals_of(e)}["database"])
         for e in ENVIRONMENTS
     ]
 

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     import ibis.expr.types as ir
     import pyarrow as pa
+
+
+class Tables(Mapping[str, "ir.Table"]):
+    """Tables by name, each looked for when it is first asked for."""
+
+    def __init__(self, loaders: Mapping[str, Callable[[], ir.Table]]) -> None:
+        self.loaders = loaders
+        self.loaded: dict[str, ir.Table] = {}
+
+    def __getitem__(self, name: str) -> ir.Table:
+        if name not in self.loaded:
+            self.loaded[name] = self.loaders[name]()
+        return self.loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.loaders)
+
+    def __len__(self) -> int:
+        return len(self.loaders)
 
 
 @dataclass(frozen=True)
 class Before:
     """Silver as the last commit left it: its tables by name, lazy, and its head."""
 
-    tables: dict[str, ir.Table]
+    tables: Mapping[str, ir.Table]
     head: dict[str, Any]
 
     @property

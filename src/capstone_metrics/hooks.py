@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.requests import KINDS, requests_made
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.saved import Saved
 
@@ -56,6 +59,7 @@ class RunSummary:
         self.mark = 0.0
         self.catalog: Any = None
         self.is_plan = False
+        self.requests: Counter[str] = Counter()
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
@@ -68,6 +72,7 @@ class RunSummary:
         if (run_params["runtime_params"] or {}).get(PLAN) and not self.is_plan:
             raise CapstoneError("plan: from Python, run the pipeline 'plan' instead.")
         self.summary, self.mark = Summary(), time.monotonic()
+        self.requests = requests_made()
 
     @hook_impl
     def after_catalog_created(self, catalog: DataCatalog) -> None:
@@ -93,6 +98,10 @@ class RunSummary:
 
     def _results(self) -> list[tuple[str, str]]:
         results = []
+        made = requests_made() - self.requests
+        if made:
+            counts = ", ".join(f"{made[kind]:,} {kind}" for kind in KINDS)
+            results.append(("Requests", counts))
         if "gold" in self.summary.layers:
             results.append(("Gold", f"{_near(self.catalog['gold_manifest'].folder)}/*.csv"))
         if "serving" in self.summary.layers:
@@ -100,8 +109,8 @@ class RunSummary:
         return [*results, ("Next", "make viz (lineage), make notebook (explore), make psql")]
 
 
-def _near(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def _near(place: str) -> str:
+    return place.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 declared_marts = DeclaredMarts()

@@ -144,6 +144,11 @@ class Mart:
         return {name: {aggregate: column} for name, aggregate, column in self.measures}
 
     @property
+    def needs(self) -> set[str]:
+        """The columns of Silver that it is made from."""
+        return {*self.key, *(column for _, _, column in self.measures)}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the mart, in order: its key, then its measures."""
         return (*self.key, *(measure for measure, _, _ in self.measures))

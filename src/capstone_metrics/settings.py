@@ -3,6 +3,7 @@
 import datetime as dt
 
 from kedro.config import OmegaConfigLoader
+from omegaconf.resolvers import oc
 
 from capstone_metrics.hooks import HOOKS as _HOOKS
 
@@ -12,5 +13,8 @@ CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "custom_resolvers": {"clock": lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds")},
+    "custom_resolvers": {
+        "clock": lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "oc.env": oc.env,
+    },
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -60,20 +61,32 @@ def head(rows: int, generation: int = 1) -> dict[str, Any]:
     return {"origin": "a", "generation": generation, "total": {"current": rows}}
 
 
-def whole(rows: int) -> Plan:
-    return Plan(None, GoldBefore(), head(rows))
+def planned(
+    table: ir.Table, before: GoldBefore | None = None, marts: dict[str, Any] = MARTS, **said: Any
+) -> Plan:
+    """The plan of a run that finds this Silver."""
+    said = {"full": False, "first": None, "last": None, **said}
+    rows = table.count().to_pyarrow().as_py()
+    deferred = (lambda: table), (lambda: places(table))
+    return plan(*deferred, head(rows, 2), before or GoldBefore(), marts, **said)
 
 
-def after(table: ir.Table, *days: dt.date, marts: dict[str, Any] = MARTS) -> Plan:
-    """The plan of a second run, after these days of a table changed."""
-    mart = written(aggregate(table, marts, whole(2), "gold_by_day"))
-    manifest = reconcile(table, marts, whole(2), mart)
-    return Plan(set(days), GoldBefore(manifest, {"gold_by_day": mart}), head(2, 2))
+def after(table: ir.Table, *days: dt.date, marts: dict[str, Any] = MARTS) -> GoldBefore:
+    """Gold of this Silver, of which these days changed since."""
+    first = planned(table, marts=marts)
+    mart = written(aggregate(first, marts, "gold_by_day"))
+    manifest = reconcile(first, marts, mart)
+    return GoldBefore(manifest, {"gold_by_day": mart}, lambda *_: set(days))
+
+
+def made(plan: Plan, marts: dict[str, Any] = MARTS) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = aggregate(plan, marts, "gold_by_day").to_pyarrow().to_pylist()
+    return rows
 
 
 def test_a_mart_sums_and_counts_the_videos_of_its_key_in_its_order() -> None:
     table = silver((JAN_31, "b", 1), (JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4))
-    assert aggregate(table, MARTS, whole(4), "gold_by_day").to_pyarrow().to_pylist() == [
+    assert made(planned(table)) == [
         {"data_postagem": JAN_30, "categoria": "a", "total_views": 2, "total_videos": 1},
         {"data_postagem": JAN_31, "categoria": "a", "total_views": 3, "total_videos": 1},
         {"data_postagem": JAN_31, "categoria": "b", "total_views": 5, "total_videos": 2},
@@ -81,27 +94,24 @@ def test_a_mart_sums_and_counts_the_videos_of_its_key_in_its_order() -> None:
 
 
 def test_videos_without_the_key_are_counted_under_a_name_of_their_own() -> None:
-    mart = aggregate(silver((JAN_30, None, 7)), MARTS, whole(1), "gold_by_day")
-    (row,) = mart.to_pyarrow().to_pylist()
+    (row,) = made(planned(silver((JAN_30, None, 7))))
     assert (row["categoria"], row["total_views"]) == (NOT_INFORMED, 7)
 
 
 def test_no_videos_make_an_empty_mart() -> None:
-    table = aggregate(silver(), MARTS, whole(0), "gold_by_day").to_pyarrow()
+    table = aggregate(planned(silver()), MARTS, "gold_by_day").to_pyarrow()
     assert (table.num_rows, table.column_names[:2]) == (0, ["data_postagem", "categoria"])
 
 
 @pytest.mark.parametrize("views", [2**62, 2**63 - 1])
 def test_a_sum_is_exact_to_the_last_unit(views: int) -> None:
     table = silver((JAN_30, "a", views), (JAN_31, "a", -views + 1))
-    mart = aggregate(table, MARTS, whole(2), "gold_by_day").to_pyarrow().to_pylist()
-    assert [row["total_views"] for row in mart] == [views, -views + 1]
+    assert [row["total_views"] for row in made(planned(table))] == [views, -views + 1]
 
 
 def test_only_the_days_that_changed_are_made_again() -> None:
-    plan = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
-    changed = silver((JAN_30, "a", 999), (JAN_31, "b", 4))
-    mart = aggregate(changed, MARTS, plan, "gold_by_day").to_pyarrow().to_pylist()
+    before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
+    mart = made(planned(silver((JAN_30, "a", 999), (JAN_31, "b", 4)), before))
     assert [(row["data_postagem"], row["total_views"]) for row in mart] == [
         (JAN_30, 2),
         (JAN_31, 4),
@@ -110,16 +120,25 @@ def test_only_the_days_that_changed_are_made_again() -> None:
 
 @pytest.mark.parametrize("key", [["data_postagem"], ["categoria"]])
 def test_a_mart_whose_declaration_changed_is_made_whole(key: list[str]) -> None:
-    plan = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
+    before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     marts = {"gold_by_day": {**MARTS["gold_by_day"], "key": key}}
-    mart = aggregate(silver((JAN_30, "a", 9)), marts, plan, "gold_by_day").to_pyarrow().to_pylist()
+    mart = made(planned(silver((JAN_30, "a", 9)), before, marts), marts)
     assert [row["total_views"] for row in mart] == [9]
+
+
+def test_a_mart_that_is_not_by_day_is_made_whole_once_a_day_changed() -> None:
+    marts = {"gold_by_day": {**MARTS["gold_by_day"], "key": ["categoria"]}}
+    table, more = silver((JAN_30, "a", 2)), silver((JAN_30, "a", 2), (JAN_31, "a", 3))
+    same = planned(more, after(table, marts=marts), marts)
+    assert (same.days, [row["total_views"] for row in made(same, marts)]) == (set(), [2])
+    changed = planned(more, after(table, JAN_31, marts=marts), marts)
+    assert (changed.days, [row["total_views"] for row in made(changed, marts)]) == (None, [5])
 
 
 def test_the_manifest_holds_rows_totals_and_digest() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    mart = written(aggregate(table, MARTS, whole(2), "gold_by_day"))
-    manifest = reconcile(table, MARTS, whole(2), mart)
+    plan = planned(table)
+    manifest = reconcile(plan, MARTS, written(aggregate(plan, MARTS, "gold_by_day")))
     assert (manifest["generation"], manifest["silver_rows"]) == (1, 2)
     assert manifest["marts"]["gold_by_day"] == {
         "key": ["data_postagem", "categoria"],
@@ -131,39 +150,45 @@ def test_the_manifest_holds_rows_totals_and_digest() -> None:
 
 
 def test_a_mart_that_lost_a_row_does_not_reconcile() -> None:
-    table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    short = written(aggregate(table, MARTS, whole(2), "gold_by_day")).slice(1)
+    plan = planned(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
+    short = written(aggregate(plan, MARTS, "gold_by_day")).slice(1)
     with pytest.raises(CapstoneError, match="gold_by_day does not add up to Silver"):
-        reconcile(table, MARTS, whole(2), short)
+        reconcile(plan, MARTS, short)
 
 
 def test_a_changed_day_that_lost_a_row_does_not_reconcile() -> None:
-    plan = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
-    changed = silver((JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4))
-    mart = written(aggregate(changed, MARTS, plan, "gold_by_day"))
-    assert reconcile(changed, MARTS, plan, mart)["marts"]["gold_by_day"]["rows"] == 3
+    before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
+    plan = planned(silver((JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4)), before)
+    mart = written(aggregate(plan, MARTS, "gold_by_day"))
+    assert reconcile(plan, MARTS, mart)["marts"]["gold_by_day"]["rows"] == 3
     with pytest.raises(CapstoneError, match="does not add up"):
-        reconcile(changed, MARTS, plan, mart.slice(0, 2))
+        reconcile(plan, MARTS, mart.slice(0, 2))
 
 
 def test_gold_is_planned_by_the_days_that_changed() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    asked = []
-    made = {"silver_origin": "a", "silver_generation": 3}
-    before = GoldBefore(made, {}, lambda *since: asked.append(since) or {JAN_31})
+    asked: list[tuple[str | None, int]] = []
+    known = after(table, JAN_31)
+    before = replace(known, days_since=lambda *since: asked.append(since) or {JAN_31})
 
-    def planned(before: GoldBefore, full: bool = False, *span: str) -> set[dt.date] | None:
-        first, last = span or (None, None)
-        days = foresee(before, full, first, last)
-        found = plan(table, places(table), head(2, 5), before, full, first, last).days
-        assert days == (None if found is None else sorted(found))
+    def days(before: GoldBefore, **said: Any) -> set[dt.date] | None:
+        foreseen = foresee(before, **{"full": False, "first": None, "last": None, **said})
+        found = planned(table, before, **said).days
+        assert foreseen == (None if found is None else sorted(found))
         return found
 
-    assert planned(before) == {JAN_31}
-    assert set(asked) == {("a", 3)}
-    assert planned(before, True) is None
-    assert planned(GoldBefore()) is None
-    assert planned(before, False, "2026-01-30", "2026-01-30T08") == {JAN_30, JAN_31}
+    assert days(before) == {JAN_31}
+    assert set(asked) == {("a", 2)}
+    assert days(before, full=True) is None
+    assert days(GoldBefore()) is None
+    assert days(before, first="2026-01-30", last="2026-01-30T08") == {JAN_30, JAN_31}
+
+
+def test_nothing_of_silver_is_read_if_no_day_changed() -> None:
+    table = silver((JAN_30, "a", 2))
+    unread = plan(*[lambda: 1 / 0] * 2, head(1, 2), after(table), MARTS, False, None, None)
+    assert unread.days == set()
+    assert [row["total_views"] for row in made(unread)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -178,4 +203,4 @@ def test_gold_is_planned_by_the_days_that_changed() -> None:
 def test_gold_is_not_made_from_a_silver_that_was_changed_by_hand(tampered: ir.Table) -> None:
     right = places(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     with pytest.raises(CapstoneError, match="Silver is not as its last commit left it"):
-        plan(tampered, right, head(2), GoldBefore(), False, None, None)
+        plan(lambda: tampered, lambda: right, head(2), GoldBefore(), MARTS, False, None, None)

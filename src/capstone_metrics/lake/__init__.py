@@ -7,12 +7,13 @@ from capstone_metrics.lake.bronze import (
 )
 from capstone_metrics.lake.documents import GoldBeforeDataset, HeadDataset, MartDataset
 from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
-from capstone_metrics.lake.tables import TableDataset
+from capstone_metrics.lake.tables import DeferredTableDataset, TableDataset
 
 __all__ = [
     "BronzeDataset",
     "BronzeMeasuresDataset",
     "BronzeObjectsDataset",
+    "DeferredTableDataset",
     "GoldBeforeDataset",
     "HeadDataset",
     "MartDataset",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from kedro.io import AbstractDataset, DatasetError
 from capstone_metrics.lake import engine as engines
 from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
 from capstone_metrics.lake.progress import progress
-from capstone_metrics.lake.storage import Folder
+from capstone_metrics.lake.storage import plain_errors, storage_of
 from capstone_metrics.saved import Saved
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     Objects = Mapping[str, Callable[[], Iterable[bytes]]]
 
+MERGED_BYTES = 1 << 20
+"""Lines are handed on in batches of at least this size."""
+
 log = logging.getLogger(__name__)
 
 
@@ -30,7 +34,7 @@ class _Bronze:
     """Where Bronze lies, and what it holds."""
 
     def __init__(self, path: str, prefix: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = Folder(path)
+        self.storage = storage_of(path)
         self.prefix = prefix
         self.metadata = metadata
 
@@ -50,7 +54,7 @@ class _Bronze:
         return bool(self.storage.keys(self.prefix))
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.storage.root), "prefix": self.prefix}
+        return {"path": self.storage.root, "prefix": self.prefix}
 
 
 class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
@@ -118,12 +122,25 @@ def read_lines(
 
     def batches() -> Iterator[pa.RecordBatch]:
         for name, opened in progress(readers.items(), "Reading Bronze"):
-            with opened() as file:
+            with opened() as file, plain_errors(Path(getattr(file, "name", None) or name)):
                 measures[name] = measure(file)
                 file.seek(0)
                 yield from line_batches(name, file)
 
-    return pa.RecordBatchReader.from_batches(SCHEMA, batches())
+    return pa.RecordBatchReader.from_batches(SCHEMA, _merged(batches()))
+
+
+def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches as few larger ones: DuckDB takes 70 KB for each, be it a single row."""
+    parts: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        parts.append(batch)
+        held += batch.nbytes
+        if held >= MERGED_BYTES:
+            yield from pa.Table.from_batches(parts).combine_chunks().to_batches()
+            parts, held = [], 0
+    yield from pa.Table.from_batches(parts, SCHEMA).combine_chunks().to_batches()
 
 
 def measure(file: IO[bytes]) -> dict[str, Any]:

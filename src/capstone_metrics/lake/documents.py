@@ -19,13 +19,11 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.commit import begin, opened, records, settle, staged
 from capstone_metrics.lake.silver import HEAD as SILVER_HEAD
 from capstone_metrics.lake.silver import LAYER as SILVER_LAYER
-from capstone_metrics.lake.storage import Folder, document, read_document
+from capstone_metrics.lake.storage import document, read_document, storage_of
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import ibis.expr.types as ir
 
 DIGEST = b"sha256"
@@ -50,7 +48,7 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
     """
 
     def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = Folder(path)
+        self.storage = storage_of(path)
         self.key = key
         self.metadata = metadata
         self.saved = Saved()
@@ -71,7 +69,7 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         except pa.ArrowInvalid as error:
             why = str(error).rstrip(".")
             raise CapstoneError(
-                f"{self.storage.path(self.key)}: is not the CSV of a mart any more ({why}); "
+                f"{self.storage.address(self.key)}: is not the CSV of a mart any more ({why}); "
                 "run 'kedro run --pipelines=silver_to_gold' to make Gold again."
             ) from error
 
@@ -87,7 +85,7 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         return self.storage.exists(self.key)
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.storage.root), "key": self.key}
+        return {"path": self.storage.root, "key": self.key}
 
 
 class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
@@ -97,16 +95,16 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
     """
 
     def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = Folder(path)
+        self.storage = storage_of(path)
         self.key = key
         self.layer = key.split("/", maxsplit=1)[0]
         self.metadata = metadata
         self.saved = Saved()
 
     @property
-    def folder(self) -> Path:
-        """The folder that holds the document."""
-        return self.storage.path(self.key).parent
+    def folder(self) -> str:
+        """Where the layer lies."""
+        return self.storage.address(self.layer)
 
     def save(self, data: dict[str, Any]) -> None:
         commit = opened(self.storage, self.layer)
@@ -122,7 +120,7 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         return self.storage.exists(self.key)
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.storage.root), "key": self.key}
+        return {"path": self.storage.root, "key": self.key}
 
 
 class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
@@ -137,7 +135,7 @@ class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
     def __init__(
         self, *, path: str, read_only: bool = False, metadata: dict[str, Any] | None = None
     ) -> None:
-        self.storage = Folder(path)
+        self.storage = storage_of(path)
         self.read_only = read_only
         self.metadata = metadata
 
@@ -172,7 +170,7 @@ class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
         raise DatasetError("What Gold was is read, not saved.")
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.storage.root)}
+        return {"path": self.storage.root}
 
 
 def read_mart(content: bytes) -> pa.Table:

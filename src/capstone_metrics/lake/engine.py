@@ -7,21 +7,24 @@ The functions are declared, with their meaning, beside the expressions that call
 from __future__ import annotations
 
 import weakref
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import ibis
+import pyarrow as pa
 from ibis.util import gen_name
 
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
-    import pyarrow as pa
     from ibis.backends.duckdb import Backend
 
+    from capstone_metrics.lake.storage import Storage
 
 LONGEST_LINE = 1 << 30
 """Bytes that a line of JSON may have."""
@@ -42,12 +45,42 @@ def connect(engine: str) -> Backend:
     return connection
 
 
+def reach(engine: str, storage: Storage, keys: list[str]) -> list[str]:
+    """The addresses of objects of a lake, which an engine can read from then on."""
+    from capstone_metrics.lake.bucket import Bucket  # noqa: PLC0415 - boto3 is slow to import
+
+    if keys and isinstance(storage, Bucket):
+        from capstone_metrics.lake import remote  # noqa: PLC0415
+
+        remote.reach(connect(engine).con, storage, keys)
+    return [storage.address(key) for key in keys]
+
+
 def table_of(engine: str, batches: pa.RecordBatchReader) -> ir.Table:
-    """A table of the engine, filled from batches; it lasts as long as an expression uses it."""
+    """A table of the engine, filled from batches; it lasts as long as an expression uses it.
+
+    An error of what gives the batches is raised as it is.
+    """
     connection, name = connect(engine), gen_name("batches")
-    connection.con.register("incoming", batches)
-    connection.raw_sql(f"CREATE TEMP TABLE {name} AS FROM incoming")
-    connection.con.unregister("incoming")
+    raised: list[Exception] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    incoming = pa.RecordBatchReader.from_batches(batches.schema, watched())
+    connection.con.register("incoming", incoming)
+    try:
+        connection.raw_sql(f"CREATE TEMP TABLE {name} AS FROM incoming")
+    except Exception:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        connection.con.unregister("incoming")
     table = connection.table(name)
     weakref.finalize(table.op(), connection.drop_table, name, force=True)
     return table
@@ -57,7 +90,7 @@ def read_parquet(
     engine: str, paths: list[str], schema: ibis.Schema, partition_by: list[str]
 ) -> ir.Table:
     """Hive-partitioned Parquet files as a lazy table of the schema."""
-    return _read(engine, "read_parquet", paths, schema, partition_by)
+    return _read(engine, "read_parquet", tuple(paths), schema, tuple(partition_by))
 
 
 def read_json_lines(
@@ -67,18 +100,19 @@ def read_json_lines(
     kinds = {name: kind for name, kind in schema.items() if name not in partition_by}
     columns = f"columns = {_struct(engine, kinds)}, format = 'newline_delimited'"
     limit = f"maximum_object_size = {LONGEST_LINE}"
-    return _read(engine, "read_json", paths, schema, partition_by, columns, limit)
+    return _read(engine, "read_json", tuple(paths), schema, tuple(partition_by), columns, limit)
 
 
+@lru_cache(maxsize=16)
 def _read(
     engine: str,
     function: str,
-    paths: list[str],
+    paths: tuple[str, ...],
     schema: ibis.Schema,
-    partition_by: list[str],
+    partition_by: tuple[str, ...],
     *options: str,
 ) -> ir.Table:
-    """Files as a view.
+    """Files as a view: the same one for the same files, which each query reads anew.
 
     Its partition columns have their types from the start: a filter on a cast of one would have
     every file opened.

@@ -9,12 +9,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from capstone_metrics.changes import Before, Pending
+from capstone_metrics.changes import Before, Pending, Tables
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import engine as engines
 from capstone_metrics.lake.bronze import BronzeObjectsDataset, read_lines, window_of
 from capstone_metrics.lake.commit import begin, opened, settle
-from capstone_metrics.lake.storage import Folder, document, read_document
+from capstone_metrics.lake.storage import document, read_document, storage_of
 from capstone_metrics.saved import Saved
 from capstone_metrics.schedule import Span
 
@@ -98,13 +98,13 @@ class PendingDataset(AbstractDataset[Any, Pending]):
 
     def _before(self) -> Before:
         head = read_document(self.storage, HEAD) if self.storage.exists(HEAD) else {}
-        return Before({name: table.load() for name, table in self.tables.items()}, head)
+        return Before(Tables({name: table.load for name, table in self.tables.items()}), head)
 
     def save(self, data: Any) -> None:
         raise DatasetError("What is pending is read, not saved.")
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.storage.root), "full": self.full}
+        return {"path": self.storage.root, "full": self.full}
 
 
 class PlannedDataset(PendingDataset):
@@ -129,7 +129,7 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = Folder(path)
+        self.storage = storage_of(path)
         self.metadata = metadata
         self.saved = Saved()
 
@@ -148,7 +148,7 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         return {receipt["object"]: receipt for receipt in receipts}
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.storage.root)}
+        return {"path": self.storage.root}
 
 
 def _in_memory(chunks: Callable[[], Iterable[bytes]]) -> IO[bytes]:

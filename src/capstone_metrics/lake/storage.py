@@ -1,138 +1,153 @@
-"""Objects in a folder: each is whole or absent, old or new, whatever kills the writer."""
+"""Where a lake lies: the objects of a folder or a bucket, and what a commit needs of either."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import filecmp
 import json
-import os
-import shutil
-import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from io import BufferedReader
+    from collections.abc import Collection, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 TEMPORARY = "_tmp"
-ONE_OBJECT = "object"
-"""What the folders of `_tmp` that stage a single object start with; then the process and a name."""
+"""The folder of the lake for what is no object of a layer: staged files and locks."""
+
+SECONDS_TO_WAIT = 60
+"""How long a run waits for another one that holds the lock of a layer."""
 
 
-class Folder:
-    """A lake in a local folder. A key is a relative path with `/`, such as `gold/x.csv`.
+class Storage(ABC):
+    """The objects of a lake. A key is a relative path with `/`, such as `gold/x.csv`.
 
-    Nothing is written under its own name: bytes are first staged and synced in `_tmp`, then
-    put into place by one atomic call. So a glob over a layer never sees a part of an object.
+    An object is whole or absent, old or new, whatever kills the writer. All methods raise a
+    `CapstoneError` where the storage refuses, and for a key that would leave the lake.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    root: str
+    """Where the lake lies, as messages name it."""
 
-    def path(self, key: str) -> Path:
-        """Where the object of a key lies.
+    @abstractmethod
+    def address(self, key: str) -> str:
+        """Where an object lies, as an engine reads it."""
 
-        Raises:
-            CapstoneError: if the key would leave the lake.
-        """
-        path = self.root / key
-        if ".." in Path(key).parts or Path(key).is_absolute():
-            raise CapstoneError(f"{key!r} is not a key of the lake at {self.root}.")
-        return path
-
+    @abstractmethod
     def keys(self, prefix: str) -> list[str]:
         """The keys under a prefix, sorted."""
-        top = self.path(prefix)
-        with plain_errors(top):
-            paths = (
-                Path(folder, name)
-                for folder, _, names in os.walk(top, onerror=_unless_gone)
-                for name in names
-            )
-            return sorted(
-                path.relative_to(self.root).as_posix() for path in paths if path.is_file()
-            )
 
+    @abstractmethod
     def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""
-        with plain_errors(self.path(key)):
-            return self.path(key).is_file()
 
+    @abstractmethod
     def read(self, key: str) -> bytes:
-        """The bytes of an object.
+        """The bytes of an object; an error if there is none."""
 
-        Raises:
-            CapstoneError: if there is none, or it cannot be read.
-        """
-        with plain_errors(self.path(key)):
-            return self.path(key).read_bytes()
+    @abstractmethod
+    def open(self, key: str) -> IO[bytes]:
+        """An object, to read it in parts and from any place; an error if there is none."""
 
-    def open(self, key: str) -> BufferedReader:
-        """An object, to read it in parts.
-
-        Raises:
-            CapstoneError: if there is none, or it cannot be read.
-        """
-        with plain_errors(self.path(key)):
-            return self.path(key).open("rb")
-
-    @contextlib.contextmanager
-    def staging(self) -> Iterator[Path]:
-        """A folder for new files, on the lake's own file system, gone at the end."""
-        with plain_errors(self.root / TEMPORARY):
-            (self.root / TEMPORARY).mkdir(parents=True, exist_ok=True)
-            name = f"{ONE_OBJECT}-{os.getpid()}-"
-            folder = Path(tempfile.mkdtemp(prefix=name, dir=self.root / TEMPORARY))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
+    @abstractmethod
     def create(self, key: str, chunks: Iterable[bytes]) -> bool:
         """Write an object unless its key is taken; say whether it was written."""
-        path = self.path(key)
-        if self.exists(key):
-            return False
-        with self.staging() as folder, plain_errors(path):
-            staged = folder / "object"
-            with staged.open("wb") as file:
-                file.writelines(chunks)
-            sync(staged)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(staged, path)
-            except FileExistsError:
-                return False
-            sync(path.parent)
-        return True
 
-    def move(self, staged: Path, key: str) -> None:
-        """Put a synced file into place; it is there already if the file is gone."""
-        path = self.path(key)
-        with plain_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                staged.replace(path)
-            except FileNotFoundError:
-                if not path.exists():
-                    raise
+    @abstractmethod
+    def put(self, files: Mapping[str, Path]) -> None:
+        """Put staged files into place as the objects of their keys, each old or new at any time.
 
-    def delete(self, key: str) -> None:
-        """Remove an object, and the folders that this leaves empty."""
-        path = self.path(key)
-        with plain_errors(path):
-            if not path.parent.exists():
-                return
-            path.unlink(missing_ok=True)
-            sync(path.parent)
-            for parent in path.parents:
-                if parent == self.root or any(parent.iterdir()):
-                    return
-                parent.rmdir()
+        It may be done again after it was interrupted.
+        """
+
+    @abstractmethod
+    def delete(self, keys: Collection[str]) -> None:
+        """Remove objects; one that is not there is no error."""
+
+    @abstractmethod
+    def holds(self, key: str, file: Path) -> bool:
+        """Whether the object of a key is known to have the bytes of a file."""
+
+    @abstractmethod
+    def workspace(self, layer: str) -> Path:
+        """A new local folder in which a commit of a layer is staged."""
+
+    @abstractmethod
+    def keep(self, workspace: Path) -> str:
+        """Have what was staged outlive this process.
+
+        Returns:
+            The name under which another process finds it.
+        """
+
+    @abstractmethod
+    def kept(self, name: str) -> AbstractContextManager[Path]:
+        """A local folder with what was kept under a name; it lacks what is gone."""
+
+    @abstractmethod
+    def discard(self, workspace: Path) -> None:
+        """Remove a workspace, and what was kept of it."""
+
+    @abstractmethod
+    def has_abandoned(self, layer: str) -> bool:
+        """Whether dead processes left behind what they staged for a layer."""
+
+    @abstractmethod
+    def sweep(self, layer: str) -> None:
+        """Remove what dead processes staged for a layer. Call with its lock held."""
+
+    @abstractmethod
+    def locked(self, layer: str) -> AbstractContextManager[None]:
+        """Hold the lock of a layer's commits; an error if another run holds it for too long.
+
+        A holder that dies loses it.
+        """
+
+    def busy(self) -> CapstoneError:
+        """What is said to a run that waited too long for the lock."""
+        return CapstoneError(
+            f"Another run has been writing to {self.root} for {SECONDS_TO_WAIT} s; "
+            "wait for it and run again."
+        )
+
+
+def storage_of(where: str | Mapping[str, Any]) -> Storage:
+    """The storage at a path, or in a bucket.
+
+    Args:
+        where: a path; `s3://<bucket>/<prefix>`; or the latter as `url` beside a `region` and an
+            `endpoint_url`, each of which may be null and then is that of the environment.
+    """
+    said = dict(where) if isinstance(where, Mapping) else {"url": str(where)}
+    return _storage(**{name: said.get(name) for name in ("url", "region", "endpoint_url")})
+
+
+@cache
+def _storage(url: str, region: str | None, endpoint_url: str | None) -> Storage:
+    """One for each lake in a process: what it knows of the versions of objects is shared."""
+    if url.startswith("s3://"):
+        from capstone_metrics.lake.bucket import Bucket  # noqa: PLC0415 - boto3 is slow to import
+
+        return Bucket(url, region, endpoint_url)
+    from capstone_metrics.lake.folder import Folder  # noqa: PLC0415 - it imports this module
+
+    return Folder(url)
+
+
+def check_key(key: str, root: str) -> str:
+    """A key that stays in the lake.
+
+    Raises:
+        CapstoneError: if it would leave it.
+    """
+    if ".." in Path(key).parts or Path(key).is_absolute():
+        raise CapstoneError(f"{key!r} is not a key of the lake at {root}.")
+    return key
 
 
 def document(content: dict[str, Any]) -> str:
@@ -141,7 +156,7 @@ def document(content: dict[str, Any]) -> str:
 
 
 def read_document(
-    storage: Folder, key: str, way_out: str = "build the layer anew"
+    storage: Storage, key: str, way_out: str = "build the layer anew"
 ) -> dict[str, Any]:
     """A JSON document of the lake.
 
@@ -157,32 +172,10 @@ def read_document(
         content: dict[str, Any] = json.loads(storage.read(key))
     except ValueError as error:
         raise CapstoneError(
-            f"{storage.path(key)}: is not JSON any more ({error}); {way_out}: "
+            f"{storage.address(key)}: is not JSON any more ({error}); {way_out}: "
             "kedro run --params=full=true."
         ) from error
     return content
-
-
-def _unless_gone(error: OSError) -> None:
-    """Let a walk go on where a folder is not there, and only there."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
-def same_bytes(one: Path, other: Path) -> bool:
-    """Whether two files are there and equal."""
-    return other.exists() and filecmp.cmp(one, other, shallow=False)
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold what was written. A folder cannot be synced on Windows."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

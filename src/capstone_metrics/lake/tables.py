@@ -15,12 +15,12 @@ from kedro.io import AbstractDataset
 
 from capstone_metrics.lake import engine as engines
 from capstone_metrics.lake.commit import opened
-from capstone_metrics.lake.storage import Folder
+from capstone_metrics.lake.storage import storage_of
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import ibis.expr.types as ir
@@ -60,7 +60,7 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         sort_by: list[str],
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self.storage = Folder(path)
+        self.storage = storage_of(path)
         self.prefix = prefix
         self.layer = prefix.split("/", maxsplit=1)[0]
         self.engine = engine
@@ -75,6 +75,9 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         self.saved = Saved()
 
     def save(self, data: Change) -> None:
+        self.saved = Saved()
+        if data.partitions == []:
+            return
         table = data.rows.select(*self.schema).cast(self.schema)
         ordered = table.order_by([*self.partition_by, *self.sort_by])
         before = set(self.keys())
@@ -82,8 +85,7 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
             before &= {self._key(values) for values in data.partitions}
         commit, after = opened(self.storage, self.layer), set()
         rows = files = 0
-        batches = () if data.partitions == [] else ordered.to_pyarrow_batches()
-        for values, part in _partitions(batches, self.partition_by):
+        for values, part in _partitions(ordered.to_pyarrow_batches(), self.partition_by):
             key = self._key(values)
             after.add(key)
             with commit.stage(key) as file:
@@ -97,7 +99,7 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         self.saved = Saved(rows=counted, files=files, removed=len(before - after))
 
     def load(self) -> ir.Table:
-        paths = [str(self.storage.path(key)) for key in self.keys()]
+        paths = engines.reach(self.engine, self.storage, self.keys())
         return self.read(self.engine, paths, self.schema, self.partition_by)
 
     def keys(self) -> list[str]:
@@ -121,7 +123,14 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         return bool(self.keys())
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self.storage.root), "prefix": self.prefix, "engine": self.engine}
+        return {"path": self.storage.root, "prefix": self.prefix, "engine": self.engine}
+
+
+class DeferredTableDataset(TableDataset):
+    """The same, loaded as a function that gives the table: one that nobody calls reads nothing."""
+
+    def load(self) -> Callable[[], ir.Table]:
+        return super().load
 
 
 def _folder(value: str) -> str:

@@ -92,9 +92,9 @@ class Summary:
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
         for source, fields in self.drift.items():
             if fields:
+                names = escape(", ".join(fields))
                 console.print(
-                    f"  new in {source}, kept in Bronze and not declared: {escape(', '.join(fields))}",
-                    highlight=False,
+                    f"  new in {source}, kept in Bronze and not declared: {names}", highlight=False
                 )
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")

@@ -46,7 +46,9 @@ def merge(judged: Judged) -> tuple[Change, Change, Change, dict[str, int]]:
     """
     before, accepted = judged.before, judged.accepted
     if not judged.objects:
-        rows, places, locator = (Change(table, []) for table in before.tables.values())
+        rows, places, locator = (
+            Change(ibis.memtable([], schema=schema), []) for schema in (SILVER, PLACES, LOCATOR)
+        )
         return rows, places, locator, {"accepted": 0, "before": 0, "after": 0}
     found = _merge_places(judged)
     rows = accepted.semi_join(found.fresh, ["objeto", "linha"]).select(*SILVER)
@@ -113,14 +115,15 @@ def _rows_in_the_way(new: ir.Table, before: Before) -> tuple[ir.Table, list[tupl
     date or network was corrected, the one that it is in now.
     """
     touched = _partitions(new)
-    here = _within(before.tables["places"], touched)
+    here = _within(before.tables["places"], touched).select(*PLACES).cache()
     strangers = new.anti_join(here, "video_id").select("video_id", shard=_shard(new.video_id))
     shards = strangers.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
     locator = before.tables["locator"]
     elsewhere = locator.filter(locator.shard.isin(shards)).semi_join(strangers, "video_id")
-    touched = sorted({*touched, *_partitions(elsewhere)})
-    known = _within(before.tables["places"], touched).select(*PLACES)
-    return known.mutate(is_new=False).cache(), touched
+    others = sorted({*_partitions(elsewhere)} - {*touched})
+    there = _within(before.tables["places"], others).select(*PLACES)
+    known = ibis.union(here, there) if others else here
+    return known.mutate(is_new=False).cache(), sorted([*touched, *others])
 
 
 def _relocate(relocated: ir.Table, before: Before, is_whole: bool) -> Change:

@@ -25,7 +25,12 @@ def create_pipeline() -> Pipeline:
             node(
                 merge,
                 inputs="observacoes",
-                outputs=["silver_criacao", "silver_places", "silver_locator", "merge_counts"],
+                outputs=[
+                    "silver_criacao@new",
+                    "silver_places@new",
+                    "silver_locator",
+                    "merge_counts",
+                ],
                 name="merge",
             ),
             node(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,50 +16,61 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import Mart, marts_of
 
+Deferred = Callable[[], ir.Table]
+"""A table that is looked for only if it is needed."""
+
+PLACE = ("video_id", "rede_social", "data_postagem")
+"""What tells that a row is where it was put."""
+
 NOT_INFORMED = "(não informado)"
 """The key of videos whose optional text is absent: they count, and a key is never null."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which days of Gold are to be made again.
+    """Which days of Gold are to be made again, and from what.
 
     Attributes:
         days: the days; None says all of them.
+        rows: what the marts need of the videos of these days, read once; None without any day.
         before: Gold as it is.
         silver: the head of the Silver that Gold is made from.
     """
 
     days: set[dt.date] | None
+    rows: ir.Table | None
     before: GoldBefore
     silver: Mapping[str, Any]
 
     def kept(self, mart: Mart) -> pa.Table | None:
-        """The mart as it is, if its unchanged days can stay."""
+        """The mart as it is, if what did not change can stay."""
         listed = self.before.manifest.get("marts", {}).get(mart.name, {})
         is_same = listed.get("key") == list(mart.key) and listed.get("measures") == mart.rules
-        by_day = "data_postagem" in mart.key
-        return self.before.tables.get(mart.name) if is_same and by_day else None
+        is_apart = self.days == set() or "data_postagem" in mart.key
+        return self.before.tables.get(mart.name) if is_same and is_apart else None
 
 
 def plan(
-    silver: ir.Table,
-    places: ir.Table,
+    silver: Deferred,
+    places: Deferred,
     head: Mapping[str, Any],
     before: GoldBefore,
+    declarations: Mapping[str, Any],
     full: bool,
     first: str | None,
     last: str | None,
 ) -> Plan:
     """What of Gold is to be made again: the days of Silver that changed since it was made.
 
-    With a backfill these are also the days from its first to its last.
+    With a backfill these are also the days from its first to its last. If one mart has to be made
+    whole, because it is new or not by day, all of them are.
 
     Args:
-        silver: the table.
-        places: the line of Bronze that each of its rows comes from.
+        silver: gives the table.
+        places: gives the line of Bronze that each of its rows comes from.
         head: of Silver.
         before: Gold as it is.
+        declarations: of the marts.
         full: whether to make all of it again.
         first: the day or window at which a backfill begins; None without one.
         last: the day or window at which it ends.
@@ -67,9 +78,19 @@ def plan(
     Raises:
         CapstoneError: if Silver, on these days, is not what its last commit put there.
     """
+    marts = marts_of(declarations)
     days = _days(before, full, first, last)
-    _check_silver(silver, places, days, head["total"]["current"])
-    return Plan(days, before, head)
+    if any(Plan(days, None, before, head).kept(mart) is None for mart in marts.values()):
+        days = None
+    if days == set():
+        return Plan(days, None, before, head)
+    needed = {*PLACE, *(column for mart in marts.values() for column in mart.needs)}
+    rows, put = (
+        _of_days(table(), days).select(*columns).cache()
+        for table, columns in ((silver, sorted(needed)), (places, PLACE))
+    )
+    _check_silver(rows, put, head["total"]["current"] if days is None else None)
+    return Plan(days, rows, before, head)
 
 
 def foresee(
@@ -87,22 +108,21 @@ def _days(
     return None if changed is None else changed.union(span.days if span else ())
 
 
-def aggregate(silver: ir.Table, declarations: Mapping[str, Any], plan: Plan, name: str) -> ir.Table:
+def aggregate(plan: Plan, declarations: Mapping[str, Any], name: str) -> ir.Table:
     """A mart: one row for each value of its key, sorted by it.
 
-    The days that did not change keep the rows that they have, where the mart is by day and its
-    declaration is the one that it was made from.
+    The days that did not change keep the rows that they have.
     """
     mart = marts_of(declarations)[name]
     kept = plan.kept(mart)
-    if kept is None or plan.days is None:
-        return _aggregate(silver, mart)
-    if not plan.days:
+    if plan.rows is None:
         return ibis.memtable(kept)
-    days = sorted(plan.days)
-    fresh = _aggregate(silver.filter(silver.data_postagem.isin(days)), mart)
+    fresh = _aggregate(plan.rows, mart)
+    if plan.days is None:
+        return fresh
     old = ibis.memtable(kept)
-    return ibis.union(fresh, old.filter(old.data_postagem.notin(days))).order_by(*mart.key)
+    unchanged = old.filter(old.data_postagem.notin(sorted(plan.days)))
+    return ibis.union(fresh, unchanged).order_by(*mart.key)
 
 
 def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
@@ -117,15 +137,12 @@ def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
     return table.select(*mart.columns).order_by(*mart.key)
 
 
-def reconcile(
-    silver: ir.Table, declarations: Mapping[str, Any], plan: Plan, *tables: pa.Table
-) -> dict[str, Any]:
+def reconcile(plan: Plan, declarations: Mapping[str, Any], *tables: pa.Table) -> dict[str, Any]:
     """The manifest of Gold: rows, totals and SHA-256 of each mart, as they were written.
 
     Args:
-        silver: the table that the marts were made from.
+        plan: which days were made again, and from what.
         declarations: of the marts.
-        plan: which days were made again.
         tables: the marts, in the order of the declarations.
 
     Raises:
@@ -134,7 +151,7 @@ def reconcile(
     manifest = {}
     for mart, table in zip(marts_of(declarations).values(), tables, strict=True):
         found = {name: sum(table[name].to_pylist()) for name, _, _ in mart.measures}
-        expected = _expected(silver, mart, plan, found)
+        expected = _expected(plan, mart, found)
         if found != expected:
             raise CapstoneError(
                 f"{mart.name} does not add up to Silver: it has {found} where Silver has "
@@ -160,19 +177,17 @@ def reconcile(
     return {"generation": generation + 1, **head}
 
 
-def _expected(silver: ir.Table, mart: Mart, plan: Plan, found: Mapping[str, int]) -> dict[str, int]:
+def _expected(plan: Plan, mart: Mart, found: Mapping[str, int]) -> dict[str, int]:
     """The totals of Silver: of all, or what the changed days add to the totals before."""
-    kept = plan.kept(mart)
-    if kept is None or plan.days is None:
-        total: dict[str, int] = silver.agg(**_measures(silver, mart)).to_pyarrow().to_pylist()[0]
-        return total
-    if not plan.days:
+    if plan.rows is None:
         return dict(plan.before.manifest["marts"][mart.name]["totals"])
-    changed = silver.filter(silver.data_postagem.isin(sorted(plan.days)))
-    now = changed.agg(**_measures(changed, mart)).to_pyarrow().to_pylist()[0]
+    made: dict[str, int] = plan.rows.agg(**_measures(plan.rows, mart)).to_pyarrow().to_pylist()[0]
+    kept = plan.kept(mart)
+    if plan.days is None or kept is None:
+        return made
     days = kept["data_postagem"].to_pylist()
     return {
-        name: now[name]
+        name: made[name]
         + sum(
             value
             for day, value in zip(days, kept[name].to_pylist(), strict=True)
@@ -182,29 +197,29 @@ def _expected(silver: ir.Table, mart: Mart, plan: Plan, found: Mapping[str, int]
     }
 
 
-def _check_silver(
-    silver: ir.Table, places: ir.Table, days: set[dt.date] | None, current: int
-) -> None:
-    """Refuse a Silver that lost, gained or repeats a video."""
-    if days is not None:
-        wanted = sorted(days)
-        silver, places = (t.filter(t.data_postagem.isin(wanted)) for t in (silver, places))
-    if days == set():
-        return
-    where = ["video_id", "rede_social", "data_postagem"]
+def _check_silver(silver: ir.Table, places: ir.Table, current: int | None) -> None:
+    """Refuse a Silver that lost, gained or repeats a video.
+
+    Args:
+        silver: the rows of the days to make.
+        places: the places of these.
+        current: how many rows there are, if these are all days.
+    """
     counts = silver.agg(rows=silver.count(), videos=silver.video_id.nunique())
     found = counts.to_pyarrow().to_pylist()[0]
     expected = places.count().to_pyarrow().as_py()
-    known = silver.semi_join(places, where).count().to_pyarrow().as_py()
-    if not found["rows"] == found["videos"] == known == expected or (
-        days is None and expected != current
-    ):
+    known = silver.semi_join(places, PLACE).count().to_pyarrow().as_py()
+    if not found["rows"] == found["videos"] == known == expected or current not in {None, expected}:
         raise CapstoneError(
             f"Silver is not as its last commit left it: {found['rows']} rows of "
             f"{found['videos']} videos where {expected} were put. If a run was killed, "
             "'kedro run --pipelines=bronze_to_silver' finishes it; if a file was changed by hand "
             "or lost, add --params=full=true to build Silver anew from Bronze."
         )
+
+
+def _of_days(table: ir.Table, days: set[dt.date] | None) -> ir.Table:
+    return table if days is None else table.filter(table.data_postagem.isin(sorted(days)))
 
 
 def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.Scalar]:

@@ -22,10 +22,11 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
             node(
                 plan,
                 inputs=[
-                    "silver_criacao",
-                    "silver_places",
+                    "silver_criacao@deferred",
+                    "silver_places@deferred",
                     "silver_head",
                     "gold_before",
+                    "params:marts",
                     *SAID,
                 ],
                 outputs="gold_plan",
@@ -34,7 +35,7 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
             *(
                 node(
                     update_wrapper(partial(aggregate, name=mart), aggregate),
-                    inputs=["silver_criacao", "params:marts", "gold_plan"],
+                    inputs=["gold_plan", "params:marts"],
                     outputs=mart,
                     name=mart.removeprefix("gold_"),
                 )
@@ -42,7 +43,7 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
             ),
             node(
                 reconcile,
-                inputs=["silver_criacao", "params:marts", "gold_plan", *marts],
+                inputs=["gold_plan", "params:marts", *marts],
                 outputs="gold_manifest",
                 name="reconcile",
             ),

@@ -1,0 +1,468 @@
+"""A lake in a bucket of S3, or of any store that speaks it and honours conditional writes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import socket
+import tempfile
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import psutil
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.lease import Lease
+from capstone_metrics.lake.requests import count_requests
+from capstone_metrics.lake.storage import TEMPORARY, Storage, check_key, plain_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+AT_ONCE = 16
+"""Requests that are made at the same time."""
+
+ATTEMPTS = 8
+"""How often a request is made before its error is told."""
+
+IN_MEMORY = 1 << 26
+"""Bytes of an object that are held in memory; more of them go to a temporary file."""
+
+ABANDONED_HOURS = 24
+"""After this time what was staged is swept, though its writer may live on another machine."""
+
+KEYS_A_REQUEST = 1000
+"""How many objects one request can remove."""
+
+CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+MISSING = {"NoSuchKey", "404"}
+
+
+class Bucket(Storage):
+    """Objects are written by conditional requests, each to its own key, whole.
+
+    What a commit staged is kept as one archive in `_tmp`, so that who comes after a dead run can
+    finish it. The version of an object is its ETag: a write names the one that it replaces.
+    """
+
+    def __init__(
+        self, url: str, region: str | None = None, endpoint_url: str | None = None
+    ) -> None:
+        self.root = url.rstrip("/")
+        self.bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.region, self.endpoint_url = region, endpoint_url
+        self._versions: dict[str, str] = {}
+        self._listed: dict[str, dict[str, Any]] = {}
+        self._archives: dict[Path, str] = {}
+        self._leases: dict[str, Lease] = {}
+
+    @cached_property
+    def client(self) -> Any:
+        """The client, with the credentials of the usual AWS chain."""
+        with self.explained(""):
+            try:
+                client = boto3.Session().client(
+                    "s3",
+                    region_name=self.region,
+                    endpoint_url=self.endpoint_url,
+                    config=Config(
+                        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                        connect_timeout=5,
+                        read_timeout=30,
+                        max_pool_connections=AT_ONCE,
+                    ),
+                )
+            except BotoCoreError:
+                raise
+            except ValueError as error:
+                raise CapstoneError(
+                    f"{self.root}: its endpoint is no address; write it as http://<host>:<port>."
+                ) from error
+        count_requests(client.meta.events)
+        return client
+
+    @property
+    def addressing(self) -> dict[str, Any]:
+        """Settings of botocore: only AWS gives each bucket a host of its own."""
+        said = (os.environ.get(f"AWS_ENDPOINT_URL{end}") for end in ("_S3", ""))
+        return {"s3": {"addressing_style": "path"}} if self.endpoint_url or any(said) else {}
+
+    def address(self, key: str) -> str:
+        return f"{self.root}/{check_key(key, self.root)}"
+
+    def keys(self, prefix: str) -> list[str]:
+        top = self._name(f"{prefix}/" if prefix else "")
+        pages = self.client.get_paginator("list_objects_v2")
+        found: dict[str, dict[str, Any]] = {}
+        with self.explained(prefix):
+            for page in pages.paginate(Bucket=self.bucket, Prefix=top):
+                for listed in page.get("Contents", ()):
+                    found[listed["Key"].removeprefix(self.prefix)] = listed
+        inside = f"{prefix}/" if prefix else ""
+        for gone in [key for key in list(self._versions) if key.startswith(inside)]:
+            self._versions.pop(gone, None)
+        self._versions |= {key: listed["ETag"] for key, listed in found.items()}
+        self._listed |= found
+        return sorted(found)
+
+    def listed(self, key: str) -> dict[str, Any]:
+        """What the last listing said of an object, as s3fs keeps it."""
+        listed = self._listed[key]
+        return {
+            **listed,
+            "name": f"{self.bucket}/{listed['Key']}",
+            "size": listed["Size"],
+            "type": "file",
+        }
+
+    def credentials(self) -> Any:
+        """The credentials as they are now; None where there are none."""
+        found = boto3.Session().get_credentials()
+        return found.get_frozen_credentials() if found else None
+
+    def exists(self, key: str) -> bool:
+        with self.explained(key):
+            try:
+                found = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
+            except ClientError as error:
+                if _code(error) in {"400", "403"}:  # without a body; one to GET says more
+                    self.client.get_object(Bucket=self.bucket, Key=self._name(key))
+                if _code(error) not in MISSING:
+                    raise
+                self._versions.pop(key, None)
+                return False
+        self._versions[key] = found["ETag"]
+        return True
+
+    def read(self, key: str) -> bytes:
+        with self.open(key) as file:
+            return file.read()
+
+    def open(self, key: str) -> IO[bytes]:
+        with self.explained(key):
+            file, self._versions[key] = self._get(key)
+        return file
+
+    def found(self, key: str) -> tuple[bytes, str]:
+        """The bytes of an object and their version; both empty where there is none."""
+        with self.explained(key):
+            try:
+                file, version = self._get(key)
+            except ClientError as error:
+                if _code(error) not in MISSING:
+                    raise
+                return b"", ""
+        with file:
+            return file.read(), version
+
+    def _get(self, key: str) -> tuple[IO[bytes], str]:
+        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - its reader closes it
+        for attempt in range(1, ATTEMPTS + 1):
+            found = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
+            try:
+                shutil.copyfileobj(found["Body"], file)
+                break
+            except (HTTPClientError, OSError):  # the answer was cut
+                if attempt == ATTEMPTS:
+                    raise
+                file.seek(0)
+                file.truncate()
+                time.sleep(random.uniform(0, min(5, 0.1 * 2**attempt)))  # noqa: S311
+        file.seek(0)
+        return file, found["ETag"]
+
+    def create(self, key: str, chunks: Iterable[bytes]) -> bool:
+        self._name(key)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "object")
+            with plain_errors(file), file.open("wb") as out:
+                out.writelines(chunks)
+            for _ in range(ATTEMPTS):
+                if self._write(key, file, IfNoneMatch="*") or self._equals(key, file):
+                    return True
+                if key in self._versions:
+                    return False
+        raise self._busy_object(key)
+
+    def put(self, files: Mapping[str, Path]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._replace, files, files.values()))
+
+    def _replace(self, key: str, file: Path) -> None:
+        """Write an object over the version that is known, or over none.
+
+        A conflict is no error where the object is what was to be written: an answer got lost. Any
+        other says that somebody else wrote; that is this run's to overwrite while it holds the
+        lock of the layer, and not after.
+        """
+        lease = self._leases.get(_layer(key))
+        for _ in range(ATTEMPTS):
+            if lease:
+                lease.check()
+            known = self._versions.get(key)
+            condition = {"IfMatch": known} if known else {"IfNoneMatch": "*"}
+            if self._write(key, file, **condition) or self._equals(key, file):
+                return
+            if lease:
+                lease.check(at_once=True)
+        raise self._busy_object(key)
+
+    def _busy_object(self, key: str) -> CapstoneError:
+        return CapstoneError(f"{self.address(key)}: others keep writing to it; run again.")
+
+    def _write(self, key: str, file: Path, **condition: str) -> bool:
+        """Write an object on a condition; say whether it held."""
+        self.check_conditions()
+        with self.explained(key), plain_errors(file), file.open("rb") as body:
+            version = self.write(key, body, **condition)
+        if version:
+            self._versions[key] = version
+        return version is not None
+
+    def write(self, key: str, body: IO[bytes] | bytes, **condition: str) -> str | None:
+        """Write an object on a condition.
+
+        Returns:
+            Its version; None if the condition did not hold.
+        """
+        name = self._name(key)
+        try:
+            answer = self.client.put_object(Bucket=self.bucket, Key=name, Body=body, **condition)
+        except ClientError as error:
+            if _code(error) in CONFLICTS or (_code(error) in MISSING and "IfMatch" in condition):
+                return None
+            raise
+        version: str = answer["ETag"]
+        return version
+
+    def _equals(self, key: str, file: Path) -> bool:
+        """Whether an object has the bytes of a file; its version is known from then on."""
+        if not self.exists(key):
+            return False
+        if self.holds(key, file):
+            return True
+        with self.open(key) as found, file.open("rb") as wanted:
+            return _same(found, wanted)
+
+    def holds(self, key: str, file: Path) -> bool:
+        self._name(key)
+        with plain_errors(file), file.open("rb") as content:
+            return self._versions.get(key) == f'"{hashlib.file_digest(content, _md5).hexdigest()}"'
+
+    def delete(self, keys: Collection[str]) -> None:
+        for layer in {_layer(key) for key in keys}:
+            self._check_lease(layer)
+        with self.explained(""):
+            names = [self._name(key) for key in keys]
+            for start in range(0, len(names), KEYS_A_REQUEST):
+                objects = [{"Key": name} for name in names[start : start + KEYS_A_REQUEST]]
+                answer = self.client.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
+                )
+                for refused in answer.get("Errors", ()):
+                    raise ClientError({"Error": refused}, "DeleteObjects")
+        for key in keys:
+            self._versions.pop(key, None)
+
+    def _check_lease(self, layer: str) -> None:
+        if lease := self._leases.get(layer):
+            lease.check()
+
+    def workspace(self, layer: str) -> Path:
+        with plain_errors(Path(tempfile.gettempdir())):
+            return Path(tempfile.mkdtemp(prefix=f"{_LOCAL}{layer}-{os.getpid()}-"))
+
+    def keep(self, workspace: Path) -> str:
+        layer = workspace.name.removeprefix(_LOCAL).split("-")[0]
+        name = f"{TEMPORARY}/{layer}-{os.getpid()}-{uuid4().hex}-{socket.gethostname()}.zip"
+        archive = workspace / "archive.zip"
+        with plain_errors(workspace):
+            workspace.stat()
+            files = [path for path in sorted(workspace.rglob("*")) if path.is_file()]
+            with zipfile.ZipFile(archive, "w", strict_timestamps=False) as out:
+                for path in files:
+                    out.write(path, path.relative_to(workspace).as_posix())
+        self._write(name, archive, IfNoneMatch="*")
+        archive.unlink()
+        self._archives[workspace] = name
+        return name
+
+    @contextlib.contextmanager
+    def kept(self, name: str) -> Iterator[Path]:
+        own = next((path for path, archive in self._archives.items() if archive == name), None)
+        if own:
+            yield own
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            if self.exists(name):
+                with self.open(name) as file, zipfile.ZipFile(file) as archive:
+                    archive.extractall(folder)
+            yield Path(folder)
+
+    def discard(self, workspace: Path) -> None:
+        shutil.rmtree(workspace, ignore_errors=True)
+        if archive := self._archives.pop(workspace, None):
+            self.delete([archive])
+
+    def has_abandoned(self, layer: str) -> bool:
+        return bool(self._abandoned(layer) or _abandoned_here(layer))
+
+    def sweep(self, layer: str) -> None:
+        abandoned = self._abandoned(layer)
+        self._check_lease(layer)
+        self.delete(abandoned)
+        for folder in _abandoned_here(layer):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _abandoned(self, layer: str) -> list[str]:
+        """The archives of dead processes of this machine, and those that are older than a day."""
+        with self.explained(TEMPORARY):
+            answer = self.client.list_objects_v2(
+                Bucket=self.bucket, Prefix=self._name(f"{TEMPORARY}/{layer}-")
+            )
+        found = []
+        for listed in answer.get("Contents", ()):
+            name = listed["Key"].removeprefix(self.prefix)
+            _, pid, _, host = Path(name).stem.split("-", 3)
+            hours = (time.time() - listed["LastModified"].timestamp()) / 3600
+            is_dead = host == socket.gethostname() and not psutil.pid_exists(int(pid))
+            if is_dead or hours > ABANDONED_HOURS:
+                found.append(name)
+        return found
+
+    @contextlib.contextmanager
+    def locked(self, layer: str) -> Iterator[None]:
+        """Hold a lease: an object that its holder renews, and that is taken over if it is not."""
+        self.check_conditions()
+        lease = Lease(self, f"{TEMPORARY}/{layer}.lock")
+        lease.acquire()
+        self._leases[layer] = lease
+        try:
+            yield
+        finally:
+            self._leases.pop(layer, None)
+            lease.release()
+
+    def check_conditions(self) -> None:
+        """Refuse a store that writes though a condition does not hold. Asked once in a process."""
+        _ = self._conditions_hold
+
+    @cached_property
+    def _conditions_hold(self) -> bool:
+        probe = f"{TEMPORARY}/conditional-writes"
+        with self.explained(probe):
+            self.write(probe, b"", IfNoneMatch="*")
+            again = self.write(probe, b"", IfNoneMatch="*")
+            stale = self.write(probe, b"", IfMatch=f'"{"0" * 32}"')
+        if again or stale:
+            raise CapstoneError(
+                f"{self.root}: this store ignores the conditions of a write, so two runs could "
+                "overwrite each other; use one that honours If-None-Match and If-Match."
+            )
+        return True
+
+    def _name(self, key: str) -> str:
+        return self.prefix + check_key(key, self.root)
+
+    @contextlib.contextmanager
+    def explained(self, key: str) -> Iterator[None]:
+        """Say an error of the store in one sentence that names the object and a way out."""
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            where = f"{self.root}/{key}".rstrip("/")
+            raise CapstoneError(f"{where}: {_sentence(error)}") from error
+
+
+_LOCAL = "capstone-"
+"""What the names of local workspaces start with; then the layer, the process and a name."""
+
+
+def _layer(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def _abandoned_here(layer: str) -> list[Path]:
+    """The workspaces of dead processes of this machine."""
+    folders = Path(tempfile.gettempdir()).glob(f"{_LOCAL}{layer}-*-*")
+    return [
+        folder
+        for folder in folders
+        if not psutil.pid_exists(int(folder.name.removeprefix(_LOCAL).split("-")[1]))
+    ]
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _same(one: IO[bytes], other: IO[bytes]) -> bool:
+    while block := one.read(IN_MEMORY):
+        if block != other.read(len(block)):
+            return False
+    return not other.read(1)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _sentence(error: ClientError | BotoCoreError) -> str:
+    """What is wrong and what to do, by the error's code or kind; no text of the store's own."""
+    code = _code(error) if isinstance(error, ClientError) else type(error).__name__
+    said = next((text for codes, text in _SENTENCES.items() if code in codes.split()), None)
+    return said or f"the store refused ({code}); check it and run again."
+
+
+_SENTENCES = {
+    "NoSuchKey 404": "there is no such object; run the pipeline that makes it first.",
+    "NoSuchBucket": "there is no such bucket; make it, or correct 'lake' in globals.yml.",
+    "AccessDenied 403 AllAccessDisabled": (
+        "the store denies it to these credentials; grant them s3:ListBucket on the bucket, and "
+        "s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it."
+    ),
+    "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken": (
+        "the store does not know these credentials; correct the access key, the secret or the "
+        "profile."
+    ),
+    "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired": (
+        "the credentials have expired; sign in again and run again."
+    ),
+    "SSOTokenLoadError UnauthorizedSSOTokenError TokenRetrievalError": (
+        "the sign-in has expired; run 'aws sso login' and run again."
+    ),
+    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it and run again.",
+    "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307": (
+        "the bucket is in another region; set AWS_REGION, or 'region' of 'lake' in globals.yml."
+    ),
+    "NoRegionError InvalidRegionError": (
+        "no region is set; set AWS_REGION, or 'region' of 'lake' in globals.yml."
+    ),
+    "NoCredentialsError PartialCredentialsError CredentialRetrievalError": (
+        "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, or give this machine a role."
+    ),
+    "ProfileNotFound": "the profile in AWS_PROFILE is not known; correct it.",
+    "InvalidBucketName ParamValidationError": (
+        "this is no name of a bucket; correct 'lake' in globals.yml."
+    ),
+    "EndpointConnectionError ConnectTimeoutError ConnectionClosedError ReadTimeoutError "
+    "ProxyConnectionError SSLError ResponseStreamingError IncompleteReadError HTTPClientError": (
+        "the store does not answer; check the network and the endpoint, and run again."
+    ),
+    "SlowDown ServiceUnavailable 503 500 502 504 InternalError RequestTimeout Throttling": (
+        "the store is overloaded or out of order; run again later."
+    ),
+}

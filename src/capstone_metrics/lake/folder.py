@@ -1,0 +1,196 @@
+"""A lake in a local folder."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import psutil
+from filelock import FileLock, Timeout
+
+from capstone_metrics.lake.storage import (
+    SECONDS_TO_WAIT,
+    TEMPORARY,
+    Storage,
+    check_key,
+    plain_errors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+ONE_OBJECT = "object"
+"""What the workspaces in which a single object is staged belong to, in place of a layer."""
+
+
+class Folder(Storage):
+    """Objects are files.
+
+    Nothing is written under its own name: bytes are first staged and synced in `_tmp`, then put
+    into place by one atomic call. So a glob over a layer never sees a part of an object.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.folder = Path(root)
+        self.root = str(root)
+
+    def path(self, key: str) -> Path:
+        """Where the object of a key lies."""
+        return self.folder / check_key(key, self.root)
+
+    def address(self, key: str) -> str:
+        return str(self.path(key))
+
+    def keys(self, prefix: str) -> list[str]:
+        top = self.path(prefix)
+        with plain_errors(top):
+            return sorted(_files(top, prefix and f"{prefix}/"))
+
+    def exists(self, key: str) -> bool:
+        with plain_errors(self.path(key)):
+            return self.path(key).is_file()
+
+    def read(self, key: str) -> bytes:
+        with plain_errors(self.path(key)):
+            return self.path(key).read_bytes()
+
+    def open(self, key: str) -> IO[bytes]:
+        with plain_errors(self.path(key)):
+            return self.path(key).open("rb")
+
+    def create(self, key: str, chunks: Iterable[bytes]) -> bool:
+        path = self.path(key)
+        if self.exists(key):
+            return False
+        workspace = self.workspace(ONE_OBJECT)
+        try:
+            with plain_errors(path):
+                staged = workspace / "object"
+                with staged.open("wb") as file:
+                    file.writelines(chunks)
+                sync(staged)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(staged, path)
+                except FileExistsError:
+                    return False
+                sync(path.parent)
+        finally:
+            self.discard(workspace)
+        return True
+
+    def put(self, files: Mapping[str, Path]) -> None:
+        for key, file in files.items():
+            path = self.path(key)
+            with plain_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    file.replace(path)
+                except FileNotFoundError:  # it is in place already
+                    if not path.exists():
+                        raise
+        for parent in {self.path(key).parent for key in files}:
+            with plain_errors(parent):
+                sync(parent)
+
+    def delete(self, keys: Collection[str]) -> None:
+        for key in keys:
+            path = self.path(key)
+            with plain_errors(path):
+                if path.parent.exists():
+                    path.unlink(missing_ok=True)
+                    sync(path.parent)
+                    self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        while folder != self.folder and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+    def holds(self, key: str, file: Path) -> bool:
+        path = self.path(key)
+        with plain_errors(path):
+            return path.exists() and filecmp.cmp(path, file, shallow=False)
+
+    def workspace(self, layer: str) -> Path:
+        parent = self.folder / TEMPORARY
+        with plain_errors(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=f"{layer}-{os.getpid()}-", dir=parent))
+
+    def keep(self, workspace: Path) -> str:
+        with plain_errors(workspace):
+            sync(workspace.parent)
+            sync(workspace)
+        for folder, _, names in os.walk(workspace):
+            for path in (*(Path(folder, name) for name in names), Path(folder)):
+                with plain_errors(path):
+                    sync(path)
+        return workspace.relative_to(self.folder).as_posix()
+
+    @contextlib.contextmanager
+    def kept(self, name: str) -> Iterator[Path]:
+        yield self.folder / name
+
+    def discard(self, workspace: Path) -> None:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+    def has_abandoned(self, layer: str) -> bool:
+        return bool(self._abandoned(layer))
+
+    def sweep(self, layer: str) -> None:
+        for workspace in self._abandoned(layer):
+            self.discard(workspace)
+
+    def _abandoned(self, layer: str) -> list[Path]:
+        folders = [
+            folder
+            for prefix in (layer, ONE_OBJECT)
+            for folder in (self.folder / TEMPORARY).glob(f"{prefix}-*-*")
+        ]
+        return [f for f in folders if not psutil.pid_exists(int(f.name.split("-")[1]))]
+
+    @contextlib.contextmanager
+    def locked(self, layer: str) -> Iterator[None]:
+        """Hold the system's lock of a file: it goes with who holds it."""
+        path = self.folder / TEMPORARY / f"{layer}.lock"
+        lock = FileLock(path, timeout=SECONDS_TO_WAIT)
+        with plain_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise self.busy() from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _files(folder: str | Path, before: str) -> Iterator[str]:
+    """The keys of the files in a folder and in those below it; none if it is not there.
+
+    They stay text: a lake has thousands, and a `Path` of each would cost more than the listing.
+    """
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{before}{entry.name}/")
+            elif entry.is_file():
+                yield f"{before}{entry.name}"
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written. A folder cannot be synced on Windows."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
