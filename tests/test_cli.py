@@ -113,7 +113,7 @@ def test_a_database_that_cannot_start_is_one_sentence(project: Project) -> None:
 
 
 def test_the_flow_is_registered_by_name(project: Project) -> None:
-    names = "__default__ bronze_to_silver ingest_bronze publish_gold silver_to_gold"
+    names = "__default__ bronze_to_silver ingest_bronze plan publish_gold silver_to_gold"
 
     assert project.kedro("registry", "list").stdout.replace("- ", "").split() == names.split()
 

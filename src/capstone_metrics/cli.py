@@ -212,12 +212,19 @@ def reason(error: BaseException) -> CapstoneError | None:
     causes = list(_causes(error))
     if ours := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
         return ours
-    if lost := next((cause for cause in causes if type(cause).__name__ == "IOException"), None):
+    if lost := next(filter(_is_lost, causes), None):
         return CapstoneError(
             f"Another run changed the lake while this one read it ({lost}); run again. If none is "
             "at work, 'kedro verify' says what is wrong."
         )
     return None
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether an engine did not find the file or the version of it that was there before."""
+    return type(error).__name__ in {"IOException", "HTTPException"} or str(error).startswith(
+        ("FileExpired", "FileNotFoundError")  # of s3fs, within DuckDB's
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
