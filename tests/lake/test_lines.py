@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.lake import lines
-from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
 
 NAME = "fonte=faker/janela=2026-01-31T08/criacao.jsonl"
 
@@ -77,7 +77,7 @@ def test_lines_are_numbered_and_kept_as_they_are(
     content: bytes, expected: list[tuple[int, str]]
 ) -> None:
     assert texts(content) == expected
-    assert count_lines(io.BytesIO(content)) == len(expected)
+    assert measure(io.BytesIO(content))["lines"] == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_line_that_is_not_utf_8_keeps_its_bytes(line: bytes) -> None:
 def test_every_line_is_read_once_by_its_bytes(content: bytes) -> None:
     found = [(row["linha"], row["texto"], row["texto_base64"]) for row in read(content)]
     assert found == naive(content)
-    assert count_lines(io.BytesIO(content)) == len(found)
+    assert measure(io.BytesIO(content))["lines"] == len(found)
 
 
 @settings(deadline=None)
@@ -103,8 +103,8 @@ def test_every_line_is_read_once_by_its_bytes(content: bytes) -> None:
 def test_blocks_make_no_difference(content: bytes, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "BLOCK_BYTES", size)
-        in_blocks = read(content)
-    assert in_blocks == read(content)
+        in_blocks = read(content), measure(io.BytesIO(content))
+    assert in_blocks == (read(content), measure(io.BytesIO(content)))
 
 
 def test_a_long_object_comes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

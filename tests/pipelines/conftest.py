@@ -10,7 +10,7 @@ import pytest
 
 from capstone_metrics.changes import Before, Pending
 from capstone_metrics.lake.engine import table_of
-from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
 from capstone_metrics.pipelines.bronze_to_silver.judge import observe
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 from capstone_metrics.schemas import TABLES
@@ -30,7 +30,7 @@ def observed(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> Judged
     """The verdicts on the lines of Bronze objects, for an empty Silver."""
     batches = (batch for name, b in objects.items() for batch in line_batches(name, io.BytesIO(b)))
     lines = table_of("duckdb", pa.RecordBatchReader.from_batches(SCHEMA, batches))
-    counted = {name: {"lines": count_lines(io.BytesIO(b))} for name, b in objects.items()}
+    counted = {name: measure(io.BytesIO(b)) for name, b in objects.items()}
     empty = {
         name: table_of("duckdb", TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
         for name in ("criacao", "places", "locator")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
 
 from capstone_metrics.lake import engine as engines
-from capstone_metrics.lake.lines import SCHEMA, count_lines, line_batches
+from capstone_metrics.lake.lines import SCHEMA, LineCount, line_batches, measure
 from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import plain_errors, storage_of
 from capstone_metrics.saved import Saved
@@ -74,11 +73,10 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
     def save(self, data: Objects) -> None:
         lines = files = 0
         for name, chunks in progress(data.items(), "Ingesting"):
-            key = f"{self.prefix}/{name}"
-            if self.storage.create(key, chunks()):
+            count = LineCount()
+            if self.storage.create(f"{self.prefix}/{name}", count.passing(chunks())):
                 files += 1
-                with self.open(name) as file:
-                    lines += count_lines(file)
+                lines += count.lines
         self.saved = Saved(rows=lines, files=files)
 
     def load(self) -> ir.Table:
@@ -141,17 +139,6 @@ def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield from pa.Table.from_batches(parts).combine_chunks().to_batches()
             parts, held = [], 0
     yield from pa.Table.from_batches(parts, SCHEMA).combine_chunks().to_batches()
-
-
-def measure(file: IO[bytes]) -> dict[str, Any]:
-    """The `lines`, `bytes` and `sha256` of an object, by its bytes alone."""
-    lines, size = count_lines(file), file.tell()
-    file.seek(0)
-    return {
-        "lines": lines,
-        "bytes": size,
-        "sha256": hashlib.file_digest(file, "sha256").hexdigest(),  # type: ignore[arg-type]
-    }
 
 
 def window_of(name: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-from itertools import chain
-from typing import IO, TYPE_CHECKING
+import hashlib
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 BLOCK_BYTES = 1 << 25
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -58,10 +58,43 @@ def line_batches(name: str, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
             return
 
 
-def count_lines(file: IO[bytes]) -> int:
-    """The number of lines of an object that are not blank, by its bytes alone."""
-    head = file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK) + file.readline()
-    return sum(1 for line in chain(head.split(b"\n"), file) if line.strip())
+class LineCount:
+    """Counts the lines of an object that are not blank, by its bytes alone, as they pass."""
+
+    def __init__(self) -> None:
+        self._whole = 0
+        self._rest = b""
+        self._is_first = True
+
+    def add(self, block: bytes) -> None:
+        """Take the next bytes."""
+        *whole, self._rest = (self._rest + block).split(b"\n")
+        if whole and self._is_first:
+            whole[0] = whole[0].removeprefix(BYTE_ORDER_MARK)
+            self._is_first = False
+        self._whole += sum(1 for line in whole if line.strip())
+
+    def passing(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same blocks, counted on their way."""
+        for block in blocks:
+            self.add(block)
+            yield block
+
+    @property
+    def lines(self) -> int:
+        """How many there were so far; the last one may lack its end."""
+        rest = self._rest.removeprefix(BYTE_ORDER_MARK) if self._is_first else self._rest
+        return self._whole + bool(rest.strip())
+
+
+def measure(file: IO[bytes]) -> dict[str, Any]:
+    """The `lines`, `bytes` and `sha256` of an object, by its bytes alone."""
+    count, digest, size = LineCount(), hashlib.sha256(), 0
+    while block := file.read(BLOCK_BYTES):
+        count.add(block)
+        digest.update(block)
+        size += len(block)
+    return {"lines": count.lines, "bytes": size, "sha256": digest.hexdigest()}
 
 
 def _split(block: bytes, first: int) -> tuple[pa.Array, pa.Array, pa.Array]:
