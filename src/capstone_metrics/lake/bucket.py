@@ -82,6 +82,7 @@ class Bucket(Storage):
                         connect_timeout=5,
                         read_timeout=30,
                         max_pool_connections=AT_ONCE,
+                        **self.addressing,
                     ),
                 )
             except BotoCoreError:
