@@ -19,6 +19,7 @@ ACCOUNTS = {
     "total": {"lines": 1010, "current": 1005, "superseded": 3, "quarantined": 2},
     "reasons": {"views": 2, "video_id": 1},
     "drift": {"faker": ["[b]", "c"], "mine": []},
+    "outdated": ["mine"],
 }
 PUBLISHED = SimpleNamespace(
     tables={"gold_a": pa.table({"x": [1, 2]}), "gold_b": pa.table({"x": [1]})}
@@ -83,6 +84,8 @@ def test_the_identity_and_the_reasons_are_told(summary: Summary) -> None:
         "  quarantined by views: 2",
         "  quarantined by video_id: 1",
         "  new in faker, kept in Bronze and not declared: [b], c",
+        "  declared anew since some lines were judged: mine; 'kedro quarantine replay' judges them"
+        " again",
     } <= set(shown(summary))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,3 +70,16 @@ def test_a_field_that_was_renamed_is_read_under_both_names() -> None:
         for r in rows_of(merge(judged_of(line(likes=3), renamed, both, fields=fields))[0])
     }
     assert found == {"v1": 3, "v2": 5, "v3": 1}
+
+
+def test_lines_that_another_declaration_judged_are_told() -> None:
+    before = judged_of(KNOWN)
+    accounts, head = accounts_of(before)
+    assert accounts["outdated"] == []
+    for declared, outdated in ({}, []), ({"other_fields": ["x"]}, ["faker"]):
+        judged = judged_of(line(video_id="v2"), **declared)
+        judged.before.head.update(head)
+        again, _ = accounts_of(judged)
+        assert again["outdated"] == outdated
+        anew, _ = accounts_of(replace(judged, is_full=True))
+        assert anew["outdated"] == []

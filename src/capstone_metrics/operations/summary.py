@@ -39,6 +39,7 @@ class Summary:
     total: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     drift: dict[str, list[str]] = field(default_factory=dict)
+    outdated: list[str] = field(default_factory=list)
 
     def saved(self, layer: str, dataset: str, data: Any, saved: Saved, seconds: float) -> None:
         """Take note of a dataset that a layer saved.
@@ -61,7 +62,7 @@ class Summary:
             row.rows_in, row.accepted = run["lines"], run["accepted"]
             row.superseded, row.quarantined = run["superseded"], run["quarantined"]
             self.total, self.reasons = data["total"], data["reasons"]
-            self.drift = data["drift"]
+            self.drift, self.outdated = data["drift"], data["outdated"]
         elif dataset == "gold_manifest":
             row.rows_in = row.accepted = data["silver_rows"]
         elif layer == "serving":
@@ -96,6 +97,12 @@ class Summary:
                 console.print(
                     f"  new in {source}, kept in Bronze and not declared: {names}", highlight=False
                 )
+        if self.outdated:
+            console.print(
+                f"  declared anew since some lines were judged: {', '.join(self.outdated)}; "
+                "'kedro quarantine replay' judges them again",
+                highlight=False,
+            )
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")
         for what, where in results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ibis.expr.types as ir
@@ -14,6 +14,8 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
 from capstone_metrics.pipelines.bronze_to_silver.merge import lot_of
 from capstone_metrics.schemas import REQUIRED
+
+UNDECLARED = "undeclared"
 
 
 def account(
@@ -27,7 +29,9 @@ def account(
         quarantined: the lines that went to the quarantine.
 
     Returns:
-        The receipt of each object, the accounts of this run, and the new head of Silver.
+        The receipt of each object, the accounts of this run, and the new head of Silver. The
+        accounts name the sources with new fields (`drift`), and those some of whose lines were
+        judged by another declaration than the one that they have now (`outdated`).
 
     Raises:
         CapstoneError: unless, for each object and in total, the lines in Bronze are those
@@ -40,32 +44,61 @@ def account(
         "superseded": counts["before"] + counts["accepted"] - counts["after"],
         "quarantined": quarantined,
     }
-    old = {} if judged.is_full else judged.before.head
+    head = _head(judged, receipts, run, counts["after"] - counts["before"])
+    known, now = judged.before.head.get("new_fields", {}), judged.declared
+    drift = {
+        name: sorted(fields.difference(known.get(name, ())))
+        for name, fields in _new_fields(receipts).items()
+    }
+    outdated = [
+        name for name, by in head["declarations"].items() if by != [now.get(name, UNDECLARED)]
+    ]
+    accounts = {"run": run, "drift": drift, "outdated": outdated, "receipts": receipts, **head}
+    return receipts, accounts, head if receipts or not judged.before.head else judged.before.head
+
+
+def _head(
+    judged: Judged, receipts: Mapping[str, Mapping[str, Any]], run: Mapping[str, int], gained: int
+) -> dict[str, Any]:
+    """What Silver is after a run: the totals of all runs, and what was seen in them.
+
+    Args:
+        judged: the lines.
+        receipts: of their objects.
+        run: where the lines of this run went.
+        gained: how many rows more there are.
+    """
+    before = judged.before.head
+    old = {} if judged.is_full else before
     total = dict.fromkeys(("lines", "current", "superseded", "quarantined"), 0)
     total |= old.get("total", {})
-    total["current"] += counts["after"] - counts["before"]
+    total["current"] += gained
     for kind in ("lines", "superseded", "quarantined"):
         total[kind] += run[kind]
     _check("Bronze", total["lines"], sum(total.values()) - total["lines"])
     reasons = Counter(old.get("reasons", {}))
     for receipt in receipts.values():
         reasons.update(receipt["reasons"])
-    new_fields = _new_fields(receipts)
-    known = {name: set(fields) for name, fields in old.get("new_fields", {}).items()}
-    head = {
-        "origin": judged.before.head.get("origin", _origin(receipts)),
+    judged_by: dict[str, set[str]] = defaultdict(set)
+    for fonte in {lot_of(name)[0] for name in receipts}:
+        judged_by[fonte].add(judged.declared.get(fonte, UNDECLARED))
+    return {
+        "origin": before.get("origin", _origin(receipts)),
         "generation": judged.before.generation + 1,
         "total": total,
         "reasons": dict(sorted(reasons.items())),
-        "new_fields": {
-            name: sorted(known.get(name, set()) | new_fields.get(name, set()))
-            for name in sorted({*known, *new_fields})
-        },
+        "new_fields": _together(old.get("new_fields", {}), _new_fields(receipts)),
+        "declarations": _together(old.get("declarations", {}), judged_by),
     }
-    drift = {name: sorted(fields - known.get(name, set())) for name, fields in new_fields.items()}
-    if not receipts and judged.before.head:
-        head = judged.before.head
-    return receipts, {"run": run, "drift": drift, "receipts": receipts, **head}, head
+
+
+def _together(
+    one: Mapping[str, Collection[str]], other: Mapping[str, Collection[str]]
+) -> dict[str, list[str]]:
+    """Two tables of names, joined."""
+    return {
+        name: sorted({*one.get(name, ()), *other.get(name, ())}) for name in sorted({*one, *other})
+    }
 
 
 def refuse_drift(silver_accounts: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -60,6 +61,11 @@ class Contract:
     def read(self) -> list[str]:
         """The fields of the source that Silver reads, in order."""
         return sorted({origin for field in self.fields.values() for origin in field.origins})
+
+    def digest(self, *more: Any) -> str:
+        """What tells it, and what else verdicts depend on, from another one."""
+        said = (sorted(self.fields.items()), sorted(self.others), self.is_frozen, more)
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 
 DRIFT = {"evolve": False, "freeze": True}

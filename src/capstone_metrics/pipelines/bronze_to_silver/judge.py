@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import ibis
@@ -33,12 +34,14 @@ class Judged:
         objects: what is known of each Bronze object, by its name.
         before: Silver as it was.
         is_full: whether Silver is to be built anew from them.
+        declared: by source, what tells its declaration from another one.
     """
 
     rows: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
     before: Before
     is_full: bool = False
+    declared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def accepted(self) -> ir.Table:
@@ -67,8 +70,10 @@ def observe(
     """
     zone = schedule["timezone"]
     contracts = {name: contract_of(name, source, zone) for name, source in sources.items()}
+    declared = {name: c.digest(sorted(networks), zone) for name, c in contracts.items()}
+    judged = partial(Judged, before=pending.before, is_full=pending.is_full, declared=declared)
     if not pending.objects:
-        return Judged(ibis.memtable([], schema=OBSERVED), {}, pending.before, pending.is_full)
+        return judged(ibis.memtable([], schema=OBSERVED), {})
     windows = (pending.lines.janela.replace("T", " ") + ":00:00").cast("timestamp")
     lines = pending.lines.mutate(arrival=local_to_utc(windows, zone))
     parts = [
@@ -77,7 +82,7 @@ def observe(
     ]
     undeclared = lines.filter(lines.fonte.notin(list(contracts)))
     rows = ibis.union(*parts, _refuse(undeclared)).cache()
-    return Judged(rows, pending.objects, pending.before, pending.is_full)
+    return judged(rows, pending.objects)
 
 
 def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir.Table:
