@@ -12,7 +12,6 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.requests import KINDS, requests_made
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.saved import Saved
 
@@ -72,7 +71,7 @@ class RunSummary:
         if (run_params["runtime_params"] or {}).get(PLAN) and not self.is_plan:
             raise CapstoneError("plan: from Python, run the pipeline 'plan' instead.")
         self.summary, self.mark = Summary(), time.monotonic()
-        self.requests = requests_made()
+        self.requests = _requests()
 
     @hook_impl
     def after_catalog_created(self, catalog: DataCatalog) -> None:
@@ -98,15 +97,22 @@ class RunSummary:
 
     def _results(self) -> list[tuple[str, str]]:
         results = []
-        made = requests_made() - self.requests
+        made = _requests() - self.requests
         if made:
-            counts = ", ".join(f"{made[kind]:,} {kind}" for kind in KINDS)
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(made.items()))
             results.append(("Requests", counts))
         if "gold" in self.summary.layers:
             results.append(("Gold", f"{_near(self.catalog['gold_manifest'].folder)}/*.csv"))
         if "serving" in self.summary.layers:
             results.append(("PostgreSQL", self.catalog["serving"].how_to_connect()))
         return [*results, ("Next", "make viz (lineage), make notebook (explore), make psql")]
+
+
+def _requests() -> Counter[str]:
+    """The requests that this process made of an object store, by their kind."""
+    from capstone_metrics.lake.requests import requests_made  # noqa: PLC0415 - the lake is slow
+
+    return requests_made()
 
 
 def _near(place: str) -> str:

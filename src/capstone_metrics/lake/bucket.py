@@ -20,12 +20,23 @@ from uuid import uuid4
 import boto3
 import psutil
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.lease import Lease
 from capstone_metrics.lake.requests import count_requests
-from capstone_metrics.lake.storage import TEMPORARY, Storage, check_key, plain_errors
+from capstone_metrics.lake.storage import (
+    ONE_OBJECT,
+    TEMPORARY,
+    Storage,
+    check_key,
+    plain_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -55,6 +66,8 @@ class Bucket(Storage):
     What a commit staged is kept as one archive in `_tmp`, so that who comes after a dead run can
     finish it. The version of an object is its ETag: a write names the one that it replaces.
     """
+
+    is_remote = True
 
     def __init__(
         self, url: str, region: str | None = None, endpoint_url: str | None = None
@@ -175,7 +188,7 @@ class Bucket(Storage):
             try:
                 shutil.copyfileobj(found["Body"], file)
                 break
-            except (HTTPClientError, OSError):  # the answer was cut
+            except (HTTPClientError, IncompleteReadError, OSError):  # the answer was cut
                 if attempt == ATTEMPTS:
                     raise
                 file.seek(0)
@@ -186,8 +199,9 @@ class Bucket(Storage):
 
     def create(self, key: str, chunks: Iterable[bytes]) -> bool:
         self._name(key)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "object")
+        workspace = self.workspace(ONE_OBJECT)
+        try:
+            file = workspace / "object"
             with plain_errors(file), file.open("wb") as out:
                 out.writelines(chunks)
             for _ in range(ATTEMPTS):
@@ -195,6 +209,8 @@ class Bucket(Storage):
                     return True
                 if key in self._versions:
                     return False
+        finally:
+            self.discard(workspace)
         raise self._busy_object(key)
 
     def put(self, files: Mapping[str, Path]) -> None:
@@ -397,10 +413,10 @@ def _layer(key: str) -> str:
 
 def _abandoned_here(layer: str) -> list[Path]:
     """The workspaces of dead processes of this machine."""
-    folders = Path(tempfile.gettempdir()).glob(f"{_LOCAL}{layer}-*-*")
     return [
         folder
-        for folder in folders
+        for prefix in (layer, ONE_OBJECT)
+        for folder in Path(tempfile.gettempdir()).glob(f"{_LOCAL}{prefix}-*-*")
         if not psutil.pid_exists(int(folder.name.removeprefix(_LOCAL).split("-")[1]))
     ]
 

@@ -193,9 +193,9 @@ def _carry_out(storage: Storage, record: dict[str, Any]) -> None:
     with storage.kept(record["staged"]) as workspace:
         if not (workspace / head).exists():
             raise CapstoneError(
-                f"{workspace}: what a run staged there is gone, so its commit cannot be finished; "
-                f"delete {storage.address(_folder(head))} and build it anew: "
-                "kedro run --params=full=true."
+                f"{storage.address(record['staged'])}: what a run staged there is gone, so its "
+                f"commit cannot be finished; delete {storage.address(_folder(head))} and build it "
+                "anew: kedro run --params=full=true."
             )
         storage.put({key: workspace / key for key in record["put"]})
         storage.delete(record["delete"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from functools import cache, lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import ibis
 import pyarrow as pa
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     from ibis.backends.duckdb import Backend
 
+    from capstone_metrics.lake.bucket import Bucket
     from capstone_metrics.lake.storage import Storage
 
 LONGEST_LINE = 1 << 30
@@ -47,12 +48,10 @@ def connect(engine: str) -> Backend:
 
 def reach(engine: str, storage: Storage, keys: list[str]) -> list[str]:
     """The addresses of objects of a lake, which an engine can read from then on."""
-    from capstone_metrics.lake.bucket import Bucket  # noqa: PLC0415 - boto3 is slow to import
+    if keys and storage.is_remote:
+        from capstone_metrics.lake import remote  # noqa: PLC0415 - boto3 is slow to import
 
-    if keys and isinstance(storage, Bucket):
-        from capstone_metrics.lake import remote  # noqa: PLC0415
-
-        remote.reach(connect(engine).con, storage, keys)
+        remote.reach(connect(engine).con, cast("Bucket", storage), keys)
     return [storage.address(key) for key in keys]
 
 

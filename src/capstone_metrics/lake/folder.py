@@ -14,6 +14,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from capstone_metrics.lake.storage import (
+    ONE_OBJECT,
     SECONDS_TO_WAIT,
     TEMPORARY,
     Storage,
@@ -23,9 +24,6 @@ from capstone_metrics.lake.storage import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
-
-ONE_OBJECT = "object"
-"""What the workspaces in which a single object is staged belong to, in place of a layer."""
 
 
 class Folder(Storage):

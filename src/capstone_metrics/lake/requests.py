@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KINDS = ("LIST", "HEAD", "GET", "PUT", "DELETE")
-
 _made: Counter[str] = Counter()
 _engines: dict[int, Callable[[], dict[str, int]]] = {}
 
@@ -30,7 +28,7 @@ def count_reads(engine: int, reads: Callable[[], dict[str, int]]) -> None:
 
 
 def requests_made() -> Counter[str]:
-    """The requests so far, by `KINDS`."""
+    """The requests so far, by their kind: LIST, HEAD, GET, PUT, DELETE."""
     for reads in _engines.values():
         _made.update(reads())
     return _made.copy()

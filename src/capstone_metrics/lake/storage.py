@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TEMPORARY = "_tmp"
 """The folder of the lake for what is no object of a layer: staged files and locks."""
 
+ONE_OBJECT = "object"
+"""What the workspaces in which a single object is staged belong to, in place of a layer."""
+
 SECONDS_TO_WAIT = 60
 """How long a run waits for another one that holds the lock of a layer."""
 
@@ -33,6 +36,9 @@ class Storage(ABC):
 
     root: str
     """Where the lake lies, as messages name it."""
+
+    is_remote = False
+    """Whether engines need credentials to read it."""
 
     @abstractmethod
     def address(self, key: str) -> str:
