@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from infra.s3.seaweed import SeaweedFS
 
 from capstone_metrics.serving.embedded import EmbeddedServer
 
@@ -49,6 +50,20 @@ def server(open_folder: Path) -> Iterator[EmbeddedServer]:
 def address(server: EmbeddedServer) -> Address:
     """Where it listens."""
     return server.start()
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A server of S3. From its start on, the environment has programs find it."""
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        yield server
+    server.stop()
 
 
 @dataclass(frozen=True)

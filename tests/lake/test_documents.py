@@ -16,7 +16,7 @@ from kedro.io import DatasetError
 from capstone_metrics.changes import Change
 from capstone_metrics.lake import GoldBeforeDataset, HeadDataset, MartDataset, TableDataset
 from capstone_metrics.lake.commit import generation_of, opened
-from capstone_metrics.lake.storage import Folder
+from capstone_metrics.lake.folder import Folder
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import SILVER
 
@@ -175,7 +175,7 @@ def test_a_head_is_json_that_a_person_can_read(tmp_path: Path) -> None:
         '  "é": [\n    "a",\n    null,\n    1.5,\n    true\n  ]\n}\n'
     ).encode()
     assert head(tmp_path).load() == content
-    assert dataset.folder == tmp_path / "gold"
+    assert dataset.folder == str(tmp_path / "gold")
 
 
 def test_a_head_that_stays_the_same_commits_nothing(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_load_of_gold_before_finishes_the_commit_of_a_dead_run(
     save(tmp_path, (DAY, "GRAN", 1))
     mart(tmp_path).save(ibis.memtable({"total_views": [7]}))
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "move", lambda *_: 1 / 0)
+        patch.setattr(Folder, "put", lambda *_: 1 / 0)
         with pytest.raises(DatasetError, match="division"):
             commit(tmp_path, marts={})
     assert load(tmp_path) == [(DAY, "GRAN", 1)]

@@ -12,8 +12,8 @@ from kedro.io import DatasetError
 from capstone_metrics.changes import Change, Pending
 from capstone_metrics.lake import HeadDataset, PendingDataset, ReceiptsDataset, TableDataset
 from capstone_metrics.lake.commit import Commit
+from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.silver import receipt_key
-from capstone_metrics.lake.storage import Folder
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import LOCATOR
 
@@ -155,7 +155,7 @@ def test_a_commit_of_a_dead_run_is_carried_out_before_anything_is_read(
     locate(lake, "b")
     take_in(lake, MORNING)
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "move", lambda *_: 1 / 0)
+        patch.setattr(Folder, "put", lambda *_: 1 / 0)
         with pytest.raises(DatasetError, match="division"):
             commit(lake, 2)
     assert not (lake / "silver/receipts").exists()

@@ -1,321 +1,548 @@
+"""What every place for a lake does."""
+
 from __future__ import annotations
 
-import os
-import resource
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TYPE_CHECKING
 
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.storage import Folder, same_bytes
+from capstone_metrics.lake.folder import Folder
+from capstone_metrics.lake.storage import storage_of
+from tests.lake.conftest import another, stamp, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from capstone_metrics.lake.storage import Storage
 
 KEY = "bronze/criacao/fonte=x/janela=2026-01-31T08/a.jsonl"
-NOBODY = 65_534
-LAYERS = ("bronze/**/*.jsonl", "silver/**/*.parquet", "gold/**/*.csv")
+ODD = [
+    "silver/t/d=a b/a  b.parquet",
+    "silver/t/d=ação/日本.parquet",
+    "silver/t/d=a+b&c=?#/x",
+    "silver/t/d=100%/x",
+    "silver/t/d=a%20b/x",
+    "silver/t/d=a%2Fb/x",
+    "silver/t/d='a'\"b\"<c>/x",
+    "silver/t/d=[a]*{b}/x",
+    "silver/t/..d/e..f/..x",
+    "silver/t/d=" + "ç" * 100 + "/x",
+]
+
+STAGE = """
+import sys
+from capstone_metrics.lake.storage import storage_of
+lake = storage_of(sys.argv[1])
+workspace = lake.workspace("silver")
+(workspace / "x").write_bytes(b"staged")
+print(lake.keep(workspace), flush=True)
+sys.stdin.readline()
+"""
+HOLD = """
+import sys
+from capstone_metrics.lake.storage import storage_of
+with storage_of(sys.argv[1]).locked("silver"):
+    print("locked", flush=True)
+    sys.stdin.readline()
+"""
+TAKE_TURNS = """
+import sys, time
+from capstone_metrics.lake.storage import storage_of
+lake = storage_of(sys.argv[1])
+for _ in range(3):
+    with lake.locked("silver"), open(sys.argv[2], "a", buffering=1) as log:
+        log.write("in\\n")
+        time.sleep(0.05)
+        log.write("out\\n")
+    time.sleep(0.01)
+"""
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "lake")
-
-
-def files(folder: Folder) -> list[str]:
-    """Everything in the lake that is no folder."""
-    return sorted(
-        path.relative_to(folder.root).as_posix()
-        for path in folder.root.rglob("*")
-        if path.is_file()
+def process(storage: Storage, script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, storage.root, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
-def stat(folder: Folder, key: str) -> tuple[int, int]:
-    """Which file it is, and when it was written."""
-    found = folder.path(key).stat()
-    return found.st_ino, found.st_mtime_ns
+def said(running: subprocess.Popen[str]) -> str:
+    """The line that a process says."""
+    assert running.stdout
+    return running.stdout.readline().strip()
 
 
-def stage(folder: Folder, content: bytes, name: str = "staged") -> Path:
-    staged = folder.root.parent / name
+def stage(storage: Storage, content: bytes, name: str = "staged") -> Path:
+    staged = storage.workspace("test") / name
     staged.write_bytes(content)
     return staged
 
 
-def write(folder: Folder, key: str, content: bytes) -> None:
-    """Put an object into place as a commit does."""
-    with folder.staging() as staging:
-        staged = staging / "object"
-        staged.write_bytes(content)
-        folder.move(staged, key)
+def test_what_is_created_can_be_read(storage: Storage) -> None:
+    assert not storage.exists(KEY)
+    assert storage.create(KEY, [b"o", b"", b"ne"])
+    for lake in (storage, another(storage)):
+        assert lake.exists(KEY)
+        assert lake.read(KEY) == b"one"
 
 
-def test_what_is_created_can_be_read(folder: Folder) -> None:
-    assert not folder.exists(KEY)
-    assert folder.create(KEY, [b"o", b"", b"ne"])
-    assert folder.exists(KEY)
-    assert folder.read(KEY) == b"one"
-    with folder.open(KEY) as file:
-        assert file.read(2) == b"on"
-    assert folder.path(KEY).read_bytes() == b"one"
+def test_an_object_of_nothing_is_an_object(storage: Storage) -> None:
+    assert storage.create("gold/a.csv", [])
+    write(storage, "gold/b.csv", b"")
+    assert storage.keys("gold") == ["gold/a.csv", "gold/b.csv"]
+    assert storage.read("gold/a.csv") == storage.read("gold/b.csv") == b""
 
 
-def test_keys_are_those_under_a_prefix_in_order(folder: Folder) -> None:
-    for key in ("gold/b.csv", "gold/a.csv", "gold/x/c.csv", "golden/d.csv"):
-        write(folder, key, b"")
-    assert folder.keys("gold") == ["gold/a.csv", "gold/b.csv", "gold/x/c.csv"]
-    assert folder.keys("silver") == []
-    assert folder.keys("") == [*folder.keys("gold"), "golden/d.csv"]
+def test_an_object_can_be_read_from_any_place(storage: Storage) -> None:
+    storage.create(KEY, [b"0123456789"])
+    with storage.open(KEY) as file:
+        assert file.read(2) == b"01"
+        assert file.seek(-3, 2) == 7
+        assert file.read() == b"789"
+        assert file.seek(4) == 4
+        assert file.read(1) == b"4"
 
 
-@pytest.mark.parametrize("key", ["../x", "gold/../../x", "gold/..", "..", "/etc/hostname"])
+def test_lines_of_an_object_are_read_one_by_one(storage: Storage) -> None:
+    storage.create(KEY, [b"one\ntwo\n", b"three"])
+    with storage.open(KEY) as file:
+        assert list(file) == [b"one\n", b"two\n", b"three"]
+
+
+def test_keys_are_those_under_a_prefix_in_order(storage: Storage) -> None:
+    keys = ["gold/a.csv", "gold/b.csv", "gold/x/c.csv", "gold.csv", "golden/d.csv"]
+    for key in keys:
+        write(storage, key, b"")
+    for lake in (storage, another(storage)):
+        assert lake.keys("gold") == keys[:3]
+        assert lake.keys("gold/x") == keys[2:3]
+        assert lake.keys("gol") == lake.keys("silver") == []
+        assert [key for key in lake.keys("") if not key.startswith("_tmp/")] == sorted(keys)
+
+
+def test_keys_are_all_of_many(storage: Storage) -> None:
+    """A bucket lists a thousand at a time."""
+    staged = stage(storage, b"x")
+    keys = [f"silver/t/d={day:04}/x" for day in range(1_001)]
+    files = {key: staged.with_name(key.replace("/", "-")) for key in keys}
+    for file in files.values():
+        file.write_bytes(b"x")
+    storage.put(files)
+    assert storage.keys("silver") == keys
+    storage.delete(keys)
+    assert storage.keys("silver") == []
+
+
+@pytest.mark.parametrize("key", ODD)
+def test_a_key_may_have_any_letters(storage: Storage, key: str) -> None:
+    assert storage.create(key, [b"one"])
+    assert storage.keys("silver") == [key]
+    assert storage.exists(key)
+    assert storage.read(key) == b"one"
+    write(storage, key, b"two")
+    with another(storage).open(key) as file:
+        assert file.read() == b"two"
+    assert storage.address(key) == f"{storage.root}/{key}"
+    storage.delete([key])
+    assert storage.keys("silver") == []
+
+
+def test_keys_that_look_alike_are_kept_apart(storage: Storage) -> None:
+    alike = ["gold/a b", "gold/a%20b", "gold/a+b", "gold/A b", "gold/á", "gold/a\u0301"]
+    for key in alike:
+        assert storage.create(key, [key.encode()])
+    assert storage.keys("gold") == sorted(alike)
+    assert [storage.read(key) for key in alike] == [key.encode() for key in alike]
+
+
 @pytest.mark.parametrize(
     "use",
     [
-        Folder.path,
-        Folder.keys,
-        Folder.exists,
-        Folder.read,
-        Folder.open,
-        Folder.delete,
-        lambda folder, key: folder.create(key, [b"x"]),
-        lambda folder, key: folder.move(stage(folder, b"x"), key),
+        lambda lake, key: lake.address(key),
+        lambda lake, key: lake.keys(key),
+        lambda lake, key: lake.exists(key),
+        lambda lake, key: lake.read(key),
+        lambda lake, key: lake.open(key),
+        lambda lake, key: lake.delete([key]),
+        lambda lake, key: lake.create(key, [b"x"]),
+        lambda lake, key: lake.put({key: stage(lake, b"x")}),
+        lambda lake, key: lake.holds(key, stage(lake, b"x")),
     ],
+    ids=["address", "keys", "exists", "read", "open", "delete", "create", "put", "holds"],
 )
 def test_a_key_cannot_leave_the_lake(
-    folder: Folder, key: str, use: Callable[[Folder, str], object]
+    storage: Storage, tmp_path: Path, use: Callable[[Storage, str], object]
 ) -> None:
-    outside = folder.root.parent / "x"
+    outside = tmp_path / "x"
     outside.write_bytes(b"outside")
-    with pytest.raises(CapstoneError, match=r"is not a key of the lake at .*lake"):
-        use(folder, key)
+    for key in ("../x", "gold/../../x", "gold/..", "..", "/etc/hostname"):
+        with pytest.raises(CapstoneError, match=r"is not a key of the lake at .*lake\.$"):
+            use(storage, key)
     assert outside.read_bytes() == b"outside"
+    assert not [key for key in storage.keys("") if not key.startswith("_tmp/")]
 
 
-def test_a_name_with_two_dots_in_it_is_a_key(folder: Folder) -> None:
-    assert folder.create("gold/a..b/..c", [b"x"])
-    assert files(folder) == ["gold/a..b/..c"]
+def test_an_object_is_created_once(storage: Storage) -> None:
+    assert storage.create(KEY, [b"on", b"e"])
+    before = stamp(storage, KEY)
+    for lake in (storage, another(storage)):
+        assert not lake.create(KEY, [b"two"])
+        assert lake.read(KEY) == b"one"
+    assert stamp(storage, KEY) == before
 
 
-def test_an_object_is_created_once(folder: Folder) -> None:
-    assert folder.create(KEY, [b"on", b"e"])
-    before = stat(folder, KEY)
-    assert not folder.create(KEY, [b"two"])
-    assert folder.read(KEY) == b"one"
-    assert stat(folder, KEY) == before
+def test_a_deleted_object_can_be_created_again(storage: Storage) -> None:
+    assert storage.create(KEY, [b"one"])
+    another(storage).delete([KEY])
+    assert storage.create(KEY, [b"two"])
+    assert storage.read(KEY) == b"two"
 
 
-def test_of_many_who_create_an_object_at_once_one_does(folder: Folder) -> None:
-    writers = 8
-    together = Barrier(writers)
+def test_of_many_who_create_an_object_at_once_one_does(storage: Storage) -> None:
+    lakes = [another(storage) for _ in range(8)]
+    for lake in lakes:
+        lake.exists(KEY)  # it has connected
+    together = Barrier(len(lakes))
 
     def chunks(writer: int) -> Iterator[bytes]:
         together.wait(timeout=10)  # each has seen that the key is free
         yield str(writer).encode()
 
-    with ThreadPoolExecutor(writers) as pool:
-        for key in (f"gold/{at}.csv" for at in range(10)):
-            wrote = list(pool.map(lambda w, key=key: folder.create(key, chunks(w)), range(writers)))
+    def create(writer: int, key: str) -> bool:
+        return bool(lakes[writer].create(key, chunks(writer)))
+
+    with ThreadPoolExecutor(len(lakes)) as pool:
+        for at in range(10 if isinstance(storage, Folder) else 3):  # a server takes its time
+            key = f"gold/{at}.csv"
+            wrote = list(pool.map(create, range(len(lakes)), [key] * len(lakes)))
             assert wrote.count(True) == 1
-            assert folder.read(key) == str(wrote.index(True)).encode()
+            assert storage.read(key) == str(wrote.index(True)).encode()
 
 
-def test_a_moved_file_is_the_object_whole_and_at_once(folder: Folder) -> None:
-    write(folder, KEY, b"one")
-    staged = stage(folder, b"two")
-    file = staged.stat().st_ino
-    folder.move(staged, KEY)
-    assert folder.read(KEY) == b"two"
-    assert stat(folder, KEY)[0] == file
-    assert not staged.exists()
-
-
-def test_a_file_can_be_moved_again(folder: Folder) -> None:
-    staged = stage(folder, b"one")
-    folder.move(staged, KEY)
-    before = stat(folder, KEY)
-    folder.move(staged, KEY)
-    assert stat(folder, KEY) == before
-
-
-def test_a_file_that_is_neither_staged_nor_in_place_is_named(folder: Folder) -> None:
-    with pytest.raises(CapstoneError, match=rf"^{folder.path(KEY)}: no such file or directory; "):
-        folder.move(folder.root / "staged", KEY)
-
-
-def test_of_many_who_move_to_an_object_at_once_none_tears_it(folder: Folder) -> None:
-    contents = [bytes([letter]) * 100_000 for letter in b"abcdefgh"]
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda content: write(folder, "gold/a.csv", content), contents))
-    assert folder.read("gold/a.csv") in contents
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [(b"one", b"one", True), (b"", b"", True), (b"one", b"two", False), (b"", b"one", False)],
-)
-def test_files_are_compared_by_their_bytes(
-    folder: Folder, one: bytes, other: bytes, same: bool
+def test_a_source_that_fails_leaves_no_object_and_no_stage(
+    storage: Storage, tmp_path: Path
 ) -> None:
-    first, second = stage(folder, one, "first"), stage(folder, other, "second")
-    os.utime(first, (0, 0))
-    os.utime(second, (0, 0))
-    assert same_bytes(first, second) is same
-    assert not same_bytes(first, folder.root / "nowhere")
-
-
-def test_an_open_reader_keeps_the_object_that_it_opened(folder: Folder) -> None:
-    write(folder, KEY, b"one")
-    with folder.open(KEY) as file:
-        write(folder, KEY, b"two")
-        assert file.read() == b"one"
-    assert folder.read(KEY) == b"two"
-
-
-def test_nothing_is_left_of_a_stage(folder: Folder) -> None:
-    for key in ("gold/a.csv", "gold/a.csv", "gold/b.csv"):
-        folder.create(key, [b"one"])
-    assert files(folder) == ["gold/a.csv", "gold/b.csv"]
-    assert list((folder.root / "_tmp").iterdir()) == []
-
-
-def test_a_source_that_fails_leaves_no_object_and_no_stage(folder: Folder) -> None:
     def chunks() -> Iterator[bytes]:
         yield b"half"
         raise CapstoneError("the export ends here.")
 
     with pytest.raises(CapstoneError, match="the export ends here"):
-        folder.create(KEY, chunks())
-    assert files(folder) == []
-    assert list((folder.root / "_tmp").iterdir()) == []
+        storage.create(KEY, chunks())
+    assert storage.keys("") == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_an_object_that_is_being_written_matches_no_layer(folder: Folder) -> None:
-    half_written: list[str] = []
-
-    def chunks() -> Iterator[bytes]:
-        yield b"x" * 1_000_000
-        half_written.extend(files(folder))
-        assert not [path for layer in LAYERS for path in folder.root.glob(layer)]
-        assert not [path for path in half_written if Path(path).suffix]
-        yield b"y"
-
-    assert folder.create(KEY, chunks())
-    assert half_written
-    assert [path.name for path in folder.root.glob(LAYERS[0])] == ["a.jsonl"]
+def test_what_is_put_is_the_object(storage: Storage) -> None:
+    for content in (b"one", b"two", b"", b"three"):
+        write(storage, KEY, content)
+        assert storage.read(KEY) == another(storage).read(KEY) == content
+    assert storage.keys("bronze") == [KEY]
 
 
-def test_a_stage_says_whose_it_is(folder: Folder) -> None:
-    with folder.staging() as one, folder.staging() as other:
-        assert one != other
-        assert {path.name.rsplit("-", 1)[0] for path in (one, other)} == {f"object-{os.getpid()}"}
+def test_many_objects_are_put_at_once(storage: Storage) -> None:
+    files = {f"silver/t/d={at}/x": stage(storage, b"%d" % at) for at in range(50)}
+    write(storage, "silver/t/d=7/x", b"old")
+    storage.put(files)
+    assert storage.keys("silver") == sorted(files)
+    assert [storage.read(key) for key in files] == [b"%d" % at for at in range(50)]
 
 
-def test_a_deleted_object_takes_the_folders_that_it_leaves_empty(folder: Folder) -> None:
-    write(folder, "silver/a=1/b=1/x", b"")
-    write(folder, "silver/a=1/b=2/x", b"")
-    folder.delete("silver/a=1/b=1/x")
-    assert not (folder.root / "silver/a=1/b=1").exists()
-    assert files(folder) == ["silver/a=1/b=2/x"]
-    folder.delete("silver/a=1/b=2/x")
-    assert not (folder.root / "silver").exists()
-    assert folder.root.exists()
+def test_nothing_can_be_put(storage: Storage) -> None:
+    storage.put({})
+    storage.delete([])
+    assert storage.keys("") == []
 
 
-def test_an_object_can_be_deleted_again(folder: Folder) -> None:
-    write(folder, "silver/a=1/x", b"")
-    write(folder, "silver/a=2/y", b"")
-    for key in ("silver/a=1/x", "silver/a=1/x", "silver/a=2/x"):
-        folder.delete(key)
-    assert files(folder) == ["silver/a=2/y"]
+def test_an_object_can_be_put_again(storage: Storage) -> None:
+    files = {"gold/a.csv": stage(storage, b"a"), "gold/b.csv": stage(storage, b"b")}
+    storage.put({"gold/a.csv": files["gold/a.csv"]})  # and then it was interrupted
+    for lake in (another(storage), storage, another(storage)):
+        lake.put(files)
+        assert [lake.read(key) for key in files] == [b"a", b"b"]
+
+
+def test_an_object_that_another_writer_changed_is_put_over(storage: Storage) -> None:
+    write(storage, KEY, b"one")
+    write(another(storage), KEY, b"two")
+    write(storage, KEY, b"three")
+    assert storage.read(KEY) == b"three"
+    another(storage).delete([KEY])
+    write(storage, KEY, b"four")
+    assert storage.read(KEY) == b"four"
+
+
+def test_a_reader_sees_an_object_old_or_new(storage: Storage) -> None:
+    contents = [bytes([letter]) * 300_000 for letter in b"abcdefgh"]
+    write(storage, KEY, contents[0])
+
+    def put() -> None:
+        for content in contents[1:] * 2:
+            write(storage, KEY, content)
+
+    reader, seen = another(storage), set()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(put)
+        while not writing.done():
+            seen.add(reader.read(KEY))
+        writing.result()
+    assert seen <= set(contents)
+    assert len(seen) > 1
+
+
+def test_of_many_who_put_an_object_at_once_none_tears_it(storage: Storage) -> None:
+    contents = [bytes([letter]) * 100_000 for letter in b"abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda content: write(storage, "gold/a.csv", content), contents))
+    assert storage.read("gold/a.csv") in contents
+
+
+def test_an_open_reader_keeps_the_object_that_it_opened(storage: Storage) -> None:
+    write(storage, KEY, b"one")
+    with storage.open(KEY) as file:
+        write(storage, KEY, b"two")
+        assert file.read() == b"one"
+    with storage.open(KEY) as file:
+        storage.delete([KEY])
+        assert file.read() == b"two"
+
+
+def test_an_object_can_be_deleted_again(storage: Storage) -> None:
+    keys = [f"silver/a={number}/x" for number in range(4)]
+    for key in keys:
+        write(storage, key, b"")
+    for gone in (keys[:2], keys[:2], ["silver/a=9/x", "gold/x"], [keys[2], "silver/a=3/y"]):
+        storage.delete(gone)
+    assert storage.keys("silver") == keys[3:]
+    assert not storage.exists(keys[0])
 
 
 @pytest.mark.parametrize(
-    ("use", "named", "advice"),
+    ("one", "other", "same"),
     [
-        pytest.param(lambda f: f.read(KEY), KEY, "run the pipeline", id="read nothing"),
-        pytest.param(lambda f: f.open(KEY), KEY, "run the pipeline", id="open nothing"),
-        pytest.param(lambda f: f.read("file/x"), "file/x", "not a directory", id="read below"),
-        pytest.param(lambda f: f.read("folder"), "folder", "is a directory", id="read a folder"),
-        pytest.param(
-            lambda f: f.move(stage(f, b""), "file/x"), "file", "check the disk", id="move below"
-        ),
-        pytest.param(
-            lambda f: f.move(stage(f, b""), "folder"), "folder", "is a directory", id="move over"
-        ),
-        pytest.param(lambda f: f.create("file/x", []), "file", "check the disk", id="create below"),
-        pytest.param(lambda f: f.create("x" * 300, []), "x" * 300, "name too long", id="long name"),
-        pytest.param(lambda f: f.delete("folder"), "folder", "is a directory", id="delete folder"),
+        (b"one", b"one", True),
+        (b"", b"", True),
+        (b"one", b"two", False),
+        (b"", b"one", False),
+        (b"one\n", b"one", False),
     ],
 )
-def test_an_error_is_one_sentence_that_names_the_path(
-    folder: Folder, use: Callable[[Folder], object], named: str, advice: str
+def test_an_object_holds_what_its_bytes_are(
+    storage: Storage, one: bytes, other: bytes, same: bool
 ) -> None:
-    write(folder, "file", b"old")
-    write(folder, "folder/x", b"old")
-    with pytest.raises(CapstoneError, match=advice) as error:
-        use(folder)
-    assert str(error.value).startswith(f"{folder.root / named}: ")
+    write(storage, KEY, one)
+    reader, staged = another(storage), stage(storage, other)
+    assert storage.holds(KEY, staged) is same
+    assert reader.keys("bronze") == [KEY]
+    assert reader.holds(KEY, staged) is same
+
+
+def test_an_object_that_is_not_there_holds_nothing(storage: Storage) -> None:
+    staged = stage(storage, b"")
+    assert not storage.holds(KEY, staged)
+    write(storage, KEY, b"")
+    assert storage.holds(KEY, staged)
+    storage.delete([KEY])
+    assert not storage.holds(KEY, staged)
+
+
+def test_a_listing_forgets_what_is_gone_and_knows_what_changed(storage: Storage) -> None:
+    write(storage, "gold/a.csv", b"old")
+    write(storage, "gold/b.csv", b"old")
+    another(storage).delete(["gold/a.csv"])
+    write(another(storage), "gold/b.csv", b"new")
+    assert storage.keys("gold") == ["gold/b.csv"]
+    assert not storage.holds("gold/a.csv", stage(storage, b"old"))
+    assert not storage.holds("gold/b.csv", stage(storage, b"old"))
+    assert storage.holds("gold/b.csv", stage(storage, b"new"))
+
+
+@pytest.mark.parametrize("use", ["read", "open"])
+def test_an_object_that_is_not_there_is_named_with_what_to_do(storage: Storage, use: str) -> None:
+    with pytest.raises(CapstoneError, match=r"no such .*; run the pipeline that makes it") as error:
+        getattr(storage, use)(KEY)
+    assert str(error.value).startswith(f"{storage.address(KEY)}: ")
     assert str(error.value).endswith(".")
     assert "\n" not in str(error.value)
-    assert files(folder) == ["file", "folder/x"]
 
 
-def test_a_lake_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "lake").write_bytes(b"")
-    with pytest.raises(CapstoneError, match=rf"^{tmp_path}/lake/_tmp: .*; check the disk"):
-        Folder(tmp_path / "lake").create("x", [])
-
-
-@pytest.fixture
-def closed(open_folder: Path) -> Iterator[Folder]:
-    """A lake with an object, `closed/x`, in a folder that this user may not enter."""
-    lake = Folder(open_folder / "closed")
-    write(lake, "closed/x", b"old")
-    write(lake, "open/x", b"old")
-    (lake.root / "_tmp").chmod(0o777)
-    (lake.root / "closed").chmod(0)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(NOBODY)
-    yield lake
-    os.seteuid(user)
-    (lake.root / "closed").chmod(0o700)
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda lake: lake.read("closed/x"),
-        lambda lake: lake.open("closed/x"),
-        lambda lake: write(lake, "closed/x", b"new"),
-        lambda lake: lake.delete("closed/x"),
-        lambda lake: lake.create("closed/y", [b"new"]),
-        lambda lake: lake.exists("closed/x"),
-        lambda lake: lake.keys(""),
-    ],
-    ids=["read", "open", "move", "delete", "create", "exists", "keys"],
-)
-def test_a_folder_that_this_user_may_not_enter_is_named(
-    closed: Folder, use: Callable[[Folder], object]
+def test_a_file_that_is_neither_staged_nor_in_place_is_named(
+    storage: Storage, tmp_path: Path
 ) -> None:
-    with pytest.raises(CapstoneError, match=rf"^{closed.root}/closed.*: permission denied; give"):
-        use(closed)
+    with pytest.raises(CapstoneError, match="no such file or directory") as error:
+        storage.put({KEY: tmp_path / "staged"})
+    assert str(error.value).startswith((storage.address(KEY), str(tmp_path / "staged")))
+    assert str(error.value).endswith(".")
+    assert "\n" not in str(error.value)
+    assert not storage.exists(KEY)
 
 
-def test_a_disk_that_takes_no_more_leaves_no_object(folder: Folder) -> None:
-    write(folder, "gold/a.csv", b"old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-    try:
-        with pytest.raises(CapstoneError, match="file too large; check the disk"):
-            folder.create("gold/b.csv", [b"x" * 100_000])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert folder.read("gold/a.csv") == b"old"
-    assert files(folder) == ["gold/a.csv"]
-    assert list((folder.root / "_tmp").iterdir()) == []
+def test_what_is_kept_is_found_by_another_process(storage: Storage) -> None:
+    workspace = storage.workspace("silver")
+    for name, content in (("silver/t/d=a b/ç.parquet", b"one"), ("head.json", b"")):
+        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / name).write_bytes(content)
+    name = storage.keep(workspace)
+    for lake in (storage, another(storage)):
+        with lake.kept(name) as folder:
+            found = {
+                path.relative_to(folder).as_posix(): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file()
+            }
+        assert found == {"silver/t/d=a b/ç.parquet": b"one", "head.json": b""}
+
+
+def test_what_was_kept_is_gone_when_it_was_discarded(storage: Storage) -> None:
+    workspace = storage.workspace("silver")
+    (workspace / "x").write_bytes(b"staged")
+    name = storage.keep(workspace)
+    storage.discard(workspace)
+    assert not workspace.exists()
+    with another(storage).kept(name) as folder:
+        assert not (folder / "x").exists()
+    assert not [key for key in storage.keys("_tmp") if "silver" in key]
+
+
+def test_two_workspaces_are_kept_apart(storage: Storage) -> None:
+    names = []
+    for content in (b"one", b"two"):
+        workspace = storage.workspace("silver")
+        (workspace / "x").write_bytes(content)
+        names.append(storage.keep(workspace))
+    lake = another(storage)
+    with lake.kept(names[0]) as one, lake.kept(names[1]) as two:
+        assert [(one / "x").read_bytes(), (two / "x").read_bytes()] == [b"one", b"two"]
+
+
+def test_a_workspace_that_is_gone_cannot_be_kept(storage: Storage) -> None:
+    workspace = storage.workspace("silver")
+    storage.discard(workspace)
+    with pytest.raises(CapstoneError, match="no such file or directory") as error:
+        storage.keep(workspace)
+    assert str(error.value).startswith(f"{workspace}: ")
+    assert storage.keys("_tmp") == []
+
+
+def test_what_a_process_kept_is_abandoned_once_it_is_dead(storage: Storage) -> None:
+    mine = storage.workspace("silver")
+    (mine / "x").write_bytes(b"mine")
+    name = storage.keep(mine)
+    living = process(storage, STAGE)
+    theirs = said(living)
+    assert not storage.has_abandoned("silver")
+    storage.sweep("silver")
+    living.kill()
+    living.communicate(timeout=10)
+    assert storage.has_abandoned("silver")
+    assert not storage.has_abandoned("gold")
+    with storage.kept(theirs) as folder:
+        assert (folder / "x").read_bytes() == b"staged"
+    storage.sweep("gold")
+    assert storage.has_abandoned("silver")
+    storage.sweep("silver")
+    assert not storage.has_abandoned("silver")
+    with storage.kept(theirs) as folder:
+        assert not (folder / "x").exists()
+    with another(storage).kept(name) as folder:
+        assert (folder / "x").read_bytes() == b"mine"
+
+
+def test_what_a_process_staged_is_abandoned_though_it_never_kept_it(
+    storage: Storage, tmp_path: Path
+) -> None:
+    script = STAGE.replace("print(lake.keep(workspace)", "print(workspace")
+    living = process(storage, script)
+    workspace = tmp_path / said(living)
+    assert not storage.has_abandoned("silver")
+    assert (workspace / "x").is_file()
+    living.kill()
+    living.communicate(timeout=10)
+    assert storage.has_abandoned("silver")
+    storage.sweep("silver")
+    assert not storage.has_abandoned("silver")
+    assert not workspace.exists()
+
+
+def test_one_thread_at_a_time_holds_a_lock(storage: Storage) -> None:
+    inside: list[str] = []
+    log: list[str] = []
+    mutex = Lock()
+
+    def turn(lake: Storage) -> None:
+        with lake.locked("silver"):
+            with mutex:
+                log.append("in")
+                inside.append("x")
+                assert inside == ["x"]
+            another(storage).exists(KEY)
+            with mutex:
+                inside.pop()
+                log.append("out")
+
+    lakes = [storage] * 4 + [another(storage) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(turn, lakes))
+    assert log == ["in", "out"] * 8
+
+
+def test_one_process_at_a_time_holds_a_lock(storage: Storage, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    both = [process(storage, TAKE_TURNS, str(log)) for _ in range(2)]
+    assert [each.wait(timeout=60) for each in both] == [0, 0]
+    assert log.read_text().split() == ["in", "out"] * 6
+
+
+def test_locks_of_two_layers_are_held_apart(storage: Storage) -> None:
+    with storage.locked("silver"), another(storage).locked("gold"), storage.locked("bronze"):
+        write(storage, KEY, b"one")
+    assert storage.read(KEY) == b"one"
+
+
+def test_a_lock_can_be_held_again_and_again(storage: Storage) -> None:
+    for lake in (storage, storage, another(storage)):
+        with lake.locked("silver"):
+            write(lake, "silver/x", b"x")
+    with pytest.raises(ZeroDivisionError), storage.locked("silver"):
+        1 / 0  # noqa: B018
+    with storage.locked("silver"):
+        pass
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_waits_too_long_for_a_lock_is_told(storage: Storage) -> None:
+    said = f"Another run has been writing to {storage.root} for 0.1 s; wait for it and run again."
+    with storage.locked("silver"):
+        for lake in (storage, another(storage)):
+            with pytest.raises(CapstoneError) as error, lake.locked("silver"):
+                pytest.fail("it is not held alone")
+            assert str(error.value) == said
+        write(storage, KEY, b"one")
+    with another(storage).locked("silver"):
+        assert storage.read(KEY) == b"one"
+
+
+def test_a_process_that_dies_loses_its_lock(storage: Storage) -> None:
+    holder = process(storage, HOLD)
+    assert said(holder) == "locked"
+    holder.kill()
+    holder.communicate(timeout=10)
+    with ThreadPoolExecutor(1) as pool:
+
+        def hold() -> bool:
+            with storage.locked("silver"):
+                return True
+
+        assert pool.submit(hold).result(timeout=5)
+
+
+def test_one_lake_of_a_process_is_one_storage(storage: Storage) -> None:
+    assert type(storage_of(storage.root)) is type(storage)
+    assert storage_of(storage.root) is storage_of({"url": storage.root, "region": None})
+    assert storage_of(storage.root) is not storage_of(f"{storage.root}2")
