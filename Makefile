@@ -19,7 +19,7 @@ s3: $(VENV)/.dev
 	$(BIN)/python infra/s3/session.py $(BIN)/kedro run --env=s3 $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=logical --dist=worksteal $(ARGS)
 
 # a run killed at every call that changes the lake; takes an hour
 test-kills: $(VENV)/.dev
