@@ -33,7 +33,7 @@ def ask(address: Address, database: str) -> Ask:
     def ask(role: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with closing(connect(address, database, role)) as connection, connection:
             cursor = connection.cursor()
-            cursor.execute(statement, values)
+            cursor.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
     return ask
