@@ -198,7 +198,8 @@ def check(env: str | None) -> None:
     compared = catalog["serving"].compare(_publication(catalog))
     for each in compared.differences:
         mark = "FAIL" if each.parts else "ok  "
-        click.echo(": ".join([f"{mark} serving.{each.mart.name}", *each.parts]))
+        why = f": {'; '.join(each.parts)}" if each.parts else ""
+        click.echo(f"{mark} serving.{each.mart.name}{why}")
     if not compared.is_published:
         click.echo("FAIL the ledger: the latest publication was not of this Gold; publish it.")
     elif not compared.is_equal:
