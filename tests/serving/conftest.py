@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect, provision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from capstone_metrics.serving.embedded import Address
 
@@ -24,6 +27,16 @@ def database(address: Address) -> str:
     name = f"test_{uuid.uuid4().hex}"
     provision(address, name)
     return name
+
+
+@pytest.fixture
+def own(server: EmbeddedServer, open_folder: Path) -> Iterator[EmbeddedServer]:
+    """A server that a test may restart, of the same version."""
+    folder = Path(tempfile.mkdtemp(dir=open_folder))
+    folder.chmod(0o755)
+    own = EmbeddedServer(folder, 0, server.programs)
+    yield own
+    own.stop()
 
 
 @pytest.fixture

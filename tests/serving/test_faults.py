@@ -7,12 +7,10 @@ import random
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -29,8 +27,6 @@ from tests.conftest import ROOT
 from tests.serving.gold import gold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from capstone_metrics.serving.embedded import Address
     from tests.serving.conftest import Ask
 
@@ -61,16 +57,6 @@ def failure(error: BaseException | None) -> str:
     assert error is not None
     assert isinstance(error.__cause__, CapstoneError), error
     return str(error.__cause__)
-
-
-@pytest.fixture
-def own(server: EmbeddedServer, open_folder: Path) -> Iterator[EmbeddedServer]:
-    """A server that a test may restart, of the same version."""
-    folder = Path(tempfile.mkdtemp(dir=open_folder))
-    folder.chmod(0o755)
-    own = EmbeddedServer(folder, 0, server.programs)
-    yield own
-    own.stop()
 
 
 def test_a_server_that_restarts_during_the_copy_has_the_publication_before(

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
+from capstone_metrics.saved import Saved
+from capstone_metrics.schemas import Terms
 from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
+from capstone_metrics.serving.publisher import publish
+from capstone_metrics.serving.tables import ddl
+from tests.serving.gold import MARTS, gold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from capstone_metrics.serving.embedded import Address
+    from capstone_metrics.serving.embedded import Address, EmbeddedServer
     from tests.serving.conftest import Ask
 
 
@@ -113,3 +118,21 @@ def test_a_right_that_was_lost_is_given_back(address: Address, database: str, as
     provision(address, database)
 
     assert ask(READER, "SELECT views FROM serving.mart") == [(7,)]
+
+
+def test_the_script_needs_no_superuser(own: EmbeddedServer) -> None:
+    address = own.start()
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute("CREATE ROLE dba LOGIN CREATEROLE CREATEDB")
+        admin.cursor().execute("CREATE DATABASE capstone OWNER dba")
+    for _ in range(2):
+        with closing(connect(address, "capstone", ADMIN)) as dba, dba:
+            dba.cursor().execute("SET SESSION AUTHORIZATION dba")
+            dba.cursor().execute(ddl(MARTS))
+    with closing(connect(address, "capstone", ADMIN)) as loader:
+        loader.cursor().execute("SET SESSION AUTHORIZATION loader")
+        loader.commit()
+        assert publish(loader, gold({"GRAN": 5})) == Saved(rows=2)
+        one = {"gold_dia": MARTS["gold_dia"]}  # a table to drop, as the owner
+        assert publish(loader, gold({"GRAN": 5}, one, Terms(allow_shrink=True))) == Saved(removed=1)

@@ -15,8 +15,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bi_reader') THEN
         CREATE ROLE bi_reader LOGIN;
     END IF;
-    -- the right to create a role is not yet the right to act as it
-    IF NOT pg_has_role('serving_owner', 'MEMBER') THEN
+    -- whoever created a role may not yet act as it
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT serving_owner TO %I', current_user);
     END IF;
     -- a schema from before there was an owner

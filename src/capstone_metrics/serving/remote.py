@@ -15,6 +15,8 @@ VARIABLE = "CAPSTONE_DSN"
 """The connection string; what it leaves out libpq takes from its own variables and files."""
 
 STRICT = "verify-full"
+SHOWN = ("host", "hostaddr", "port", "dbname", "service", "passfile", "sslmode", "sslrootcert")
+"""What another user of the database may be told of the string."""
 
 
 class RemoteServer:
@@ -51,14 +53,14 @@ class RemoteServer:
     def plainly(self, error: psycopg2.Error) -> str:
         """What PostgreSQL said, without the password."""
         said = " ".join(str(error).split())
-        for secret in (self._settings.get("password"), os.environ.get("PGPASSWORD")):
+        hidden = (self._settings.get(name) for name in ("password", "sslpassword"))
+        for secret in (*hidden, os.environ.get("PGPASSWORD")):
             said = said.replace(secret, "…") if secret else said
         return f"PostgreSQL of {VARIABLE}, database {self.database!r}: {said}"
 
     def conninfo(self, role: str) -> str:
         """The connection string of another role, without a password."""
-        hidden = ("password", "application_name", "user")
-        return make_dsn(user=role, **{k: v for k, v in self._settings.items() if k not in hidden})
+        return make_dsn(user=role, **{k: v for k, v in self._settings.items() if k in SHOWN})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(database={self.database!r})"
