@@ -27,6 +27,7 @@ NOW = "2026-01-31T20:05"
 POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
 
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ.pop("CAPSTONE_DSN", None)  # the tests have servers of their own
 
 
 @pytest.fixture(scope="session")
