@@ -176,15 +176,23 @@ def test_a_check_finds_what_a_hand_changed_and_a_recreation_mends_it(served: Pro
 
 
 def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
+    theirs = (served.root / "data/gold/gold_mine.csv").read_text()
     later = served.root / "export later.csv"
     later.write_text(EXPORT.replace("v1", "v3").replace("v2", "v4").replace("01-31", "01-29"))
     try:
         served.run("--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold")
     finally:
         later.unlink()
+    mart = served.root / "data/gold/gold_mine.csv"
+    ours = mart.read_text()
+    mart.write_text(theirs)
+    mixed = served.run("--pipelines=publish_gold", check=False)
+    mart.write_text(ours)
     shown = served.kedro("serving", "diff", "--rows=5").stdout
     failed = served.kedro("serving", "check", check=False)
 
+    assert mixed.returncode == 1
+    assert "it was edited, or comes from another run. Run 'kedro run" in mixed.stderr
     assert shown.splitlines() == [
         "serving.gold_mine: 1 rows to insert; 1 rows to update",
         "    + 2026-01-29: total_views 7",

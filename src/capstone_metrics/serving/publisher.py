@@ -37,9 +37,9 @@ SET LOCAL idle_in_transaction_session_timeout = '1min'  -- of a publisher that i
 def publish(database: connection, publication: Publication, *, whole: bool = False) -> Saved:
     """Make the serving tables equal Gold, and enter it in the ledger.
 
-    Readers see the publication before or this one, and wait for neither. A Gold that was
-    published last is known by its hash, and then no table is looked at; of another, the days whose
-    hashes changed are moved.
+    Readers see the publication before or this one, and wait for neither, but for those of a table
+    whose declaration changed. A Gold that was published last is known by its hash, and then no
+    table is looked at; of another, the days whose hashes changed are moved.
 
     Args:
         database: a connection of the loader.
