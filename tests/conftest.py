@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 NOW = "2026-01-31T20:05"
+POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
 
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ.pop("CAPSTONE_DSN", None)  # the tests have servers of their own
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +40,13 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def server(open_folder: Path) -> Iterator[EmbeddedServer]:
-    """A PostgreSQL of the tests' own."""
-    server = EmbeddedServer(open_folder / "postgres", port=0)
+@pytest.fixture(scope="session", params=["packaged", "15"])
+def server(request: pytest.FixtureRequest, open_folder: Path) -> Iterator[EmbeddedServer]:
+    """A PostgreSQL of the tests' own: the one of the package, and Debian's of version 15."""
+    programs = None if request.param == "packaged" else POSTGRESQL_15
+    if programs and not programs.exists():
+        pytest.skip(f"no {programs}")
+    server = EmbeddedServer(open_folder / f"postgres {request.param}", 0, programs)
     yield server
     server.stop()
 

@@ -7,7 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ from kedro.framework.startup import bootstrap_project
 from tests.oracle import rebuild
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.conftest import Project
 
 NETWORKS = ["tiktok", "instagram_reels", "youtube_shorts"]
@@ -57,10 +61,16 @@ def clear(data: Path) -> None:
         shutil.rmtree(data / layer, ignore_errors=True)
 
 
-def run_here(project: Project, pipelines: list[str] = LAKE_PIPELINES, **params: Any) -> None:
+def run_here(
+    project: Project,
+    pipelines: list[str] = LAKE_PIPELINES,
+    env: str | None = None,
+    **params: Any,
+) -> None:
     """`kedro run` in this process."""
     bootstrap_project(project.root)
-    with KedroSession.create(project_path=project.root, runtime_params=params) as session:
+    made = KedroSession.create(project_path=project.root, env=env, runtime_params=params)
+    with made as session:
         session.run(pipeline_names=pipelines)
 
 
@@ -79,6 +89,66 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     """How a process ended, and what it said."""
     said, _ = process.communicate(timeout=120)
     return process.returncode, said
+
+
+@dataclass(frozen=True)
+class BucketLake:
+    """A lake in a bucket, which the test fills and reads by a client of its own."""
+
+    client: Any
+    bucket: str
+    prefix: str
+
+    def add(self, window: str, *lines: bytes, name: str = "criacao") -> str:
+        """Put an object into Bronze; its key."""
+        key = f"bronze/criacao/fonte=faker/janela={window}/{name}.jsonl"
+        self.fill({key: b"".join(lines)})
+        return key
+
+    def fill(self, objects: Mapping[str, bytes]) -> None:
+        """Put objects into it."""
+
+        def put(key: str) -> None:
+            name = f"{self.prefix}/{key}"
+            self.client.put_object(Bucket=self.bucket, Key=name, Body=objects[key])
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(put, objects))
+
+    def keys(self, top: str = "") -> list[str]:
+        """The keys that it holds."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=f"{self.prefix}/{top}"
+        )
+        listed = (entry["Key"] for page in pages for entry in page.get("Contents", ()))
+        return [name.removeprefix(f"{self.prefix}/") for name in listed]
+
+    def read(self, key: str) -> bytes:
+        """The bytes of an object."""
+        found = self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")
+        content: bytes = found["Body"].read()
+        return content
+
+    def objects(self, top: str = "") -> dict[str, bytes]:
+        """Every object that it holds."""
+        keys = self.keys(top)
+        with ThreadPoolExecutor(8) as pool:
+            return dict(zip(keys, pool.map(self.read, keys), strict=True))
+
+    def clear(self) -> None:
+        """Leave nothing in it."""
+        keys = self.keys()
+        for start in range(0, len(keys), 1000):
+            named = [{"Key": f"{self.prefix}/{key}"} for key in keys[start : start + 1000]]
+            self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": named})
+
+    def download(self, folder: Path) -> Path:
+        """A copy of it in a folder, which is emptied before."""
+        clear(folder)
+        for key, content in self.objects().items():
+            (folder / key).parent.mkdir(parents=True, exist_ok=True)
+            (folder / key).write_bytes(content)
+        return folder
 
 
 def content(lake: Path) -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """Runs pipelines on a lake, for tests that hurt the process: run_lake.py ROOT PIPELINE…
 
-With `--in-place`, the guard is taken out: files are written under their own names. With
+With `--env=E`, it runs in that environment; with `--s3fs`, as where httpfs is not installed. With
 `--die-at=N`, the process is gone just before its N-th call that changes the lake.
+
+Some options take a guard out. `--in-place`: files are written under their own names.
+`--at-once`: objects are put into place as they are made, and no commit is written down.
+`--unconditional`: the writes to a bucket name no condition.
 """
 
 import itertools
@@ -16,6 +20,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.cli import reason
+from capstone_metrics.lake import remote
+from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.commit import Commit
 
 CHANGES = {"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"}
@@ -31,6 +37,22 @@ def write_in_place() -> None:
     Commit.stage = stage  # type: ignore[method-assign]
     Commit.put = lambda *_: True  # type: ignore[method-assign]
     Commit.finish = lambda *_: None  # type: ignore[method-assign]
+
+
+def write_at_once() -> None:
+    def put(self: Commit, key: str) -> bool:
+        self.storage.put({key: self.workspace / key})
+        return True
+
+    Commit.put = put  # type: ignore[method-assign]
+    Commit.delete = lambda self, key: self.storage.delete([key])  # type: ignore[method-assign]
+    Commit.finish = lambda *_: None  # type: ignore[method-assign]
+
+
+def write_unconditionally() -> None:
+    write = Bucket.write
+    Bucket.write = lambda self, key, body, **_: write(self, key, body)  # type: ignore[method-assign]
+    Bucket.check_conditions = lambda _: None  # type: ignore[method-assign]
 
 
 def die_at(number: int, lake: Path) -> None:
@@ -54,19 +76,35 @@ def changes(event: str, about: tuple[Any, ...]) -> bool:
     return event in CHANGES
 
 
-if __name__ == "__main__":
+GUARDS = {
+    "--in-place": write_in_place,
+    "--at-once": write_at_once,
+    "--unconditional": write_unconditionally,
+}
+
+
+def run(arguments: list[str]) -> None:
     options, (root, *pipelines) = (
-        [word for word in sys.argv[1:] if word.startswith("--")],
-        [word for word in sys.argv[1:] if not word.startswith("--")],
+        [word for word in arguments if word.startswith("--")],
+        [word for word in arguments if not word.startswith("--")],
     )
-    if "--in-place" in options:
-        write_in_place()
+    env = None
     for option in options:
-        if option.startswith("--die-at="):
+        if option in GUARDS:
+            GUARDS[option]()
+        elif option == "--s3fs":
+            remote.PACKAGED = "no_such_package"
+        elif option.startswith("--env="):
+            env = option.removeprefix("--env=")
+        elif option.startswith("--die-at="):
             die_at(int(option.removeprefix("--die-at=")), Path(root) / "data")
     bootstrap_project(Path(root))
     try:
-        with KedroSession.create(project_path=root) as session:
+        with KedroSession.create(project_path=root, env=env) as session:
             session.run(pipeline_names=pipelines)
     except Exception as error:
         sys.exit(str(reason(error) or repr(error)))
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

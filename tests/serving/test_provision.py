@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from capstone_metrics.serving.embedded import LOADER, READER
+from capstone_metrics.saved import Saved
+from capstone_metrics.schemas import Terms
+from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
+from capstone_metrics.serving.publisher import publish
+from capstone_metrics.serving.tables import ddl
+from tests.serving.gold import MARTS, gold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from capstone_metrics.serving.embedded import Address
+    from capstone_metrics.serving.embedded import Address, EmbeddedServer
     from tests.serving.conftest import Ask
 
 
-def test_the_reader_reads_what_the_loader_makes_later(ask: Ask) -> None:
-    ask(LOADER, "CREATE TABLE serving.later AS SELECT 7 AS views")
+MADE = f"SET ROLE {OWNER}; CREATE TABLE serving.mart AS SELECT 7 AS views"
 
-    assert ask(READER, "SELECT views FROM serving.later") == [(7,)]
+
+def test_the_reader_reads_what_the_loader_makes_later(ask: Ask) -> None:
+    ask(LOADER, MADE)
+
+    assert ask(READER, "SELECT views FROM serving.mart") == [(7,)]
 
 
 def allowed(ask: Ask, role: str, statements: Iterable[str]) -> list[str]:
@@ -34,7 +42,7 @@ def allowed(ask: Ask, role: str, statements: Iterable[str]) -> list[str]:
 
 
 def test_the_reader_only_reads(ask: Ask) -> None:
-    ask(LOADER, "CREATE TABLE serving.mart AS SELECT 7 AS views")
+    ask(LOADER, MADE)
     reading = "SELECT views FROM serving.mart"
     writing = [
         "INSERT INTO serving.mart VALUES (8)",
@@ -52,9 +60,23 @@ def test_the_reader_only_reads(ask: Ask) -> None:
     assert allowed(ask, READER, [reading, *writing]) == [reading]
 
 
-def test_the_loader_rules_its_schema_and_nothing_else(ask: Ask) -> None:
-    its_own = "CREATE TABLE serving.other (views int)"
+def test_the_loader_writes_rows_and_nothing_else(ask: Ask) -> None:
+    ask(LOADER, MADE)
+    its_own = [
+        "INSERT INTO serving.mart VALUES (8)",
+        "UPDATE serving.mart SET views = 9",
+        "DELETE FROM serving.mart WHERE views = 8",
+        "CREATE TEMPORARY TABLE other (views int)",
+        "DELETE FROM serving.changes",
+    ]
     others = [
+        "CREATE TABLE serving.other (views int)",
+        "ALTER TABLE serving.mart ADD COLUMN other int",
+        "DROP TABLE serving.mart",
+        "TRUNCATE serving.mart",
+        "DELETE FROM serving.publications",
+        "UPDATE serving.publications SET rows_changed = 0",
+        "UPDATE serving.changes SET change = 'delete'",
         "CREATE ROLE other",
         "ALTER ROLE bi_reader SUPERUSER",
         "CREATE TABLE public.other (views int)",
@@ -62,7 +84,18 @@ def test_the_loader_rules_its_schema_and_nothing_else(ask: Ask) -> None:
         "COPY (SELECT 1) TO PROGRAM 'true'",
     ]
 
-    assert allowed(ask, LOADER, [its_own, *others]) == [its_own]
+    assert allowed(ask, LOADER, [*its_own, *others]) == its_own
+
+
+def test_nobody_logs_in_as_the_owner(ask: Ask) -> None:
+    query = "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname !~ '^pg_' ORDER BY 1"
+
+    assert ask(ADMIN, query) == [("bi_reader",), ("loader",), ("postgres",)]
+
+
+def test_a_statement_of_a_reader_ends(ask: Ask) -> None:
+    assert ask(READER, "SHOW statement_timeout") == [("1min",)]
+    assert ask(READER, "SHOW idle_in_transaction_session_timeout") == [("10min",)]
 
 
 def test_the_loader_makes_no_database(address: Address, database: str) -> None:
@@ -80,8 +113,26 @@ def test_eight_may_provision_at_once(address: Address, database: str) -> None:
 
 
 def test_a_right_that_was_lost_is_given_back(address: Address, database: str, ask: Ask) -> None:
-    ask(LOADER, "CREATE TABLE serving.mart AS SELECT 7 AS views")
-    ask(LOADER, "REVOKE SELECT ON serving.mart FROM bi_reader")
+    ask(LOADER, MADE)
+    ask(ADMIN, "REVOKE SELECT ON serving.mart FROM bi_reader")
     provision(address, database)
 
     assert ask(READER, "SELECT views FROM serving.mart") == [(7,)]
+
+
+def test_the_script_needs_no_superuser(own: EmbeddedServer) -> None:
+    address = own.start()
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute("CREATE ROLE dba LOGIN CREATEROLE CREATEDB")
+        admin.cursor().execute("CREATE DATABASE capstone OWNER dba")
+    for _ in range(2):
+        with closing(connect(address, "capstone", ADMIN)) as dba, dba:
+            dba.cursor().execute("SET SESSION AUTHORIZATION dba")
+            dba.cursor().execute(ddl(MARTS))
+    with closing(connect(address, "capstone", ADMIN)) as loader:
+        loader.cursor().execute("SET SESSION AUTHORIZATION loader")
+        loader.commit()
+        assert publish(loader, gold({"GRAN": 5})) == Saved(rows=2)
+        one = {"gold_dia": MARTS["gold_dia"]}  # a table to drop, as the owner
+        assert publish(loader, gold({"GRAN": 5}, one, Terms(allow_shrink=True))) == Saved(removed=1)

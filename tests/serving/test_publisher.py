@@ -1,22 +1,23 @@
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import random
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import pytest
-from psycopg2.errors import LockNotAvailable
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import marts_of
+from capstone_metrics.schemas import Terms, marts_of
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect
 from capstone_metrics.serving.publisher import LOCK, publish
@@ -39,9 +40,14 @@ MORE = marts_of(
         "gold_faculdade": {
             "key": ["faculdade"],
             "measures": {"total_views": {"sum": "views"}, "total_videos": {"count": "views"}},
-        }
+        },
+        "gold_dia": {
+            "key": ["data_postagem", "faculdade"],
+            "measures": {"total_views": {"sum": "views"}},
+        },
     }
 )
+MUCH = Terms(allow_shrink=True)
 
 
 @pytest.fixture
@@ -82,23 +88,28 @@ def test_only_what_differs_is_written(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 5, "IMPACTA": 7, "OUTRA": 1}))
     gran, impacta, _ = ask(ADMIN, VERSIONS)
 
-    assert publish(loader, gold({"GRAN": 5, "IMPACTA": 8})) == Saved(rows=2, removed=2)
+    less = gold({"GRAN": 5, "IMPACTA": 8}, terms=MUCH)
+    assert publish(loader, less) == Saved(rows=2, removed=2)
     assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 8)]
     same, changed = ask(ADMIN, VERSIONS)
     assert same == gran
     assert changed != impacta
 
 
-def test_a_table_changed_by_hand_is_made_right(loader: connection, ask: Ask) -> None:
+def test_a_table_changed_by_hand_is_made_right_where_all_rows_are_compared(
+    loader: connection, ask: Ask
+) -> None:
     publish(loader, gold({"GRAN": 5}))
     ask(LOADER, "UPDATE serving.gold_faculdade SET total_views = 6")
 
-    assert publish(loader, gold({"GRAN": 5})) == Saved(rows=1)
+    assert publish(loader, gold({"GRAN": 5})) == Saved()
+    assert ask(READER, VIEWS) == [("GRAN", 6)]
+    assert publish(loader, gold({"GRAN": 5}), whole=True) == Saved(rows=1)
     assert ask(READER, VIEWS) == [("GRAN", 5)]
 
 
 def test_the_ledger_says_what_was_published(loader: connection, ask: Ask) -> None:
-    publications = [gold({"GRAN": 5, "IMPACTA": 7}), gold({"GRAN": 6})]
+    publications = [gold({"GRAN": 5, "IMPACTA": 7}), gold({"GRAN": 6}, terms=MUCH)]
     for each in publications:
         publish(loader, each)
 
@@ -129,7 +140,7 @@ def test_a_reader_of_a_table_that_must_change_is_not_waited_for_long(
     publish(loader, gold({"GRAN": 5}))
     with closing(connect(address, database, READER)) as reader:
         reader.cursor().execute(VIEWS)
-        with pytest.raises(LockNotAvailable):
+        with pytest.raises(CapstoneError, match=r"lock timeout: another session .* Run again"):
             publish(loader, gold({"GRAN": 5}, MORE))
         assert ask(READER, VIEWS) == [("GRAN", 5)]
 
@@ -233,20 +244,167 @@ def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask
     assert ask(READER, PUBLICATIONS) == [(1,)]
 
 
-def test_a_gold_that_its_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def kept(tmp_path: Path) -> tuple[dict[str, Any], MartDataset]:
+    """A mart in a lake, and the manifest that names it."""
     mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
     mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
     digest = mart.load().schema.metadata[b"sha256"].decode()
     HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
-    manifest = {"marts": {"gold_faculdade": {"sha256": digest}}}
-    declared = {
-        "gold_faculdade": {"key": ["faculdade"], "measures": {"total_views": {"sum": "views"}}}
-    }
+    listed = {**DECLARED["gold_faculdade"], "sha256": digest}
+    return {"marts": {"gold_faculdade": listed}}, mart
+
+
+DECLARED: dict[str, dict[str, Any]] = {
+    "gold_faculdade": {"key": ["faculdade"], "measures": {"total_views": {"sum": "views"}}}
+}
+TERMS = {"max_shrink_pct": 20, "changes_kept_days": 90}
+
+
+def test_a_gold_that_its_manifest_does_not_name_is_refused(
+    kept: tuple[dict[str, Any], MartDataset], tmp_path: Path
+) -> None:
+    manifest, mart = kept
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    assert publication(manifest, declared, mart.load()).marts == {
-        "gold_faculdade": MARTS["gold_faculdade"]
-    }
+    made = publication(manifest, DECLARED, TERMS, False, mart.load())
+    assert made.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
+    assert made.terms == Terms()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        publication(manifest, declared, mart.load())
+        publication(manifest, DECLARED, TERMS, True, mart.load())
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"gold_faculdade": {"measures": {"total_views": {"count": "views"}}}},
+        {"gold_faculdade": {"key": ["rede_social"]}},
+        {"gold_faculdade": {}, "gold_other": {"key": ["rede_social"], "measures": {}}},
+    ],
+)
+def test_a_gold_of_other_declarations_is_refused(
+    kept: tuple[dict[str, Any], MartDataset], listed: dict[str, dict[str, Any]]
+) -> None:
+    manifest, mart = kept
+    marts = {
+        **manifest["marts"],
+        **{k: {**manifest["marts"].get(k, {}), **v} for k, v in listed.items()},
+    }
+    with pytest.raises(CapstoneError, match="declared otherwise when Gold was made"):
+        publication({"marts": marts}, DECLARED, TERMS, True, mart.load())
+
+
+@pytest.mark.parametrize(
+    ("terms", "allowed", "sentence"),
+    [
+        ({**TERMS, "max_shrink_pct": 101}, False, "publication.max_shrink_pct: 101 must be"),
+        ({**TERMS, "changes_kept_days": 0}, False, "publication.changes_kept_days: 0 must be"),
+        (None, False, "publication.max_shrink_pct: None must be"),
+        (TERMS, "yes", "allow_shrink: 'yes' must be"),
+    ],
+)
+def test_terms_that_do_not_hold_are_refused(
+    kept: tuple[dict[str, Any], MartDataset], terms: Any, allowed: Any, sentence: str
+) -> None:
+    manifest, mart = kept
+    with pytest.raises(CapstoneError, match=f"^{sentence}"):
+        publication(manifest, DECLARED, terms, allowed, mart.load())
+
+
+DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}
+
+
+def test_only_the_days_that_changed_are_moved(loader: connection, ask: Ask) -> None:
+    publish(loader, gold(DAYS))
+    third, fourth = dt.date(2026, 1, 3), dt.date(2026, 1, 4)
+    ask(LOADER, "UPDATE serving.gold_dia SET total_views = 0 WHERE data_postagem = %s", fourth)
+    ask(
+        LOADER,
+        "UPDATE serving.gold_dia SET total_views = 8 WHERE total_views = 0 AND faculdade = 'GRAN'",
+    )
+    swapped = "SELECT faculdade, total_views FROM serving.gold_dia WHERE data_postagem = %s"
+
+    # what a hand did to another day is not looked at, so long as the totals hold
+    assert publish(loader, gold({**DAYS, (third, "GRAN"): 4})) == Saved(rows=2)
+    assert sorted(ask(READER, swapped, third)) == [("GRAN", 4), ("IMPACTA", 3)]
+    assert sorted(ask(READER, swapped, fourth)) == [("GRAN", 8), ("IMPACTA", 0)]
+
+
+def test_a_table_changed_by_hand_is_not_added_to(loader: connection, ask: Ask) -> None:
+    publish(loader, gold(DAYS))
+    ask(LOADER, "DELETE FROM serving.gold_dia WHERE data_postagem = '2026-01-04'")
+    more = gold({**DAYS, (dt.date(2026, 1, 31), "GRAN"): 1})
+
+    with pytest.raises(CapstoneError, match=r"would have 59 rows .* 'kedro serving recreate'"):
+        publish(loader, more)
+    assert publish(loader, more, whole=True) == Saved(rows=4)
+
+
+def test_a_day_that_is_gone_is_deleted(loader: connection, ask: Ask) -> None:
+    publish(loader, gold(DAYS))
+    less = {at: n for at, n in DAYS.items() if at[0].day != 2}
+
+    assert publish(loader, gold(less)) == Saved(rows=2, removed=2)
+    assert ask(READER, "SELECT count(*) FROM serving.gold_dia") == [(58,)]
+    parts = "SELECT count(*), count(*) FILTER (WHERE part = '') FROM serving.parts"
+    assert ask(READER, parts) == [(30, 1)]
+
+
+BEFORE = {"GRAN": 50, "IMPACTA": 50, "A": 1, "B": 1, "C": 1}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({}, "gold_faculdade is empty, gold_dia is empty"),
+        ({"GRAN": 50, "IMPACTA": 50, "A": 3}, "gold_faculdade had rows 5 and has 3"),
+        ({**BEFORE, "GRAN": 20}, "gold_dia had total_views 103 and has 73"),
+    ],
+)
+def test_a_gold_that_lost_too_much_is_refused_unless_that_is_allowed(
+    loader: connection, ask: Ask, now: dict[str, int], said: str
+) -> None:
+    publish(loader, gold(BEFORE))
+    with pytest.raises(CapstoneError, match=f"lost too much .*{said}.* --params=allow_shrink=true"):
+        publish(loader, gold(now))
+    assert dict(ask(READER, VIEWS)) == BEFORE
+
+    publish(loader, gold(now, terms=MUCH))
+    assert dict(ask(READER, VIEWS)) == now
+
+
+def test_a_gold_that_lost_a_little_is_published(loader: connection, ask: Ask) -> None:
+    publish(loader, gold(BEFORE))
+    little = {"GRAN": 34, "IMPACTA": 50, "A": 1, "B": 1}
+
+    assert publish(loader, gold(little)) == Saved(rows=2, removed=2)
+
+
+def test_a_first_gold_that_is_empty_is_refused(loader: connection) -> None:
+    with pytest.raises(CapstoneError, match="gold_faculdade is empty"):
+        publish(loader, gold({}))
+
+
+def test_a_database_that_is_not_set_up_is_told(address: Address) -> None:
+    name = f"bare_{uuid.uuid4().hex}"
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"CREATE DATABASE {name}")
+    with (
+        closing(connect(address, name, LOADER)) as loader,
+        pytest.raises(CapstoneError, match=r"is not set up; .* 'kedro serving ddl'"),
+    ):
+        publish(loader, gold({"GRAN": 5}))
+
+
+def test_a_publisher_without_its_rights_is_told(
+    loader: connection, address: Address, database: str, ask: Ask
+) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    with (
+        closing(connect(address, database, READER)) as reader,
+        pytest.raises(CapstoneError, match=r"permission denied .* rights of the role loader"),
+    ):
+        publish(reader, gold({"GRAN": 6}))
+    assert ask(READER, VIEWS) == [("GRAN", 5)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import closing
+import shutil
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -11,91 +12,149 @@ from kedro.io import AbstractDataset
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
-from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer, binary
+from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer
+from capstone_metrics.serving.remote import VARIABLE, RemoteServer, dsn_of_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg2.extensions import connection
+
     from capstone_metrics.schemas import Publication
+    from capstone_metrics.serving.compare import Comparison
     from capstone_metrics.serving.embedded import Address
 
 
 class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
-    """The schema `serving` of a database on the embedded server.
+    """The schema `serving` of a database on the embedded server, or on one of the user's own.
 
+    The latter is the one that the environment variable `CAPSTONE_DSN` names, if there is one.
     Saved: a `Publication`. Loaded: the entry of the latest publication in the ledger.
 
     Args:
-        path: the folder of the server's files.
+        path: the folder of the embedded server's files.
         database: the name of the database.
-        port: where the server listens if it can.
+        port: where the embedded server listens if it can.
+        programs: the folder of another PostgreSQL's programs, to embed that one.
         metadata: for Kedro-Viz.
     """
 
     def __init__(
-        self, *, path: str, database: str, port: int, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        path: str,
+        database: str,
+        port: int,
+        programs: str | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        self.server = EmbeddedServer(path, port)
+        self.server = EmbeddedServer(path, port, programs)
         self.database = database
         self.metadata = metadata
         self.saved = Saved()
 
     def start(self) -> Address:
-        """Have the server run with the database, its roles and their rights."""
+        """Have the embedded server run with the database, its roles and their rights."""
         from capstone_metrics.serving.provision import provision  # noqa: PLC0415
 
-        try:
+        if self.remote:
+            raise CapstoneError(
+                f"{VARIABLE} names the server, which is not started or stopped from here."
+            )
+        with self._plainly():
             address = self.server.start()
             provision(address, self.database)
-        except psycopg2.Error as error:
-            raise self._plain(error) from error
         return address
 
     def save(self, data: Publication) -> None:
-        from capstone_metrics.serving.provision import connect  # noqa: PLC0415
-        from capstone_metrics.serving.publisher import publish  # noqa: PLC0415
+        self.saved = self._publish(data, whole=False)
 
-        try:
-            with closing(connect(self.start(), self.database, LOADER)) as database:
-                self.saved = publish(database, data)
-        except psycopg2.Error as error:
-            raise self._plain(error) from error
+    def recreate(self, data: Publication) -> Saved:
+        """Have the database be what Gold makes of it, whatever became of it: every row is compared.
+
+        Returns:
+            Rows that were inserted or changed, and removed.
+        """
+        return self._publish(data, whole=True)
+
+    def compare(self, data: Publication) -> Comparison:
+        """The database beside Gold; nothing is changed."""
+        from capstone_metrics.serving.compare import compare  # noqa: PLC0415
+
+        with self._plainly(), closing(self._connect(READER)) as database:
+            return compare(database, data)
 
     def load(self) -> dict[str, Any]:
         from psycopg2.extras import RealDictCursor  # noqa: PLC0415
 
-        from capstone_metrics.serving.provision import connect  # noqa: PLC0415
-
         last = "SELECT * FROM serving.publications ORDER BY publication DESC LIMIT 1"
-        try:
-            with (
-                closing(connect(self.server.start(), self.database, READER)) as database,
-                database.cursor(cursor_factory=RealDictCursor) as db,
-            ):
-                db.execute(last)
-                return dict(db.fetchone() or {})
-        except psycopg2.Error as error:
-            raise self._plain(error) from error
+        with (
+            self._plainly(),
+            closing(self._connect(READER)) as database,
+            database.cursor(cursor_factory=RealDictCursor) as db,
+        ):
+            db.execute(last)
+            return dict(db.fetchone() or {})
+
+    @property
+    def remote(self) -> RemoteServer | None:
+        """The server that the environment names, if it does."""
+        dsn = dsn_of_environment()
+        return RemoteServer(dsn, self.database) if dsn else None
 
     def psql(self) -> tuple[str, list[str], dict[str, str]]:
-        """How a reader opens the database: psql, its options and environment; no password."""
+        """How a reader opens the database: psql, its options and environment; no password.
+
+        Raises:
+            CapstoneError: if no psql is installed that could open a server of the user's own.
+        """
+        if remote := self.remote:
+            program = shutil.which("psql")
+            if not program:
+                raise CapstoneError("psql is not installed here: that of the package has no TLS.")
+            return program, [remote.conninfo(READER)], {}
         address = self.start()
         options = ["-h", address.host, "-p", str(address.port), "-U", READER, self.database]
-        return binary("psql"), options, {"PGPASSFILE": str(address.passfile)}
+        return self.server.program("psql"), options, {"PGPASSFILE": str(address.passfile)}
 
     def how_to_connect(self) -> str:
         """The command of `psql`, for a shell."""
+        if remote := self.remote:
+            return f"psql {shlex.quote(remote.conninfo(READER))}"
         _, options, environment = self.psql()
         settings = (f"{name}={shlex.quote(value)}" for name, value in environment.items())
         return " ".join([*settings, "psql", *options])
 
-    def _plain(self, error: psycopg2.Error) -> CapstoneError:
-        said = " ".join(str(error).split())
-        return CapstoneError(
-            f"PostgreSQL, database {self.database!r}: {said} "
-            "Run again; the database can be recreated from Gold at any time."
-        )
+    def _publish(self, data: Publication, *, whole: bool) -> Saved:
+        from capstone_metrics.serving.publisher import publish  # noqa: PLC0415
+
+        if not self.remote:
+            self.start()
+        with self._plainly(), closing(self._connect(LOADER)) as database:
+            return publish(database, data, whole=whole)
+
+    def _connect(self, role: str) -> connection:
+        """As a role of the embedded server, or as the user whom the environment names."""
+        from capstone_metrics.serving.provision import connect  # noqa: PLC0415
+
+        if remote := self.remote:
+            return remote.connect()
+        return connect(self.server.start(), self.database, role)
+
+    @contextmanager
+    def _plainly(self) -> Iterator[None]:
+        """Tell an error of PostgreSQL in a sentence, without a password."""
+        try:
+            yield
+        except psycopg2.Error as error:
+            said = f"PostgreSQL, database {self.database!r}: {' '.join(str(error).split())}"
+            raise CapstoneError(
+                f"{self.remote.plainly(error) if self.remote else said} "
+                "Run again; 'kedro serving recreate' makes the database from Gold at any time."
+            ) from error
 
     def _exists(self) -> bool:
-        return self.server.cluster.exists()
+        return self.remote is not None or self.server.cluster.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.server.folder), "database": self.database}

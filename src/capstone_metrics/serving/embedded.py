@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOST = "127.0.0.1"
-ADMIN, LOADER, READER = "postgres", "loader", "bi_reader"
+ADMIN, OWNER, LOADER, READER = "postgres", "serving_owner", "loader", "bi_reader"
 SECONDS_TO_START = 60
+FIRST_WITH_BUILTIN_LOCALES = 17
 UNPRIVILEGED = ("postgres", "nobody")
 """Whom the server runs as when the run is root's: PostgreSQL refuses to be root."""
 
@@ -48,13 +49,16 @@ class EmbeddedServer:
     Args:
         folder: holds `cluster` (the data), `pgpass` (the passwords) and a lock.
         port: where to listen, if it is free; another free one otherwise.
+        programs: the folder of PostgreSQL's programs, such as `/usr/lib/postgresql/15/bin`; those
+            of the package unless said.
     """
 
-    def __init__(self, folder: str | Path, port: int) -> None:
+    def __init__(self, folder: str | Path, port: int, programs: str | Path | None = None) -> None:
         self.folder = Path(folder).absolute()
         self.cluster = self.folder / "cluster"
         self.passfile = self.folder / "pgpass"
         self.port = port
+        self.programs = programs
 
     def start(self) -> Address:
         """Have the server run, making it first if need be.
@@ -79,6 +83,10 @@ class EmbeddedServer:
                 return False
             self._control("stop", "-m", "fast")
             return True
+
+    def program(self, name: str) -> str:
+        """The path of a program of this PostgreSQL, such as psql."""
+        return str(Path(self.programs) / name) if self.programs else binary(name)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -118,13 +126,19 @@ class EmbeddedServer:
                 f"--pwfile={secret}",
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
+                *self._locale(),
             )
         finally:
             secret.unlink()
         fresh.rename(self.cluster)
+
+    def _locale(self) -> tuple[str, ...]:
+        """C.UTF-8, from PostgreSQL itself where it has it, which is from version 17 on."""
+        command = [self.program("initdb"), "--version"]
+        version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        if int(version.split()[2].split(".")[0]) < FIRST_WITH_BUILTIN_LOCALES:
+            return ("--locale=C.UTF-8",)
+        return ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
     def _launch(self) -> None:
         """Start the server; what a killed one left behind is cleared away first."""
@@ -175,7 +189,7 @@ class EmbeddedServer:
     def _run(self, program: str, *arguments: str) -> None:
         with (self.folder / "setup.log").open("w+") as log:
             done = subprocess.run(
-                [binary(program), *arguments],
+                [self.program(program), *arguments],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,4 +1,4 @@
-"""The roles, database and schema of a serving server."""
+"""The roles, database and schema of the embedded server."""
 
 from __future__ import annotations
 
@@ -20,47 +20,48 @@ LOCK = int.from_bytes(b"provide")
 
 
 def connect(address: Address, database: str, role: str) -> connection:
-    """A connection as one of the roles; its password comes from the password file."""
+    """A connection as one of the roles; its password comes from the password file.
+
+    What libpq's own environment says, such as PGSSLMODE, is about other servers.
+    """
     return psycopg2.connect(
         host=address.host,
+        hostaddr=address.host,
         port=address.port,
         dbname=database,
         user=role,
         passfile=str(address.passfile),
+        sslmode="disable",
         application_name="capstone-metrics",
         connect_timeout=10,
     )
 
 
 def provision(address: Address, database: str) -> None:
-    """Have the two roles, the database, the schema `serving` and the rights on it."""
+    """Have the roles, the database, the schema `serving` and the rights on it."""
     with closing(connect(address, "postgres", ADMIN)) as admin:
         admin.autocommit = True  # a database is not made in a transaction
         with admin.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])  # held until admin closes
-            for role in (LOADER, READER):
-                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
-                if not cursor.fetchone():
-                    password = encrypt_password(
-                        _password(address, role), role, admin, "scram-sha-256"
-                    )
-                    cursor.execute(
-                        sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s").format(sql.Identifier(role)),
-                        [password],
-                    )
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
             if not cursor.fetchone():
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+            with closing(connect(address, database, ADMIN)) as owner, owner:
+                owner.cursor().execute(script())
             cursor.execute(
-                sql.SQL(
-                    "REVOKE ALL ON DATABASE {0} FROM PUBLIC;"
-                    "GRANT CONNECT, TEMPORARY ON DATABASE {0} TO loader;"
-                    "GRANT CONNECT ON DATABASE {0} TO bi_reader"
-                ).format(sql.Identifier(database))
+                "SELECT rolname FROM pg_authid WHERE rolname = ANY(%s) AND rolpassword IS NULL",
+                [[LOADER, READER]],
             )
-        script = resources.files(__package__).joinpath("provision.sql").read_text()
-        with closing(connect(address, database, ADMIN)) as owner, owner, owner.cursor() as cursor:
-            cursor.execute(script)
+            for (role,) in cursor.fetchall():
+                password = encrypt_password(_password(address, role), role, admin, "scram-sha-256")
+                cursor.execute(
+                    sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role)), [password]
+                )
+
+
+def script() -> str:
+    """The SQL of the roles, the schema, what is beside the marts in it, and the rights."""
+    return resources.files(__package__).joinpath("provision.sql").read_text(encoding="utf-8")
 
 
 def _password(address: Address, role: str) -> str:

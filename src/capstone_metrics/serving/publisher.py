@@ -1,144 +1,145 @@
-"""Gold into the serving tables: all marts in one transaction, only the rows that differ."""
+"""Gold into the serving tables: all marts in one transaction, only what changed."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import pyarrow.csv as pc
-from psycopg2 import sql
-from psycopg2.errors import ProgramLimitExceeded
-from psycopg2.extras import Json
+from psycopg2 import Error, errors, sql
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
+from capstone_metrics.serving.embedded import OWNER
+from capstone_metrics.serving.ledger import Entry, gold_sha256, latest, losses, note
+from capstone_metrics.serving.moves import move, remove
+from capstone_metrics.serving.tables import drop, migration, name_of, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import pyarrow as pa
     from psycopg2.extensions import connection, cursor
 
     from capstone_metrics.schemas import Mart, Publication
 
-LEDGER = """
-CREATE TABLE IF NOT EXISTS serving.publications (
-    publication bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    published_at timestamptz NOT NULL DEFAULT now(),
-    gold_sha256 text NOT NULL,
-    marts jsonb NOT NULL,
-    rows_changed bigint NOT NULL,
-    rows_deleted bigint NOT NULL
-)
-"""
 LOCK = int.from_bytes(b"capstone")
 """The key of the advisory lock that one publisher holds."""
 
+LIMITS = """
+SET LOCAL lock_timeout = '3s';  -- a table that must change waits for its readers
+SET LOCAL statement_timeout = '10min';
+SET LOCAL idle_in_transaction_session_timeout = '1min'  -- of a publisher that is gone
+"""
 
-def publish(database: connection, publication: Publication) -> Saved:
-    """Make the serving tables equal Gold.
 
-    Readers see the publication before or this one, and wait for neither.
+def publish(database: connection, publication: Publication, *, whole: bool = False) -> Saved:
+    """Make the serving tables equal Gold, and enter it in the ledger.
+
+    Readers see the publication before or this one, and wait for neither, but for those of a table
+    whose declaration changed. A Gold that was published last is known by its hash, and then no
+    table is looked at; of another, the days whose hashes changed are moved.
 
     Args:
         database: a connection of the loader.
         publication: the marts and their manifest.
+        whole: compare every row with its table, whatever the ledger says.
 
     Returns:
         Rows that were inserted or changed, and removed.
 
     Raises:
-        CapstoneError: if another publisher is at work, a key is too long for PostgreSQL, or a
-            table does not equal its mart.
+        CapstoneError: if another publisher is at work, Gold lost too much since the publication
+            before, a table cannot become that of its mart or does not equal it, or a key is too
+            long for PostgreSQL.
     """
-    digest = hashlib.sha256(json.dumps(publication.manifest, sort_keys=True).encode()).hexdigest()
-    with database, database.cursor() as db:
-        db.execute("SET LOCAL lock_timeout = '3s'")  # a changed table waits for its readers
+    digest = gold_sha256(publication.manifest)
+    with database, database.cursor() as db, _plainly():
+        db.execute(LIMITS)
         db.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if db.fetchone() != (True,):
             raise CapstoneError(
                 "Another publication is at work on this database; wait for it and run again."
             )
-        db.execute(LEDGER)
-        changed = deleted = 0
-        for name, mart in publication.marts.items():
-            _have_table(db, mart)
-            try:
-                more_changed, more_deleted = _move(db, mart, publication.tables[name])
-            except ProgramLimitExceeded as error:
-                raise _too_long(mart, publication.tables[name]) from error
-            changed, deleted = changed + more_changed, deleted + more_deleted
-            _reconcile(db, mart, publication.manifest["marts"][name])
-        db.execute("SELECT gold_sha256 FROM serving.publications ORDER BY publication DESC LIMIT 1")
-        if changed or deleted or db.fetchone() != (digest,):
-            db.execute(
-                "INSERT INTO serving.publications"
-                " (gold_sha256, marts, rows_changed, rows_deleted) VALUES (%s, %s, %s, %s)",
-                [digest, Json(publication.manifest["marts"]), changed, deleted],
+        before = latest(db)
+        if before.gold_sha256 == digest and not whole:
+            return Saved()
+        lost = losses(before, publication)
+        if lost and not publication.terms.allow_shrink:
+            raise CapstoneError(
+                f"Gold has lost too much to be published: {', '.join(lost)}. If that is right, "
+                "run with --params=allow_shrink=true; if not, 'kedro verify' checks the lake."
             )
+        entry = Entry(before.publication + 1, digest, publication.manifest["marts"])
+        moves = _move_all(db, publication, before, entry, whole)
+        changed, deleted = (sum(rows) for rows in zip(*moves, strict=True))
+        if changed or deleted or before.gold_sha256 != digest:
+            note(db, entry, changed, deleted, publication.terms.changes_kept_days)
     return Saved(rows=changed, removed=deleted)
 
 
-def ddl(mart: Mart) -> sql.Composed:
-    """The table of a mart: its columns, none of them null, and its key."""
-    columns = (
-        sql.SQL("{} {} NOT NULL").format(sql.Identifier(column), sql.SQL(_type(column)))
-        for column in mart.columns
-    )
-    return sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
-        _table(mart), sql.SQL(", ").join(columns), _names(mart.key)
-    )
+def _move_all(
+    db: cursor, publication: Publication, before: Entry, entry: Entry, whole: bool
+) -> list[tuple[int, int]]:
+    """Rows inserted or changed, and deleted, for each table that was looked at."""
+    renewed, moves = _have_tables(db, publication.marts, before, entry.publication)
+    for name, mart in publication.marts.items():
+        rows, listed = publication.tables[name], entry.marts[name]
+        was = before.marts.get(name, {}).get("sha256")
+        is_whole = whole or name in renewed
+        if was == listed["sha256"] and not is_whole:
+            continue
+        try:
+            moves.append(move(db, mart, rows, entry.publication, whole=is_whole))
+        except errors.ProgramLimitExceeded as error:
+            raise _too_long(mart, rows) from error
+        _reconcile(db, mart, listed)
+    return moves
 
 
-def _have_table(db: cursor, mart: Mart) -> None:
-    """Make the table, or make it anew where its columns are not those of the declaration."""
+def _have_tables(
+    db: cursor, marts: Mapping[str, Mart], before: Entry, number: int
+) -> tuple[set[str], list[tuple[int, int]]]:
+    """Make the tables what the marts declare, and end those of marts that are not any more.
+
+    Returns:
+        The tables that were made or changed, and the rows that were taken from tables.
+    """
+    found = tables(db, [*marts, *before.marts])
+    steps = {name: migration(mart, found[name]) for name, mart in marts.items()}
+    ended = [name for name in before.marts if name not in marts and found[name].columns]
+    rekeyed = [
+        name
+        for name, mart in marts.items()
+        if found[name].columns and set(found[name].key) != set(mart.key)
+    ]
+    removed = [remove(db, name, found[name].key, number) for name in (*ended, *rekeyed)]
+    statements = [*(step for each in steps.values() for step in each), *map(drop, ended)]
+    if statements:
+        db.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
+        for statement in statements:
+            db.execute(statement)
+        db.execute("SET LOCAL ROLE NONE")
+    return {name for name, each in steps.items() if each}, [(0, 0), *removed]
+
+
+def _reconcile(db: cursor, mart: Mart, listed: Mapping[str, object]) -> None:
+    """Refuse a table whose rows and totals are not those of Gold."""
+    measures = [measure for measure, _, _ in mart.measures]
+    sums = (sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(name)) for name in measures)
     db.execute(
-        "SELECT array_agg(column_name || ' ' || data_type ORDER BY ordinal_position)"
-        " FROM information_schema.columns WHERE table_schema = 'serving' AND table_name = %s",
-        [mart.name],
+        sql.SQL("SELECT count(*), {} FROM {}").format(sql.SQL(", ").join(sums), name_of(mart.name))
     )
-    (found,) = db.fetchone() or (None,)
-    if found == [f"{column} {_type(column)}" for column in mart.columns]:
-        return
-    db.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(_table(mart)))
-    db.execute(ddl(mart))
-
-
-def _move(db: cursor, mart: Mart, rows: pa.Table) -> tuple[int, int]:
-    """Copy a mart beside its table, then bring over what differs."""
-    table, staged = _table(mart), sql.Identifier(f"staged_{mart.name}")
-    csv = io.BytesIO()
-    pc.write_csv(rows.select(mart.columns), csv)
-    csv.seek(0)
-    db.execute(sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(staged, table))
-    copy = sql.SQL("COPY {} FROM STDIN (FORMAT csv, HEADER true)").format(staged)
-    db.copy_expert(copy.as_string(db), csv)
-
-    measures = [column for column in mart.columns if column not in mart.key]
-    db.execute(
-        sql.SQL(
-            "INSERT INTO {table} SELECT * FROM {staged} EXCEPT SELECT * FROM {table}"
-            " ON CONFLICT ({key}) DO UPDATE SET ({measures}) = ROW ({new})"
-        ).format(
-            table=table,
-            staged=staged,
-            key=_names(mart.key),
-            measures=_names(measures),
-            new=_names(measures, "excluded"),
+    rows, *totals = map(int, db.fetchone() or ())
+    found = dict(zip(measures, totals, strict=True))
+    if (rows, found) != (listed["rows"], listed["totals"]):
+        raise CapstoneError(
+            f"serving.{mart.name} would have {rows} rows and {found} where Gold has "
+            f"{listed['rows']} and {listed['totals']}; nothing was published. If 'kedro verify' "
+            "finds nothing wrong with Gold, the table was changed by hand: 'kedro serving check' "
+            "says where, and 'kedro serving recreate' makes it right."
         )
-    )
-    changed = db.rowcount
-    db.execute(
-        sql.SQL(
-            "DELETE FROM {table} AS old WHERE NOT EXISTS"
-            " (SELECT FROM {staged} AS new WHERE ROW ({new}) = ROW ({old}))"
-        ).format(
-            table=table, staged=staged, new=_names(mart.key, "new"), old=_names(mart.key, "old")
-        )
-    )
-    return changed, db.rowcount
 
 
 def _too_long(mart: Mart, rows: pa.Table) -> CapstoneError:
@@ -160,33 +161,33 @@ def _too_long(mart: Mart, rows: pa.Table) -> CapstoneError:
     )
 
 
-def _reconcile(db: cursor, mart: Mart, listed: dict[str, object]) -> None:
-    sums = (
-        sql.SQL("coalesce(sum({}), 0)::bigint").format(sql.Identifier(measure))
-        for measure, _, _ in mart.measures
-    )
-    db.execute(
-        sql.SQL("SELECT count(*), {} FROM {}").format(sql.SQL(", ").join(sums), _table(mart))
-    )
-    rows, *totals = db.fetchone() or ()
-    found = {measure: total for (measure, _, _), total in zip(mart.measures, totals, strict=True)}
-    if (rows, found) != (listed["rows"], listed["totals"]):
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Say what to do about a refusal of PostgreSQL."""
+    try:
+        yield
+    except (errors.InvalidSchemaName, errors.UndefinedTable) as error:
         raise CapstoneError(
-            f"serving.{mart.name} would have {rows} rows and {found} where Gold has "
-            f"{listed['rows']} and {listed['totals']}; nothing was published. Run "
-            "'kedro run --pipelines=silver_to_gold,publish_gold' to make both again."
-        )
+            f"{_said(error)}: the database is not set up; have its administrator run the SQL that "
+            "'kedro serving ddl' prints, in it."
+        ) from error
+    except errors.InsufficientPrivilege as error:
+        raise CapstoneError(
+            f"{_said(error)}: nothing was published. The publisher connects as a user with the "
+            "rights of the role loader, which 'kedro serving ddl' prints."
+        ) from error
+    except errors.LockNotAvailable as error:
+        raise CapstoneError(
+            f"{_said(error)}: another session holds what the publication has to change; nothing "
+            "was published. Run again."
+        ) from error
+    except (errors.DependentObjectsStillExist, errors.FeatureNotSupported) as error:
+        why = " ".join((error.diag.message_detail or "").split())
+        raise CapstoneError(
+            f"{_said(error)} ({why}); nothing was published. Change or drop the view first, or "
+            "declare in marts.yml again what it reads."
+        ) from error
 
 
-def _type(column: str) -> str:
-    kind = gold_type(column)
-    return "date" if kind.is_date() else "text" if kind.is_string() else "bigint"
-
-
-def _table(mart: Mart) -> sql.Identifier:
-    return sql.Identifier("serving", mart.name)
-
-
-def _names(columns: tuple[str, ...] | list[str], of: str | None = None) -> sql.Composed:
-    path = (of,) if of else ()
-    return sql.SQL(", ").join(sql.Identifier(*path, column) for column in columns)
+def _said(error: Error) -> str:
+    return f"PostgreSQL: {error.diag.message_primary}"

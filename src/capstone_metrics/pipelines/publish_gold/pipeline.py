@@ -11,6 +11,8 @@ from capstone_metrics.pipelines.publish_gold.nodes import publication
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+TERMS = ["params:publication", "params:allow_shrink"]
+
 
 def create_pipeline(marts: Collection[str]) -> Pipeline:
     """Copy Gold to the serving database, all marts in one transaction."""
@@ -18,7 +20,7 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
         [
             node(
                 publication,
-                inputs=["gold_manifest", "params:marts", *marts],
+                inputs=["gold_manifest", "params:marts", *TERMS, *marts],
                 outputs="serving",
                 name="publish",
             )

@@ -1,0 +1,149 @@
+-- The serving database: its roles, schema, ledger, feed of changes, and the rights on them.
+-- Run by the administrator of the database, in it; safe to repeat. It sets no password: give the
+-- roles loader and bi_reader theirs with \password.
+
+-- serving_owner owns what is there and cannot log in. loader writes rows; it becomes the owner only
+-- by SET ROLE, where a declaration has changed a table. bi_reader reads.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'serving_owner') THEN
+        CREATE ROLE serving_owner NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'loader') THEN
+        CREATE ROLE loader LOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bi_reader') THEN
+        CREATE ROLE bi_reader LOGIN;
+    END IF;
+    -- whoever created a role may not yet act as it
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        EXECUTE format('GRANT serving_owner TO %I', current_user);
+    END IF;
+    -- a schema from before there was an owner
+    IF EXISTS (
+        SELECT FROM pg_namespace WHERE nspname = 'serving' AND nspowner = 'loader'::regrole
+    ) THEN
+        REASSIGN OWNED BY loader TO serving_owner;
+        ALTER TABLE IF EXISTS serving.publications ALTER publication DROP IDENTITY IF EXISTS;
+    END IF;
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO loader', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO bi_reader', current_database());
+END
+$$;
+ALTER ROLE loader NOINHERIT;
+GRANT serving_owner TO loader;
+ALTER ROLE bi_reader SET statement_timeout = '1min';
+ALTER ROLE bi_reader SET idle_in_transaction_session_timeout = '10min';
+
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+CREATE SCHEMA IF NOT EXISTS serving AUTHORIZATION serving_owner;
+
+SET ROLE serving_owner;
+GRANT USAGE ON SCHEMA serving TO loader, bi_reader;
+ALTER DEFAULT PRIVILEGES IN SCHEMA serving
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO loader;
+ALTER DEFAULT PRIVILEGES IN SCHEMA serving GRANT SELECT ON TABLES TO bi_reader;
+
+-- what was published, and when; marts: key, measures, rows, totals and SHA-256 of each
+CREATE TABLE IF NOT EXISTS serving.publications (
+    publication bigint PRIMARY KEY,
+    published_at timestamptz NOT NULL DEFAULT now(),
+    gold_sha256 text NOT NULL,
+    marts jsonb NOT NULL,
+    rows_changed bigint NOT NULL,
+    rows_deleted bigint NOT NULL
+);
+
+-- which keys each publication inserted, updated and deleted; the oldest are forgotten
+CREATE TABLE IF NOT EXISTS serving.changes (
+    publication bigint NOT NULL,
+    mart text NOT NULL,
+    key jsonb NOT NULL,
+    change text NOT NULL CHECK (change IN ('insert', 'update', 'delete'))
+);
+CREATE INDEX IF NOT EXISTS changes_publication ON serving.changes (publication);
+
+-- the SHA-256 of each day of each mart as it was published; a mart that has no day is one part, ''
+CREATE TABLE IF NOT EXISTS serving.parts (
+    mart text NOT NULL,
+    part text NOT NULL,
+    sha256 text NOT NULL,
+    PRIMARY KEY (mart, part)
+);
+
+-- What became, in the end, of the keys that changed after a publication, which is named by its
+-- number and time: a database that was made again counts from 1 again.
+CREATE OR REPLACE FUNCTION serving.changes_since(last bigint, last_published_at timestamptz)
+RETURNS TABLE (mart text, key jsonb, change text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM serving.publications AS p
+        WHERE p.publication = last AND p.published_at = last_published_at
+    ) THEN
+        RAISE 'publication % of % is not one of this database', last, last_published_at
+            USING HINT = 'Read the tables whole, and follow from the latest publication.';
+    END IF;
+    IF EXISTS (
+        SELECT FROM serving.publications AS p
+        WHERE p.publication > last
+            AND p.rows_changed + p.rows_deleted > 0
+            AND NOT EXISTS (SELECT FROM serving.changes AS c WHERE c.publication = p.publication)
+    ) THEN
+        RAISE 'the changes after publication % are not kept any more', last
+            USING HINT = 'Read the tables whole, and follow from the latest publication.';
+    END IF;
+    RETURN QUERY
+    WITH ends AS (
+        SELECT
+            c.mart AS of_mart,
+            c.key AS of_key,
+            (array_agg(c.change ORDER BY c.publication))[1] AS first_change,
+            (array_agg(c.change ORDER BY c.publication DESC))[1] AS last_change
+        FROM serving.changes AS c
+        WHERE c.publication > last
+        GROUP BY c.mart, c.key
+    )
+    SELECT
+        e.of_mart,
+        e.of_key,
+        CASE
+            WHEN e.last_change = 'delete' THEN 'delete'
+            WHEN e.first_change = 'insert' THEN 'insert'
+            ELSE 'update'
+        END
+    FROM ends AS e
+    WHERE NOT (e.first_change = 'insert' AND e.last_change = 'delete');
+END
+$$;
+
+-- the marts
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_dia_rede_social" (
+    "data_postagem" date NOT NULL,
+    "rede_social" text NOT NULL,
+    "total_views" bigint NOT NULL,
+    "total_likes" bigint NOT NULL,
+    "total_comentarios" bigint NOT NULL,
+    "total_videos" bigint NOT NULL,
+    PRIMARY KEY ("data_postagem", "rede_social")
+);
+
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_dia_faculdade" (
+    "data_postagem" date NOT NULL,
+    "faculdade" text NOT NULL,
+    "total_views" bigint NOT NULL,
+    "total_likes" bigint NOT NULL,
+    "total_comentarios" bigint NOT NULL,
+    "total_videos" bigint NOT NULL,
+    PRIMARY KEY ("data_postagem", "faculdade")
+);
+
+-- rights that were lost are given back; the ledger is only ever added to
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA serving TO loader;
+GRANT SELECT ON ALL TABLES IN SCHEMA serving TO bi_reader;
+REVOKE UPDATE, DELETE ON serving.publications FROM loader;
+REVOKE UPDATE ON serving.changes FROM loader;
+RESET ROLE;

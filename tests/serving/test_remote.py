@@ -1,0 +1,218 @@
+"""A server that the environment names: what is refused before it is asked, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.saved import Saved
+from capstone_metrics.serving import ServingDataset
+from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, EmbeddedServer
+from capstone_metrics.serving.provision import connect, provision
+from capstone_metrics.serving.remote import RemoteServer
+from tests.conftest import POSTGRESQL_15
+from tests.serving.gold import gold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from capstone_metrics.serving.embedded import Address
+
+CANARY = "Canário:9/@%"
+QUOTED = "Can%C3%A1rio%3A9%2F%40%25"
+
+
+@pytest.fixture(autouse=True)
+def no_other_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGSSLMODE", "PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPASSWORD", "PGPASSFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def password_of(address: Address, role: str) -> str:
+    lines = (line.split(":", 4) for line in address.passfile.read_text().splitlines())
+    return next(line[4] for line in lines if line[3] == role)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"postgresql://loader:{CANARY}@db.example/capstone",
+        "postgresql://loader:Can@ário@db.example/capstone",
+        "postgresql://loader:Can/ário@db.example/capstone",
+        f"host=db.example password = {CANARY} x",
+        "Canário",
+        "host=db.example pass=Canário",
+        "postgresql://loader@db.example/Canário",
+        "host=db.example dbname=Canário",
+        "host=db.example password=Canário sslmode=require",
+    ],
+)
+def test_a_string_that_does_not_hold_is_told_and_not_repeated(dsn: str) -> None:
+    with pytest.raises(CapstoneError, match=r"^CAPSTONE_DSN") as told:
+        RemoteServer(dsn, "capstone")
+    said = str(told.value)
+    assert "Can" not in said.replace("CAPSTONE", "")
+    assert "ário" not in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("dsn", "variables", "sslmode"),
+    [
+        ("host=localhost", {}, None),
+        ("host=127.0.0.1 sslmode=require", {}, "require"),
+        ("host=::1", {}, None),
+        ("host=/run/postgresql", {}, None),
+        ("postgresql://", {}, None),
+        ("host=db.example", {}, "verify-full"),
+        ("host=db.example hostaddr=127.0.0.1", {}, "verify-full"),
+        ("host=localhost hostaddr=192.0.2.1", {}, "verify-full"),
+        ("host=localhost,db.example", {}, "verify-full"),
+        ("host=localhost", {"PGHOSTADDR": "192.0.2.1"}, "verify-full"),
+        ("postgresql://", {"PGHOST": "db.example"}, "verify-full"),
+        ("service=prod", {}, "verify-full"),
+        ("host=localhost", {"PGSERVICE": "prod"}, "verify-full"),
+    ],
+)
+def test_beyond_loopback_the_server_is_verified(
+    monkeypatch: pytest.MonkeyPatch, dsn: str, variables: dict[str, str], sslmode: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    said = RemoteServer(dsn, "capstone").conninfo(READER)
+    assert ("sslmode=" in said) == (sslmode is not None)
+    assert f"sslmode={sslmode or ''}" in said + "sslmode="
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer", "require", "verify-ca"])
+@pytest.mark.parametrize("is_variable", [False, True])
+def test_less_than_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch, sslmode: str, is_variable: bool
+) -> None:
+    dsn = "host=db.example"
+    if is_variable:
+        monkeypatch.setenv("PGSSLMODE", sslmode)
+    else:
+        dsn += f" sslmode={sslmode}"
+    with pytest.raises(CapstoneError, match=f"sslmode={sslmode} would let another server pass"):
+        RemoteServer(dsn, "capstone")
+
+
+def test_it_is_published_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: Address, database: str
+) -> None:
+    serving = ServingDataset(path=str(tmp_path / "none"), database=database, port=0)
+    monkeypatch.setenv("PGPASSFILE", str(address.passfile))
+    monkeypatch.setenv(
+        "CAPSTONE_DSN", f"host={address.host} port={address.port} user=loader dbname={database}"
+    )
+    serving.save(gold({"GRAN": 5}))
+
+    assert serving.saved == Saved(rows=2)
+    assert serving.load()["publication"] == 1
+    assert serving.compare(gold({"GRAN": 5})).is_equal
+    assert "user=bi_reader" in serving.how_to_connect()
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_wrong_password_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: Address, database: str
+) -> None:
+    serving = ServingDataset(path=str(tmp_path), database=database, port=0)
+    place = f"{address.host}:{address.port}/{database}"
+    monkeypatch.setenv("CAPSTONE_DSN", f"postgresql://loader:{QUOTED}@{place}")
+    with pytest.raises(Exception, match="password authentication failed") as refused:
+        serving.save(gold({"GRAN": 5}))
+
+    shown = [serving, vars(serving), serving.remote, serving.how_to_connect(), refused.value]
+    said = repr([*shown, str(refused.value), refused.value.__cause__])
+    assert "Can" not in said.replace("CAPSTONE", "")
+    assert "9/@" not in said
+
+
+def openssl(*arguments: str, folder: Path) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def certificate(folder: Path, authority: str, name: str) -> None:
+    """Make an authority if need be, and a certificate of it for a host."""
+    key = ["-newkey", "rsa:2048", "-nodes"]
+    if not (folder / f"{authority}.crt").exists():
+        made = ["-keyout", f"{authority}.key", "-out", f"{authority}.crt"]
+        openssl("req", "-x509", *key, *made, "-subj", f"/CN={authority}", folder=folder)
+    made = ["-keyout", f"{name}.key", "-out", f"{name}.csr"]
+    openssl("req", *key, *made, "-subj", f"/CN={name}", folder=folder)
+    (folder / "san").write_text(f"subjectAltName=DNS:{name}")
+    signed = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-CAcreateserial"]
+    rest = ["-in", f"{name}.csr", "-out", f"{name}.crt", "-extfile", "san"]
+    openssl("x509", "-req", *signed, *rest, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def tls(
+    open_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Address, Path]]:
+    """A server with the certificate of db.example; and the folder of its authority's."""
+    if not POSTGRESQL_15.exists():
+        pytest.skip("the packaged PostgreSQL has no TLS")
+    made = tmp_path_factory.mktemp("certificates")
+    certificate(made, "authority", "db.example")
+    certificate(made, "impostor", "other.example")
+    server = EmbeddedServer(open_folder / "tls", 0, POSTGRESQL_15)
+    address = server.start()
+    provision(address, "capstone")
+    for kind in ("key", "crt"):
+        file = server.cluster / f"server.{kind}"
+        file.touch(mode=0o600)
+        file.write_bytes((made / f"db.example.{kind}").read_bytes())
+        server._give(file)
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute("ALTER SYSTEM SET ssl = on")
+        admin.cursor().execute("SELECT pg_reload_conf()")
+    yield address, made
+    server.stop()
+
+
+def over_tls(tls: tuple[Address, Path], host: str, authority: str) -> RemoteServer:
+    address, made = tls
+    place = f"host={host} hostaddr={address.host} port={address.port}"
+    password = password_of(address, LOADER)
+    root = made / f"{authority}.crt"
+    return RemoteServer(f"{place} user=loader password={password} sslrootcert={root}", "capstone")
+
+
+def test_a_server_that_proves_its_name_is_connected_to(tls: tuple[Address, Path]) -> None:
+    with closing(over_tls(tls, "db.example", "authority").connect()) as database:
+        cursor = database.cursor()
+        cursor.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        assert cursor.fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize(
+    ("host", "authority", "why"),
+    [
+        ("other.example", "authority", "does not match host name"),
+        ("db.example", "impostor", "certificate verify failed"),
+        ("db.example", "absent", "root certificate file .* does not exist"),
+    ],
+)
+def test_a_server_that_does_not_is_refused(
+    tls: tuple[Address, Path], host: str, authority: str, why: str
+) -> None:
+    with pytest.raises(CapstoneError, match=why) as refused:
+        over_tls(tls, host, authority).connect()
+    assert password_of(tls[0], LOADER) not in str(refused.value)
+
+
+def test_a_server_without_tls_is_refused(address: Address) -> None:
+    place = f"host=db.example hostaddr={address.host} port={address.port}"
+    server = RemoteServer(f"{place} user=loader sslrootcert=system", "capstone")
+    with pytest.raises(CapstoneError, match="server does not support SSL"):
+        server.connect()
