@@ -66,13 +66,15 @@ class SeaweedFS:
         ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         ports["s3.port"] = self.port or ports["s3.port"]
         self.endpoint = f"http://{HOST}:{ports['s3.port']}"
+        # it would take the keys of its user for an administrator's
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self._command(ports),
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "TMPDIR": str(self.folder), "GOMEMLIMIT": "256MiB"},
+                env={**own, "TMPDIR": str(self.folder), "GOMEMLIMIT": "256MiB"},
             )
         self._wait()
 

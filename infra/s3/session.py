@@ -10,6 +10,7 @@ and keeps its objects in data/s3 for the next one.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import localstack_client.session
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,36 +33,37 @@ KEY = "test"
 
 def main(command: list[str]) -> int:
     """Run a command with a bucket at hand; its exit code."""
-    session = localstack_client.session.Session(region_name=REGION)
-    client = session.client("s3")
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)  # else it has to be one that is known
+    session = localstack_client.session.Session(KEY, KEY, region_name=REGION)
+    client = session.client("s3", config=Config(retries={"total_max_attempts": 1}))
     endpoint = client.meta.endpoint_url
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
-        if not _answers(client):
-            server = SeaweedFS(
-                FOLDER.resolve(), KEY, KEY, BUCKET, port=urlsplit(endpoint).port or 80
-            )
+        try:
+            buckets = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+            if BUCKET not in buckets:
+                client.create_bucket(Bucket=BUCKET)
+        except ClientError as error:
+            sys.exit(f"Error: {endpoint}: the store there is another's ({error}).")
+        except BotoCoreError:
+            port = urlsplit(endpoint).port or 80
+            server = SeaweedFS(FOLDER.resolve(), KEY, KEY, BUCKET, port)
             stack.callback(server.stop)
             server.start()
-        elif BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-            client.create_bucket(Bucket=BUCKET)
-        environment = {
-            "AWS_ENDPOINT_URL_S3": endpoint,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": KEY,
-            "AWS_REGION": REGION,
-            "CAPSTONE_BUCKET": BUCKET,
-        }
-        return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+        return subprocess.run(command, env=_environment(endpoint), check=False).returncode
 
 
-def _answers(client: object) -> bool:
-    try:
-        client.list_buckets()  # type: ignore[attr-defined]
-    except ClientError:
-        return True
-    except BotoCoreError:
-        return False
-    return True
+def _environment(endpoint: str) -> dict[str, str]:
+    """The environment of the command: nothing in it leads to another store."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": KEY,
+        "AWS_REGION": REGION,
+        "CAPSTONE_BUCKET": BUCKET,
+    }
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ BLOCK_BYTES = 1 << 23
 """What s3fs fetches by one request: a small object whole."""
 
 _registered: dict[int, Any] = {}
+_reached: dict[Bucket, str] = {}
 
 PACKAGED = "duckdb_extension_httpfs"
 """The package that brings httpfs, for one version of DuckDB."""
@@ -34,11 +35,25 @@ def reach(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: list[str]
         bucket: whose credentials and endpoint it takes.
         keys: of the objects, just listed.
     """
+    _reached[bucket] = keys[0]
     if _has_httpfs(connection):
         _give_credentials(connection, bucket)
         count_reads(id(connection), partial(_reads, connection))
     else:
         _register_s3fs(connection, bucket, keys)
+
+
+def refusal() -> CapstoneError | None:
+    """What a store refuses now that an engine could not read from it, if it refuses anything.
+
+    It is asked again, for one of the objects: an engine does not say what the store said.
+    """
+    try:
+        for bucket, key in _reached.items():
+            bucket.found(key)
+    except CapstoneError as error:
+        return error
+    return None
 
 
 def _reads(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -77,7 +92,7 @@ def _give_credentials(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> 
     try:
         connection.execute(
             f"CREATE OR REPLACE SECRET lake (TYPE s3, {listed}{is_plain});"
-            "SET http_retries = 10; SET http_retry_wait_ms = 50; SET http_retry_backoff = 2;"
+            "SET http_retries = 8; SET http_retry_wait_ms = 50; SET http_retry_backoff = 2;"
             "CALL enable_logging('HTTP')"
         )
     except duckdb.Error:  # its text has the credentials
@@ -116,7 +131,8 @@ def _file_system(bucket: Bucket) -> Any:
         default_block_size=BLOCK_BYTES,
         endpoint_url=bucket.client.meta.endpoint_url,
         client_kwargs={"region_name": bucket.client.meta.region_name},
-        config_kwargs=bucket.addressing,
+        # s3fs itself asks five times
+        config_kwargs={**bucket.addressing, "retries": {"total_max_attempts": 3}},
     )
     files.connect()
     count_requests(files.s3.meta.events)
