@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ibis
 import pytest
 import yaml
 
 from capstone_metrics.serving.embedded import EmbeddedServer
+from tests import engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +28,22 @@ ROOT = Path(__file__).parent.parent
 NOW = "2026-01-31T20:05"
 
 os.environ["DO_NOT_TRACK"] = "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of the expressions run on another engine."""
+    parser.addoption("--engine", choices=engines.CHOICES, default=engines.chosen)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the engine that was asked for."""
+    engines.chosen = config.getoption("--engine")
+
+
+@pytest.fixture(scope="session")
+def on_engine() -> None:
+    """Have expressions run on the engine that was asked for, without naming it."""
+    ibis.set_backend(engines.engine().connection)
 
 
 @pytest.fixture(scope="session")

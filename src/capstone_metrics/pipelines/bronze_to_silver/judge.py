@@ -134,11 +134,11 @@ def _observations(lines: ir.Table, rules: Mapping[str, ir.BooleanValue]) -> ir.T
             for name, kind in SILVER.items()
         },
         **{name: lines[name] for name in ("fonte", "janela", "objeto", "linha")},
-        lote=lines.objeto.re_extract(r"([^/]+)\.jsonl$", 1),
+        lote=lines.objeto.re_extract(r"([^/]+)\.jsonl\z", 1),
         new_fields=lines.new_fields
         if "new_fields" in lines.columns
         else ibis.null("array<string>"),
-        quando=lines.arrival.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        quando=lines.arrival.strftime("%Y-%m-%d") + "T" + lines.arrival.strftime("%H:%M:%S") + "Z",
         **{
             name: ibis.ifelse(lines.is_rejected, lines[name], None)
             for name in ("regras", "texto", "texto_base64")
