@@ -30,7 +30,7 @@ def fill(lake: Path, *windows: str) -> None:
                 line(
                     video_id=f"v{video}",
                     views=10 * number + video,
-                    faculdade=("GRAN", 'Ação \\ "x", y')[video % 2],
+                    faculdade=("GRAN", "Ação \\ x")[video % 2],
                     rede_social=("tiktok", "youtube_shorts")[(video + number) % 7 == 0],
                     data_postagem=f"2026-01-{20 + video % 5}",
                     titulo_video="a\u0000\n😀" if video == 3 else "Título \\ \u2028",
