@@ -38,7 +38,7 @@ def json_object_valid(line: str | None) -> bool | None:
     return None if line is None else _pairs(line) is not None
 
 
-def json_keys(line: str | None) -> list[str] | None:
+def json_names(line: str | None) -> list[str] | None:
     """The keys of a valid object, as often as they stand in it."""
     pairs = _pairs(line)
     return None if pairs is None else [key for key, _ in pairs]
@@ -137,7 +137,7 @@ def _refuse(constant: str) -> None:
 
 FUNCTIONS = {
     json_object_valid: "boolean",
-    json_keys: "array<string>",
+    json_names: "array<string>",
     json_fields: "array<string>",
     json_unescaped: "string",
 }

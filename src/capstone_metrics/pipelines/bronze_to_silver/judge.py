@@ -13,7 +13,7 @@ from capstone_metrics.changes import Before, Pending
 from capstone_metrics.pipelines.bronze_to_silver.declaration import Contract, contract_of
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_fields,
-    json_keys,
+    json_names,
     json_object_valid,
     local_to_utc,
 )
@@ -82,7 +82,7 @@ def observe(
 
 def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir.Table:
     lines = lines.mutate(is_json=json_object_valid(lines.texto).fill_null(False))
-    lines = lines.mutate(keys=ibis.ifelse(lines.is_json, json_keys(lines.texto), None))
+    lines = lines.mutate(keys=ibis.ifelse(lines.is_json, json_names(lines.texto), None))
     is_unique = lines.keys.unique().length() == lines.keys.length()
     lines = lines.mutate(is_read=ibis.ifelse(lines.is_json, is_unique, False))
     tokens = json_fields(lines.texto, ibis.array(contract.read))
