@@ -73,6 +73,7 @@ def steps(project: Project, engine: Any) -> list[dict[str, bytes]]:
     return left
 
 
+@pytest.mark.timeout(900)
 def test_a_run_on_spark_leaves_the_files_that_one_on_duckdb_does(shared: Project) -> None:
     on_duckdb = steps(shared, "duckdb")
     on_spark = steps(shared, "spark")
