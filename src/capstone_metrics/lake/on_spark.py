@@ -120,9 +120,10 @@ class Connection(Backend):  # type: ignore[misc]
         return self.named(name, expr.schema())
 
     def _drop_cached_table(self, name: str) -> None:
-        self._session.catalog.dropTempView(name)
-        if frame := self._cached_dataframes.pop(name, None):
-            frame.unpersist()
+        with contextlib.suppress(RuntimeError):  # a Connect session that is closed
+            self._session.catalog.dropTempView(name)
+            if frame := self._cached_dataframes.pop(name, None):
+                frame.unpersist()
 
     def _register_in_memory_table(self, op: Any) -> None:
         self.fill(op.name, op.data.to_pyarrow(op.schema), op.schema)
@@ -157,7 +158,8 @@ class OnSpark(Engine):
 
     def _view(self, name: str, schema: ibis.Schema) -> ir.Table:
         table = self.connection.named(name, schema)
-        weakref.finalize(table.op(), self.session.catalog.dropTempView, name)
+        # at the end of the process the session goes first, and all its views with it
+        weakref.finalize(table.op(), self.session.catalog.dropTempView, name).atexit = False
         return table
 
     def lines_of(
