@@ -9,7 +9,7 @@ BIN  := $(VENV)/bin
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run s3 test test-kills bench lint viz notebook psql stop lock clean
+.PHONY: run s3 test test-kills test-spark bench lint viz notebook psql stop lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
@@ -24,6 +24,10 @@ test: $(VENV)/.dev
 # a run killed at every call that changes the lake; takes an hour
 test-kills: $(VENV)/.dev
 	KILLS=all $(BIN)/pytest --timeout=0 tests/test_faults.py -k killed_at_any_call
+
+# the expressions on Spark, and runs on it; installs it first, 430 MB
+test-spark: $(VENV)/.spark
+	$(BIN)/pytest --engine=spark tests/pipelines tests/lake/test_engine.py tests/test_spark.py $(ARGS)
 
 # what a window costs as the lake grows, against a peer in the same run; takes two minutes
 bench: $(VENV)/.dev
@@ -55,6 +59,10 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements-dev.lock
 	@touch $@
 
+$(VENV)/.spark: requirements-spark.lock $(VENV)/.dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements-spark.lock
+	@touch $@
+
 $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
@@ -64,8 +72,11 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
-		--all-extras --group dev --constraints requirements.lock \
+		--extra s3 --extra viz --extra notebook --group dev --constraints requirements.lock \
 		--generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+		--extra spark --extra java --constraints requirements-dev.lock \
+		--generate-hashes --no-header --no-annotate --output-file requirements-spark.lock
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ibis
 import pytest
 import yaml
 from infra.s3.seaweed import SeaweedFS
 
 from capstone_metrics.serving.embedded import EmbeddedServer
+from tests import engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +31,22 @@ POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
 
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ.pop("CAPSTONE_DSN", None)  # the tests have servers of their own
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of the expressions run on another engine."""
+    parser.addoption("--engine", choices=engines.CHOICES, default=engines.chosen)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the engine that was asked for."""
+    engines.chosen = config.getoption("--engine")
+
+
+@pytest.fixture(scope="session")
+def on_engine() -> None:
+    """Have expressions run on the engine that was asked for, without naming it."""
+    ibis.set_backend(engines.engine().connection)
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,31 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import inspect
 import itertools
 import json
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import ibis
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.engine import connect, table_of
+from capstone_metrics.lake.engine import engine_of
 from capstone_metrics.pipelines.bronze_to_silver import functions
+from tests import engines
+from tests.engines import engine, examples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import ibis.expr.types as ir
 
 text = st.text(st.characters(codec="utf-8"), max_size=6)
+name = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
 token = st.sampled_from(
     ["{", "}", "[", "]", ",", ":", " ", "\t", "\x0b", "\x00", "\ufeff", '"', '"a"', '"b":', "\\",
      "\\u0041", "\\ud83d\\ude00", "\\ud800", "\\x", "-", "+", "0", "1", ".5", "e9", "true", "null",
@@ -34,11 +41,26 @@ objects = st.dictionaries(text, values, max_size=4)
 ascii_only = st.booleans()
 
 
-def sql(call: str, *arguments: Any) -> Any:
-    """The value of one call, such as `f(?)`."""
-    found = connect("duckdb").con.execute(f"SELECT {call}", list(arguments)).fetchone()
-    assert found
-    return found[0]
+@pytest.fixture(autouse=True)
+def _on_engine(on_engine: None) -> None:
+    """Every test here runs on the engine that was asked for."""
+
+
+def called(function: Callable[..., ir.Value], *rows: tuple[Any, ...]) -> list[Any]:
+    """The value of a function for each of some arguments; a list is the same in all of them."""
+    names = list(inspect.signature(function).parameters)
+    constants = {n: ibis.array(v) for n, v in zip(names, rows[0], strict=True) if type(v) is list}
+    kinds = {n: pa.timestamp("us") if n == "moment" else pa.string() for n in names}
+    arrays = {
+        name: pa.array(values, kinds[name])
+        for name, values in zip(names, zip(*rows, strict=True), strict=True)
+        if name not in constants
+    }
+    given = engine().table_of(pa.table({"at": range(len(rows)), **arrays}).to_reader())
+    value = function(*(constants[name] if name in constants else given[name] for name in names))
+    found = given.select("at", value=value).order_by("at").to_pyarrow()
+    values: list[Any] = found["value"].to_pylist()
+    return values
 
 
 def is_object(line: str) -> bool:
@@ -63,25 +85,43 @@ def nearly_objects(draw: st.DrawFn) -> str:
     return line[:at] + draw(token | st.just("")) + line[at + end :]
 
 
-@settings(max_examples=500, deadline=None)
-@given(nearly_objects() | st.lists(token, max_size=6).map("".join))
-@example('{"a": "\\"nan,}", "b": [1 ,\t2]}')
-@example('{"a": [1, ]}')
-@example('{"a": NaN}')
-@example('{"a": -inf}')
-@example('{"a": "\\ud800"}')
-@example('{"a": "\\ude00\\ud83d"}')
-@example('{"a": 1}\x00')
-@example('\ufeff{"a": 1}')
-@example('{"a": 01}')
-@example('{"a": 1e999}')
-@example("[{}]")
-@example("")
-def test_an_object_is_valid_where_python_reads_it(line: str) -> None:
-    assert sql("json_object_valid(?)", line) is is_object(line)
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    st.lists(nearly_objects() | st.lists(token, max_size=6).map("".join), min_size=5, max_size=20)
+)
+@example(
+    [
+        '{"a": "\\"nan,}", "b": [1 ,\t2]}',
+        '{"a": [1, ]}',
+        '{"a": NaN}',
+        '{"a": -inf}',
+        '{"a": "\\ud800"}',
+        '{"a": "\\ude00\\ud83d"}',
+        '{"a": "\\\\ud800"}',
+        '{"a": 1}\x00',
+        '\ufeff{"a": 1}',
+        '{"a": 01}',
+        '{"a": 1e999}',
+        "[{}]",
+        "",
+    ]
+)
+def test_an_object_is_valid_where_python_reads_it(lines: list[str]) -> None:
+    found = called(functions.json_object_valid, *((line,) for line in lines))
+    assert found == [is_object(line) for line in lines]
 
 
-@settings(deadline=None)
+@pytest.mark.parametrize("depth", [900, 20_000])
+def test_an_object_may_be_as_deep_as_it_likes(depth: int) -> None:
+    deep = "[" * depth + '{"b": [1, "]"]}' + "]" * depth
+    line, broken = f'{{"a": {deep}, "c": 7}}', f'{{"a": {deep[:-1]}, "c": 7}}'
+    assert called(functions.json_object_valid, (line,), (broken,)) == [True, False]
+    assert called(functions.json_names, (line,)) == [["a", "c"]]
+    ((token, seven),) = called(functions.json_fields, (line, ["a", "c"]))
+    assert (token.replace(" ", ""), seven) == (deep.replace(" ", ""), "7")
+
+
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -93,55 +133,41 @@ def test_an_object_is_valid_where_python_reads_it(line: str) -> None:
 def test_keys_are_unique_by_what_they_stand_for(keys: list[str]) -> None:
     line = "{" + ",".join(f'"{key}":{{"x":1,"x":2}}' for key in keys) + "}"
     meant = [json.loads(f'"{key}"') for key in keys]
-    assert sql("json_keys(?)", line) == meant
+    assert called(functions.json_names, (line,)) == [meant]
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     objects,
-    st.lists(text | st.sampled_from(["a/b", "~1", "$", "$.a", "*", "0"]), min_size=1, max_size=4),
+    st.lists(name | st.sampled_from(["a/b", "~1", "$", "$.a", "*", "0"]), min_size=1, max_size=4),
     ascii_only,
 )
 @example({"": 1, "a/b": 2, "~1": 3, "$": 4, "*": 5, "0": 6}, ["", "a/b", "~1", "$", "*", "0"], True)
 @example({"a": {"b": 1}}, ["a/b", "$.a", "/a", "a.b"], True)
-@example({"a\x00b": 1, "a": 2}, ["a\x00b", "a", "a\x00"], True)
+@example({"a\x00b": 1, "a": 2}, ["a", "b"], True)
 def test_a_field_is_found_by_its_name_alone(
     line: dict[str, Any], fields: list[str], ascii_only: bool
 ) -> None:
-    found = sql("json_fields(?, ?)", json.dumps(line, ensure_ascii=ascii_only), fields)
+    (found,) = called(functions.json_fields, (json.dumps(line, ensure_ascii=ascii_only), fields))
     read = [None if token is None else [json.loads(token)] for token in found]
     assert read == [[line[name]] if name in line else None for name in fields]
 
 
-@pytest.mark.parametrize(
-    "token",
-    [
-        "1",
-        "-1",
-        "1.7",
-        "1.0",
-        "true",
-        "null",
-        '"12"',
-        '""',
-        "[]",
-        "{}",
-        str(2**63),
-        "9" * 40,
-        "-0.0",
-    ],
-)
-def test_a_field_keeps_the_spelling_that_tells_its_type(token: str) -> None:
-    assert sql("json_fields(?, ['a'])", f'{{"a": {token} }}') == [token]
+def test_a_field_keeps_the_spelling_that_tells_its_type() -> None:
+    tokens = ["1", "-1", "1.7", "1.0", "true", "null", '"12"', '""', "[]", "{}", "-0.0"]
+    tokens += [str(2**63), "9" * 40]
+    lines = ((f'{{"a": {token} }}', ["a"]) for token in tokens)
+    assert called(functions.json_fields, *lines) == [[token] for token in tokens]
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(st.characters(codec="utf-8")), ascii_only)
 @example('\x00"\\/\r\n\u2028', False)
 @example("\u0301e\u0301👨‍👩‍👧🇧🇷", False)
 @example("👨‍👩‍👧🇧🇷\u0301", True)
 def test_a_string_stands_for_what_python_reads(meant: str, ascii_only: bool) -> None:
-    assert sql("json_unquoted(?)", json.dumps(meant, ensure_ascii=ascii_only)) == meant
+    token = json.dumps(meant, ensure_ascii=ascii_only)
+    assert called(functions.json_unquoted, (token,)) == [meant]
 
 
 def changes_of(zone: ZoneInfo) -> list[dt.datetime]:
@@ -170,11 +196,14 @@ def test_local_and_utc_times_are_those_of_python(name: str) -> None:
     quarter = dt.timedelta(minutes=15)
     around = [*changes_of(zone), dt.datetime.fromisoformat("2026-01-31")]
     moments = [day + at * quarter for day in around for at in range(-100, 200)]
-    connection = connect("duckdb").con
-    connection.register("moments", pa.table({"moment": pa.array(moments, pa.timestamp("us"))}))
-    query = f"SELECT local_to_utc(moment, '{name}'), utc_to_local(moment, '{name}') FROM moments"
-    found = connection.execute(query).fetchall()
-    connection.unregister("moments")
+    rows = [(moment, name) for moment in moments]
+    found = list(
+        zip(
+            called(functions.local_to_utc, *rows),
+            called(functions.utc_to_local, *rows),
+            strict=True,
+        )
+    )
 
     def python(moment: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
         utc = moment.replace(tzinfo=zone).astimezone(dt.UTC)
@@ -197,28 +226,27 @@ def test_local_and_utc_times_are_those_of_python(name: str) -> None:
 def test_a_skipped_or_repeated_hour_counts_as_before_it(local: str | None, utc: str | None) -> None:
     moment = dt.datetime.fromisoformat(local) if local else None
     expected = dt.datetime.fromisoformat(utc) if utc else None
-    assert sql("local_to_utc(?::TIMESTAMP, 'America/Sao_Paulo')", moment) == expected
-
-
-def test_every_declared_function_is_defined() -> None:
-    declared = {name for name, value in vars(functions).items() if callable(value)}
-    query = "SELECT DISTINCT function_name FROM duckdb_functions()"
-    defined = {name for (name,) in connect("duckdb").con.execute(query).fetchall()}
-    assert declared
-    assert declared <= defined
+    assert called(functions.local_to_utc, (moment, "America/Sao_Paulo")) == [expected]
 
 
 def test_the_engine_counts_in_utc() -> None:
-    assert sql("current_setting('TimeZone')") == "UTC"
+    moment = dt.datetime(2026, 1, 31, 23, tzinfo=dt.UTC)
+    kind = pa.schema({"moment": pa.timestamp("us", "UTC")})
+    table = engine().table_of(pa.table([[moment]], schema=kind).to_reader())
+    text = table.moment.cast("timestamp").strftime("%Y-%m-%d %H")
+    assert (text.to_pyarrow().to_pylist(), table.moment.date().to_pyarrow().to_pylist()) == (
+        ["2026-01-31 23"],
+        [moment.date()],
+    )
 
 
 def test_a_process_has_one_connection() -> None:
-    assert connect("duckdb") is connect("duckdb")
+    assert engine_of(engines.chosen) is engine()
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(CapstoneError, match=r"engine: 'sqlite' is not one of duckdb; correct"):
-        connect("sqlite")
+    with pytest.raises(CapstoneError, match=r"engine: 'sqlite' is not one of duckdb, spark"):
+        engine_of("sqlite")
 
 
 def test_a_table_is_filled_from_batches_and_lasts_as_long_as_its_expression() -> None:
@@ -226,14 +254,31 @@ def test_a_table_is_filled_from_batches_and_lasts_as_long_as_its_expression() ->
 
     def filled(*rows: int) -> ir.Table:
         batches = [pa.record_batch({"a": pa.array([row], pa.int64())}) for row in rows]
-        return table_of("duckdb", pa.RecordBatchReader.from_batches(schema, batches))
+        return engine().table_of(pa.RecordBatchReader.from_batches(schema, batches))
 
     first, second = filled(1, 2), filled()
     name = first.op().name
     doubled = first.a.sum() * 2
     del first
     assert (doubled.to_pyarrow().as_py(), second.count().to_pyarrow().as_py()) == (6, 0)
-    assert name in connect("duckdb").list_tables()
+    assert name in engine().connection.list_tables()
     del doubled
     gc.collect()
-    assert name not in connect("duckdb").list_tables()
+    assert name not in engine().connection.list_tables()
+
+
+def test_an_engine_calls_the_functions_by_their_own_names() -> None:
+    declared = [
+        v for v in vars(functions).values() if callable(v) and v.__module__ == functions.__name__
+    ]
+    assert declared
+    for function in declared:
+        names = list(inspect.signature(function).parameters)
+        kinds = {
+            n: "array<string>" if n == "fields" else "timestamp" if n == "moment" else "string"
+            for n in names
+        }
+        given = ibis.table(kinds, name="given")
+        value = function(*(given[name] for name in names))
+        compiled = engine().connection.compile(given.select(value=value))
+        assert f"{function.__name__}(" in compiled.lower()

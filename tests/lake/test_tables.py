@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.changes import Change
-from capstone_metrics.lake import HeadDataset, TableDataset, tables
+from capstone_metrics.lake import HeadDataset, TableDataset
 from capstone_metrics.lake.commit import generation_of
+from capstone_metrics.lake.partitions import partitions
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER, TABLES
 
@@ -102,7 +103,7 @@ def stage(
     table: TableDataset, *rows: dict[str, Any], partitions: list[tuple[str, ...]] | None = None
 ) -> Saved:
     """Save rows of some partitions, or of the whole table."""
-    arrow = pa.Table.from_pylist(list(rows), schema=table.schema.to_pyarrow())
+    arrow = pa.Table.from_pylist(list(rows), schema=table.layout.schema.to_pyarrow())
     table.save(Change(ibis.memtable(arrow), partitions))
     return table.saved
 
@@ -124,7 +125,7 @@ def save(
 
 def load(table: TableDataset) -> list[dict[str, Any]]:
     arrow = table.load().to_pyarrow()
-    assert arrow.schema.equals(table.schema.to_pyarrow())
+    assert arrow.schema.equals(table.layout.schema.to_pyarrow())
     rows: list[dict[str, Any]] = arrow.to_pylist()
     return sorted(rows, key=repr)
 
@@ -430,8 +431,6 @@ def test_batches_may_end_anywhere_in_a_partition(
         )
         for start, end in itertools.pairwise(cuts)
     ]
-    found = [
-        (values, part["at"].to_pylist()) for values, part in tables._partitions(batches, ["a", "b"])
-    ]
+    found = [(values, part["at"].to_pylist()) for values, part in partitions(batches, ["a", "b"])]
     expected = {key: [at for a, b, at in numbers if (a, b) == key] for key in sorted(set(keys))}
     assert found == list(expected.items())

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from capstone_metrics.changes import Before, Pending
-from capstone_metrics.lake.engine import table_of
 from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
 from capstone_metrics.pipelines.bronze_to_silver.judge import observe
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 from capstone_metrics.schemas import TABLES
+from tests.engines import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,13 +26,18 @@ SCHEDULE = {"timezone": "America/Sao_Paulo"}
 NAME = "fonte=faker/janela=2026-01-31T08/criacao.jsonl"
 
 
+@pytest.fixture(autouse=True)
+def _on_engine(on_engine: None) -> None:
+    """Every test here runs on the engine that was asked for."""
+
+
 def observed(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> Judged:
     """The verdicts on the lines of Bronze objects, for an empty Silver."""
     batches = (batch for name, b in objects.items() for batch in line_batches(name, io.BytesIO(b)))
-    lines = table_of("duckdb", pa.RecordBatchReader.from_batches(SCHEMA, batches))
+    lines = engine().table_of(pa.RecordBatchReader.from_batches(SCHEMA, batches))
     counted = {name: measure(io.BytesIO(b)) for name, b in objects.items()}
     empty = {
-        name: table_of("duckdb", TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
+        name: engine().table_of(TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
         for name in ("criacao", "places", "locator")
     }
     return observe(Pending(lines, counted, Before(empty, {})), sources, NETWORKS, SCHEDULE)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.account import account
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
+from tests.engines import examples
 from tests.oracle import rebuild
 from tests.pipelines.conftest import NAME, NETWORKS, observed, rows_of
 from tests.pipelines.test_verdicts import CSV, LINE, csv_line, line
@@ -90,7 +91,7 @@ bronze = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(bronze)
 def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes]) -> None:
     expected = rebuild(objects, SOURCES, NETWORKS)

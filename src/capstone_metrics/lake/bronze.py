@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-import pyarrow as pa
 from kedro.io import AbstractDataset, DatasetError
 
-from capstone_metrics.lake import engine as engines
-from capstone_metrics.lake.lines import SCHEMA, LineCount, line_batches, measure
+from capstone_metrics.lake.engine import engine_of
+from capstone_metrics.lake.lines import LineCount, measure
 from capstone_metrics.lake.progress import progress
-from capstone_metrics.lake.storage import plain_errors, storage_of
+from capstone_metrics.lake.storage import storage_of
 from capstone_metrics.saved import Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import ibis.expr.types as ir
 
-    Objects = Mapping[str, Callable[[], Iterable[bytes]]]
+    from capstone_metrics.lake.engine import Said
 
-MERGED_BYTES = 1 << 20
-"""Lines are handed on in batches of at least this size."""
+    Objects = Mapping[str, Callable[[], Iterable[bytes]]]
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +60,7 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
     """
 
     def __init__(
-        self, *, path: str, prefix: str, engine: str, metadata: dict[str, Any] | None = None
+        self, *, path: str, prefix: str, engine: Said, metadata: dict[str, Any] | None = None
     ) -> None:
         super().__init__(path, prefix, metadata)
         self.engine = engine
@@ -80,8 +76,8 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
         self.saved = Saved(rows=lines, files=files)
 
     def load(self) -> ir.Table:
-        readers = {name: partial(self.open, name) for name in self.objects()}
-        return engines.table_of(self.engine, read_lines(readers, {}))
+        lines, _ = engine_of(self.engine).lines_of(self.storage, self.prefix, self.objects())
+        return lines
 
 
 class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
@@ -106,39 +102,6 @@ class BronzeMeasuresDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, 
 
     def save(self, data: None) -> NoReturn:
         raise DatasetError("The measures of Bronze are read, not saved.")
-
-
-def read_lines(
-    readers: Mapping[str, Callable[[], IO[bytes]]], measures: dict[str, dict[str, Any]]
-) -> pa.RecordBatchReader:
-    """The lines of some objects, one object after another.
-
-    Args:
-        readers: what opens each object, by its name.
-        measures: takes the measure of each object before its lines are read.
-    """
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for name, opened in progress(readers.items(), "Reading Bronze"):
-            with opened() as file, plain_errors(Path(getattr(file, "name", None) or name)):
-                measures[name] = measure(file)
-                file.seek(0)
-                yield from line_batches(name, file)
-
-    return pa.RecordBatchReader.from_batches(SCHEMA, _merged(batches()))
-
-
-def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Small batches as few larger ones: DuckDB takes 70 KB for each, be it a single row."""
-    parts: list[pa.RecordBatch] = []
-    held = 0
-    for batch in batches:
-        parts.append(batch)
-        held += batch.nbytes
-        if held >= MERGED_BYTES:
-            yield from pa.Table.from_batches(parts).combine_chunks().to_batches()
-            parts, held = [], 0
-    yield from pa.Table.from_batches(parts, SCHEMA).combine_chunks().to_batches()
 
 
 def window_of(name: str) -> str:

@@ -15,6 +15,8 @@ CREATE OR REPLACE MACRO json_object_valid(line) AS (
     END
 );
 
+CREATE OR REPLACE MACRO json_names(line) AS json_keys(line);
+
 CREATE OR REPLACE MACRO json_fields(line, fields) AS json_extract(
     line,
     list_transform(fields, lambda field: '/' || replace(replace(field, '~', '~0'), '/', '~1'))

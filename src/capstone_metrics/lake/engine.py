@@ -1,140 +1,102 @@
-"""What evaluates the expressions: a connection, and the functions that Ibis lacks.
+"""What evaluates the expressions, reads the files of a lake and writes those of a commit.
 
-The functions are declared, with their meaning, beside the expressions that call them, in
-`pipelines/bronze_to_silver/functions.py`.
+An engine also gives the functions that Ibis lacks. They are declared, with their meaning, beside
+the expressions that call them, in `pipelines/bronze_to_silver/functions.py`.
 """
 
 from __future__ import annotations
 
-import weakref
-from functools import cache, lru_cache
-from importlib import resources
-from typing import TYPE_CHECKING, cast
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import ibis
-import pyarrow as pa
-from ibis.util import gen_name
 
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
-    from ibis.backends.duckdb import Backend
+    import pyarrow as pa
+    from ibis.backends import BaseBackend
 
-    from capstone_metrics.lake.bucket import Bucket
+    from capstone_metrics.lake.commit import Commit
+    from capstone_metrics.lake.partitions import Layout
     from capstone_metrics.lake.storage import Storage
 
-LONGEST_LINE = 1 << 30
-"""Bytes that a line of JSON may have."""
+    Said = str | Mapping[str, Any]
+
+ENGINES = ("duckdb", "spark")
 
 
-@cache
-def connect(engine: str) -> Backend:
-    """The connection of an engine; one for the life of the process.
+class Engine(ABC):
+    """An engine behind a connection of Ibis. The lake needs no more of it than this."""
+
+    connection: BaseBackend
+
+    @abstractmethod
+    def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
+        """A table of the engine, filled from batches; it lasts as long as an expression uses it.
+
+        An error of what gives the batches is raised as it is.
+        """
+
+    @abstractmethod
+    def lines_of(
+        self, storage: Storage, prefix: str, names: list[str]
+    ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
+        """The lines of some objects of Bronze, and the measure of each, counted from its bytes.
+
+        Args:
+            storage: the lake.
+            prefix: of Bronze, below its root.
+            names: of the objects, below the prefix.
+
+        Returns:
+            A table of `lake.lines.SCHEMA`; and by name what `lake.lines.measure` says.
+        """
+
+    @abstractmethod
+    def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
+        """The files of a table, lazily; those of partitions that a filter rules out stay shut."""
+
+    @abstractmethod
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[tuple[str, int]]:
+        """Stage a file for each partition of a table.
+
+        Returns:
+            The key and the rows of each. It is for the caller to put it into the commit.
+        """
+
+
+def engine_of(said: Said) -> Engine:
+    """The engine of a name; one for the life of the process.
+
+    Args:
+        said: `duckdb`, `spark`; or this as `name` beside the `options` of its session.
 
     Raises:
         CapstoneError: for an engine that the platform does not know.
     """
-    if engine != "duckdb":
-        raise CapstoneError(f"engine: {engine!r} is not one of duckdb; correct globals.yml.")
+    entry: dict[str, Any] = dict(said) if isinstance(said, Mapping) else {"name": said}
+    name, options = entry.pop("name", None), entry.pop("options", None) or {}
+    if name not in ENGINES or entry:
+        raise CapstoneError(
+            f"engine: {said!r} is not one of {', '.join(ENGINES)}, nor one of these as a name "
+            "beside options; correct globals.yml."
+        )
+    return _engine(name, tuple((str(option), str(value)) for option, value in options.items()))
+
+
+@cache
+def _engine(name: str, options: tuple[tuple[str, str], ...]) -> Engine:
     ibis.options.sql.fuse_selects = False  # else what is named once is written out at each use
-    connection = ibis.duckdb.connect()
-    connection.raw_sql(resources.files(__package__).joinpath("duckdb.sql").read_text())
-    return connection
+    if name == "spark":
+        from capstone_metrics.lake.on_spark import OnSpark  # noqa: PLC0415 - an optional extra
 
+        return OnSpark(dict(options))
+    from capstone_metrics.lake.on_duckdb import OnDuckDB  # noqa: PLC0415 - it imports this module
 
-def reach(engine: str, storage: Storage, keys: list[str]) -> list[str]:
-    """The addresses of objects of a lake, which an engine can read from then on."""
-    if keys and storage.is_remote:
-        from capstone_metrics.lake import remote  # noqa: PLC0415 - boto3 is slow to import
-
-        remote.reach(connect(engine).con, cast("Bucket", storage), keys)
-    return [storage.address(key) for key in keys]
-
-
-def table_of(engine: str, batches: pa.RecordBatchReader) -> ir.Table:
-    """A table of the engine, filled from batches; it lasts as long as an expression uses it.
-
-    An error of what gives the batches is raised as it is.
-    """
-    connection, name = connect(engine), gen_name("batches")
-    raised: list[Exception] = []
-
-    def watched() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except Exception as error:
-            raised.append(error)
-            raise
-
-    incoming = pa.RecordBatchReader.from_batches(batches.schema, watched())
-    connection.con.register("incoming", incoming)
-    try:
-        connection.raw_sql(f"CREATE TEMP TABLE {name} AS FROM incoming")
-    except Exception:
-        if raised:
-            raise raised[0] from None
-        raise
-    finally:
-        connection.con.unregister("incoming")
-    table = connection.table(name)
-    weakref.finalize(table.op(), connection.drop_table, name, force=True)
-    return table
-
-
-def read_parquet(
-    engine: str, paths: list[str], schema: ibis.Schema, partition_by: list[str]
-) -> ir.Table:
-    """Hive-partitioned Parquet files as a lazy table of the schema."""
-    return _read(engine, "read_parquet", tuple(paths), schema, tuple(partition_by))
-
-
-def read_json_lines(
-    engine: str, paths: list[str], schema: ibis.Schema, partition_by: list[str]
-) -> ir.Table:
-    """Hive-partitioned JSON lines as a lazy table of the schema."""
-    kinds = {name: kind for name, kind in schema.items() if name not in partition_by}
-    columns = f"columns = {_struct(engine, kinds)}, format = 'newline_delimited'"
-    limit = f"maximum_object_size = {LONGEST_LINE}"
-    return _read(engine, "read_json", tuple(paths), schema, tuple(partition_by), columns, limit)
-
-
-@lru_cache(maxsize=16)
-def _read(
-    engine: str,
-    function: str,
-    paths: tuple[str, ...],
-    schema: ibis.Schema,
-    partition_by: tuple[str, ...],
-    *options: str,
-) -> ir.Table:
-    """Files as a view: the same one for the same files, which each query reads anew.
-
-    Its partition columns have their types from the start: a filter on a cast of one would have
-    every file opened.
-    """
-    if not paths:
-        return table_of(engine, schema.to_pyarrow().empty_table().to_reader())
-    connection, name = connect(engine), gen_name(function)
-    files = ", ".join(_quoted(path) for path in paths)
-    types = _struct(engine, {column: schema[column] for column in partition_by})
-    hive = f"hive_partitioning = true, hive_types = {types}"
-    connection.raw_sql(
-        f"CREATE TEMP VIEW {name} AS FROM {function}({', '.join([f'[{files}]', hive, *options])})"
-    )
-    return connection.table(name).select(*schema).cast(schema)
-
-
-def _struct(engine: str, kinds: dict[str, dt.DataType]) -> str:
-    name_of = connect(engine).compiler.type_mapper.to_string
-    return "{" + ", ".join(f"{column}: {_quoted(name_of(t))}" for column, t in kinds.items()) + "}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-READERS = {"parquet": read_parquet, "jsonl": read_json_lines, "index": read_parquet}
+    return OnDuckDB(dict(options))

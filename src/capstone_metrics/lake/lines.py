@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstone_metrics.lake.progress import progress
+from capstone_metrics.lake.storage import plain_errors
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 BLOCK_BYTES = 1 << 25
+MERGED_BYTES = 1 << 20
+"""Lines are handed on in batches of at least this size."""
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 SCHEMA = pa.schema(
@@ -27,6 +34,39 @@ SCHEMA = pa.schema(
     }
 )
 """A line of Bronze. Where the bytes are not UTF-8, `texto` is null and `texto_base64` has them."""
+
+
+def read_lines(
+    readers: Mapping[str, Callable[[], IO[bytes]]], measures: dict[str, dict[str, Any]]
+) -> pa.RecordBatchReader:
+    """The lines of some objects, one object after another.
+
+    Args:
+        readers: what opens each object, by its name.
+        measures: takes the measure of each object before its lines are read.
+    """
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for name, opened in progress(readers.items(), "Reading Bronze"):
+            with opened() as file, plain_errors(Path(getattr(file, "name", None) or name)):
+                measures[name] = measure(file)
+                file.seek(0)
+                yield from line_batches(name, file)
+
+    return pa.RecordBatchReader.from_batches(SCHEMA, _merged(batches()))
+
+
+def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches as few larger ones: DuckDB takes 70 KB for each, be it a single row."""
+    parts: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        parts.append(batch)
+        held += batch.nbytes
+        if held >= MERGED_BYTES:
+            yield from pa.Table.from_batches(parts).combine_chunks().to_batches()
+            parts, held = [], 0
+    yield from pa.Table.from_batches(parts, SCHEMA).combine_chunks().to_batches()
 
 
 def line_batches(name: str, file: IO[bytes]) -> Iterator[pa.RecordBatch]:

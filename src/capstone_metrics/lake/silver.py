@@ -7,13 +7,15 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
+import ibis
 from kedro.io import AbstractDataset, DatasetError
 
 from capstone_metrics.changes import Before, Pending, Tables
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import engine as engines
-from capstone_metrics.lake.bronze import BronzeObjectsDataset, read_lines, window_of
+from capstone_metrics.lake.bronze import BronzeObjectsDataset, window_of
 from capstone_metrics.lake.commit import begin, opened, settle
+from capstone_metrics.lake.engine import engine_of
+from capstone_metrics.lake.lines import read_lines
 from capstone_metrics.lake.storage import document, read_document, storage_of
 from capstone_metrics.saved import Saved
 from capstone_metrics.schedule import Span
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from capstone_metrics.lake.bronze import Objects
+    from capstone_metrics.lake.engine import Said
 
 LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
 
@@ -50,7 +53,7 @@ class PendingDataset(AbstractDataset[Any, Pending]):
         *,
         path: str,
         prefix: str,
-        engine: str,
+        engine: Said,
         tables: dict[str, dict[str, Any]],
         full: bool = False,
         first: str | None = None,
@@ -74,13 +77,12 @@ class PendingDataset(AbstractDataset[Any, Pending]):
 
     def _pending(self, planned: Objects) -> Pending:
         """What is pending, and with it some objects that Bronze does not hold yet."""
-        before = self._before()
-        objects: dict[str, dict[str, Any]] = {}
-        readers: dict[str, Callable[[], IO[bytes]]] = {
-            **{name: partial(self.bronze.open, name) for name in self._names()},
-            **{name: partial(_in_memory, chunks) for name, chunks in planned.items()},
-        }
-        lines = engines.table_of(self.engine, read_lines(readers, objects))
+        before, engine = self._before(), engine_of(self.engine)
+        names = [name for name in self._names() if name not in planned]
+        lines, objects = engine.lines_of(self.storage, self.bronze.prefix, names)
+        if planned:
+            readers = {name: partial(_in_memory, chunks) for name, chunks in planned.items()}
+            lines = ibis.union(lines, engine.table_of(read_lines(readers, objects)))
         return Pending(lines, objects, before, self.full)
 
     def _names(self) -> list[str]:

@@ -164,4 +164,4 @@ def layout_of(where: str, field: Field) -> tuple[str, dict[str, int]]:
         raise CapstoneError(
             f"{where}.{field.name}.format: {field.format!r} must have a year, a month and a day."
         )
-    return f"^{pattern}$", places
+    return rf"^{pattern}\z", places

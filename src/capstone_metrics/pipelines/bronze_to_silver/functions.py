@@ -1,4 +1,8 @@
-"""The functions that an engine gives besides those of Ibis; the lake defines them for each."""
+"""The functions that an engine gives besides those of Ibis; the lake defines them for each.
+
+None has a name that sqlglot knows: it would call what it takes for the same on the engine, which
+is another function. So `json_keys` becomes Spark's `json_object_keys`.
+"""
 
 import datetime as dt
 
@@ -11,7 +15,7 @@ def json_object_valid(line: str) -> bool:
 
 
 @ibis.udf.scalar.builtin
-def json_keys(line: str) -> list[str]:
+def json_names(line: str) -> list[str]:
     """The keys of a valid object, as often as they stand in it."""
 
 

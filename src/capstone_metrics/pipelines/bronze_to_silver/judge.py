@@ -14,7 +14,7 @@ from capstone_metrics.changes import Before, Pending
 from capstone_metrics.pipelines.bronze_to_silver.declaration import Contract, contract_of
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_fields,
-    json_keys,
+    json_names,
     json_object_valid,
     local_to_utc,
 )
@@ -87,7 +87,7 @@ def observe(
 
 def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir.Table:
     lines = lines.mutate(is_json=json_object_valid(lines.texto).fill_null(False))
-    lines = lines.mutate(keys=ibis.ifelse(lines.is_json, json_keys(lines.texto), None))
+    lines = lines.mutate(keys=ibis.ifelse(lines.is_json, json_names(lines.texto), None))
     is_unique = lines.keys.unique().length() == lines.keys.length()
     lines = lines.mutate(is_read=ibis.ifelse(lines.is_json, is_unique, False))
     tokens = json_fields(lines.texto, ibis.array(contract.read))
@@ -139,11 +139,11 @@ def _observations(lines: ir.Table, rules: Mapping[str, ir.BooleanValue]) -> ir.T
             for name, kind in SILVER.items()
         },
         **{name: lines[name] for name in ("fonte", "janela", "objeto", "linha")},
-        lote=lines.objeto.re_extract(r"([^/]+)\.jsonl$", 1),
+        lote=lines.objeto.re_extract(r"([^/]+)\.jsonl\z", 1),
         new_fields=lines.new_fields
         if "new_fields" in lines.columns
         else ibis.null("array<string>"),
-        quando=lines.arrival.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        quando=lines.arrival.strftime("%Y-%m-%d") + "T" + lines.arrival.strftime("%H:%M:%S") + "Z",
         **{
             name: ibis.ifelse(lines.is_rejected, lines[name], None)
             for name in ("regras", "texto", "texto_base64")

@@ -1,0 +1,307 @@
+"""Spark as the engine: the session that exists, or one of this machine's own.
+
+What reads Bronze and writes the staged files runs on the workers, so these need this package.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import weakref
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+import ibis
+import ibis.expr.operations as ops
+import pyarrow as pa
+from ibis.formats.pyarrow import PyArrowData
+from ibis.util import gen_name
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.engine import Engine
+from capstone_metrics.lake.folder import Folder
+from capstone_metrics.lake.java import provide_java
+from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
+from capstone_metrics.lake.spark_functions import FUNCTIONS
+from capstone_metrics.lake.storage import storage_of
+
+try:
+    from ibis.backends.pyspark import Backend
+    from ibis.backends.pyspark.datatypes import PySparkSchema
+    from pyspark import StorageLevel
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+except ImportError as error:
+    raise CapstoneError(
+        f"engine: spark needs the extra 'spark' of this package, which is not installed ({error}); "
+        "install it, or set engine: duckdb in globals.yml."
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import ibis.expr.types as ir
+    from pyspark.sql import DataFrame
+
+    from capstone_metrics.lake.commit import Commit
+    from capstone_metrics.lake.partitions import Layout
+    from capstone_metrics.lake.storage import Storage
+
+MEANING = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+"""What the expressions rely on, whoever made the session."""
+
+OF_THIS_MACHINE = {
+    "spark.app.name": "capstone-metrics",
+    "spark.master": "local[*]",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.sql.shuffle.partitions": "4",
+}
+"""A session that nobody made and no option says otherwise of."""
+
+TASKS = 64
+"""The most tasks in which Bronze is read."""
+
+MEASURES = pa.schema(
+    {"name": pa.string(), "lines": pa.int64(), "bytes": pa.int64(), "sha256": pa.string()}
+)
+STAGED = pa.schema({"key": pa.string(), "rows": pa.int64(), "content": pa.binary()})
+
+
+class Connection(Backend):  # type: ignore[misc]
+    """Ibis's own, with Arrow where it goes by pandas, which makes a float of a null."""
+
+    def frame(self, expression: ir.Table, **how: Any) -> DataFrame:
+        """What an expression says, for Spark."""
+        self._run_pre_execute_hooks(expression)
+        return self._session.sql(self.compile(expression, **how))
+
+    def fill(self, name: str, table: pa.Table, schema: ibis.Schema) -> None:
+        """Have a view hold the rows of a table."""
+        kinds = pa.schema([(field.name, _in_utc(field.type)) for field in schema.to_pyarrow()])
+        frame = self._session.createDataFrame(table.cast(kinds), PySparkSchema.from_ibis(schema))
+        frame.createOrReplaceTempView(name)
+
+    def named(self, name: str, schema: ibis.Schema) -> ir.Table:
+        """The table of a view. Of a time, Spark does not tell whether its zone is UTC or none."""
+        return ops.DatabaseTable(name=name, schema=schema, source=self).to_expr()
+
+    def to_pyarrow(
+        self,
+        expr: ir.Expr,
+        /,
+        *,
+        params: Mapping[ir.Scalar, Any] | None = None,
+        limit: int | str | None = None,
+        **_: Any,
+    ) -> Any:
+        """The value of an expression."""
+        table = expr.as_table()
+        found = self.frame(table, params=params, limit=limit).toArrow()
+        return expr.__pyarrow_result__(PyArrowData.convert_table(found, table.schema()))
+
+    def _create_cached_table(self, name: str, expr: ir.Table) -> ir.Table:
+        """Keep what an expression gives, where that is possible; else it is worked out anew."""
+        frame = self.frame(expr)
+        with contextlib.suppress(PySparkException):  # serverless compute keeps nothing
+            frame = self._cached_dataframes[name] = frame.cache()
+        frame.createTempView(name)
+        return self.named(name, expr.schema())
+
+    def _drop_cached_table(self, name: str) -> None:
+        with contextlib.suppress(RuntimeError):  # a Connect session that is closed
+            self._session.catalog.dropTempView(name)
+            if frame := self._cached_dataframes.pop(name, None):
+                frame.unpersist()
+
+    def _register_in_memory_table(self, op: Any) -> None:
+        self.fill(op.name, op.data.to_pyarrow(op.schema), op.schema)
+
+
+class OnSpark(Engine):
+    """A session of Spark, classic or Connect.
+
+    Args:
+        options: of the session, where it is still to be made: `spark.master`, `spark.remote`, …
+    """
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self.session = SparkSession.getActiveSession() or _new_session(options)
+        for option, value in MEANING.items():
+            self.session.conf.set(option, value)
+        Connection.register_options()
+        self.connection = Connection()
+        self.connection.do_connect(self.session)
+        for function, kind in FUNCTIONS.items():
+            self.session.udf.register(function.__name__, function, kind)
+        functions = resources.files(__package__).joinpath("spark.sql").read_text()
+        for statement in functions.split(";\n"):
+            if statement.strip():
+                self.session.sql(statement)
+
+    def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
+        name, table = gen_name("batches"), batches.read_all()
+        schema = ibis.Schema.from_pyarrow(table.schema)
+        self.connection.fill(name, table, schema)
+        return self._view(name, schema)
+
+    def _view(self, name: str, schema: ibis.Schema) -> ir.Table:
+        table = self.connection.named(name, schema)
+        # at the end of the process the session goes first, and all its views with it
+        weakref.finalize(table.op(), self.session.catalog.dropTempView, name).atexit = False
+        return table
+
+    def lines_of(
+        self, storage: Storage, prefix: str, names: list[str]
+    ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
+        if not names:
+            return self.table_of(SCHEMA.empty_table().to_reader()), {}
+        told = _told(storage)
+        tasks = self.session.range(0, len(names), 1, min(len(names), TASKS))
+        counted = tasks.mapInArrow(partial(_measured, told, prefix, names), _spark(MEASURES))
+        found = {row.pop("name"): row for row in counted.toArrow().to_pylist()}
+        name = gen_name("lines")
+        lines = tasks.mapInArrow(partial(_lines, told, prefix, names), _spark(SCHEMA))
+        lines.createOrReplaceTempView(name)
+        return self._view(name, ibis.Schema.from_pyarrow(SCHEMA)), found
+
+    def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
+        schema, name = layout.schema, gen_name(layout.format)
+        if not keys:
+            return self.table_of(schema.to_pyarrow().empty_table().to_reader())
+        reader = self.session.read.schema(PySparkSchema.from_ibis(schema))
+        # Spark takes what it cached for the same files, whatever is in them by now; each read has
+        # a name, so no two are the same
+        reader = reader.option("basePath", _address(storage, layout.prefix)).option(
+            "read", uuid4().hex
+        )
+        paths = [_address(storage, key) for key in keys]
+        if layout.format == "jsonl":
+            frame = reader.json(paths, lineSep="\n", mode="FAILFAST", encoding="UTF-8")
+        else:
+            frame = reader.parquet(*paths)
+        for column, values in _misread(keys, layout).items():
+            frame = frame.replace(values, subset=[column])
+        frame.select(*schema).createOrReplaceTempView(name)
+        return self._view(name, schema)
+
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[tuple[str, int]]:
+        is_shared = isinstance(commit.storage, Folder)
+        workspace = str(commit.workspace.resolve()) if is_shared else None
+        apart = self.connection.frame(table).repartition(*layout.partition_by)
+        staged = apart.sortWithinPartitions(*layout.order).mapInArrow(
+            partial(_staged, layout, workspace), _spark(STAGED)
+        )
+        if is_shared:
+            for row in staged.collect():
+                yield row.key, row.rows
+            return
+        staged = staged.persist(StorageLevel.DISK_ONLY)
+        staged.count()  # else one task would run at a time
+        for row in staged.toLocalIterator():
+            with commit.stage(row.key) as file:
+                file.write_bytes(row.content)
+            yield row.key, row.rows
+        staged.unpersist()
+
+
+def _new_session(options: Mapping[str, str]) -> SparkSession:
+    """A session from the options, or from the environment, or a local one."""
+    is_remote = "spark.remote" in options or "SPARK_REMOTE" in os.environ
+    if is_remote or "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return SparkSession.builder.config(map=dict(options)).getOrCreate()
+    provide_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else any python3 of the path
+    folder = tempfile.mkdtemp(prefix="capstone-spark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    own = {**OF_THIS_MACHINE, "spark.sql.warehouse.dir": folder, **options}
+    return SparkSession.builder.config(map=own).getOrCreate()
+
+
+def _spark(schema: pa.Schema) -> Any:
+    return PySparkSchema.from_ibis(ibis.Schema.from_pyarrow(schema))
+
+
+def _in_utc(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else kind
+
+
+def _told(storage: Storage) -> dict[str, str | None]:
+    """What makes the same storage on a worker."""
+    if isinstance(storage, Folder):
+        return {"url": str(storage.folder.resolve())}
+    return {name: getattr(storage, name, None) for name in ("region", "endpoint_url")} | {
+        "url": storage.root
+    }
+
+
+def _address(storage: Storage, key: str) -> str:
+    """Where an object lies, as Hadoop reads it."""
+    if isinstance(storage, Folder):
+        return f"file://{storage.path(key).resolve()}"
+    return storage.address(key).replace("s3://", "s3a://", 1)
+
+
+def _misread(keys: list[str], layout: Layout) -> dict[str, dict[str, str]]:
+    """By column, the values of folders that Spark misreads: it takes each byte for a character."""
+    found: dict[str, dict[str, str]] = {}
+    for key in keys:
+        for folder in key.removeprefix(f"{layout.prefix}/").split("/")[:-1]:
+            column, _, value = folder.partition("=")
+            read = unquote(value, encoding="latin-1")
+            if read != unquote(value):
+                found.setdefault(column, {})[read] = unquote(value)
+    return found
+
+
+def _measured(
+    told: Mapping[str, str | None], prefix: str, names: list[str], batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """On a worker: the measure of each object."""
+    storage = storage_of(told)
+    for at in _numbers(batches):
+        with storage.open(f"{prefix}/{names[at]}") as file:
+            yield pa.RecordBatch.from_pylist([{"name": names[at], **measure(file)}], MEASURES)
+
+
+def _lines(
+    told: Mapping[str, str | None], prefix: str, names: list[str], batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """On a worker: the lines of each object."""
+    storage = storage_of(told)
+    for at in _numbers(batches):
+        with storage.open(f"{prefix}/{names[at]}") as file:
+            yield from line_batches(names[at], file)
+
+
+def _numbers(batches: Iterator[pa.RecordBatch]) -> Iterator[int]:
+    for batch in batches:
+        yield from batch.column(0).to_pylist()
+
+
+def _staged(
+    layout: Layout, workspace: str | None, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """On a worker: the file of each partition, in the workspace or, without one, as bytes."""
+    kinds = layout.schema.to_pyarrow()
+    with tempfile.TemporaryDirectory() as folder:
+        for key, part in layout.parts(batch.cast(kinds) for batch in batches):
+            path = Path(workspace or folder, key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = path.with_name(f"{path.name}.{uuid4().hex}")  # a task may be run twice
+            layout.write(part, new)
+            new.replace(path)
+            content = None if workspace else path.read_bytes()
+            row = {"key": key, "rows": part.num_rows, "content": content}
+            yield pa.RecordBatch.from_pylist([row], STAGED)

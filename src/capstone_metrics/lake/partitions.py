@@ -1,0 +1,121 @@
+"""How the rows of a table lie in files: one for each partition, in folders that name it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import ibis
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where and how the rows of a table lie.
+
+    Attributes:
+        prefix: the folder of the table, below the root of the lake.
+        format: `parquet`, `jsonl`, or `index`: Parquet that no glob for `*.parquet` finds.
+        schema: of the table.
+        partition_by: columns that become folders, `column=value`, and leave the files.
+        sort_by: the order of rows within a file.
+    """
+
+    prefix: str
+    format: str
+    schema: ibis.Schema
+    partition_by: tuple[str, ...]
+    sort_by: tuple[str, ...]
+
+    @property
+    def leaf(self) -> str:
+        """The name of each file."""
+        return f"part-0.{self.format}"
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The order of the rows of the whole table."""
+        return (*self.partition_by, *self.sort_by)
+
+    def key(self, values: Iterable[Any]) -> str:
+        """The key of the file of a partition."""
+        pairs = zip(self.partition_by, values, strict=True)
+        folders = (f"{column}={_folder(str(value))}" for column, value in pairs)
+        return "/".join([self.prefix, *folders, self.leaf])
+
+    def has(self, key: str) -> bool:
+        """Whether a key is that of a partition's file."""
+        *folders, leaf = key.removeprefix(f"{self.prefix}/").split("/")
+        columns = tuple(folder.partition("=")[0] for folder in folders)
+        return leaf == self.leaf and columns == self.partition_by
+
+    def parts(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
+        """The key and the rows of each partition, from batches in the order of the table."""
+        for values, part in partitions(batches, self.partition_by):
+            yield self.key(values), part
+
+    def write(self, part: pa.Table, file: Path) -> None:
+        """Write the rows of a partition."""
+        ENCODERS[self.format](part.drop_columns(list(self.partition_by)), file)
+
+
+def _folder(value: str) -> str:
+    """A value as part of a path. What engines read as a null is written so that they do not."""
+    if value.lower() in {"null", "__hive_default_partition__"}:
+        return f"%{ord(value[0]):02X}{value[1:]}"
+    return quote(value, safe=" ")
+
+
+def partitions(
+    batches: Iterable[pa.RecordBatch], columns: Iterable[str]
+) -> Iterator[tuple[tuple[Any, ...], pa.Table]]:
+    """The rows of each partition, from batches sorted by its columns."""
+    current: tuple[Any, ...] | None = None
+    parts: list[pa.RecordBatch] = []
+    for batch in batches:
+        starts = _starts(batch, columns)
+        for start, end in zip(starts, [*starts[1:], batch.num_rows], strict=True):
+            values = tuple(batch[column][start].as_py() for column in columns)
+            if parts and values != current:
+                assert current is not None
+                yield current, pa.Table.from_batches(parts)
+                parts = []
+            current = values
+            parts.append(batch.slice(start, end - start))
+    if parts:
+        assert current is not None
+        yield current, pa.Table.from_batches(parts)
+
+
+def _starts(batch: pa.RecordBatch, columns: Iterable[str]) -> list[int]:
+    """The rows of a sorted batch at which a partition begins."""
+    begins = np.zeros(batch.num_rows, bool)
+    begins[:1] = True
+    for column in columns:
+        values = batch[column]
+        begins[1:] |= pc.not_equal(values[1:], values[:-1]).to_numpy(zero_copy_only=False)
+    return [int(start) for start in np.flatnonzero(begins)]
+
+
+def _write_parquet(part: pa.Table, file: Path) -> None:
+    pq.write_table(part.combine_chunks(), file, compression="zstd")
+
+
+def _write_json_lines(part: pa.Table, file: Path) -> None:
+    with file.open("w", encoding="utf-8", newline="\n") as out:
+        for row in part.to_pylist():
+            filled = {name: value for name, value in row.items() if value is not None}
+            out.write(json.dumps(filled, ensure_ascii=False) + "\n")
+
+
+ENCODERS = {"parquet": _write_parquet, "jsonl": _write_json_lines, "index": _write_parquet}
