@@ -89,7 +89,11 @@ def equip(root: Path) -> None:
 
 def shell(root: Path, text: str) -> subprocess.CompletedProcess[str]:
     """Run a script as a user would, one who runs at the instant of the README's table."""
-    inherited = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in OF_THE_CALLER and not name.startswith("AWS_")
+    }
     return subprocess.run(
         ["bash", "-exc", text],
         cwd=root,

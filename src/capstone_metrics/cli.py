@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,13 @@ PLANNED = {
     "silver_to_gold": ("gold",),
 }
 """The layers that a plan of a pipeline is about. A publication brings the database to Gold."""
+
+
+LOST = {"IOException", "HTTPException", "InvalidInputException"}
+LOST_TEXTS = (
+    *("Out of buffer", "TProtocolException"),  # DuckDB, of a file that is not the one it opened
+    *("FileExpired", "FileNotFoundError", "PermissionError", "OSError"),  # s3fs, within DuckDB's
+)
 
 
 @contextlib.contextmanager
@@ -280,13 +288,16 @@ def _rebuild(anew: Any, catalog: Any) -> list[Finding]:
 def reason(error: BaseException) -> CapstoneError | None:
     """The error of ours that lies behind one of Kedro's, if there is one.
 
-    A file that vanishes while the engine reads it was moved by another run.
+    A file that vanishes while the engine reads it was moved by another run, unless the store of
+    the lake refuses it now.
     """
     causes = list(_causes(error))
     if ours := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
         return ours
     if lost := next(filter(_is_lost, causes), None):
-        return CapstoneError(
+        remote = sys.modules.get("capstone_metrics.lake.remote")
+        refused: CapstoneError | None = remote.refusal() if remote else None
+        return refused or CapstoneError(
             f"Another run changed the lake while this one read it ({lost}); run again. If none is "
             "at work, 'kedro verify' says what is wrong."
         )
@@ -294,10 +305,8 @@ def reason(error: BaseException) -> CapstoneError | None:
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Whether an engine did not find the file or the version of it that was there before."""
-    return type(error).__name__ in {"IOException", "HTTPException"} or str(error).startswith(
-        ("FileExpired", "FileNotFoundError")  # of s3fs, within DuckDB's
-    )
+    """Whether an engine could not read a file that was there before, or found another in it."""
+    return type(error).__name__ in LOST or str(error).startswith(LOST_TEXTS)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
