@@ -665,11 +665,13 @@ def test_a_session_brings_its_server_and_keeps_its_lake(
     assert "Nothing new" in second.stdout
     assert run("false").returncode == 1
 
-    ended = subprocess.Popen([*session, "sleep", "60"], cwd=empty.root)
-    while not answers(port):
-        time.sleep(0.1)
+    words = ["sh", "-c", "echo begun; exec sleep 100"]
+    ended = subprocess.Popen([*session, *words], cwd=empty.root, stdout=subprocess.PIPE)
+    assert ended.stdout is not None
+    assert ended.stdout.readline() == b"begun\n"
     ended.terminate()
-    assert ended.wait(60) == 128 + signal.SIGTERM
+    ended.communicate(timeout=60)  # until the command has ended too
+    assert ended.returncode == 128 + signal.SIGTERM
     assert not answers(port)
     folder = empty.root / "data/s3"
     assert not [process for process in psutil.process_iter(["cwd"]) if is_in(process, folder)]

@@ -75,6 +75,10 @@ class Bucket(Storage):
         self.root = url.rstrip("/")
         self.bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
         self.prefix = f"{prefix}/" if prefix else ""
+        if set(prefix) & set("*?["):
+            raise CapstoneError(
+                f"{self.root}: engines take * ? and [ for a pattern; correct 'lake' in globals.yml."
+            )
         self.region, self.endpoint_url = region, endpoint_url
         self._versions: dict[str, str] = {}
         self._listed: dict[str, dict[str, Any]] = {}
