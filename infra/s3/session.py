@@ -13,11 +13,12 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import localstack_client.session
+import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -40,6 +41,7 @@ def main(command: list[str]) -> int:
     endpoint = client.meta.endpoint_url
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with ExitStack() as stack:
+        stack.callback(_end_children)
         try:
             buckets = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
             if BUCKET not in buckets:
@@ -52,6 +54,15 @@ def main(command: list[str]) -> int:
             stack.callback(server.stop)
             server.start()
         return subprocess.run(command, env=_environment(endpoint), check=False).returncode
+
+
+def _end_children() -> None:
+    """End what a signal left running: it may come before a process that starts has a name here."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children)
 
 
 def _environment(endpoint: str) -> dict[str, str]:
