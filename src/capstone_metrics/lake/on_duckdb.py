@@ -101,7 +101,7 @@ class OnDuckDB(Engine):
                 f", columns = {self._struct(columns)}, format = 'newline_delimited'"
                 f", maximum_object_size = {LONGEST_LINE}"
             )
-        files = ", ".join(_quoted(path) for path in paths)
+        files = ", ".join(quoted(path) for path in paths)
         types = self._struct({column: schema[column] for column in layout.partition_by})
         hive = f"hive_partitioning = true, hive_types = {types}"
         self.connection.raw_sql(
@@ -111,7 +111,7 @@ class OnDuckDB(Engine):
 
     def _struct(self, kinds: Mapping[str, dt.DataType]) -> str:
         name_of = self.connection.compiler.type_mapper.to_string
-        columns = (f"{column}: {_quoted(name_of(kind))}" for column, kind in kinds.items())
+        columns = (f"{column}: {quoted(name_of(kind))}" for column, kind in kinds.items())
         return "{" + ", ".join(columns) + "}"
 
     def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[tuple[str, int]]:
@@ -122,5 +122,6 @@ class OnDuckDB(Engine):
             yield key, part.num_rows
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.on_duckdb import quoted
 from capstone_metrics.lake.requests import count_reads, count_requests
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _has_httpfs(connection: duckdb.DuckDBPyConnection) -> bool:
     spec = find_spec(PACKAGED)
     folder = Path(spec.origin).parent if spec and spec.origin else None
     packaged = folder.rglob("httpfs.duckdb_extension") if folder else ()
-    for extension in ("httpfs", *(_quoted(str(path)) for path in packaged)):
+    for extension in ("httpfs", *(quoted(str(path)) for path in packaged)):
         try:
             connection.execute(f"LOAD {extension}")
         except duckdb.Error:
@@ -87,7 +88,7 @@ def _give_credentials(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> 
     endpoint = urlsplit(bucket.client.meta.endpoint_url)
     if not endpoint.netloc.endswith(".amazonaws.com"):
         options |= {"ENDPOINT": endpoint.netloc, "URL_STYLE": "path"}
-    listed = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items())
+    listed = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
     is_plain = "" if endpoint.scheme == "https" else ", USE_SSL false"
     try:
         connection.execute(
@@ -115,10 +116,6 @@ def _register_s3fs(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: 
         folders[listed["name"].rpartition("/")[0]].append(listed)
     for folder, entries in folders.items():
         files.dircache[folder] = entries
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 @cache
