@@ -15,7 +15,7 @@ import weakref
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -269,25 +269,27 @@ def _measured(
     told: Mapping[str, str | None], prefix: str, names: list[str], batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """On a worker: the measure of each object."""
-    storage = storage_of(told)
-    for at in _numbers(batches):
-        with storage.open(f"{prefix}/{names[at]}") as file:
-            yield pa.RecordBatch.from_pylist([{"name": names[at], **measure(file)}], MEASURES)
+    for name, file in _objects(told, prefix, names, batches):
+        yield pa.RecordBatch.from_pylist([{"name": name, **measure(file)}], MEASURES)
 
 
 def _lines(
     told: Mapping[str, str | None], prefix: str, names: list[str], batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """On a worker: the lines of each object."""
+    for name, file in _objects(told, prefix, names, batches):
+        yield from line_batches(name, file)
+
+
+def _objects(
+    told: Mapping[str, str | None], prefix: str, names: list[str], batches: Iterator[pa.RecordBatch]
+) -> Iterator[tuple[str, IO[bytes]]]:
+    """On a worker: the name and the bytes of each object whose number is in a task's batches."""
     storage = storage_of(told)
-    for at in _numbers(batches):
-        with storage.open(f"{prefix}/{names[at]}") as file:
-            yield from line_batches(names[at], file)
-
-
-def _numbers(batches: Iterator[pa.RecordBatch]) -> Iterator[int]:
     for batch in batches:
-        yield from batch.column(0).to_pylist()
+        for at in batch.column(0).to_pylist():
+            with storage.open(f"{prefix}/{names[at]}") as file:
+                yield names[at], file
 
 
 def _staged(
