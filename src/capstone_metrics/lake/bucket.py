@@ -35,6 +35,8 @@ from capstone_metrics.lake.storage import (
     TEMPORARY,
     Storage,
     check_key,
+    dead_workspaces,
+    new_workspace,
     plain_errors,
 )
 
@@ -86,11 +88,15 @@ class Bucket(Storage):
         self._leases: dict[str, Lease] = {}
 
     @cached_property
+    def _session(self) -> Any:
+        return boto3.Session()
+
+    @cached_property
     def client(self) -> Any:
         """The client, with the credentials of the usual AWS chain."""
         with self.explained(""):
             try:
-                client = boto3.Session().client(
+                client = self._session.client(
                     "s3",
                     region_name=self.region,
                     endpoint_url=self.endpoint_url,
@@ -147,7 +153,7 @@ class Bucket(Storage):
 
     def credentials(self) -> Any:
         """The credentials as they are now; None where there are none."""
-        found = boto3.Session().get_credentials()
+        found = self._session.get_credentials()
         return found.get_frozen_credentials() if found else None
 
     def exists(self, key: str) -> bool:
@@ -302,8 +308,7 @@ class Bucket(Storage):
             lease.check()
 
     def workspace(self, layer: str) -> Path:
-        with plain_errors(Path(tempfile.gettempdir())):
-            return Path(tempfile.mkdtemp(prefix=f"{_LOCAL}{layer}-{os.getpid()}-"))
+        return new_workspace(Path(tempfile.gettempdir()), layer, _LOCAL)
 
     def keep(self, workspace: Path) -> str:
         layer = workspace.name.removeprefix(_LOCAL).split("-")[0]
@@ -338,13 +343,15 @@ class Bucket(Storage):
             self.delete([archive])
 
     def has_abandoned(self, layer: str) -> bool:
-        return bool(self._abandoned(layer) or _abandoned_here(layer))
+        return bool(
+            self._abandoned(layer) or dead_workspaces(Path(tempfile.gettempdir()), layer, _LOCAL)
+        )
 
     def sweep(self, layer: str) -> None:
         abandoned = self._abandoned(layer)
         self._check_lease(layer)
         self.delete(abandoned)
-        for folder in _abandoned_here(layer):
+        for folder in dead_workspaces(Path(tempfile.gettempdir()), layer, _LOCAL):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _abandoned(self, layer: str) -> list[str]:
@@ -413,16 +420,6 @@ _LOCAL = "capstone-"
 
 def _layer(key: str) -> str:
     return key.partition("/")[0]
-
-
-def _abandoned_here(layer: str) -> list[Path]:
-    """The workspaces of dead processes of this machine."""
-    return [
-        folder
-        for prefix in (layer, ONE_OBJECT)
-        for folder in Path(tempfile.gettempdir()).glob(f"{_LOCAL}{prefix}-*-*")
-        if not psutil.pid_exists(int(folder.name.removeprefix(_LOCAL).split("-")[1]))
-    ]
 
 
 def _md5() -> Any:

@@ -6,11 +6,9 @@ import contextlib
 import filecmp
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import psutil
 from filelock import FileLock, Timeout
 
 from capstone_metrics.lake.storage import (
@@ -19,6 +17,8 @@ from capstone_metrics.lake.storage import (
     TEMPORARY,
     Storage,
     check_key,
+    dead_workspaces,
+    new_workspace,
     plain_errors,
 )
 
@@ -116,10 +116,7 @@ class Folder(Storage):
             return path.exists() and filecmp.cmp(path, file, shallow=False)
 
     def workspace(self, layer: str) -> Path:
-        parent = self.folder / TEMPORARY
-        with plain_errors(parent):
-            parent.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=f"{layer}-{os.getpid()}-", dir=parent))
+        return new_workspace(self.folder / TEMPORARY, layer)
 
     def keep(self, workspace: Path) -> str:
         with plain_errors(workspace):
@@ -146,12 +143,7 @@ class Folder(Storage):
             self.discard(workspace)
 
     def _abandoned(self, layer: str) -> list[Path]:
-        folders = [
-            folder
-            for prefix in (layer, ONE_OBJECT)
-            for folder in (self.folder / TEMPORARY).glob(f"{prefix}-*-*")
-        ]
-        return [f for f in folders if not psutil.pid_exists(int(f.name.split("-")[1]))]
+        return dead_workspaces(self.folder / TEMPORARY, layer)
 
     @contextlib.contextmanager
     def locked(self, layer: str) -> Iterator[None]:

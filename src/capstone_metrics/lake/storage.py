@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+import psutil
 
 from capstone_metrics.errors import CapstoneError
 
@@ -143,6 +147,23 @@ def _storage(url: str, region: str | None, endpoint_url: str | None) -> Storage:
     from capstone_metrics.lake.folder import Folder  # noqa: PLC0415 - it imports this module
 
     return Folder(url)
+
+
+def new_workspace(parent: Path, layer: str, before: str = "") -> Path:
+    """A new folder, whose name says what it is for and which process made it."""
+    with plain_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{before}{layer}-{os.getpid()}-", dir=parent))
+
+
+def dead_workspaces(parent: Path, layer: str, before: str = "") -> list[Path]:
+    """The workspaces of processes that live no more: of a layer, and of single objects."""
+    return [
+        folder
+        for name in (layer, ONE_OBJECT)
+        for folder in parent.glob(f"{before}{name}-*-*")
+        if not psutil.pid_exists(int(folder.name.removeprefix(before).split("-")[1]))
+    ]
 
 
 def check_key(key: str, root: str) -> str:
