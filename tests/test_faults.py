@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CALLS = "openat,write,pwrite64,rename,link,fsync,mkdir,unlink,unlinkat,rmdir"
 EVERY_KILL = os.environ.get("KILLS") == "all"
-KILLS = 14
+KILLS = 8
 LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (.ci/run)")

@@ -266,7 +266,7 @@ class Lakes(RuleBasedStateMachine):
 def test_any_interleaving_ends_as_the_oracle_says(shared: Project) -> None:
     Lakes.project = shared
     Lakes.TestCase.settings = settings(
-        max_examples=8,
+        max_examples=6,
         stateful_step_count=8,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from tests.conftest import Project
 
 EVERY_KILL = os.environ.get("KILLS") == "all"
-KILLS = 6
+KILLS = 4
 STAGES = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"
 INSTANTS = ["2026-01-31T08:05", "2026-01-31T20:05"]
 WITHOUT_HTTPFS = (

@@ -91,7 +91,7 @@ bronze = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(bronze)
 def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes]) -> None:
     expected = rebuild(objects, SOURCES, NETWORKS)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """Requests that are made at the same time."""
 
-ATTEMPTS = 8
+ATTEMPTS = 6
 """How often a request is made before its error is told."""
 
 IN_MEMORY = 1 << 26
