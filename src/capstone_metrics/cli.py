@@ -297,8 +297,9 @@ def reason(error: BaseException) -> CapstoneError | None:
     if lost := next(filter(_is_lost, causes), None):
         remote = sys.modules.get("capstone_metrics.lake.remote")
         refused: CapstoneError | None = remote.refusal() if remote else None
+        said = str(lost).partition("\n")[0]
         return refused or CapstoneError(
-            f"Another run changed the lake while this one read it ({lost}); run again. If none is "
+            f"Another run changed the lake while this one read it ({said}); run again. If none is "
             "at work, 'kedro verify' says what is wrong."
         )
     return None
