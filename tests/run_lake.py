@@ -19,7 +19,7 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from capstone_metrics.cli import reason
+from capstone_metrics.errors import reason
 from capstone_metrics.lake import remote
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.commit import Commit

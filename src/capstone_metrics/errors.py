@@ -1,4 +1,22 @@
-"""Errors that a user can act on."""
+"""Errors that the user can act on, and which of them lies behind one of somebody else's."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOST = {"IOException", "HTTPException", "InvalidInputException"}
+LOST_TEXTS = (
+    *("Out of buffer", "TProtocolException"),  # DuckDB, of a file that is not the one it opened
+    *("FileExpired", "FileNotFoundError", "PermissionError", "OSError"),  # s3fs, within DuckDB's
+)
+
+OURS = re.compile(r"^capstone_metrics\.errors\.CapstoneError: (.+)$", re.MULTILINE)
+"""The last line of a traceback that ends with an error of ours."""
 
 
 class CapstoneError(Exception):
@@ -6,3 +24,36 @@ class CapstoneError(Exception):
 
     The command line shows it without a traceback. It never holds a secret.
     """
+
+
+def reason(error: BaseException) -> CapstoneError | None:
+    """The error of ours that lies behind one of Kedro's, if there is one.
+
+    One that was raised on a worker of Spark comes as text. A file that vanishes while the engine
+    reads it was moved by another run, unless the store of the lake refuses it now.
+    """
+    causes = list(_causes(error))
+    if ours := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
+        return ours
+    if told := next(filter(None, (OURS.search(str(cause)) for cause in causes)), None):
+        return CapstoneError(told[1])
+    if lost := next(filter(_is_lost, causes), None):
+        remote = sys.modules.get("capstone_metrics.lake.remote")
+        refused: CapstoneError | None = remote.refusal() if remote else None
+        said = str(lost).partition("\n")[0]
+        return refused or CapstoneError(
+            f"Another run changed the lake while this one read it ({said}); run again. If none is "
+            "at work, 'kedro verify' says what is wrong."
+        )
+    return None
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether an engine could not read a file that was there before, or found another in it."""
+    return type(error).__name__ in LOST or str(error).startswith(LOST_TEXTS)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
