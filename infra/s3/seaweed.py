@@ -63,7 +63,7 @@ class SeaweedFS:
         """Start it and wait until it takes an object. It logs to `log` and to its TMPDIR."""
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         (self.folder / "s3.json").write_text(json.dumps({"identities": self._identities()}))
-        ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         ports["s3.port"] = self.port or ports["s3.port"]
         self.endpoint = f"http://{HOST}:{ports['s3.port']}"
         # it would take the keys of its user for an administrator's
@@ -168,7 +168,8 @@ class SeaweedFS:
         raise RuntimeError(f"SeaweedFS did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on, each another one."""
     with ExitStack() as stack:
         return [
             stack.enter_context(socket.create_server((HOST, 0))).getsockname()[1]

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import boto3
@@ -122,6 +123,13 @@ class Bucket(Storage):
         """Settings of botocore: only AWS gives each bucket a host of its own."""
         said = (os.environ.get(f"AWS_ENDPOINT_URL{end}") for end in ("_S3", ""))
         return {"s3": {"addressing_style": "path"}} if self.endpoint_url or any(said) else {}
+
+    @property
+    def endpoint(self) -> str | None:
+        """The address of a store that is not AWS's."""
+        found: str = self.client.meta.endpoint_url
+        is_of_aws = urlsplit(found).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return None if is_of_aws else found
 
     def address(self, key: str) -> str:
         return f"{self.root}/{check_key(key, self.root)}"

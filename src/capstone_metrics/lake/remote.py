@@ -85,8 +85,8 @@ def _give_credentials(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> 
     if found := bucket.credentials():
         options |= {"KEY_ID": found.access_key, "SECRET": found.secret_key}
         options |= {"SESSION_TOKEN": found.token} if found.token else {}
-    endpoint = urlsplit(bucket.client.meta.endpoint_url)
-    if not endpoint.netloc.endswith(".amazonaws.com"):
+    endpoint = urlsplit(bucket.endpoint or "https:")
+    if endpoint.netloc:
         options |= {"ENDPOINT": endpoint.netloc, "URL_STYLE": "path"}
     listed = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
     is_plain = "" if endpoint.scheme == "https" else ", USE_SSL false"
