@@ -14,14 +14,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, reason
 from capstone_metrics.lake.engine import engine_of
+from capstone_metrics.lake.storage import storage_of
 from capstone_metrics.pipelines.bronze_to_silver import functions
 from tests import engines
 from tests.engines import engine, examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import ibis.expr.types as ir
 
@@ -247,6 +249,18 @@ def test_a_process_has_one_connection() -> None:
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(CapstoneError, match=r"engine: 'sqlite' is not one of duckdb, spark"):
         engine_of("sqlite")
+
+
+def test_an_object_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    name = "fonte=faker/janela=2026-01-31T08/a.jsonl"
+    (tmp_path / "bronze" / name).mkdir(parents=True)  # a folder with the name of an object
+
+    with pytest.raises(Exception, match="is a directory") as raised:
+        engine().lines_of(storage_of(str(tmp_path)), "bronze", [name])
+
+    said = str(reason(raised.value))
+    assert said.startswith(str(tmp_path / "bronze" / name))
+    assert "\n" not in said
 
 
 def test_a_table_is_filled_from_batches_and_lasts_as_long_as_its_expression() -> None:

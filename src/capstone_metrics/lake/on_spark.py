@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import weakref
@@ -16,7 +17,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import ibis
@@ -36,7 +37,8 @@ from capstone_metrics.lake.storage import storage_of
 try:
     from ibis.backends.pyspark import Backend
     from ibis.backends.pyspark.datatypes import PySparkSchema
-    from pyspark import StorageLevel
+    from py4j.protocol import Py4JError
+    from pyspark import SparkConf, SparkContext, StorageLevel
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 except ImportError as error:
@@ -58,20 +60,25 @@ if TYPE_CHECKING:
 MEANING = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 """What the expressions rely on, whoever made the session."""
 
+OWN = {"spark.app.name": "capstone-metrics", "spark.ui.showConsoleProgress": "false"}
+"""What `spark-submit` names otherwise, and no option."""
+
 OF_THIS_MACHINE = {
-    "spark.app.name": "capstone-metrics",
-    "spark.master": "local[*]",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
     "spark.sql.shuffle.partitions": "4",
 }
-"""A session that nobody made and no option says otherwise of."""
+"""A session whose master is local, where nothing says otherwise."""
 
-TASKS = 64
-"""The most tasks in which Bronze is read."""
+TASKS = 200
+"""The most tasks in which Bronze is read; as many as Spark shuffles into unless told."""
+
+CONNECT_PORT = 15002
+"""Where a Connect server listens if its URL names no port."""
+
+SECONDS_TO_ANSWER = 10
 
 MEASURES = pa.schema(
     {"name": pa.string(), "lines": pa.int64(), "bytes": pa.int64(), "sha256": pa.string()}
@@ -183,14 +190,15 @@ class OnSpark(Engine):
         reader = self.session.read.schema(PySparkSchema.from_ibis(schema))
         # Spark takes what it cached for the same files, whatever is in them by now; each read has
         # a name, so no two are the same
-        reader = reader.option("basePath", _address(storage, layout.prefix)).option(
-            "read", uuid4().hex
+        reader = reader.options(
+            basePath=_address(storage, layout.prefix), read=uuid4().hex, **_hadoop(storage)
         )
         paths = [_address(storage, key) for key in keys]
-        if layout.format == "jsonl":
-            frame = reader.json(paths, lineSep="\n", mode="FAILFAST", encoding="UTF-8")
-        else:
-            frame = reader.parquet(*paths)
+        with _explained(f"Spark cannot read {layout.prefix} of {storage.root}."):
+            if layout.format == "jsonl":
+                frame = reader.json(paths, lineSep="\n", mode="FAILFAST", encoding="UTF-8")
+            else:
+                frame = reader.parquet(*paths)
         for column, values in _misread(keys, layout).items():
             frame = frame.replace(values, subset=[column])
         frame.select(*schema).createOrReplaceTempView(name)
@@ -219,14 +227,48 @@ class OnSpark(Engine):
 def _new_session(options: Mapping[str, str]) -> SparkSession:
     """A session from the options, or from the environment, or a local one."""
     is_remote = "spark.remote" in options or "SPARK_REMOTE" in os.environ
+    if is_remote:
+        _check_answers(options.get("spark.remote") or os.environ["SPARK_REMOTE"])
     if is_remote or "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return SparkSession.builder.config(map=dict(options)).getOrCreate()
     provide_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else any python3 of the path
-    folder = tempfile.mkdtemp(prefix="capstone-spark-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    own = {**OF_THIS_MACHINE, "spark.sql.warehouse.dir": folder, **options}
-    return SparkSession.builder.config(map=own).getOrCreate()
+    with _explained("Spark found no Java that it can start; install one, or the extra 'java'."):
+        SparkContext._ensure_initialized(conf=SparkConf().setAll(list(options.items())))
+    said = dict(SparkConf().getAll())  # with what spark-submit and spark-defaults.conf say
+    settled, master = {**OWN, **options}, said["spark.master"]
+    if master.startswith("local"):
+        folder = tempfile.mkdtemp(prefix="capstone-spark-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        own = {**OF_THIS_MACHINE, "spark.sql.warehouse.dir": folder}
+        settled |= {name: value for name, value in own.items() if name not in said}
+    with _explained(f"Spark did not start with the master {master}; correct 'spark.master'."):
+        return SparkSession.builder.config(map=settled).getOrCreate()
+
+
+@contextlib.contextmanager
+def _explained(sentence: str) -> Iterator[None]:
+    """Say what to do about an error of Spark's."""
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        lines = [
+            line for line in str(error).splitlines() if line and " occurred while " not in line
+        ]
+        raise CapstoneError(f"{sentence} It said: {lines[0].lstrip(': ')}") from error
+
+
+def _check_answers(url: str) -> None:
+    """Refuse a Connect server that is not there: its client would try for many minutes."""
+    place = urlsplit(url)
+    try:
+        address = (place.hostname or "", place.port or CONNECT_PORT)
+        socket.create_connection(address, SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise CapstoneError(
+            f"Spark Connect: nobody answers at sc://{place.netloc} ({error}); correct SPARK_REMOTE "
+            "or 'spark.remote' in globals.yml, or start the server, and run again."
+        ) from error
 
 
 def _spark(schema: pa.Schema) -> Any:
@@ -251,6 +293,12 @@ def _address(storage: Storage, key: str) -> str:
     if isinstance(storage, Folder):
         return f"file://{storage.path(key).resolve()}"
     return storage.address(key).replace("s3://", "s3a://", 1)
+
+
+def _hadoop(storage: Storage) -> dict[str, str]:
+    """What leads Hadoop's s3a to a store that is not AWS's."""
+    endpoint = getattr(storage, "endpoint", None)
+    return {"fs.s3a.endpoint": endpoint, "fs.s3a.path.style.access": "true"} if endpoint else {}
 
 
 def _misread(keys: list[str], layout: Layout) -> dict[str, dict[str, str]]:
