@@ -25,7 +25,7 @@ test: $(VENV)/.dev
 test-kills: $(VENV)/.dev
 	KILLS=all $(BIN)/pytest --timeout=0 tests/test_faults.py -k killed_at_any_call
 
-# the expressions on Spark, and runs on it; installs it first, 430 MB
+# the expressions on Spark, and runs on it; installs it first, 620 MB
 test-spark: $(VENV)/.spark
 	$(BIN)/pytest --engine=spark tests/pipelines tests/lake/test_engine.py tests/test_spark.py $(ARGS)
 
@@ -61,6 +61,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 
 $(VENV)/.spark: requirements-spark.lock $(VENV)/.dev
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements-spark.lock
+	# Hadoop's s3a of a version near Spark's, for a test; a cluster brings its own
+	$(BIN)/uv pip install --quiet --no-deps --target $(VENV)/s3a sagemaker-pyspark==1.4.5
 	@touch $@
 
 $(VENV)/bin/uv:

@@ -3,20 +3,68 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import shutil
+import signal
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+import yaml
+from infra.s3.seaweed import HOST
 
-from tests.lakes import add, clear, content, expected, identity_holds, line, run_here
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.conftest import Project
+from tests.conftest import ROOT
+from tests.lakes import (
+    BucketLake,
+    add,
+    clear,
+    content,
+    expected,
+    identity_holds,
+    line,
+    run_here,
+    whole,
+)
 
 pytest.importorskip("pyspark", reason="pyspark is not installed; it comes with the extra 'spark'")
 
+from tests.spark import connect, standalone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from infra.s3.seaweed import SeaweedFS
+
+    from tests.conftest import Project
+
+NOW = "2026-01-31T20:05"
+STAGES = "--pipelines=bronze_to_silver,silver_to_gold"
 MORNING, EVENING, NEXT = "2026-01-30T20", "2026-01-31T08", "2026-01-31T20"
+ROUNDS = [((MORNING, EVENING), ""), ((NEXT,), ""), ((), ",full=true")]
+"""The windows that come in before each run, and what else it is told."""
+
+ON_LOOPBACK = {
+    "spark.driver.host": HOST,
+    "spark.driver.bindAddress": HOST,
+    "spark.sql.shuffle.partitions": "4",
+}
+JARS = sorted(Path(sys.prefix, "s3a/sagemaker_pyspark/jars").glob("*.jar"))
+"""Hadoop's s3a and what it needs, of a version near Spark's; for a test only."""
+
+OF_THEIR_VERSION = {
+    f"spark.hadoop.fs.s3a.{name}": value
+    for name, value in {
+        "aws.credentials.provider": "com.amazonaws.auth.EnvironmentVariableCredentialsProvider",
+        "connection.establish.timeout": "30000",
+        "connection.timeout": "200000",
+        "threads.keepalivetime": "60",
+        "multipart.purge.age": "86400",
+    }.items()
+}
+"""What the defaults of Spark's own Hadoop say in a way that it does not know, such as 60s."""
 
 
 def fill(lake: Path, *windows: str) -> None:
@@ -60,23 +108,45 @@ def files(lake: Path) -> dict[str, bytes]:
     }
 
 
-def steps(project: Project, engine: Any) -> list[dict[str, bytes]]:
-    """The lake after a first run, an incremental one and a full one."""
+def steps(project: Project, *options: str) -> list[dict[str, bytes]]:
+    """The lake after a first run, an incremental one and a full one, by `kedro run`."""
     lake = project.root / "data"
     clear(lake)
-    project.configure("globals.yml", engine=engine)
     left = []
-    for windows, said in (((MORNING, EVENING), {}), ((NEXT,), {}), ((), {"full": True})):
+    for windows, said in ROUNDS:
         fill(lake, *windows)
-        run_here(project, now="2026-01-31T20:05", **said)
+        project.kedro("run", f"--params=now={NOW}{said}", STAGES, *options)
         left.append(files(lake))
     return left
 
 
+@pytest.fixture(scope="module")
+def on_duckdb(shared: Project) -> list[dict[str, bytes]]:
+    """What the runs on DuckDB leave."""
+    return steps(shared)
+
+
+@pytest.fixture(params=["local", "standalone", "connect"])
+def session(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """The options of a session of each kind; Connect's is named by the environment."""
+    with ExitStack() as stack:
+        if request.param == "connect":
+            monkeypatch.setenv("SPARK_REMOTE", stack.enter_context(connect(tmp_path)))
+            yield {}
+        elif request.param == "standalone":
+            yield {"spark.master": stack.enter_context(standalone(tmp_path))} | ON_LOOPBACK
+        else:
+            yield {"spark.master": "local[2]"}
+
+
 @pytest.mark.timeout(900)
-def test_a_run_on_spark_leaves_the_files_that_one_on_duckdb_does(shared: Project) -> None:
-    on_duckdb = steps(shared, "duckdb")
-    on_spark = steps(shared, "spark")
+def test_a_run_on_spark_leaves_the_files_that_one_on_duckdb_does(
+    shared: Project, on_duckdb: list[dict[str, bytes]], session: dict[str, str]
+) -> None:
+    in_a_folder(shared, session)
+    on_spark = steps(shared, "--env=prod")
     lake = shared.root / "data"
     for known, found in zip(on_duckdb, on_spark, strict=True):
         assert {name for name in known if known[name] != found.get(name)} == set()
@@ -84,3 +154,122 @@ def test_a_run_on_spark_leaves_the_files_that_one_on_duckdb_does(shared: Project
     assert content(lake) == expected(lake)
     assert identity_holds(lake)
     assert json.loads((lake / "silver/head.json").read_text())["total"]["quarantined"]
+
+
+def in_a_folder(project: Project, options: dict[str, str]) -> None:
+    """Have the environment `prod` keep its lake in a folder, and its session have options."""
+    for path in (project.root / "conf/local").iterdir():
+        shutil.copy(path, project.root / "conf/prod")
+    said = yaml.safe_load((ROOT / "conf/prod/globals.yml").read_text())
+    said |= {"lake": "data", "engine": {"name": said["engine"], "options": options}}
+    (project.root / "conf/prod/globals.yml").write_text(yaml.safe_dump(said))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("victim", ["an executor", "the driver"])
+def test_who_dies_in_the_middle_costs_nothing(shared: Project, tmp_path: Path, victim: str) -> None:
+    lake = shared.root / "data"
+    clear(lake)
+    fill(lake, MORNING)
+    run_here(shared, now=NOW)
+    fill(lake, EVENING, NEXT)
+    kedro = [str(Path(sys.executable).parent / "kedro"), "run", "--env=prod", STAGES]
+    with standalone(tmp_path) as url:
+        in_a_folder(shared, {"spark.master": url, **ON_LOOPBACK})
+        run = psutil.Popen(kedro, cwd=shared.root)
+        wait_for_a_staged_file(lake, run)
+        for process in executors()[:1] if victim == "an executor" else [run]:
+            process.kill()
+        code = run.wait()
+        assert whole(lake)
+        if victim == "an executor":
+            assert code == 0
+        else:
+            assert code == -signal.SIGKILL
+            assert content(lake) != expected(lake)
+            shared.kedro("run", "--env=prod", STAGES)
+    assert content(lake) == expected(lake)
+    assert identity_holds(lake)
+    assert not list((lake / "_tmp").glob("*-*"))
+
+
+def wait_for_a_staged_file(lake: Path, run: psutil.Process) -> None:
+    while not [path for path in (lake / "_tmp").rglob("*") if path.is_file()]:
+        assert run.is_running()
+        time.sleep(0.01)
+
+
+def executors() -> list[psutil.Process]:
+    """The processes in which the workers of a cluster of this process have tasks run."""
+    name = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # as is a zombie
+            found += [process] if name in process.cmdline() else []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "sentence"),
+    [
+        ({}, {"SPARK_REMOTE": f"sc://{HOST}:9"}, f"nobody answers at sc://{HOST}:9 ("),
+        ({}, {"JAVA_HOME": "/no/such"}, "Spark found no Java that it can start; install one"),
+        ({"spark.master": "locall"}, {}, "Spark did not start with the master locall; correct"),
+    ],
+    ids=["connect", "java", "master"],
+)
+def test_a_session_that_cannot_be_is_one_sentence(
+    shared: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, str],
+    environment: dict[str, str],
+    sentence: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    in_a_folder(shared, options)
+    clear(shared.root / "data")
+    fill(shared.root / "data", MORNING)
+    done = shared.kedro("run", STAGES, "--env=prod", check=False)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+needs_s3a = pytest.mark.skipif(not JARS, reason="needs Hadoop's s3a (make test-spark)")
+
+
+@needs_s3a
+@pytest.mark.timeout(600)
+def test_a_run_of_prod_leaves_the_objects_that_one_on_duckdb_does(
+    shared: Project,
+    on_duckdb: list[dict[str, bytes]],
+    seaweed: SeaweedFS,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The environment as it is; Spark's own configuration brings Hadoop's s3a."""
+    for path in (shared.root / "conf/local").iterdir():
+        shutil.copy(path, shared.root / "conf/prod")
+    shutil.copy(ROOT / "conf/prod/globals.yml", shared.root / "conf/prod")
+    settings = {"spark.jars": ",".join(map(str, JARS)), **OF_THEIR_VERSION}
+    (tmp_path / "spark-defaults.conf").write_text(
+        "".join(f"{name} {value}\n" for name, value in settings.items())
+    )
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    lake = BucketLake(seaweed.client(), seaweed.bucket, "capstone-prod")
+    folder = shared.root / "data"
+    clear(folder)
+    for (windows, said), known in zip(ROUNDS, on_duckdb, strict=True):
+        fill(folder, *windows)
+        paths = [path for path in (folder / "bronze").rglob("*") if path.is_file()]
+        lake.fill({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
+        shared.kedro("run", f"--params=now={NOW}{said}", STAGES, "--env=prod")
+        found = {
+            name: content
+            for name, content in lake.objects().items()
+            if name.startswith(("silver", "gold")) and "/commits/" not in name
+        }
+        assert {name for name in known if known[name] != found.get(name)} == set()
+        assert set(found) == set(known)
+    lake.clear()
