@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.packaging import configure_logging, pack_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +66,12 @@ def cli() -> None:
 def run(**options: Any) -> None:
     """Run pipelines, or with the parameter `plan` say what a run would do."""
     assert kedro_run.callback is not None
-    if not (options["params"] or {}).get("plan"):
+    if options["conf_source"]:
+        configure_logging(options["conf_source"])
+    # a job has all of its parameters, and leaves some empty
+    given = {name: value for name, value in (options["params"] or {}).items() if value is not None}
+    options["params"] = given
+    if not given.get("plan"):
         kedro_run.callback(**options)
         return
     from rich.console import Console  # noqa: PLC0415
@@ -75,6 +85,25 @@ def run(**options: Any) -> None:
     planned = {**options, "pipeline": None, "pipelines": ["plan"], "tags": sorted(layers)}
     results = kedro_run.callback(**planned)
     show_plan(Console(), {name: dataset.load() for name, dataset in results.items()})
+
+
+@cli.command()
+@one_sentence()
+def package() -> None:
+    """Build the wheel and pack the configuration, into dist."""
+    dist = Path("dist")
+    for wheel in dist.glob("*.whl"):
+        wheel.unlink()
+    shutil.rmtree("build/lib", ignore_errors=True)  # setuptools packs what an older build left
+    # with the setuptools of the lock, and not with one that is fetched
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist)]
+    built = subprocess.run(build, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if built.returncode:
+        click.echo(built.stdout, err=True, nl=False)
+        raise CapstoneError("The wheel was not built; 'make package' installs what it needs.")
+    pack_configuration(Path("conf"), dist / "conf-capstone_metrics.tar.gz")
+    for path in sorted(dist.iterdir()):
+        click.echo(path)
 
 
 @cli.command(name="verify")
@@ -288,12 +317,18 @@ def _rebuild(anew: Any, catalog: Any) -> list[Finding]:
 def reason(error: BaseException) -> CapstoneError | None:
     """The error of ours that lies behind one of Kedro's, if there is one.
 
+    A configuration that is not where it was looked for is such an error too.
+
     A file that vanishes while the engine reads it was moved by another run, unless the store of
     the lake refuses it now.
     """
     causes = list(_causes(error))
     if ours := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
         return ours
+    if missing := next((c for c in causes if isinstance(c, MissingConfigException)), None):
+        return CapstoneError(
+            f"{missing}. --env names an environment, and --conf-source where its configuration is."
+        )
     if lost := next(filter(_is_lost, causes), None):
         remote = sys.modules.get("capstone_metrics.lake.remote")
         refused: CapstoneError | None = remote.refusal() if remote else None
