@@ -49,7 +49,7 @@ psql: $(VENV)/.run
 stop: $(VENV)/.run
 	$(BIN)/kedro serving stop --env=$(ENV)
 
-# the wheel and the configuration, for another machine: in dist
+# the wheel, the configuration and the lock, for another machine: in dist
 package: $(VENV)/.dev
 	$(BIN)/kedro package
 

@@ -65,7 +65,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     root = tmp_path_factory.mktemp("checkout")
     for part in ("src", "conf"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("*.egg-info"))
-    for part in ("README.md", "pyproject.toml"):
+    for part in ("README.md", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / part, root)
     sources = root / "conf/base/parameters/sources.yml"
     sources.write_text(sources.read_text().replace("history_days: 30", "history_days: 2"))

@@ -90,7 +90,7 @@ def run(**options: Any) -> None:
 @cli.command()
 @one_sentence()
 def package() -> None:
-    """Build the wheel and pack the configuration, into dist."""
+    """Put the wheel, the configuration and the lock into dist, for another machine."""
     dist = Path("dist")
     for wheel in dist.glob("*.whl"):
         wheel.unlink()
@@ -102,6 +102,7 @@ def package() -> None:
         click.echo(built.stdout, err=True, nl=False)
         raise CapstoneError("The wheel was not built; 'make package' installs what it needs.")
     pack_configuration(Path("conf"), dist / "conf-capstone_metrics.tar.gz")
+    shutil.copyfile("requirements.lock", dist / "requirements.txt")
     for path in sorted(dist.iterdir()):
         click.echo(path)
 
