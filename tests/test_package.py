@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -107,6 +108,14 @@ def test_tasks_run_the_wheel_where_there_is_nothing_else_into_the_same_bytes(
     project.run(f"--pipelines={','.join(LAKE)}")
     assert lake(tmp_path) == lake(project.root)
     assert len(lake(tmp_path)) > 10
+
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/databricks.md").read_text(), re.S)
+    place = re.search(r'"(/Workspace/.*?)"', snippet)
+    assert place
+    looked = snippet.replace(place[1], str(package.archive)).replace('"prod"', '"local"')
+    rows = re.search(r"= (\d+) current", done.stdout)
+    assert rows
+    assert package.python(tmp_path, "-c", looked).stdout.endswith(f"\n{rows[1]}\n")
 
 
 def lake(root: Path) -> dict[str, bytes]:
