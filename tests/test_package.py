@@ -79,8 +79,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     subprocess.run([programs / "kedro", "package"], cwd=root, check=True, capture_output=True)
     (wheel,) = root.glob("dist/*.whl")
     site = root / "site"
-    install = [programs / "uv", "pip", "install", "--offline", "--no-deps", "--target", site, wheel]
-    subprocess.run(install, check=True, capture_output=True)
+    install = [programs / "uv", "pip", "install", "--python", sys.executable, "--offline"]
+    subprocess.run(
+        [*install, "--no-deps", "--target", site, wheel], check=True, capture_output=True
+    )
     return Package(wheel, root / "dist/conf-capstone_metrics.tar.gz", site)
 
 
