@@ -9,7 +9,7 @@ BIN  := $(VENV)/bin
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run s3 test test-kills test-spark bench lint viz notebook psql stop lock clean
+.PHONY: run s3 test test-kills test-spark bench lint viz notebook psql stop package lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
@@ -49,6 +49,10 @@ psql: $(VENV)/.run
 stop: $(VENV)/.run
 	$(BIN)/kedro serving stop --env=$(ENV)
 
+# the wheel, the configuration and the lock, for another machine: in dist
+package: $(VENV)/.dev
+	$(BIN)/kedro package
+
 # what is installed: the lock, and this project on top of it
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements.lock
@@ -81,5 +85,5 @@ lock: $(VENV)/bin/uv
 		--generate-hashes --no-header --no-annotate --output-file requirements-spark.lock
 
 clean:
-	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 

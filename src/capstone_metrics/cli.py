@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import subprocess
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 
 from capstone_metrics.errors import CapstoneError, reason
+from capstone_metrics.packaging import configure_logging, pack_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +43,10 @@ def one_sentence() -> Iterator[None]:
     """Tell an error that the user can act on without its traceback."""
     try:
         yield
+    except MissingConfigException as error:
+        raise click.ClickException(
+            f"{error}. --env names an environment, and --conf-source where its configuration is."
+        ) from None
     except Exception as error:
         if ours := reason(error):
             raise click.ClickException(str(ours)) from None
@@ -53,7 +63,12 @@ def cli() -> None:
 def run(**options: Any) -> None:
     """Run pipelines, or with the parameter `plan` say what a run would do."""
     assert kedro_run.callback is not None
-    if not (options["params"] or {}).get("plan"):
+    if options["conf_source"]:
+        configure_logging(options["conf_source"])
+    # a job has all of its parameters, and leaves some empty
+    given = {name: value for name, value in (options["params"] or {}).items() if value is not None}
+    options["params"] = given
+    if not given.get("plan"):
         kedro_run.callback(**options)
         return
     from rich.console import Console  # noqa: PLC0415
@@ -67,6 +82,26 @@ def run(**options: Any) -> None:
     planned = {**options, "pipeline": None, "pipelines": ["plan"], "tags": sorted(layers)}
     results = kedro_run.callback(**planned)
     show_plan(Console(), {name: dataset.load() for name, dataset in results.items()})
+
+
+@cli.command()
+@one_sentence()
+def package() -> None:
+    """Put the wheel, the configuration and the lock into dist, for another machine."""
+    dist = Path("dist")
+    for wheel in dist.glob("*.whl"):
+        wheel.unlink()
+    shutil.rmtree("build/lib", ignore_errors=True)  # setuptools packs what an older build left
+    # with the setuptools of the lock, and not with one that is fetched
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist)]
+    built = subprocess.run(build, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if built.returncode:
+        click.echo(built.stdout, err=True, nl=False)
+        raise CapstoneError("The wheel was not built; 'make package' installs what it needs.")
+    pack_configuration(Path("conf"), dist / "conf-capstone_metrics.tar.gz")
+    shutil.copyfile("requirements.lock", dist / "requirements.txt")
+    for path in sorted(dist.iterdir()):
+        click.echo(path)
 
 
 @cli.command(name="verify")

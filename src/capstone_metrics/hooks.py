@@ -105,7 +105,9 @@ class RunSummary:
             results.append(("Gold", f"{_near(self.catalog['gold_manifest'].folder)}/*.csv"))
         if "serving" in self.summary.layers:
             results.append(("PostgreSQL", self.catalog["serving"].how_to_connect()))
-        return [*results, ("Next", "make viz (lineage), make notebook (explore), make psql")]
+        if Path("Makefile").exists():
+            results.append(("Next", "make viz (lineage), make notebook (explore), make psql"))
+        return results
 
 
 def _requests() -> Counter[str]:

@@ -8,6 +8,7 @@ from omegaconf.resolvers import oc
 from capstone_metrics.hooks import HOOKS as _HOOKS
 
 HOOKS = _HOOKS
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)  # where there is no .telemetry to say no
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
