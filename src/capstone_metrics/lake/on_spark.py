@@ -73,7 +73,10 @@ OF_THIS_MACHINE = {
 """A session whose master is local, where nothing says otherwise."""
 
 TASKS = 200
-"""The most tasks in which Bronze is read; as many as Spark shuffles into unless told."""
+"""In how many tasks Spark shuffles unless told."""
+
+TASK_BYTES = 1 << 26
+"""Bytes of Bronze for which there is a task, where there are more than the session shuffles in."""
 
 CONNECT_PORT = 15002
 """Where a Connect server listens if its URL names no port."""
@@ -174,14 +177,21 @@ class OnSpark(Engine):
     ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
         if not names:
             return self.table_of(SCHEMA.empty_table().to_reader()), {}
-        told = _told(storage)
-        tasks = self.session.range(0, len(names), 1, min(len(names), TASKS))
+        told, width = _told(storage), self._width()
+        tasks = self.session.range(0, len(names), 1, min(width, len(names)))
         counted = tasks.mapInArrow(partial(_measured, told, prefix, names), _spark(MEASURES))
         found = {row.pop("name"): row for row in counted.toArrow().to_pylist()}
+        width = max(width, sum(measure["bytes"] for measure in found.values()) // TASK_BYTES)
+        tasks = self.session.range(0, len(names), 1, min(width, len(names)))
         name = gen_name("lines")
         lines = tasks.mapInArrow(partial(_lines, told, prefix, names), _spark(SCHEMA))
         lines.createOrReplaceTempView(name)
         return self._view(name, ibis.Schema.from_pyarrow(SCHEMA)), found
+
+    def _width(self) -> int:
+        """In how many tasks the session shuffles. A Python worker takes 0.1 s to begin a task."""
+        said = self.session.conf.get("spark.sql.shuffle.partitions", "")
+        return int(said) if said and said.isdigit() else TASKS  # Databricks has "auto", too
 
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
         schema, name = layout.schema, gen_name(layout.format)

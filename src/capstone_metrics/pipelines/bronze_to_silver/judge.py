@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -76,13 +76,19 @@ def observe(
         return judged(ibis.memtable([], schema=OBSERVED), {})
     windows = (pending.lines.janela.replace("T", " ") + ":00:00").cast("timestamp")
     lines = pending.lines.mutate(arrival=local_to_utc(windows, zone))
+    # each of them reads Bronze again, on an engine that holds no lines
     parts = [
-        _read_source(lines.filter(lines.fonte == name), contract, networks)
-        for name, contract in contracts.items()
+        _read_source(lines.filter(lines.fonte == name), contracts[name], networks)
+        if name in contracts
+        else _refuse(lines.filter(lines.fonte == name))
+        for name in _sources(pending.objects)
     ]
-    undeclared = lines.filter(lines.fonte.notin(list(contracts)))
-    rows = ibis.union(*parts, _refuse(undeclared)).cache()
-    return judged(rows, pending.objects)
+    return judged((ibis.union(*parts) if len(parts) > 1 else parts[0]).cache(), pending.objects)
+
+
+def _sources(objects: Iterable[str]) -> list[str]:
+    """The sources of objects, `fonte=…/janela=…/….jsonl`."""
+    return sorted({name.partition("/")[0].removeprefix("fonte=") for name in objects})
 
 
 def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir.Table:
