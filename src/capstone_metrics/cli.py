@@ -233,8 +233,7 @@ def _publication(catalog: Any) -> Publication:
     """Gold, as a run would publish it."""
     from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
 
-    marts = catalog.load("params:marts")
-    (publish,) = publish_gold.create_pipeline(list(marts)).nodes
+    (publish,) = publish_gold.create_pipeline().nodes
     made = publish.run({name: catalog.load(name) for name in publish.inputs})
     published: Publication = made["serving"]
     return published

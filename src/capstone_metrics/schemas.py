@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import CapstoneError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SILVER = ibis.schema(
     {
@@ -90,7 +87,7 @@ TABLES = {
 }
 
 AGGREGATES = ("sum", "count")
-RESERVED = ("gold_before", "gold_manifest", "gold_plan", "gold_planned")
+RESERVED = ("gold_before", "gold_files", "gold_manifest", "gold_plan", "gold_planned")
 LONGEST_NAME = 50
 """What PostgreSQL takes, 63 bytes, less the room that a publication needs."""
 
@@ -242,11 +239,11 @@ class Publication:
     Attributes:
         manifest: of Gold.
         marts: the declared marts, by name.
-        tables: the rows of each.
+        files: the CSV of each.
         terms: what the publication may do.
     """
 
     manifest: dict[str, Any]
     marts: dict[str, Mart]
-    tables: dict[str, pa.Table]
+    files: dict[str, bytes]
     terms: Terms = field(default_factory=Terms)

@@ -14,7 +14,7 @@ import ibis
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import HeadDataset, MartDataset
+from capstone_metrics.lake import GoldFilesDataset, HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import Terms, marts_of
@@ -24,13 +24,15 @@ from capstone_metrics.serving.publisher import LOCK, publish
 from tests.serving.gold import MARTS, gold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from psycopg2.extensions import connection
 
     from capstone_metrics.serving.embedded import Address
     from tests.serving.conftest import Ask
+
+    Files = Callable[[str], bytes]
 
 VIEWS = "SELECT faculdade, total_views FROM serving.gold_faculdade ORDER BY 1"
 VERSIONS = "SELECT faculdade, xmin::text, xmax::text FROM serving.gold_faculdade ORDER BY 1"
@@ -245,14 +247,14 @@ def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> tuple[dict[str, Any], MartDataset]:
+def kept(tmp_path: Path) -> tuple[dict[str, Any], Files]:
     """A mart in a lake, and the manifest that names it."""
     mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
     mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
     digest = mart.load().schema.metadata[b"sha256"].decode()
     HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
     listed = {**DECLARED["gold_faculdade"], "sha256": digest}
-    return {"marts": {"gold_faculdade": listed}}, mart
+    return {"marts": {"gold_faculdade": listed}}, GoldFilesDataset(path=str(tmp_path)).load()
 
 
 DECLARED: dict[str, dict[str, Any]] = {
@@ -262,17 +264,17 @@ TERMS = {"max_shrink_pct": 20, "changes_kept_days": 90}
 
 
 def test_a_gold_that_its_manifest_does_not_name_is_refused(
-    kept: tuple[dict[str, Any], MartDataset], tmp_path: Path
+    kept: tuple[dict[str, Any], Files], tmp_path: Path
 ) -> None:
-    manifest, mart = kept
+    manifest, files = kept
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    made = publication(manifest, DECLARED, TERMS, False, mart.load())
+    made = publication(manifest, files, DECLARED, TERMS, False)
     assert made.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
     assert made.terms == Terms()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        publication(manifest, DECLARED, TERMS, True, mart.load())
+        publication(manifest, files, DECLARED, TERMS, True)
 
 
 @pytest.mark.parametrize(
@@ -284,15 +286,15 @@ def test_a_gold_that_its_manifest_does_not_name_is_refused(
     ],
 )
 def test_a_gold_of_other_declarations_is_refused(
-    kept: tuple[dict[str, Any], MartDataset], listed: dict[str, dict[str, Any]]
+    kept: tuple[dict[str, Any], Files], listed: dict[str, dict[str, Any]]
 ) -> None:
-    manifest, mart = kept
+    manifest, files = kept
     marts = {
         **manifest["marts"],
         **{k: {**manifest["marts"].get(k, {}), **v} for k, v in listed.items()},
     }
     with pytest.raises(CapstoneError, match="declared otherwise when Gold was made"):
-        publication({"marts": marts}, DECLARED, TERMS, True, mart.load())
+        publication({"marts": marts}, files, DECLARED, TERMS, True)
 
 
 @pytest.mark.parametrize(
@@ -305,11 +307,11 @@ def test_a_gold_of_other_declarations_is_refused(
     ],
 )
 def test_terms_that_do_not_hold_are_refused(
-    kept: tuple[dict[str, Any], MartDataset], terms: Any, allowed: Any, sentence: str
+    kept: tuple[dict[str, Any], Files], terms: Any, allowed: Any, sentence: str
 ) -> None:
-    manifest, mart = kept
+    manifest, files = kept
     with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        publication(manifest, DECLARED, terms, allowed, mart.load())
+        publication(manifest, files, DECLARED, terms, allowed)
 
 
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}

@@ -24,6 +24,8 @@ from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import ibis.expr.types as ir
 
 DIGEST = b"sha256"
@@ -86,6 +88,26 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root, "key": self.key}
+
+
+class GoldFilesDataset(AbstractDataset[None, "Callable[[str], bytes]"]):
+    """Loads a function that gives the CSV of a mart, as it is, by the mart's name.
+
+    It raises a `CapstoneError` for a mart that is not there.
+    """
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = storage_of(path)
+        self.metadata = metadata
+
+    def load(self) -> Callable[[str], bytes]:
+        return lambda name: self.storage.read(f"{GOLD_LAYER}/{name}.csv")
+
+    def save(self, data: None) -> NoReturn:
+        raise DatasetError("A mart is saved by its name.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self.storage.root}
 
 
 class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from psycopg2 import sql
 
 from capstone_metrics.serving.embedded import LOADER, READER
+from capstone_metrics.serving.file import MartFile
 from capstone_metrics.serving.ledger import gold_sha256, latest, losses
 from capstone_metrics.serving.tables import drop, migration, name_of, names, tables, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import pyarrow as pa
     from psycopg2.extensions import connection, cursor
 
     from capstone_metrics.schemas import Mart, Publication
@@ -104,6 +104,7 @@ def compare(database: connection, publication: Publication) -> Comparison:
     """
     database.set_session(isolation_level="REPEATABLE READ", readonly=True)
     with database, database.cursor() as db:
+        db.execute("SET LOCAL datestyle = 'ISO'")
         before = latest(db)
         found = tables(db, [*publication.marts, *before.marts])
         ended = (name for name in before.marts if name not in publication.marts)
@@ -112,15 +113,16 @@ def compare(database: connection, publication: Publication) -> Comparison:
             losses=losses(before, publication),
             ended=[text(drop(name)) for name in ended if found[name].columns],
             differences=[
-                _difference(db, mart, found[name], publication.tables[name])
-                for name, mart in publication.marts.items()
+                _difference(db, MartFile.of(publication, name), found[name])
+                for name in publication.marts
             ],
         )
 
 
-def _difference(db: cursor, mart: Mart, table: Table, rows: pa.Table) -> Difference:
+def _difference(db: cursor, file: MartFile, table: Table) -> Difference:
+    mart = file.mart
     statements = [text(step) for step in migration(mart, table)]
-    gold = _by_key(mart, zip(*(rows[name].to_pylist() for name in mart.columns), strict=True))
+    gold = _by_key(mart, file.tuples())
     there: dict[Row, Row] = {}
     if set(mart.key) <= set(table.columns):
         there = _by_key(mart, _rows(db, mart, table.columns))
@@ -137,10 +139,14 @@ def _difference(db: cursor, mart: Mart, table: Table, rows: pa.Table) -> Differe
 
 
 def _rows(db: cursor, mart: Mart, columns: Mapping[str, Any]) -> list[Row]:
-    """The rows of a table; a measure that it has not is null in each."""
-    chosen = (sql.Identifier(name) if name in columns else sql.SQL("NULL") for name in mart.columns)
+    """The rows of a table, its key as text; a measure that it has not is null in each."""
+    keys = (sql.SQL("{}::text").format(sql.Identifier(name)) for name in mart.key)
+    measures = (
+        sql.Identifier(name) if name in columns else sql.SQL("NULL") for name, _, _ in mart.measures
+    )
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}")
-    db.execute(query.format(sql.SQL(", ").join(chosen), name_of(mart.name), names(mart.key)))
+    chosen = sql.SQL(", ").join((*keys, *measures))
+    db.execute(query.format(chosen, name_of(mart.name), names(mart.key)))
     return db.fetchall()
 
 

@@ -10,8 +10,8 @@ from psycopg2 import Error, errors, sql
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import gold_type
 from capstone_metrics.serving.embedded import OWNER
+from capstone_metrics.serving.file import MartFile, text_columns
 from capstone_metrics.serving.ledger import Entry, gold_sha256, latest, losses, note
 from capstone_metrics.serving.moves import move, remove
 from capstone_metrics.serving.tables import drop, migration, name_of, tables
@@ -19,7 +19,6 @@ from capstone_metrics.serving.tables import drop, migration, name_of, tables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import pyarrow as pa
     from psycopg2.extensions import connection, cursor
 
     from capstone_metrics.schemas import Mart, Publication
@@ -85,15 +84,16 @@ def _move_all(
     """Rows inserted or changed, and deleted, for each table that was looked at."""
     renewed, moves = _have_tables(db, publication.marts, before, entry.publication)
     for name, mart in publication.marts.items():
-        rows, listed = publication.tables[name], entry.marts[name]
+        listed = entry.marts[name]
         was = before.marts.get(name, {}).get("sha256")
         is_whole = whole or name in renewed
         if was == listed["sha256"] and not is_whole:
             continue
+        file = MartFile.of(publication, name)
         try:
-            moves.append(move(db, mart, rows, entry.publication, whole=is_whole))
+            moves.append(move(db, file, entry.publication, whole=is_whole))
         except errors.ProgramLimitExceeded as error:
-            raise _too_long(mart, rows) from error
+            raise _too_long(file) from error
         _reconcile(db, mart, listed)
     return moves
 
@@ -142,16 +142,12 @@ def _reconcile(db: cursor, mart: Mart, listed: Mapping[str, object]) -> None:
         )
 
 
-def _too_long(mart: Mart, rows: pa.Table) -> CapstoneError:
+def _too_long(file: MartFile) -> CapstoneError:
     """What to do about a key that PostgreSQL cannot index; it compresses values before it does."""
+    mart, texts = file.mart, text_columns(file.mart)
     column, value = max(
-        (
-            (column, value)
-            for column in mart.key
-            if gold_type(column).is_string()
-            for value in rows[column].unique().to_pylist()
-        ),
-        key=lambda pair: len(zlib.compress(pair[1].encode())),
+        {pair for row in file.tuples() for pair in zip(mart.key, row, strict=False)},
+        key=lambda pair: (pair[0] in texts, len(zlib.compress(pair[1].encode()))),
     )
     return CapstoneError(
         f"serving.{mart.name}: {column} {value[:20] + '…'!r} has {len(value.encode())} bytes, more "
