@@ -12,8 +12,6 @@ from capstone_metrics.serving.file import WHOLE, text_columns
 from capstone_metrics.serving.tables import name_of, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from psycopg2.extensions import cursor
 
     from capstone_metrics.schemas import Mart
@@ -25,7 +23,7 @@ BYTES_AT_ONCE = 1 << 16
 UPSERT = """
 WITH differing AS (
     SELECT {staged}, {first} IS NULL AS is_new
-    FROM {stage} AS new LEFT JOIN {table} AS old ON ({old_key}) = ({new_key})
+    FROM {stage} AS new LEFT JOIN {table} AS old ON ({old_key}) = ({new_key}) AND {is_moved}
     WHERE ROW ({old}) IS DISTINCT FROM ROW ({new})
 ), written AS (
     INSERT INTO {table} ({columns}) SELECT {columns} FROM differing
@@ -77,10 +75,10 @@ def move(db: cursor, file: MartFile, publication: int, *, whole: bool) -> tuple[
     if _is_empty(db, mart):
         counts = _fill(db, file, publication)
     elif whole or WHOLE in parts:
-        counts = _bring(db, file, [memoryview(file.content)], publication, days=None)
+        counts = _bring(db, file, file.content, publication, days=None)
     else:
-        moved = (lines[part] for part in parts if part in lines)
-        counts = _bring(db, file, [memoryview(file.header), *moved], publication, days=parts)
+        moved = b"".join((file.header, *(lines[part] for part in parts if part in lines)))
+        counts = _bring(db, file, moved, publication, days=parts)
     db.execute("DELETE FROM serving.parts WHERE mart = %s AND part = ANY(%s)", [mart.name, parts])
     fresh = [part for part in parts if part in now]
     db.execute(
@@ -113,28 +111,24 @@ def _fill(db: cursor, file: MartFile, publication: int) -> tuple[int, int]:
     Of the first publication no key is noted: there is none before it to follow from.
     """
     table = name_of(file.mart.name)
-    rows = _copy(db, file, table, [memoryview(file.content)])
+    rows = _copy(db, file, table, file.content)
     if publication > 1:
         statement = sql.SQL(NOTE_ALL).format(table=table, object=_object(file.mart.key))
         db.execute(statement, [publication, file.mart.name])
     return rows, 0
 
 
-def _copy(db: cursor, file: MartFile, table: sql.Identifier, lines: Iterable[memoryview]) -> int:
+def _copy(db: cursor, file: MartFile, table: sql.Identifier, lines: bytes) -> int:
     """Send lines of the file as they are; the header is the first. An empty text is no null."""
     texts = text_columns(file.mart)
     kept = sql.SQL(", FORCE_NOT_NULL ({})").format(names(texts)) if texts else sql.SQL("")
     copy = sql.SQL(COPY).format(table=table, columns=names(file.columns), texts=kept)
-    db.copy_expert(copy.as_string(db), io.BytesIO(b"".join(lines)), BYTES_AT_ONCE)
+    db.copy_expert(copy.as_string(db), io.BytesIO(lines), BYTES_AT_ONCE)
     return db.rowcount
 
 
 def _bring(
-    db: cursor,
-    file: MartFile,
-    lines: Iterable[memoryview],
-    publication: int,
-    days: list[str] | None,
+    db: cursor, file: MartFile, lines: bytes, publication: int, days: list[str] | None
 ) -> tuple[int, int]:
     """Copy the lines of some days, or all, beside the table, then bring over what differs."""
     mart = file.mart
@@ -159,12 +153,13 @@ def _bring(
         "new": names(measures, "new"),
         "excluded": names(measures, "excluded"),
         "object": _object(mart.key),
+        # has the index used whatever is known of the table
+        "is_moved": sql.SQL("true" if days is None else "old.data_postagem = ANY(%s::date[])"),
     }
-    db.execute(sql.SQL(UPSERT).format(**parts), [publication, mart.name])
-    changed = db.rowcount
-    is_moved = sql.SQL("true" if days is None else "old.data_postagem = ANY(%s::date[])")
     values = [publication, mart.name] if days is None else [days, publication, mart.name]
-    db.execute(sql.SQL(DELETE).format(**parts, is_moved=is_moved), values)
+    db.execute(sql.SQL(UPSERT).format(**parts), values)
+    changed = db.rowcount
+    db.execute(sql.SQL(DELETE).format(**parts), values)
     return changed, db.rowcount
 
 
