@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
 import subprocess
 import sys
@@ -11,9 +10,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg2
 import pytest
 
 from capstone_metrics.errors import CapstoneError
@@ -198,110 +196,6 @@ def test_of_two_publishers_one_says_busy(
         said = first.communicate(timeout=30)[0]
 
     assert said == "2\n"
-
-
-WAYS = {
-    # one snapshot, as one statement has it
-    "READ COMMITTED": [
-        """
-        SELECT
-            (SELECT sum(total_views) FROM serving.gold_faculdade),
-            (SELECT sum(total_views) FROM serving.gold_dia),
-            (SELECT marts #>> '{gold_dia,totals,total_views}' FROM serving.publications
-             ORDER BY publication DESC LIMIT 1)::numeric
-        """
-    ],
-    "REPEATABLE READ": [
-        "SELECT sum(total_views) FROM serving.gold_faculdade",
-        "SELECT sum(total_views) FROM serving.gold_dia",
-        "SELECT (marts #>> '{gold_dia,totals,total_views}')::numeric FROM serving.publications"
-        " ORDER BY publication DESC LIMIT 1",
-    ],
-}
-
-
-class Readers:
-    """Readers in a loop, one of each isolation level, until they are stopped."""
-
-    def __init__(self, address: Address, database: str) -> None:
-        self.mixed: list[Any] = []
-        self.refused: list[str] = []
-        self.seen: set[Any] = set()
-        self.seconds: list[float] = []
-        self.stop = threading.Event()
-        self.threads = [
-            threading.Thread(target=self._read, args=(address, database, level)) for level in WAYS
-        ]
-
-    def __enter__(self) -> Readers:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _read(self, address: Address, database: str, level: str) -> None:
-        with closing(connect(address, database, READER)) as reader:
-            reader.set_session(isolation_level=level)
-            cursor = reader.cursor()
-            while not self.stop.wait(0.005):
-                began, found = time.monotonic(), []
-                try:
-                    cursor.execute("SET LOCAL lock_timeout = '250ms'")
-                    for query in WAYS[level]:
-                        cursor.execute(query)
-                        found += cursor.fetchall()[0]
-                except psycopg2.errors.LockNotAvailable as error:
-                    self.refused.append(str(error))
-                reader.rollback()
-                self.seconds.append(time.monotonic() - began)
-                if len(set(found)) > 1:
-                    self.mixed.append(found)
-                self.seen.update(found)
-
-
-def test_readers_see_one_publication_and_wait_for_none(
-    server: EmbeddedServer, address: Address, database: str
-) -> None:
-    draw = random.Random(1)
-    publisher(server, database, 1, 1).communicate()
-    with Readers(address, database) as undisturbed:
-        time.sleep(3)
-
-    said, first = "", 2
-    with Readers(address, database) as readers:
-        for _ in range(5):
-            process = publisher(server, database, first, 1000)
-            assert process.stdout
-            process.stdout.readline()  # it is at work
-            time.sleep(draw.uniform(0, 1.5))
-            process.kill()
-            said += process.communicate()[0]
-            first += 1000
-
-    assert len(said.split()) > 5
-    assert len(readers.seen) > 5
-    assert (readers.mixed, readers.refused) == ([], [])
-    assert (undisturbed.mixed, len(undisturbed.seen)) == ([], 1)
-    assert max(readers.seconds) < 10 * max(undisturbed.seconds) + 0.25
-
-
-def test_the_readers_would_notice_a_mix_and_a_wait(
-    serving: ServingDataset, address: Address, database: str, ask: Ask
-) -> None:
-    serving.save(gold({"GRAN": 5}))
-    with Readers(address, database) as readers:
-        for mart in ("gold_faculdade", "gold_dia"):  # two transactions
-            ask(LOADER, f"UPDATE serving.{mart} SET total_views = 6")
-            time.sleep(0.3)
-        assert readers.mixed
-        with closing(connect(address, database, ADMIN)) as admin:
-            admin.cursor().execute("LOCK TABLE serving.gold_dia")
-            time.sleep(0.6)
-        assert readers.refused
 
 
 def test_a_database_that_was_dropped_is_recreated_with_its_rows_and_grants(
