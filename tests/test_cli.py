@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from contextlib import closing
@@ -162,6 +163,7 @@ def test_a_check_finds_what_a_hand_changed_and_a_recreation_mends_it(served: Pro
     failed = served.kedro("serving", "check", check=False)
     assert "Nothing new" in served.run("--pipelines=publish_gold").stdout
     shown = served.kedro("serving", "diff").stdout
+    told = served.kedro("serving", "check", "--json", check=False)
     made = served.kedro("serving", "recreate").stdout
 
     assert denied.returncode == failed.returncode == 1
@@ -170,9 +172,28 @@ def test_a_check_finds_what_a_hand_changed_and_a_recreation_mends_it(served: Pro
         "FAIL serving.gold_mine: bi_reader has TRUNCATE; 1 rows to update; 1 rows to delete\n"
     )
     assert "    ~ 2026-01-30: total_views 6 → 5\n    - 2020-01-01\n" in shown
+    assert told.returncode == 1
+    assert json.loads(told.stdout) == {
+        "is_equal": False,
+        "is_published": True,
+        "losses": [],
+        "ended": [],
+        "marts": [
+            {
+                "mart": "gold_mine",
+                "is_equal": False,
+                "statements": [],
+                "rights": ["bi_reader has TRUNCATE"],
+                "insert": 0,
+                "update": 1,
+                "delete": 1,
+            }
+        ],
+    }
     assert made.startswith("1 rows written, 1 removed")
     psql(served, "REVOKE TRUNCATE ON serving.gold_mine FROM bi_reader")
     assert served.kedro("serving", "check").stdout == "ok   serving.gold_mine\n"
+    assert json.loads(served.kedro("serving", "check", "--json").stdout)["is_equal"]
 
 
 def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
@@ -189,6 +210,7 @@ def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
     mixed = served.run("--pipelines=publish_gold", check=False)
     mart.write_text(ours)
     shown = served.kedro("serving", "diff", "--rows=5").stdout
+    told = json.loads(served.kedro("serving", "diff", "--json").stdout)
     failed = served.kedro("serving", "check", check=False)
 
     assert mixed.returncode == 1
@@ -198,6 +220,22 @@ def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
         "    + 2026-01-29: total_views 7",
         "    ~ 2026-01-30: total_views 5 → 10",
     ]
+    (facts,) = told["marts"]
+    assert not told["is_published"]
+    assert [facts[kind] for kind in ("insert", "update", "delete")] == [1, 1, 0]
+    assert facts["rows"] == {
+        "insert": [
+            {"key": {"data_postagem": "2026-01-29"}, "before": None, "after": {"total_views": 7}}
+        ],
+        "update": [
+            {
+                "key": {"data_postagem": "2026-01-30"},
+                "before": {"total_views": 5},
+                "after": {"total_views": 10},
+            }
+        ],
+        "delete": [],
+    }
     assert failed.returncode == 1
     assert "the latest publication was not of this Gold" in failed.stdout
     served.run("--pipelines=publish_gold")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from capstone_metrics.operations.verify import Finding, Lake
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving import ServingDataset
+    from capstone_metrics.serving.compare import Comparison
 
 
 PLANNED = {
@@ -91,7 +92,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
     if full:
         findings += _rebuild(_catalog(env, full=True), catalog)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        click.echo(_json([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
             mark = "ok  " if finding.holds else "FAIL"
@@ -182,11 +183,15 @@ def ddl(env: str | None) -> None:
 @serving.command()
 @env_option
 @click.option("--rows", default=10, help="How many rows of each kind to show; 10 unless said.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @one_sentence()
-def diff(env: str | None, rows: int) -> None:
+def diff(env: str | None, rows: int, as_json: bool) -> None:
     """Show what publishing Gold would change in the database, and change nothing."""
     catalog = _catalog(env)
     compared = catalog["serving"].compare(_publication(catalog))
+    if as_json:
+        click.echo(_json(compared.facts(rows)))
+        return
     for statement in compared.ended:
         click.echo(statement)
     for each in compared.differences:
@@ -199,11 +204,21 @@ def diff(env: str | None, rows: int) -> None:
 
 @serving.command()
 @env_option
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @one_sentence()
-def check(env: str | None) -> None:
+def check(env: str | None, as_json: bool) -> None:
     """Compare every row and right of the database with Gold; exit with 1 if one differs."""
     catalog = _catalog(env)
     compared = catalog["serving"].compare(_publication(catalog))
+    if as_json:
+        click.echo(_json(compared.facts()))
+    else:
+        _show_check(compared)
+    if not compared.is_equal:
+        raise SystemExit(1)
+
+
+def _show_check(compared: Comparison) -> None:
     for each in compared.differences:
         mark = "FAIL" if each.parts else "ok  "
         why = f": {'; '.join(each.parts)}" if each.parts else ""
@@ -212,8 +227,6 @@ def check(env: str | None) -> None:
         click.echo("FAIL the ledger: the latest publication was not of this Gold; publish it.")
     elif not compared.is_equal:
         click.echo("The tables were changed by hand: 'kedro serving recreate' makes them right.")
-    if not compared.is_equal:
-        raise SystemExit(1)
 
 
 @serving.command()
@@ -227,6 +240,10 @@ def recreate(env: str | None, allow_shrink: bool) -> None:
     click.echo(
         f"{saved.rows:,} rows written, {saved.removed:,} removed; all others were as in Gold."
     )
+
+
+def _json(facts: Any) -> str:
+    return json.dumps(facts, indent=2, ensure_ascii=False)
 
 
 def _publication(catalog: Any) -> Publication:

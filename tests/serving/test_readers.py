@@ -257,15 +257,6 @@ def test_readers_see_one_publication_and_wait_for_none(
     assert interrupted > KILLS / 4  # the others had just been committed
     assert len(readers.seen) > done / 2
     assert (readers.mixed, readers.refused) == ([], [])
-    print(
-        "STAT",
-        done,
-        interrupted,
-        len(readers.seconds["serving"]),
-        [(k, max(v), sorted(v)[len(v) // 2], readers.slow(k)) for k, v in readers.seconds.items()],
-        readers.lost,
-        len(readers.seen),
-    )
     assert not readers.were_held_up
     assert readers.lost > 0
 

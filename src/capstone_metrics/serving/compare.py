@@ -60,6 +60,38 @@ class Difference:
         rows = [f"{len(rows):,} rows to {verb}" for verb, rows in counts.items() if rows]
         return [*self.statements, *self.rights, *rows]
 
+    def facts(self, most: int | None) -> dict[str, Any]:
+        """What differs, for a machine; with as many rows of each kind as are asked for, if any."""
+        kinds = {"insert": self.inserted, "update": self.updated, "delete": self.deleted}
+        facts = {
+            "mart": self.mart.name,
+            "is_equal": not self.parts,
+            "statements": self.statements,
+            "rights": self.rights,
+            **{kind: len(rows) for kind, rows in kinds.items()},
+        }
+        if most is None:
+            return facts
+        before = {key: was for key, (was, _) in self.updated.items()} | self.deleted
+        after = {key: now for key, (_, now) in self.updated.items()} | self.inserted
+        shown = {
+            kind: [self._row(key, before, after) for key in islice(rows, most)]
+            for kind, rows in kinds.items()
+        }
+        return {**facts, "rows": shown}
+
+    def _row(self, key: Row, *sides: Mapping[Row, Row]) -> dict[str, Any]:
+        """A row by its names, as it is in the table and as it is in Gold; null where it is not."""
+        before, after = (
+            dict(zip(self.mart.rules, side[key], strict=True)) if key in side else None
+            for side in sides
+        )
+        return {
+            "key": dict(zip(self.mart.key, key, strict=True)),
+            "before": before,
+            "after": after,
+        }
+
     def lines(self, most: int) -> Iterator[str]:
         """Some of the rows that differ, a line each: `+` only in Gold, `~` changed, `-` gone."""
         measures = [name for name, _, _ in self.mart.measures]
@@ -93,6 +125,16 @@ class Comparison:
     def is_equal(self) -> bool:
         """Whether the database is what publishing this Gold would make of it."""
         return self.is_published and not any(each.parts for each in self.differences)
+
+    def facts(self, most: int | None = None) -> dict[str, Any]:
+        """All of it for a machine, without rows or with some of each kind of each mart."""
+        return {
+            "is_equal": self.is_equal,
+            "is_published": self.is_published,
+            "losses": self.losses,
+            "ended": self.ended,
+            "marts": [each.facts(most) for each in self.differences],
+        }
 
 
 def compare(database: connection, publication: Publication) -> Comparison:
