@@ -88,8 +88,8 @@ TABLES = {
 
 AGGREGATES = ("sum", "count")
 RESERVED = ("gold_before", "gold_files", "gold_manifest", "gold_plan", "gold_planned")
-LONGEST_NAME = 50
-"""What PostgreSQL takes, 63 bytes, less the room that a publication needs."""
+LONGEST_COLUMN, LONGEST_NAME = 63, 50
+"""What PostgreSQL takes, in bytes, and that less the room that a publication needs."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class Mart:
             raise CapstoneError(
                 f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
             )
-        if name in RESERVED or len(name) > LONGEST_NAME:
+        if name in RESERVED or len(name.encode()) > LONGEST_NAME:
             raise CapstoneError(
-                f"marts.{name}: choose another name, of at most {LONGEST_NAME} characters; "
+                f"marts.{name}: choose another name, of at most {LONGEST_NAME} bytes; "
                 f"{', '.join(RESERVED)} have a meaning already."
             )
         said = declaration if isinstance(declaration, Mapping) else {}
@@ -176,6 +176,11 @@ def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
     if not str(measure).isidentifier() or measure in SILVER:
         raise CapstoneError(
             f"marts.{mart}.measures: {measure!r} must be a name of its own, not a column of Silver."
+        )
+    if len(str(measure).encode()) > LONGEST_COLUMN:
+        raise CapstoneError(
+            f"marts.{mart}.measures: {measure!r} is longer than the {LONGEST_COLUMN} bytes that "
+            "PostgreSQL takes."
         )
     if not isinstance(rule, dict) or len(rule) != 1:
         raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")

@@ -104,6 +104,17 @@ def test_less_than_that_is_refused(
         RemoteServer(dsn, "capstone")
 
 
+@pytest.mark.parametrize("dsn", ["", " "])
+def test_an_empty_string_is_no_leave_to_publish_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dsn: str
+) -> None:
+    monkeypatch.setenv("CAPSTONE_DSN", dsn)
+    serving = ServingDataset(path=str(tmp_path / "none"), database="capstone", port=0)
+    with pytest.raises(Exception, match="CAPSTONE_DSN is set and empty"):
+        serving.save(gold({"GRAN": 5}))
+    assert not (tmp_path / "none").exists()
+
+
 def test_it_is_published_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: Address, database: str
 ) -> None:

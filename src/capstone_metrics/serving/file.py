@@ -57,7 +57,7 @@ class MartFile:
         content, start = self.content, len(self.header)
         lines = memoryview(content)
         has_breaks = b'"' in content and content.count(b"\n") != self.rows + 1
-        if self.mart.key[0] != DAY or has_breaks:
+        if self.columns[0] != DAY or has_breaks:
             return {WHOLE: lines[start:]}
 
         def day_from(place: int) -> bytes:

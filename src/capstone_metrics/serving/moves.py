@@ -72,7 +72,7 @@ def move(db: cursor, file: MartFile, publication: int, *, whole: bool) -> tuple[
     parts = [part for part in {**noted, **now} if noted.get(part) != now.get(part)]
     if not parts and not whole:
         return 0, 0
-    if _is_empty(db, mart):
+    if not noted and _is_empty(db, mart):
         counts = _fill(db, file, publication)
     elif whole or WHOLE in parts:
         counts = _bring(db, file, file.content, publication, days=None)

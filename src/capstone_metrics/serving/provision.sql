@@ -62,7 +62,14 @@ CREATE TABLE IF NOT EXISTS serving.changes (
     key jsonb NOT NULL,
     change text NOT NULL CHECK (change IN ('insert', 'update', 'delete'))
 );
-CREATE INDEX IF NOT EXISTS changes_publication ON serving.changes (publication);
+-- not IF NOT EXISTS, which waits for whoever writes to the table
+DO $$
+BEGIN
+    IF to_regclass('serving.changes_publication') IS NULL THEN
+        CREATE INDEX changes_publication ON serving.changes (publication);
+    END IF;
+END
+$$;
 
 -- the SHA-256 of each day of each mart as it was published; a mart that has no day is one part, ''
 CREATE TABLE IF NOT EXISTS serving.parts (

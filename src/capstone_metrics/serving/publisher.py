@@ -6,7 +6,7 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from psycopg2 import Error, errors, sql
+from psycopg2 import DataError, Error, IntegrityError, errors, sql
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
@@ -27,6 +27,7 @@ LOCK = int.from_bytes(b"capstone")
 """The key of the advisory lock that one publisher holds."""
 
 LIMITS = """
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;  -- whose next statement sees what a lock waited for
 SET LOCAL lock_timeout = '3s';  -- a table that must change waits for its readers
 SET LOCAL statement_timeout = '10min';
 SET LOCAL idle_in_transaction_session_timeout = '1min'  -- of a publisher that is gone
@@ -177,12 +178,26 @@ def _plainly() -> Iterator[None]:
             f"{_said(error)}: another session holds what the publication has to change; nothing "
             "was published. Run again."
         ) from error
-    except (errors.DependentObjectsStillExist, errors.FeatureNotSupported) as error:
-        why = " ".join((error.diag.message_detail or "").split())
+    except IntegrityError as error:
         raise CapstoneError(
-            f"{_said(error)} ({why}); nothing was published. Change or drop the view first, or "
-            "declare in marts.yml again what it reads."
+            f"{_said(error)} ({_line(error.diag.message_detail)}); nothing was published. Drop a "
+            "constraint that was added by hand; if it is the table's own, the key that marts.yml "
+            "declares does not fit its rows."
         ) from error
+    except DataError as error:
+        raise CapstoneError(
+            f"{_said(error)} ({_line(error.diag.context)}); nothing was published. Bring a later "
+            "observation of the videos with a value that PostgreSQL holds, and run again."
+        ) from error
+    except (errors.DependentObjectsStillExist, errors.FeatureNotSupported) as error:
+        raise CapstoneError(
+            f"{_said(error)} ({_line(error.diag.message_detail)}); nothing was published. Change "
+            "or drop the view first, or declare in marts.yml again what it reads."
+        ) from error
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def _said(error: Error) -> str:
