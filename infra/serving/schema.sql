@@ -45,7 +45,8 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA serving
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO loader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA serving GRANT SELECT ON TABLES TO bi_reader;
 
--- what was published, and when; marts: key, measures, rows, totals and SHA-256 of each
+-- what was published, and when; marts: key, measures, rows, totals and SHA-256 of each, and the
+-- version of its file in the lake
 CREATE TABLE IF NOT EXISTS serving.publications (
     publication bigint PRIMARY KEY,
     published_at timestamptz NOT NULL DEFAULT now(),

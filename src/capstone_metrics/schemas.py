@@ -244,11 +244,13 @@ class Publication:
     Attributes:
         manifest: of Gold.
         marts: the declared marts, by name.
-        files: the CSV of each.
+        files: the CSV of each; one that is not the manifest's is refused when it is asked for.
         terms: what the publication may do.
+        versions: what changes whenever a file does, where that is known.
     """
 
     manifest: dict[str, Any]
     marts: dict[str, Mart]
-    files: dict[str, bytes]
+    files: Mapping[str, bytes]
     terms: Terms = field(default_factory=Terms)
+    versions: Mapping[str, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 import random
 import time
 import uuid
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import pytest
 
+from capstone_metrics.changes import GoldFiles
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import GoldFilesDataset, HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
@@ -25,15 +27,13 @@ from capstone_metrics.serving.publisher import LIMITS, LOCK, publish
 from tests.serving.gold import MARTS, gold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from psycopg2.extensions import connection
 
     from capstone_metrics.serving.embedded import Address
     from tests.serving.conftest import Ask
-
-    Files = Callable[[str], bytes]
 
 VIEWS = "SELECT faculdade, total_views FROM serving.gold_faculdade ORDER BY 1"
 VERSIONS = "SELECT faculdade, xmin::text, xmax::text FROM serving.gold_faculdade ORDER BY 1"
@@ -354,13 +354,14 @@ def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> tuple[dict[str, Any], Files]:
+def kept(tmp_path: Path) -> tuple[dict[str, Any], GoldFiles]:
     """A mart in a lake, and the manifest that names it."""
     mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
     mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
     digest = mart.load().schema.metadata[b"sha256"].decode()
     HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
     listed = {**DECLARED["gold_faculdade"], "sha256": digest}
+    listed |= {"rows": 1, "totals": {"total_views": 5}}
     return {"marts": {"gold_faculdade": listed}}, GoldFilesDataset(path=str(tmp_path)).load()
 
 
@@ -371,17 +372,47 @@ TERMS = {"max_shrink_pct": 20, "changes_kept_days": 90}
 
 
 def test_a_gold_that_its_manifest_does_not_name_is_refused(
-    kept: tuple[dict[str, Any], Files], tmp_path: Path
+    kept: tuple[dict[str, Any], GoldFiles], tmp_path: Path
 ) -> None:
     manifest, files = kept
     file = tmp_path / "gold/gold_faculdade.csv"
 
     made = publication(manifest, files, DECLARED, TERMS, False)
+    assert made.files["gold_faculdade"] == file.read_bytes()
     assert made.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
     assert made.terms == Terms()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        publication(manifest, files, DECLARED, TERMS, True)
+        publication(manifest, files, DECLARED, TERMS, True).files["gold_faculdade"]
+
+
+def test_a_file_that_was_published_is_not_read_again_unless_it_was_touched(
+    kept: tuple[dict[str, Any], GoldFiles], tmp_path: Path, loader: connection
+) -> None:
+    manifest, files = kept
+    read = []
+
+    def reading(name: str) -> bytes:
+        read.append(name)
+        return files.read(name)
+
+    def publish_again() -> Saved:
+        counted = GoldFiles(reading, files.version)
+        return publish(loader, publication(manifest, counted, DECLARED, TERMS, False))
+
+    assert publish_again() == Saved(rows=1)
+    assert publish_again() == Saved()
+    assert read == ["gold_faculdade"]
+    file = tmp_path / "gold/gold_faculdade.csv"
+    before = file.stat()
+    file.write_bytes(file.read_bytes())
+    assert publish_again() == Saved()
+    assert len(read) == 2
+
+    file.write_text(file.read_text().replace("5", "6"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # of the same size and time
+    with pytest.raises(CapstoneError, match="is not the file that Gold's manifest names"):
+        publish_again()
 
 
 @pytest.mark.parametrize(
@@ -393,7 +424,7 @@ def test_a_gold_that_its_manifest_does_not_name_is_refused(
     ],
 )
 def test_a_gold_of_other_declarations_is_refused(
-    kept: tuple[dict[str, Any], Files], listed: dict[str, dict[str, Any]]
+    kept: tuple[dict[str, Any], GoldFiles], listed: dict[str, dict[str, Any]]
 ) -> None:
     manifest, files = kept
     marts = {
@@ -414,7 +445,7 @@ def test_a_gold_of_other_declarations_is_refused(
     ],
 )
 def test_terms_that_do_not_hold_are_refused(
-    kept: tuple[dict[str, Any], Files], terms: Any, allowed: Any, sentence: str
+    kept: tuple[dict[str, Any], GoldFiles], terms: Any, allowed: Any, sentence: str
 ) -> None:
     manifest, files = kept
     with pytest.raises(CapstoneError, match=f"^{sentence}"):

@@ -14,7 +14,7 @@ import pyarrow.csv as pc
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from capstone_metrics.changes import GoldBefore
+from capstone_metrics.changes import GoldBefore, GoldFiles
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.commit import begin, opened, records, settle, staged
 from capstone_metrics.lake.silver import HEAD as SILVER_HEAD
@@ -24,8 +24,6 @@ from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import gold_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import ibis.expr.types as ir
 
 DIGEST = b"sha256"
@@ -90,18 +88,18 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         return {"path": self.storage.root, "key": self.key}
 
 
-class GoldFilesDataset(AbstractDataset[None, "Callable[[str], bytes]"]):
-    """Loads a function that gives the CSV of a mart, as it is, by the mart's name.
-
-    It raises a `CapstoneError` for a mart that is not there.
-    """
+class GoldFilesDataset(AbstractDataset[None, GoldFiles]):
+    """Loads a way to read the CSV of a mart, as it is, by the mart's name."""
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self.storage = storage_of(path)
         self.metadata = metadata
 
-    def load(self) -> Callable[[str], bytes]:
-        return lambda name: self.storage.read(f"{GOLD_LAYER}/{name}.csv")
+    def load(self) -> GoldFiles:
+        return GoldFiles(
+            read=lambda name: self.storage.read(f"{GOLD_LAYER}/{name}.csv"),
+            version=lambda name: self.storage.version(f"{GOLD_LAYER}/{name}.csv"),
+        )
 
     def save(self, data: None) -> NoReturn:
         raise DatasetError("A mart is saved by its name.")

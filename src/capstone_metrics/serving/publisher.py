@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg2 import DataError, Error, IntegrityError, errors, sql
 
@@ -55,7 +55,25 @@ def publish(database: connection, publication: Publication, *, whole: bool = Fal
             long for PostgreSQL.
     """
     digest = gold_sha256(publication.manifest)
-    with database, database.cursor() as db, _plainly():
+    with _plainly():
+        with database, database.cursor() as db:
+            _check_files(publication, latest(db))
+        return _publish(database, publication, digest, whole)
+
+
+def _check_files(publication: Publication, before: Entry) -> None:
+    """Refuse an edited mart before there is a transaction that waits for it to be read.
+
+    A file of the version that was published last is known not to have been edited since.
+    """
+    for name, version in publication.versions.items():
+        was, listed = before.marts.get(name, {}), publication.manifest["marts"][name]
+        if not version or (was.get("version"), was.get("sha256")) != (version, listed["sha256"]):
+            _ = publication.files[name]
+
+
+def _publish(database: connection, publication: Publication, digest: str, whole: bool) -> Saved:
+    with database, database.cursor() as db:
         db.execute(LIMITS)
         db.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if db.fetchone() != (True,):
@@ -71,12 +89,22 @@ def publish(database: connection, publication: Publication, *, whole: bool = Fal
                 f"Gold has lost too much to be published: {', '.join(lost)}. If that is right, "
                 "run with --params=allow_shrink=true; if not, 'kedro verify' checks the lake."
             )
-        entry = Entry(before.publication + 1, digest, publication.manifest["marts"])
+        entry = Entry(before.publication + 1, digest, _listed(publication))
         moves = _move_all(db, publication, before, entry, whole)
         changed, deleted = (sum(rows) for rows in zip(*moves, strict=True))
         if changed or deleted or before.gold_sha256 != digest:
             note(db, entry, changed, deleted, publication.terms.changes_kept_days)
     return Saved(rows=changed, removed=deleted)
+
+
+def _listed(publication: Publication) -> dict[str, Any]:
+    """What the ledger says of each mart: what the manifest does, and which version its file is."""
+    return {
+        name: {**listed, "version": publication.versions[name]}
+        if publication.versions.get(name)
+        else dict(listed)
+        for name, listed in publication.manifest["marts"].items()
+    }
 
 
 def _move_all(
