@@ -330,9 +330,15 @@ def test_no_secret_of_the_environment_is_shown_or_kept(
             said.append(done.stdout + done.stderr)
     monkeypatch.setenv("CAPSTONE_DSN", f"postgresql://loader:{CANARY}x{place}")
     said.append(talkative(served, "run", "--pipelines=publish_gold"))
-    files = [path for path in served.root.rglob("*") if path.is_file()]
-    kept = [path for path in files if CANARY.encode() in path.read_bytes()]
+    kept = files_with(served, CANARY)
 
     assert "ok   serving.gold_mine" in said[1]
     assert not [each for each in said if CANARY in each]
     assert kept == []
+    (served.root / "note").write_text(f"password {CANARY}")  # a control
+    assert files_with(served, CANARY) == [served.root / "note"]
+
+
+def files_with(project: Project, text: str) -> list[Path]:
+    files = [path for path in project.root.rglob("*") if path.is_file()]
+    return [path for path in files if text.encode() in path.read_bytes()]

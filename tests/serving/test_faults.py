@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from kedro.io.core import DatasetError
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
@@ -20,7 +21,6 @@ from capstone_metrics.schemas import Terms
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, HOST, LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
-from capstone_metrics.serving.publisher import publish
 from tests.conftest import ROOT
 from tests.serving.gold import gold
 
@@ -177,7 +177,7 @@ def test_a_connection_cut_at_commit_leaves_one_publication_whole(  # noqa: PLR09
 
 
 def test_of_two_publishers_one_says_busy(
-    server: EmbeddedServer, address: Address, database: str, ask: Ask
+    server: EmbeddedServer, serving: ServingDataset, address: Address, database: str, ask: Ask
 ) -> None:
     publisher(server, database, 1, 1).communicate()
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
@@ -187,15 +187,14 @@ def test_of_two_publishers_one_says_busy(
         while ask(ADMIN, waits, database) != [(1,)]:
             assert first.poll() is None
             time.sleep(0.01)
-        with (
-            closing(connect(address, database, LOADER)) as other,
-            pytest.raises(CapstoneError, match="Another publication is at work"),
-        ):
-            publish(other, gold({"GRAN": 1}, terms=MUCH))
+        with pytest.raises(DatasetError, match="Another publication is at work"):
+            serving.save(gold({"GRAN": 1}, terms=MUCH))
         holder.rollback()
         said = first.communicate(timeout=30)[0]
 
     assert said == "2\n"
+    serving.save(gold({"GRAN": 1}, terms=MUCH))
+    assert ask(READER, TOTAL) == [(1,)]
 
 
 def test_a_database_that_was_dropped_is_recreated_with_its_rows_and_grants(
