@@ -97,11 +97,11 @@ def test_a_server_that_restarts_during_the_copy_has_the_publication_before(
 
 
 class Proxy:
-    """Stands before a server; at a COMMIT it may cut the connection.
+    """Stands before a server; at the COMMIT of a publication it may cut the connection.
 
     Args:
         port: of the server.
-        cut: "before" the COMMIT reaches the server, "after" it was carried out, or never.
+        cut: "before" this reaches the server, "after" it was carried out, or never.
     """
 
     def __init__(self, port: int, cut: str) -> None:
@@ -120,9 +120,11 @@ class Proxy:
                 threading.Thread(target=self._asks, args=(client, server), daemon=True).start()
 
     def _asks(self, client: socket.socket, server: socket.socket) -> None:
+        is_entered = False
         with contextlib.suppress(OSError):
             while said := client.recv(65536):
-                if b"COMMIT\0" in said and self.cut != "never":
+                is_entered |= b"INSERT INTO serving.publications" in said
+                if is_entered and b"COMMIT\0" in said and self.cut != "never":
                     self.cuts += 1
                     if self.cut == "after":
                         client.shutdown(socket.SHUT_WR)  # no answer passes from here on
