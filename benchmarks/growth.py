@@ -8,25 +8,25 @@ peer of a run with nothing new is `kedro registry list`, which is Kedro's own st
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
-import platform
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import yaml
+from benchmarks.report import ROOT, conclude, spread, table
 
-ROOT = Path(__file__).parent.parent
+if TYPE_CHECKING:
+    from benchmarks.report import Verdict
+
 KEDRO = str(Path(sys.executable).parent / "kedro")
-RESULT = ROOT / "build/bench/growth.json"
 
 ROUNDS = 3
 MONTHS, YEAR = 60, 365  # days
@@ -112,8 +112,8 @@ def measure(folder: Path) -> dict[str, list[Cost]]:
     return costs
 
 
-def judge(costs: dict[str, list[Cost]]) -> list[tuple[str, float, float]]:
-    """What is compared, what was found, and the most that it may be."""
+def judge(costs: dict[str, list[Cost]]) -> list[Verdict]:
+    """Compare by the median of the rounds."""
     months, year, nothing, start = costs.values()
 
     windows = list(zip(year, months, strict=True))
@@ -127,39 +127,22 @@ def judge(costs: dict[str, list[Cost]]) -> list[tuple[str, float, float]]:
     ]
 
 
-def show(costs: dict[str, list[Cost]], verdicts: list[tuple[str, float, float]]) -> None:
-    """Print both tables in Markdown."""
-    rows = ["| run | CPU s | wall s | files | kB |", "|---|---|---|---|---|"]
+def show(costs: dict[str, list[Cost]]) -> None:
+    """Print what each run took."""
+    rows = []
     for name, runs in costs.items():
-        cells = [_spread([getattr(run, what) for run in runs]) for what in ("cpu", "wall")]
+        cells = [spread([getattr(run, what) for run in runs]) for what in ("cpu", "wall")]
         files, size = (median(getattr(run, what) for run in runs) for what in ("files", "bytes"))
-        rows.append(f"| {name} | {' | '.join(cells)} | {files:.0f} | {size / 1000:.0f} |")
-    rows += ["", "| compared | found | at most |", "|---|---|---|"]
-    rows += [f"| {what} | {found:.2f} | {most:.2f} |" for what, found, most in verdicts]
-    print("\n".join(rows))
-
-
-def _spread(values: list[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+        rows.append((name, *cells, f"{files:.0f}", f"{size / 1000:.0f}"))
+    print(table(("run", "CPU s", "wall s", "files", "kB"), rows))
 
 
 def main() -> None:
-    """Measure, show, keep the numbers, and exit with 1 if a goal is not met."""
+    """Measure, show and judge."""
     with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
         costs = measure(Path(folder))
-    verdicts = judge(costs)
-    show(costs, verdicts)
-    libraries = {name: version(name) for name in ("duckdb", "ibis-framework", "kedro")}
-    result = {
-        "versions": {"python": platform.python_version(), **libraries},
-        "cores": os.cpu_count(),
-        "costs": {name: [asdict(run) for run in runs] for name, runs in costs.items()},
-        "compared": verdicts,
-    }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    if any(found > most for _, found, most in verdicts):
-        raise SystemExit(1)
+    show(costs)
+    conclude("growth", costs, judge(costs), ("duckdb", "ibis-framework", "kedro"))
 
 
 if __name__ == "__main__":

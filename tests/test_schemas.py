@@ -72,6 +72,12 @@ def test_a_name_that_is_no_file_and_no_table_is_refused(name: str) -> None:
         Mart.of(name, {"key": ["rede_social"], "measures": VIEWS})
 
 
+@pytest.mark.parametrize("name", ["gold_" + "x" * 46, "gold_" + "é" * 23])
+def test_a_name_that_postgresql_would_cut_is_refused(name: str) -> None:
+    with pytest.raises(CapstoneError, match="of at most 50 bytes"):
+        Mart.of(name, {"key": ["rede_social"], "measures": VIEWS})
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -107,6 +113,7 @@ def test_a_key_that_does_not_fit_silver_is_refused(key: Any) -> None:
         ({"views": {"sum": "views"}}, "a name of its own"),
         ({"total views": {"sum": "views"}}, "a name of its own"),
         ({1: {"sum": "views"}}, "a name of its own"),
+        ({"é" * 32: {"sum": "views"}}, "longer than the 63 bytes"),
     ],
 )
 def test_a_measure_that_does_not_fit_silver_is_refused(measures: Any, why: str) -> None:

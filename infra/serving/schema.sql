@@ -45,7 +45,8 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA serving
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO loader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA serving GRANT SELECT ON TABLES TO bi_reader;
 
--- what was published, and when; marts: key, measures, rows, totals and SHA-256 of each
+-- what was published, and when; marts: key, measures, rows, totals and SHA-256 of each, and the
+-- version of its file in the lake
 CREATE TABLE IF NOT EXISTS serving.publications (
     publication bigint PRIMARY KEY,
     published_at timestamptz NOT NULL DEFAULT now(),
@@ -62,7 +63,14 @@ CREATE TABLE IF NOT EXISTS serving.changes (
     key jsonb NOT NULL,
     change text NOT NULL CHECK (change IN ('insert', 'update', 'delete'))
 );
-CREATE INDEX IF NOT EXISTS changes_publication ON serving.changes (publication);
+-- not IF NOT EXISTS, which waits for whoever writes to the table
+DO $$
+BEGIN
+    IF to_regclass('serving.changes_publication') IS NULL THEN
+        CREATE INDEX changes_publication ON serving.changes (publication);
+    END IF;
+END
+$$;
 
 -- the SHA-256 of each day of each mart as it was published; a mart that has no day is one part, ''
 CREATE TABLE IF NOT EXISTS serving.parts (

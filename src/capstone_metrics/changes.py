@@ -77,6 +77,20 @@ class Change:
 
 
 @dataclass(frozen=True)
+class GoldFiles:
+    """The CSV of each mart, by its name.
+
+    Attributes:
+        read: gives its bytes; raises a `CapstoneError` where there are none.
+        version: what changes whenever these do, known without reading them; empty where there are
+            none.
+    """
+
+    read: Callable[[str], bytes]
+    version: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class GoldBefore:
     """Gold as the last commit left it.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from capstone_metrics.operations.verify import Finding, Lake
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving import ServingDataset
+    from capstone_metrics.serving.compare import Comparison
 
 
 PLANNED = {
@@ -118,7 +119,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
     if full:
         findings += _rebuild(_catalog(env, full=True), catalog)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        click.echo(_json([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
             mark = "ok  " if finding.holds else "FAIL"
@@ -209,11 +210,15 @@ def ddl(env: str | None) -> None:
 @serving.command()
 @env_option
 @click.option("--rows", default=10, help="How many rows of each kind to show; 10 unless said.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @one_sentence()
-def diff(env: str | None, rows: int) -> None:
+def diff(env: str | None, rows: int, as_json: bool) -> None:
     """Show what publishing Gold would change in the database, and change nothing."""
     catalog = _catalog(env)
     compared = catalog["serving"].compare(_publication(catalog))
+    if as_json:
+        click.echo(_json(compared.facts(rows)))
+        return
     for statement in compared.ended:
         click.echo(statement)
     for each in compared.differences:
@@ -226,11 +231,21 @@ def diff(env: str | None, rows: int) -> None:
 
 @serving.command()
 @env_option
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @one_sentence()
-def check(env: str | None) -> None:
+def check(env: str | None, as_json: bool) -> None:
     """Compare every row and right of the database with Gold; exit with 1 if one differs."""
     catalog = _catalog(env)
     compared = catalog["serving"].compare(_publication(catalog))
+    if as_json:
+        click.echo(_json(compared.facts()))
+    else:
+        _show_check(compared)
+    if not compared.is_equal:
+        raise SystemExit(1)
+
+
+def _show_check(compared: Comparison) -> None:
     for each in compared.differences:
         mark = "FAIL" if each.parts else "ok  "
         why = f": {'; '.join(each.parts)}" if each.parts else ""
@@ -239,8 +254,6 @@ def check(env: str | None) -> None:
         click.echo("FAIL the ledger: the latest publication was not of this Gold; publish it.")
     elif not compared.is_equal:
         click.echo("The tables were changed by hand: 'kedro serving recreate' makes them right.")
-    if not compared.is_equal:
-        raise SystemExit(1)
 
 
 @serving.command()
@@ -256,12 +269,15 @@ def recreate(env: str | None, allow_shrink: bool) -> None:
     )
 
 
+def _json(facts: Any) -> str:
+    return json.dumps(facts, indent=2, ensure_ascii=False)
+
+
 def _publication(catalog: Any) -> Publication:
     """Gold, as a run would publish it."""
     from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
 
-    marts = catalog.load("params:marts")
-    (publish,) = publish_gold.create_pipeline(list(marts)).nodes
+    (publish,) = publish_gold.create_pipeline().nodes
     made = publish.run({name: catalog.load(name) for name in publish.inputs})
     published: Publication = made["serving"]
     return published

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import CapstoneError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SILVER = ibis.schema(
     {
@@ -90,9 +87,9 @@ TABLES = {
 }
 
 AGGREGATES = ("sum", "count")
-RESERVED = ("gold_before", "gold_manifest", "gold_plan", "gold_planned")
-LONGEST_NAME = 50
-"""What PostgreSQL takes, 63 bytes, less the room that a publication needs."""
+RESERVED = ("gold_before", "gold_files", "gold_manifest", "gold_plan", "gold_planned")
+LONGEST_COLUMN, LONGEST_NAME = 63, 50
+"""What PostgreSQL takes, in bytes, and that less the room that a publication needs."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +111,9 @@ class Mart:
             raise CapstoneError(
                 f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
             )
-        if name in RESERVED or len(name) > LONGEST_NAME:
+        if name in RESERVED or len(name.encode()) > LONGEST_NAME:
             raise CapstoneError(
-                f"marts.{name}: choose another name, of at most {LONGEST_NAME} characters; "
+                f"marts.{name}: choose another name, of at most {LONGEST_NAME} bytes; "
                 f"{', '.join(RESERVED)} have a meaning already."
             )
         said = declaration if isinstance(declaration, Mapping) else {}
@@ -180,6 +177,11 @@ def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
         raise CapstoneError(
             f"marts.{mart}.measures: {measure!r} must be a name of its own, not a column of Silver."
         )
+    if len(str(measure).encode()) > LONGEST_COLUMN:
+        raise CapstoneError(
+            f"marts.{mart}.measures: {measure!r} is longer than the {LONGEST_COLUMN} bytes that "
+            "PostgreSQL takes."
+        )
     if not isinstance(rule, dict) or len(rule) != 1:
         raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")
     ((aggregate, column),) = ((str(word), str(column)) for word, column in rule.items())
@@ -242,11 +244,13 @@ class Publication:
     Attributes:
         manifest: of Gold.
         marts: the declared marts, by name.
-        tables: the rows of each.
+        files: the CSV of each; one that is not the manifest's is refused when it is asked for.
         terms: what the publication may do.
+        versions: what changes whenever a file does, where that is known.
     """
 
     manifest: dict[str, Any]
     marts: dict[str, Mart]
-    tables: dict[str, pa.Table]
+    files: Mapping[str, bytes]
     terms: Terms = field(default_factory=Terms)
+    versions: Mapping[str, str] = field(default_factory=dict)

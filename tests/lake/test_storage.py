@@ -343,6 +343,17 @@ def test_an_object_holds_what_its_bytes_are(
     assert reader.holds(KEY, staged) is same
 
 
+def test_a_version_changes_with_the_bytes(storage: Storage) -> None:
+    assert storage.version(KEY) == ""
+    write(storage, KEY, b"one")
+    before = storage.version(KEY)
+    assert before == storage.version(KEY) != ""
+    write(storage, KEY, b"two")
+    assert storage.version(KEY) not in {"", before}
+    storage.delete([KEY])
+    assert storage.version(KEY) == ""
+
+
 def test_an_object_that_is_not_there_holds_nothing(storage: Storage) -> None:
     staged = stage(storage, b"")
     assert not storage.holds(KEY, staged)

@@ -4,7 +4,6 @@ import io
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -21,9 +20,7 @@ ACCOUNTS = {
     "drift": {"faker": ["[b]", "c"], "mine": []},
     "outdated": ["mine"],
 }
-PUBLISHED = SimpleNamespace(
-    tables={"gold_a": pa.table({"x": [1, 2]}), "gold_b": pa.table({"x": [1]})}
-)
+PUBLISHED = SimpleNamespace(manifest={"marts": {"gold_a": {"rows": 2}, "gold_b": {"rows": 1}}})
 
 
 @pytest.fixture

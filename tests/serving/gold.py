@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import hashlib
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from capstone_metrics.schemas import Mart, Publication, Terms, gold_type, marts_of
+from capstone_metrics.lake.documents import _LineFeeds
+from capstone_metrics.schemas import Mart, Publication, Terms, marts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 VIEWS = {"total_views": {"sum": "views"}}
 MARTS = marts_of(
@@ -32,33 +33,41 @@ def gold(
 ) -> Publication:
     """All marts, from the views of each faculdade, or of each day and faculdade."""
     cells = [(*(at if isinstance(at, tuple) else (DAY, at)), n) for at, n in views.items()]
-    tables = {name: _table(mart, cells) for name, mart in marts.items()}
-    listed = {name: _listed(mart, tables[name]) for name, mart in marts.items()}
+    rows = {name: _rows(mart, cells) for name, mart in marts.items()}
+    files = {name: csv_of(mart, rows[name]) for name, mart in marts.items()}
+    listed = {name: listed_of(mart, rows[name], files[name]) for name, mart in marts.items()}
     manifest = {"silver_rows": len(cells), "marts": listed}
-    return Publication(manifest, dict(marts), tables, terms or Terms())
+    return Publication(manifest, dict(marts), files, terms or Terms())
 
 
-def _table(mart: Mart, cells: list[tuple[dt.date, str, int]]) -> pa.Table:
-    rows: dict[tuple[object, ...], list[int]] = {}
+def _rows(mart: Mart, cells: list[tuple[dt.date, str, int]]) -> list[tuple[Any, ...]]:
+    rows: dict[tuple[Any, ...], list[int]] = {}
     for day, faculdade, views in cells:
         named = {"data_postagem": day, "faculdade": faculdade}
         row = rows.setdefault(tuple(named[column] for column in mart.key), [0, 0])
         row[0], row[1] = row[0] + views, row[1] + 1
     measured = {"total_views": 0, "total_videos": 1}
-    values = {
-        column: [key[mart.key.index(column)] for key in rows]
-        if column in mart.key
-        else [row[measured[column]] for row in rows.values()]
-        for column in mart.columns
-    }
-    return pa.table({c: pa.array(values[c], gold_type(c).to_pyarrow()) for c in mart.columns})
+    chosen = [measured[name] for name, _, _ in mart.measures]
+    return [(*key, *(row[place] for place in chosen)) for key, row in sorted(rows.items())]
 
 
-def _listed(mart: Mart, table: pa.Table) -> dict[str, object]:
+def csv_of(mart: Mart, rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """The file of a mart, written as `MartDataset` writes it."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
+    writer.writerow(mart.columns)
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def listed_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dict[str, Any]:
+    """What the manifest says of a mart."""
+    width = len(mart.key)
+    sums = (sum(row[width + place] for row in rows) for place in range(len(mart.measures)))
     return {
         "key": list(mart.key),
         "measures": mart.rules,
-        "rows": table.num_rows,
-        "totals": {name: sum(table[name].to_pylist()) for name, _, _ in mart.measures},
-        "sha256": hashlib.sha256(repr(table.to_pydict()).encode()).hexdigest(),
+        "rows": len(rows),
+        "totals": dict(zip(mart.rules, sums, strict=True)),
+        "sha256": hashlib.sha256(content).hexdigest(),
     }

@@ -12,7 +12,7 @@ from capstone_metrics.schemas import Terms
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect
 from capstone_metrics.serving.publisher import publish
-from tests.serving.gold import gold
+from tests.serving.gold import MARTS, gold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,14 +37,14 @@ def loader(address: Address, database: str) -> Iterator[connection]:
         yield loader
 
 
-def test_each_publication_says_which_keys_it_changed(loader: connection, ask: Ask) -> None:
+def test_each_publication_after_the_first_says_which_keys_it_changed(
+    loader: connection, ask: Ask
+) -> None:
     publish(loader, gold({"GRAN": 5, "IMPACTA": 7}))
     publish(loader, gold({"GRAN": 6, "OUTRA": 7}))
     publish(loader, gold({"GRAN": 6, "OUTRA": 7}))
 
     assert ask(READER, FEED) == [
-        (1, "GRAN", "insert"),
-        (1, "IMPACTA", "insert"),
         (2, "GRAN", "update"),
         (2, "IMPACTA", "delete"),
         (2, "OUTRA", "insert"),
@@ -54,13 +54,23 @@ def test_each_publication_says_which_keys_it_changed(loader: connection, ask: As
 
 
 def test_a_refused_publication_leaves_no_change(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 4}))
     publish(loader, gold({"GRAN": 5}))
     torn = gold({"GRAN": 6})
     torn.manifest["marts"]["gold_dia"]["totals"] = {"total_views": 7}
     with pytest.raises(Exception, match="nothing was published"):
         publish(loader, torn)
 
-    assert ask(READER, FEED) == [(1, "GRAN", "insert")]
+    assert ask(READER, FEED) == [(2, "GRAN", "update")]
+
+
+def test_the_rows_of_a_new_mart_are_noted(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5}, {"gold_dia": MARTS["gold_dia"]}))
+    mark = ask(READER, LAST)[0]
+    publish(loader, gold({"GRAN": 5, "IMPACTA": 7}))
+
+    assert ask(READER, FEED) == [(2, "GRAN", "insert"), (2, "IMPACTA", "insert")]
+    assert {each[0] for each in ask(READER, SINCE, *mark)} == {"gold_dia", "gold_faculdade"}
 
 
 STEPS: list[dict[str, int]] = [

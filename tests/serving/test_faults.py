@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
 import subprocess
 import sys
@@ -11,10 +10,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg2
 import pytest
+from kedro.io.core import DatasetError
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
@@ -22,7 +21,6 @@ from capstone_metrics.schemas import Terms
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, HOST, LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
-from capstone_metrics.serving.publisher import publish
 from tests.conftest import ROOT
 from tests.serving.gold import gold
 
@@ -99,11 +97,11 @@ def test_a_server_that_restarts_during_the_copy_has_the_publication_before(
 
 
 class Proxy:
-    """Stands before a server; at a COMMIT it may cut the connection.
+    """Stands before a server; at the COMMIT of a publication it may cut the connection.
 
     Args:
         port: of the server.
-        cut: "before" the COMMIT reaches the server, "after" it was carried out, or never.
+        cut: "before" this reaches the server, "after" it was carried out, or never.
     """
 
     def __init__(self, port: int, cut: str) -> None:
@@ -122,9 +120,11 @@ class Proxy:
                 threading.Thread(target=self._asks, args=(client, server), daemon=True).start()
 
     def _asks(self, client: socket.socket, server: socket.socket) -> None:
+        is_entered = False
         with contextlib.suppress(OSError):
             while said := client.recv(65536):
-                if b"COMMIT\0" in said and self.cut != "never":
+                is_entered |= b"INSERT INTO serving.publications" in said
+                if is_entered and b"COMMIT\0" in said and self.cut != "never":
                     self.cuts += 1
                     if self.cut == "after":
                         client.shutdown(socket.SHUT_WR)  # no answer passes from here on
@@ -179,7 +179,7 @@ def test_a_connection_cut_at_commit_leaves_one_publication_whole(  # noqa: PLR09
 
 
 def test_of_two_publishers_one_says_busy(
-    server: EmbeddedServer, address: Address, database: str, ask: Ask
+    server: EmbeddedServer, serving: ServingDataset, address: Address, database: str, ask: Ask
 ) -> None:
     publisher(server, database, 1, 1).communicate()
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
@@ -189,119 +189,14 @@ def test_of_two_publishers_one_says_busy(
         while ask(ADMIN, waits, database) != [(1,)]:
             assert first.poll() is None
             time.sleep(0.01)
-        with (
-            closing(connect(address, database, LOADER)) as other,
-            pytest.raises(CapstoneError, match="Another publication is at work"),
-        ):
-            publish(other, gold({"GRAN": 1}, terms=MUCH))
+        with pytest.raises(DatasetError, match="Another publication is at work"):
+            serving.save(gold({"GRAN": 1}, terms=MUCH))
         holder.rollback()
         said = first.communicate(timeout=30)[0]
 
     assert said == "2\n"
-
-
-WAYS = {
-    # one snapshot, as one statement has it
-    "READ COMMITTED": [
-        """
-        SELECT
-            (SELECT sum(total_views) FROM serving.gold_faculdade),
-            (SELECT sum(total_views) FROM serving.gold_dia),
-            (SELECT marts #>> '{gold_dia,totals,total_views}' FROM serving.publications
-             ORDER BY publication DESC LIMIT 1)::numeric
-        """
-    ],
-    "REPEATABLE READ": [
-        "SELECT sum(total_views) FROM serving.gold_faculdade",
-        "SELECT sum(total_views) FROM serving.gold_dia",
-        "SELECT (marts #>> '{gold_dia,totals,total_views}')::numeric FROM serving.publications"
-        " ORDER BY publication DESC LIMIT 1",
-    ],
-}
-
-
-class Readers:
-    """Readers in a loop, one of each isolation level, until they are stopped."""
-
-    def __init__(self, address: Address, database: str) -> None:
-        self.mixed: list[Any] = []
-        self.refused: list[str] = []
-        self.seen: set[Any] = set()
-        self.seconds: list[float] = []
-        self.stop = threading.Event()
-        self.threads = [
-            threading.Thread(target=self._read, args=(address, database, level)) for level in WAYS
-        ]
-
-    def __enter__(self) -> Readers:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _read(self, address: Address, database: str, level: str) -> None:
-        with closing(connect(address, database, READER)) as reader:
-            reader.set_session(isolation_level=level)
-            cursor = reader.cursor()
-            while not self.stop.wait(0.005):
-                began, found = time.monotonic(), []
-                try:
-                    cursor.execute("SET LOCAL lock_timeout = '250ms'")
-                    for query in WAYS[level]:
-                        cursor.execute(query)
-                        found += cursor.fetchall()[0]
-                except psycopg2.errors.LockNotAvailable as error:
-                    self.refused.append(str(error))
-                reader.rollback()
-                self.seconds.append(time.monotonic() - began)
-                if len(set(found)) > 1:
-                    self.mixed.append(found)
-                self.seen.update(found)
-
-
-def test_readers_see_one_publication_and_wait_for_none(
-    server: EmbeddedServer, address: Address, database: str
-) -> None:
-    draw = random.Random(1)
-    publisher(server, database, 1, 1).communicate()
-    with Readers(address, database) as undisturbed:
-        time.sleep(3)
-
-    said, first = "", 2
-    with Readers(address, database) as readers:
-        for _ in range(5):
-            process = publisher(server, database, first, 1000)
-            assert process.stdout
-            process.stdout.readline()  # it is at work
-            time.sleep(draw.uniform(0, 1.5))
-            process.kill()
-            said += process.communicate()[0]
-            first += 1000
-
-    assert len(said.split()) > 5
-    assert len(readers.seen) > 5
-    assert (readers.mixed, readers.refused) == ([], [])
-    assert (undisturbed.mixed, len(undisturbed.seen)) == ([], 1)
-    assert max(readers.seconds) < 10 * max(undisturbed.seconds) + 0.25
-
-
-def test_the_readers_would_notice_a_mix_and_a_wait(
-    serving: ServingDataset, address: Address, database: str, ask: Ask
-) -> None:
-    serving.save(gold({"GRAN": 5}))
-    with Readers(address, database) as readers:
-        for mart in ("gold_faculdade", "gold_dia"):  # two transactions
-            ask(LOADER, f"UPDATE serving.{mart} SET total_views = 6")
-            time.sleep(0.3)
-        assert readers.mixed
-        with closing(connect(address, database, ADMIN)) as admin:
-            admin.cursor().execute("LOCK TABLE serving.gold_dia")
-            time.sleep(0.6)
-        assert readers.refused
+    serving.save(gold({"GRAN": 1}, terms=MUCH))
+    assert ask(READER, TOTAL) == [(1,)]
 
 
 def test_a_database_that_was_dropped_is_recreated_with_its_rows_and_grants(

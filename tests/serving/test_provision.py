@@ -112,6 +112,23 @@ def test_eight_may_provision_at_once(address: Address, database: str) -> None:
     assert [each.exception() for each in done] == [None] * 16
 
 
+def test_it_waits_for_no_publisher_and_no_reader(address: Address, database: str, ask: Ask) -> None:
+    ask(LOADER, MADE)
+    with (
+        closing(connect(address, database, LOADER)) as loader,
+        closing(connect(address, database, READER)) as reader,
+        ThreadPoolExecutor() as pool,
+    ):
+        loader.cursor().execute("INSERT INTO serving.changes VALUES (1, 'm', '{}', 'insert')")
+        loader.cursor().execute("UPDATE serving.mart SET views = 8")
+        reader.cursor().execute("SELECT FROM serving.mart, serving.changes, serving.publications")
+        try:
+            pool.submit(provision, address, database).result(timeout=20)
+        finally:
+            loader.rollback()
+            reader.rollback()
+
+
 def test_a_right_that_was_lost_is_given_back(address: Address, database: str, ask: Ask) -> None:
     ask(LOADER, MADE)
     ask(ADMIN, "REVOKE SELECT ON serving.mart FROM bi_reader")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 import random
 import time
 import uuid
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import pytest
 
+from capstone_metrics.changes import GoldFiles
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import HeadDataset, MartDataset
+from capstone_metrics.lake import GoldFilesDataset, HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import Terms, marts_of
+from capstone_metrics.serving.compare import compare
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect
-from capstone_metrics.serving.publisher import LOCK, publish
+from capstone_metrics.serving.publisher import LIMITS, LOCK, publish
 from tests.serving.gold import MARTS, gold
 
 if TYPE_CHECKING:
@@ -156,13 +159,119 @@ def test_a_name_is_stored_as_it_is(loader: connection, ask: Ask) -> None:
         "NULL",
         "\\N",
         "\\.",
+        "um\n\\.\noutro",
+        "2026-01-31,x,1\n2026-01-31,y,1",
+        "\r",
+        "\t",
+        " ",
+        '"',
         "",
+        "\ufeff𐍈",
         "x" * 10_000,
     ]
-    publish(loader, gold(dict.fromkeys(names, 1)))
+    views = dict.fromkeys(names, 1)
+    publish(loader, gold(views))
 
     assert {name for name, _ in ask(READER, VIEWS)} == set(names)
     assert ask(READER, PUBLICATIONS) == [(1,)]
+    assert compare(loader, gold(views)).is_equal
+    loader.set_session(isolation_level="READ COMMITTED", readonly=False)
+
+    # as some of the rows, beside the table
+    more = gold({**views, "GRAN": 1, "": 2})
+    assert publish(loader, more) == Saved(rows=4)
+    assert compare(loader, more).is_equal
+
+
+ENDS = {
+    (dt.date(1, 1, 1), "first"): 2**63 - 1,
+    (dt.date(9999, 12, 31), "last"): 2**63 - 1,
+    (dt.date(9999, 12, 31), "less"): -(2**63),
+}
+
+
+def test_the_ends_of_a_type_are_published(loader: connection) -> None:
+    publish(loader, gold(ENDS))
+    assert compare(loader, gold(ENDS)).is_equal
+    loader.set_session(isolation_level="READ COMMITTED", readonly=False)
+    more = gold({**ENDS, (dt.date(9999, 12, 31), "less"): 5})
+
+    assert publish(loader, more) == Saved(rows=2)
+    assert compare(loader, more).is_equal
+
+
+@pytest.mark.parametrize(
+    ("views", "said"),
+    [
+        ({"GRAN": 5, "a\0b": 1}, r"invalid byte sequence .* line \d"),
+        ({"GRAN": 2**63}, "out of range for type bigint .* column total_views"),
+    ],
+)
+def test_a_value_that_postgresql_does_not_hold_is_told(
+    loader: connection, ask: Ask, views: dict[str, int], said: str
+) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    with pytest.raises(CapstoneError, match=f"{said}.*nothing was published. Bring a later"):
+        publish(loader, gold(views))
+    assert ask(READER, VIEWS) == [("GRAN", 5)]
+
+
+def test_a_constraint_of_others_is_told(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5, "IMPACTA": 7}))
+    ask(
+        ADMIN,
+        "CREATE TABLE public.fees (faculdade text REFERENCES serving.gold_faculdade);"
+        "INSERT INTO public.fees VALUES ('IMPACTA')",
+    )
+    with pytest.raises(CapstoneError, match=r'foreign key constraint "fees_.* Drop a const'):
+        publish(loader, gold({"GRAN": 5}, terms=MUCH))
+    assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 7)]
+
+
+def test_dates_that_only_postgresql_knows_are_found(loader: connection, ask: Ask) -> None:
+    publish(loader, gold({"GRAN": 5}))
+    days = ["0044-03-15 BC", "20000-01-01", "infinity"]
+    for day in days:
+        ask(LOADER, "INSERT INTO serving.gold_dia VALUES (%s, 'GRAN', 1)", day)
+
+    found = compare(loader, gold({"GRAN": 5})).differences[1].deleted
+    assert sorted(day for day, _ in found) == days
+
+
+def test_what_the_server_is_set_to_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch, address: Address, database: str, ask: Ask
+) -> None:
+    for setting in (
+        "datestyle = 'SQL, DMY'",
+        "search_path = ''",
+        "standard_conforming_strings = off",
+        "default_transaction_isolation = 'serializable'",
+    ):
+        ask(ADMIN, f"ALTER DATABASE {database} SET {setting}")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    day = dt.date(2026, 1, 2)
+    for views in (1, 2):
+        with closing(connect(address, database, LOADER)) as loader:
+            what = gold({(day, "a\\b 🎬"): views})
+            assert publish(loader, what) == Saved(rows=2)
+            assert compare(loader, what).is_equal
+
+
+def test_a_publisher_that_comes_after_another_sees_what_it_published(
+    address: Address, database: str, ask: Ask
+) -> None:
+    """Where a snapshot is that of a transaction, it is older than the lock."""
+    ask(ADMIN, f"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'")
+    with closing(connect(address, database, LOADER)) as loader:
+        publish(loader, gold({"GRAN": 5}))
+        cursor = loader.cursor()
+        cursor.execute(LIMITS)
+        cursor.execute("SELECT count(*) FROM serving.publications")
+        assert cursor.fetchall() == [(1,)]
+        with closing(connect(address, database, LOADER)) as other:
+            publish(other, gold({"GRAN": 6}))
+        cursor.execute("SELECT count(*) FROM serving.publications")
+        assert cursor.fetchall() == [(2,)]
 
 
 def test_a_name_that_no_key_can_hold_is_told_and_nothing_is_published(
@@ -245,14 +354,15 @@ def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> tuple[dict[str, Any], MartDataset]:
+def kept(tmp_path: Path) -> tuple[dict[str, Any], GoldFiles]:
     """A mart in a lake, and the manifest that names it."""
     mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
     mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
     digest = mart.load().schema.metadata[b"sha256"].decode()
     HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
     listed = {**DECLARED["gold_faculdade"], "sha256": digest}
-    return {"marts": {"gold_faculdade": listed}}, mart
+    listed |= {"rows": 1, "totals": {"total_views": 5}}
+    return {"marts": {"gold_faculdade": listed}}, GoldFilesDataset(path=str(tmp_path)).load()
 
 
 DECLARED: dict[str, dict[str, Any]] = {
@@ -262,17 +372,47 @@ TERMS = {"max_shrink_pct": 20, "changes_kept_days": 90}
 
 
 def test_a_gold_that_its_manifest_does_not_name_is_refused(
-    kept: tuple[dict[str, Any], MartDataset], tmp_path: Path
+    kept: tuple[dict[str, Any], GoldFiles], tmp_path: Path
 ) -> None:
-    manifest, mart = kept
+    manifest, files = kept
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    made = publication(manifest, DECLARED, TERMS, False, mart.load())
+    made = publication(manifest, files, DECLARED, TERMS, False)
+    assert made.files["gold_faculdade"] == file.read_bytes()
     assert made.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
     assert made.terms == Terms()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        publication(manifest, DECLARED, TERMS, True, mart.load())
+        publication(manifest, files, DECLARED, TERMS, True).files["gold_faculdade"]
+
+
+def test_a_file_that_was_published_is_not_read_again_unless_it_was_touched(
+    kept: tuple[dict[str, Any], GoldFiles], tmp_path: Path, loader: connection
+) -> None:
+    manifest, files = kept
+    read = []
+
+    def reading(name: str) -> bytes:
+        read.append(name)
+        return files.read(name)
+
+    def publish_again() -> Saved:
+        counted = GoldFiles(reading, files.version)
+        return publish(loader, publication(manifest, counted, DECLARED, TERMS, False))
+
+    assert publish_again() == Saved(rows=1)
+    assert publish_again() == Saved()
+    assert read == ["gold_faculdade"]
+    file = tmp_path / "gold/gold_faculdade.csv"
+    before = file.stat()
+    file.write_bytes(file.read_bytes())
+    assert publish_again() == Saved()
+    assert len(read) == 2
+
+    file.write_text(file.read_text().replace("5", "6"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # of the same size and time
+    with pytest.raises(CapstoneError, match="is not the file that Gold's manifest names"):
+        publish_again()
 
 
 @pytest.mark.parametrize(
@@ -284,15 +424,15 @@ def test_a_gold_that_its_manifest_does_not_name_is_refused(
     ],
 )
 def test_a_gold_of_other_declarations_is_refused(
-    kept: tuple[dict[str, Any], MartDataset], listed: dict[str, dict[str, Any]]
+    kept: tuple[dict[str, Any], GoldFiles], listed: dict[str, dict[str, Any]]
 ) -> None:
-    manifest, mart = kept
+    manifest, files = kept
     marts = {
         **manifest["marts"],
         **{k: {**manifest["marts"].get(k, {}), **v} for k, v in listed.items()},
     }
     with pytest.raises(CapstoneError, match="declared otherwise when Gold was made"):
-        publication({"marts": marts}, DECLARED, TERMS, True, mart.load())
+        publication({"marts": marts}, files, DECLARED, TERMS, True)
 
 
 @pytest.mark.parametrize(
@@ -305,11 +445,11 @@ def test_a_gold_of_other_declarations_is_refused(
     ],
 )
 def test_terms_that_do_not_hold_are_refused(
-    kept: tuple[dict[str, Any], MartDataset], terms: Any, allowed: Any, sentence: str
+    kept: tuple[dict[str, Any], GoldFiles], terms: Any, allowed: Any, sentence: str
 ) -> None:
-    manifest, mart = kept
+    manifest, files = kept
     with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        publication(manifest, DECLARED, terms, allowed, mart.load())
+        publication(manifest, files, DECLARED, terms, allowed)
 
 
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}
@@ -339,6 +479,35 @@ def test_a_table_changed_by_hand_is_not_added_to(loader: connection, ask: Ask) -
     with pytest.raises(CapstoneError, match=r"would have 59 rows .* 'kedro serving recreate'"):
         publish(loader, more)
     assert publish(loader, more, whole=True) == Saved(rows=4)
+
+
+def test_a_table_emptied_by_hand_is_not_filled_unasked(loader: connection, ask: Ask) -> None:
+    publish(loader, gold(DAYS))
+    ask(ADMIN, "TRUNCATE serving.gold_dia")
+    more = gold({**DAYS, (dt.date(2026, 1, 31), "GRAN"): 1})
+
+    with pytest.raises(CapstoneError, match="would have 1 rows"):
+        publish(loader, more)
+    assert publish(loader, more, whole=True) == Saved(rows=62)
+
+
+def test_a_mart_whose_days_are_no_lines_is_compared_whole(loader: connection, ask: Ask) -> None:
+    days = {**DAYS, (dt.date(2026, 1, 3), "duas\nlinhas"): 1}
+    publish(loader, gold(days))
+    assert publish(loader, gold({**days, (dt.date(2026, 1, 3), "GRAN"): 4})) == Saved(rows=2)
+    parts = "SELECT part FROM serving.parts WHERE mart = 'gold_dia'"
+    assert ask(READER, parts) == [("",)]
+
+    assert publish(loader, gold(DAYS, terms=MUCH)) == Saved(rows=2, removed=2)
+    assert len(ask(READER, parts)) == 30
+
+
+def test_a_day_that_a_name_pretends_is_no_day(loader: connection, ask: Ask) -> None:
+    forged = {**DAYS, (dt.date(2026, 1, 3), "x\n2026-01-09,y,1"): 1}
+    publish(loader, gold(forged))
+    publish(loader, gold({**forged, (dt.date(2026, 1, 9), "GRAN"): 1}))
+
+    assert compare(loader, gold({**forged, (dt.date(2026, 1, 9), "GRAN"): 1})).is_equal
 
 
 def test_a_day_that_is_gone_is_deleted(loader: connection, ask: Ask) -> None:

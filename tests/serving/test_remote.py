@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import traceback
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,16 @@ def test_a_string_that_does_not_hold_is_told_and_not_repeated(dsn: str) -> None:
     with pytest.raises(CapstoneError, match=r"^CAPSTONE_DSN") as told:
         RemoteServer(dsn, "capstone")
     said = str(told.value)
-    assert "Can" not in said.replace("CAPSTONE", "")
-    assert "ário" not in said
     assert "\n" not in said
+    for each in (said, whole(told.value)):
+        assert "Can" not in each.replace("CAPSTONE", "")
+        assert "ário" not in each
+
+
+def whole(error: BaseException) -> str:
+    """An error with its traceback and those of its causes, but for the lines of this module."""
+    lines = traceback.format_exception(error)
+    return "".join(line for line in lines if __file__ not in line)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +112,17 @@ def test_less_than_that_is_refused(
         RemoteServer(dsn, "capstone")
 
 
+@pytest.mark.parametrize("dsn", ["", " "])
+def test_an_empty_string_is_no_leave_to_publish_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dsn: str
+) -> None:
+    monkeypatch.setenv("CAPSTONE_DSN", dsn)
+    serving = ServingDataset(path=str(tmp_path / "none"), database="capstone", port=0)
+    with pytest.raises(Exception, match="CAPSTONE_DSN is set and empty"):
+        serving.save(gold({"GRAN": 5}))
+    assert not (tmp_path / "none").exists()
+
+
 def test_it_is_published_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: Address, database: str
 ) -> None:
@@ -131,7 +150,7 @@ def test_a_wrong_password_is_refused_and_not_repeated(
         serving.save(gold({"GRAN": 5}))
 
     shown = [serving, vars(serving), serving.remote, serving.how_to_connect(), refused.value]
-    said = repr([*shown, str(refused.value), refused.value.__cause__])
+    said = repr([*shown, str(refused.value), refused.value.__cause__]) + whole(refused.value)
     assert "Can" not in said.replace("CAPSTONE", "")
     assert "9/@" not in said
 

@@ -5,7 +5,12 @@ from capstone_metrics.lake.bronze import (
     BronzeMeasuresDataset,
     BronzeObjectsDataset,
 )
-from capstone_metrics.lake.documents import GoldBeforeDataset, HeadDataset, MartDataset
+from capstone_metrics.lake.documents import (
+    GoldBeforeDataset,
+    GoldFilesDataset,
+    HeadDataset,
+    MartDataset,
+)
 from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
 from capstone_metrics.lake.tables import DeferredTableDataset, TableDataset
 
@@ -15,6 +20,7 @@ __all__ = [
     "BronzeObjectsDataset",
     "DeferredTableDataset",
     "GoldBeforeDataset",
+    "GoldFilesDataset",
     "HeadDataset",
     "MartDataset",
     "PendingDataset",

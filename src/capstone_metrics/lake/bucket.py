@@ -182,6 +182,9 @@ class Bucket(Storage):
         with self.open(key) as file:
             return file.read()
 
+    def version(self, key: str) -> str:
+        return self._versions[key] if self.exists(key) else ""
+
     def open(self, key: str) -> IO[bytes]:
         with self.explained(key):
             file, self._versions[key] = self._get(key)

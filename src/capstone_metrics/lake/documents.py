@@ -14,7 +14,7 @@ import pyarrow.csv as pc
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from capstone_metrics.changes import GoldBefore
+from capstone_metrics.changes import GoldBefore, GoldFiles
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.commit import begin, opened, records, settle, staged
 from capstone_metrics.lake.silver import HEAD as SILVER_HEAD
@@ -86,6 +86,26 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root, "key": self.key}
+
+
+class GoldFilesDataset(AbstractDataset[None, GoldFiles]):
+    """Loads a way to read the CSV of a mart, as it is, by the mart's name."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = storage_of(path)
+        self.metadata = metadata
+
+    def load(self) -> GoldFiles:
+        return GoldFiles(
+            read=lambda name: self.storage.read(f"{GOLD_LAYER}/{name}.csv"),
+            version=lambda name: self.storage.version(f"{GOLD_LAYER}/{name}.csv"),
+        )
+
+    def save(self, data: None) -> NoReturn:
+        raise DatasetError("A mart is saved by its name.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self.storage.root}
 
 
 class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):

@@ -61,6 +61,13 @@ class Storage(ABC):
         """The bytes of an object; an error if there is none."""
 
     @abstractmethod
+    def version(self, key: str) -> str:
+        """What changes whenever the bytes of an object do; empty where there is none.
+
+        It is known without reading them, and may change where they stay the same.
+        """
+
+    @abstractmethod
     def open(self, key: str) -> IO[bytes]:
         """An object, to read it in parts and from any place; an error if there is none."""
 

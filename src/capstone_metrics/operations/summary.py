@@ -66,7 +66,9 @@ class Summary:
         elif dataset == "gold_manifest":
             row.rows_in = row.accepted = data["silver_rows"]
         elif layer == "serving":
-            row.rows_in = row.accepted = sum(table.num_rows for table in data.tables.values())
+            row.rows_in = row.accepted = sum(
+                listed["rows"] for listed in data.manifest["marts"].values()
+            )
 
     @property
     def is_idle(self) -> bool:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from psycopg2 import sql
 
 from capstone_metrics.serving.embedded import LOADER, READER
+from capstone_metrics.serving.file import MartFile
 from capstone_metrics.serving.ledger import gold_sha256, latest, losses
 from capstone_metrics.serving.tables import drop, migration, name_of, names, tables, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import pyarrow as pa
     from psycopg2.extensions import connection, cursor
 
     from capstone_metrics.schemas import Mart, Publication
@@ -60,6 +60,38 @@ class Difference:
         rows = [f"{len(rows):,} rows to {verb}" for verb, rows in counts.items() if rows]
         return [*self.statements, *self.rights, *rows]
 
+    def facts(self, most: int | None) -> dict[str, Any]:
+        """What differs, for a machine; with as many rows of each kind as are asked for, if any."""
+        kinds = {"insert": self.inserted, "update": self.updated, "delete": self.deleted}
+        facts = {
+            "mart": self.mart.name,
+            "is_equal": not self.parts,
+            "statements": self.statements,
+            "rights": self.rights,
+            **{kind: len(rows) for kind, rows in kinds.items()},
+        }
+        if most is None:
+            return facts
+        before = {key: was for key, (was, _) in self.updated.items()} | self.deleted
+        after = {key: now for key, (_, now) in self.updated.items()} | self.inserted
+        shown = {
+            kind: [self._row(key, before, after) for key in islice(rows, most)]
+            for kind, rows in kinds.items()
+        }
+        return {**facts, "rows": shown}
+
+    def _row(self, key: Row, *sides: Mapping[Row, Row]) -> dict[str, Any]:
+        """A row by its names, as it is in the table and as it is in Gold; null where it is not."""
+        before, after = (
+            dict(zip(self.mart.rules, side[key], strict=True)) if key in side else None
+            for side in sides
+        )
+        return {
+            "key": dict(zip(self.mart.key, key, strict=True)),
+            "before": before,
+            "after": after,
+        }
+
     def lines(self, most: int) -> Iterator[str]:
         """Some of the rows that differ, a line each: `+` only in Gold, `~` changed, `-` gone."""
         measures = [name for name, _, _ in self.mart.measures]
@@ -94,6 +126,16 @@ class Comparison:
         """Whether the database is what publishing this Gold would make of it."""
         return self.is_published and not any(each.parts for each in self.differences)
 
+    def facts(self, most: int | None = None) -> dict[str, Any]:
+        """All of it for a machine, without rows or with some of each kind of each mart."""
+        return {
+            "is_equal": self.is_equal,
+            "is_published": self.is_published,
+            "losses": self.losses,
+            "ended": self.ended,
+            "marts": [each.facts(most) for each in self.differences],
+        }
+
 
 def compare(database: connection, publication: Publication) -> Comparison:
     """Compare all rows of all marts with their tables.
@@ -104,6 +146,7 @@ def compare(database: connection, publication: Publication) -> Comparison:
     """
     database.set_session(isolation_level="REPEATABLE READ", readonly=True)
     with database, database.cursor() as db:
+        db.execute("SET LOCAL datestyle = 'ISO'")
         before = latest(db)
         found = tables(db, [*publication.marts, *before.marts])
         ended = (name for name in before.marts if name not in publication.marts)
@@ -112,15 +155,16 @@ def compare(database: connection, publication: Publication) -> Comparison:
             losses=losses(before, publication),
             ended=[text(drop(name)) for name in ended if found[name].columns],
             differences=[
-                _difference(db, mart, found[name], publication.tables[name])
-                for name, mart in publication.marts.items()
+                _difference(db, MartFile.of(publication, name), found[name])
+                for name in publication.marts
             ],
         )
 
 
-def _difference(db: cursor, mart: Mart, table: Table, rows: pa.Table) -> Difference:
+def _difference(db: cursor, file: MartFile, table: Table) -> Difference:
+    mart = file.mart
     statements = [text(step) for step in migration(mart, table)]
-    gold = _by_key(mart, zip(*(rows[name].to_pylist() for name in mart.columns), strict=True))
+    gold = _by_key(mart, file.tuples())
     there: dict[Row, Row] = {}
     if set(mart.key) <= set(table.columns):
         there = _by_key(mart, _rows(db, mart, table.columns))
@@ -137,10 +181,14 @@ def _difference(db: cursor, mart: Mart, table: Table, rows: pa.Table) -> Differe
 
 
 def _rows(db: cursor, mart: Mart, columns: Mapping[str, Any]) -> list[Row]:
-    """The rows of a table; a measure that it has not is null in each."""
-    chosen = (sql.Identifier(name) if name in columns else sql.SQL("NULL") for name in mart.columns)
+    """The rows of a table, its key as text; a measure that it has not is null in each."""
+    keys = (sql.SQL("{}::text").format(sql.Identifier(name)) for name in mart.key)
+    measures = (
+        sql.Identifier(name) if name in columns else sql.SQL("NULL") for name, _, _ in mart.measures
+    )
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}")
-    db.execute(query.format(sql.SQL(", ").join(chosen), name_of(mart.name), names(mart.key)))
+    chosen = sql.SQL(", ").join((*keys, *measures))
+    db.execute(query.format(chosen, name_of(mart.name), names(mart.key)))
     return db.fetchall()
 
 

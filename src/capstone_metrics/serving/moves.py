@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import io
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg2 import sql
-from pyarrow.csv import write_csv
 
+from capstone_metrics.serving.file import WHOLE, text_columns
 from capstone_metrics.serving.tables import name_of, names
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
 
     from capstone_metrics.schemas import Mart
+    from capstone_metrics.serving.file import MartFile
 
-DAY = "data_postagem"
-WHOLE = ""
-"""The only part of a mart that has no day in its key."""
+COPY = "COPY {table} ({columns}) FROM STDIN (FORMAT csv, HEADER true, ENCODING 'UTF8'{texts})"
+BYTES_AT_ONCE = 1 << 16
 
 UPSERT = """
 WITH differing AS (
     SELECT {staged}, {first} IS NULL AS is_new
-    FROM {stage} AS new LEFT JOIN {table} AS old ON ({old_key}) = ({new_key})
+    FROM {stage} AS new LEFT JOIN {table} AS old ON ({old_key}) = ({new_key}) AND {is_moved}
     WHERE ROW ({old}) IS DISTINCT FROM ROW ({new})
 ), written AS (
     INSERT INTO {table} ({columns}) SELECT {columns} FROM differing
@@ -45,6 +42,10 @@ WITH gone AS (
 INSERT INTO serving.changes (publication, mart, key, change)
 SELECT %s, %s, {object}, 'delete' FROM gone
 """
+NOTE_ALL = """
+INSERT INTO serving.changes (publication, mart, key, change)
+SELECT %s, %s, {object}, 'insert' FROM {table}
+"""
 EMPTY = """
 WITH gone AS (DELETE FROM {table} RETURNING {key})
 INSERT INTO serving.changes (publication, mart, key, change)
@@ -52,31 +53,32 @@ SELECT %s, %s, {object}, 'delete' FROM gone
 """
 
 
-def move(
-    db: cursor, mart: Mart, rows: pa.Table, publication: int, *, whole: bool
-) -> tuple[int, int]:
+def move(db: cursor, file: MartFile, publication: int, *, whole: bool) -> tuple[int, int]:
     """Bring a table to its mart, and note the keys that this changed.
 
     Args:
         db: in the transaction of the publication.
-        mart: the mart.
-        rows: all of its rows.
+        file: the mart as it lies in Gold.
         publication: the number of the publication.
         whole: compare all rows; else those of the days whose hashes are not those noted last.
 
     Returns:
         How many rows were inserted or changed, and how many deleted.
     """
-    now = digests(mart, rows)
+    mart, lines = file.mart, file.parts()
+    now = {part: _sha256(file.header, rows) for part, rows in lines.items()}
     db.execute("SELECT part, sha256 FROM serving.parts WHERE mart = %s", [mart.name])
     noted = dict(db.fetchall())
     parts = [part for part in {**noted, **now} if noted.get(part) != now.get(part)]
-    if whole:
-        counts = _bring(db, mart, rows, publication, days=None)
-    elif not parts:
+    if not parts and not whole:
         return 0, 0
+    if not noted and _is_empty(db, mart):
+        counts = _fill(db, file, publication)
+    elif whole or WHOLE in parts:
+        counts = _bring(db, file, file.content, publication, days=None)
     else:
-        counts = _bring(db, mart, rows, publication, parts if DAY in mart.key else None)
+        moved = b"".join((file.header, *(lines[part] for part in parts if part in lines)))
+        counts = _bring(db, file, moved, publication, days=parts)
     db.execute("DELETE FROM serving.parts WHERE mart = %s AND part = ANY(%s)", [mart.name, parts])
     fresh = [part for part in parts if part in now]
     db.execute(
@@ -98,33 +100,42 @@ def remove(db: cursor, name: str, key: tuple[str, ...], publication: int) -> tup
     return 0, db.rowcount
 
 
-def digests(mart: Mart, rows: pa.Table) -> dict[str, str]:
-    """The SHA-256 of each day of a mart, by its date; of a mart without days, of all its rows."""
-    rows = rows.select(mart.columns)
-    if DAY not in mart.key:
-        return {WHOLE: _sha256(rows)}
-    rows = rows.sort_by([(column, "ascending") for column in (DAY, *mart.key)])
-    found, start = {}, 0
-    for day, same in groupby(rows[DAY].to_pylist()):
-        length = sum(1 for _ in same)
-        found[day.isoformat()] = _sha256(rows.slice(start, length))
-        start += length
-    return found
+def _is_empty(db: cursor, mart: Mart) -> bool:
+    db.execute(sql.SQL("SELECT NOT EXISTS (SELECT FROM {})").format(name_of(mart.name)))
+    return db.fetchone() == (True,)
+
+
+def _fill(db: cursor, file: MartFile, publication: int) -> tuple[int, int]:
+    """Copy all rows into the empty table.
+
+    Of the first publication no key is noted: there is none before it to follow from.
+    """
+    table = name_of(file.mart.name)
+    rows = _copy(db, file, table, file.content)
+    if publication > 1:
+        statement = sql.SQL(NOTE_ALL).format(table=table, object=_object(file.mart.key))
+        db.execute(statement, [publication, file.mart.name])
+    return rows, 0
+
+
+def _copy(db: cursor, file: MartFile, table: sql.Identifier, lines: bytes) -> int:
+    """Send lines of the file as they are; the header is the first. An empty text is no null."""
+    texts = text_columns(file.mart)
+    kept = sql.SQL(", FORCE_NOT_NULL ({})").format(names(texts)) if texts else sql.SQL("")
+    copy = sql.SQL(COPY).format(table=table, columns=names(file.columns), texts=kept)
+    db.copy_expert(copy.as_string(db), io.BytesIO(lines), BYTES_AT_ONCE)
+    return db.rowcount
 
 
 def _bring(
-    db: cursor, mart: Mart, rows: pa.Table, publication: int, days: list[str] | None
+    db: cursor, file: MartFile, lines: bytes, publication: int, days: list[str] | None
 ) -> tuple[int, int]:
-    """Copy the rows of some days, or all, beside the table, then bring over what differs."""
-    rows = rows.select(mart.columns)
-    if days is not None:
-        moved = pa.array(days).cast(pa.date32())
-        rows = rows.filter(pc.is_in(rows[DAY], value_set=moved))
+    """Copy the lines of some days, or all, beside the table, then bring over what differs."""
+    mart = file.mart
     stage = sql.Identifier(f"staged_{mart.name}")
     table = name_of(mart.name)
     db.execute(sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP").format(stage, table))
-    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER true)")
-    db.copy_expert(copy.format(stage, names(mart.columns)).as_string(db), _csv(rows))
+    _copy(db, file, stage, lines)
     db.execute(sql.SQL("ANALYZE {}").format(stage))
 
     measures = [name for name, _, _ in mart.measures]
@@ -142,12 +153,13 @@ def _bring(
         "new": names(measures, "new"),
         "excluded": names(measures, "excluded"),
         "object": _object(mart.key),
+        # has the index used whatever is known of the table
+        "is_moved": sql.SQL("true" if days is None else "old.data_postagem = ANY(%s::date[])"),
     }
-    db.execute(sql.SQL(UPSERT).format(**parts), [publication, mart.name])
-    changed = db.rowcount
-    is_moved = sql.SQL("true" if days is None else "old.data_postagem = ANY(%s::date[])")
     values = [publication, mart.name] if days is None else [days, publication, mart.name]
-    db.execute(sql.SQL(DELETE).format(**parts, is_moved=is_moved), values)
+    db.execute(sql.SQL(UPSERT).format(**parts), values)
+    changed = db.rowcount
+    db.execute(sql.SQL(DELETE).format(**parts), values)
     return changed, db.rowcount
 
 
@@ -156,12 +168,7 @@ def _object(key: tuple[str, ...]) -> sql.Composed:
     return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(pairs))
 
 
-def _sha256(rows: pa.Table) -> str:
-    return hashlib.sha256(_csv(rows).getbuffer()).hexdigest()
-
-
-def _csv(rows: pa.Table) -> io.BytesIO:
-    file = io.BytesIO()
-    write_csv(rows, file)
-    file.seek(0)
-    return file
+def _sha256(header: bytes, lines: memoryview) -> str:
+    digest = hashlib.sha256(header)
+    digest.update(lines)
+    return digest.hexdigest()

@@ -32,6 +32,7 @@ def connect(address: Address, database: str, role: str) -> connection:
         user=role,
         passfile=str(address.passfile),
         sslmode="disable",
+        client_encoding="UTF8",
         application_name="capstone-metrics",
         connect_timeout=10,
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from psycopg2 import Error, errors, sql
+from psycopg2 import DataError, Error, IntegrityError, errors, sql
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import gold_type
 from capstone_metrics.serving.embedded import OWNER
+from capstone_metrics.serving.file import MartFile, text_columns
 from capstone_metrics.serving.ledger import Entry, gold_sha256, latest, losses, note
 from capstone_metrics.serving.moves import move, remove
 from capstone_metrics.serving.tables import drop, migration, name_of, tables
@@ -19,7 +19,6 @@ from capstone_metrics.serving.tables import drop, migration, name_of, tables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import pyarrow as pa
     from psycopg2.extensions import connection, cursor
 
     from capstone_metrics.schemas import Mart, Publication
@@ -28,6 +27,7 @@ LOCK = int.from_bytes(b"capstone")
 """The key of the advisory lock that one publisher holds."""
 
 LIMITS = """
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;  -- whose next statement sees what a lock waited for
 SET LOCAL lock_timeout = '3s';  -- a table that must change waits for its readers
 SET LOCAL statement_timeout = '10min';
 SET LOCAL idle_in_transaction_session_timeout = '1min'  -- of a publisher that is gone
@@ -55,7 +55,25 @@ def publish(database: connection, publication: Publication, *, whole: bool = Fal
             long for PostgreSQL.
     """
     digest = gold_sha256(publication.manifest)
-    with database, database.cursor() as db, _plainly():
+    with _plainly():
+        with database, database.cursor() as db:
+            _check_files(publication, latest(db))
+        return _publish(database, publication, digest, whole)
+
+
+def _check_files(publication: Publication, before: Entry) -> None:
+    """Refuse an edited mart before there is a transaction that waits for it to be read.
+
+    A file of the version that was published last is known not to have been edited since.
+    """
+    for name, version in publication.versions.items():
+        was, listed = before.marts.get(name, {}), publication.manifest["marts"][name]
+        if not version or (was.get("version"), was.get("sha256")) != (version, listed["sha256"]):
+            _ = publication.files[name]
+
+
+def _publish(database: connection, publication: Publication, digest: str, whole: bool) -> Saved:
+    with database, database.cursor() as db:
         db.execute(LIMITS)
         db.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if db.fetchone() != (True,):
@@ -71,12 +89,22 @@ def publish(database: connection, publication: Publication, *, whole: bool = Fal
                 f"Gold has lost too much to be published: {', '.join(lost)}. If that is right, "
                 "run with --params=allow_shrink=true; if not, 'kedro verify' checks the lake."
             )
-        entry = Entry(before.publication + 1, digest, publication.manifest["marts"])
+        entry = Entry(before.publication + 1, digest, _listed(publication))
         moves = _move_all(db, publication, before, entry, whole)
         changed, deleted = (sum(rows) for rows in zip(*moves, strict=True))
         if changed or deleted or before.gold_sha256 != digest:
             note(db, entry, changed, deleted, publication.terms.changes_kept_days)
     return Saved(rows=changed, removed=deleted)
+
+
+def _listed(publication: Publication) -> dict[str, Any]:
+    """What the ledger says of each mart: what the manifest does, and which version its file is."""
+    return {
+        name: {**listed, "version": publication.versions[name]}
+        if publication.versions.get(name)
+        else dict(listed)
+        for name, listed in publication.manifest["marts"].items()
+    }
 
 
 def _move_all(
@@ -85,15 +113,16 @@ def _move_all(
     """Rows inserted or changed, and deleted, for each table that was looked at."""
     renewed, moves = _have_tables(db, publication.marts, before, entry.publication)
     for name, mart in publication.marts.items():
-        rows, listed = publication.tables[name], entry.marts[name]
+        listed = entry.marts[name]
         was = before.marts.get(name, {}).get("sha256")
         is_whole = whole or name in renewed
         if was == listed["sha256"] and not is_whole:
             continue
+        file = MartFile.of(publication, name)
         try:
-            moves.append(move(db, mart, rows, entry.publication, whole=is_whole))
+            moves.append(move(db, file, entry.publication, whole=is_whole))
         except errors.ProgramLimitExceeded as error:
-            raise _too_long(mart, rows) from error
+            raise _too_long(file) from error
         _reconcile(db, mart, listed)
     return moves
 
@@ -142,16 +171,12 @@ def _reconcile(db: cursor, mart: Mart, listed: Mapping[str, object]) -> None:
         )
 
 
-def _too_long(mart: Mart, rows: pa.Table) -> CapstoneError:
+def _too_long(file: MartFile) -> CapstoneError:
     """What to do about a key that PostgreSQL cannot index; it compresses values before it does."""
+    mart, texts = file.mart, text_columns(file.mart)
     column, value = max(
-        (
-            (column, value)
-            for column in mart.key
-            if gold_type(column).is_string()
-            for value in rows[column].unique().to_pylist()
-        ),
-        key=lambda pair: len(zlib.compress(pair[1].encode())),
+        {pair for row in file.tuples() for pair in zip(mart.key, row, strict=False)},
+        key=lambda pair: (pair[0] in texts, len(zlib.compress(pair[1].encode()))),
     )
     return CapstoneError(
         f"serving.{mart.name}: {column} {value[:20] + '…'!r} has {len(value.encode())} bytes, more "
@@ -181,12 +206,26 @@ def _plainly() -> Iterator[None]:
             f"{_said(error)}: another session holds what the publication has to change; nothing "
             "was published. Run again."
         ) from error
-    except (errors.DependentObjectsStillExist, errors.FeatureNotSupported) as error:
-        why = " ".join((error.diag.message_detail or "").split())
+    except IntegrityError as error:
         raise CapstoneError(
-            f"{_said(error)} ({why}); nothing was published. Change or drop the view first, or "
-            "declare in marts.yml again what it reads."
+            f"{_said(error)} ({_line(error.diag.message_detail)}); nothing was published. Drop a "
+            "constraint that was added by hand; if it is the table's own, the key that marts.yml "
+            "declares does not fit its rows."
         ) from error
+    except DataError as error:
+        raise CapstoneError(
+            f"{_said(error)} ({_line(error.diag.context)}); nothing was published. Bring a later "
+            "observation of the videos with a value that PostgreSQL holds, and run again."
+        ) from error
+    except (errors.DependentObjectsStillExist, errors.FeatureNotSupported) as error:
+        raise CapstoneError(
+            f"{_said(error)} ({_line(error.diag.message_detail)}); nothing was published. Change "
+            "or drop the view first, or declare in marts.yml again what it reads."
+        ) from error
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def _said(error: Error) -> str:

@@ -67,8 +67,18 @@ class RemoteServer:
 
 
 def dsn_of_environment() -> str | None:
-    """The connection string, if the environment has one."""
-    return os.environ.get(VARIABLE) or None
+    """The connection string, if the environment has one.
+
+    Raises:
+        CapstoneError: if it has an empty one, as where a secret is missing.
+    """
+    dsn = os.environ.get(VARIABLE)
+    if dsn is not None and not dsn.strip():
+        raise CapstoneError(
+            f"{VARIABLE} is set and empty: name the server in it, or unset it to have the embedded "
+            "one."
+        )
+    return dsn
 
 
 def _settings(dsn: str, database: str) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def _settings(dsn: str, database: str) -> dict[str, Any]:
         "keepalives_idle": "30",
         "tcp_user_timeout": "30000",  # ms
     }
-    settings = {**defaults, **said, "dbname": database}
+    settings = {**defaults, **said, "dbname": database, "client_encoding": "UTF8"}
     if _is_local(said):
         return settings
     asked = said.get("sslmode") or os.environ.get("PGSSLMODE") or STRICT

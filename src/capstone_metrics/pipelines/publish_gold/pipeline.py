@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from kedro.pipeline import Pipeline, node
 
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
 TERMS = ["params:publication", "params:allow_shrink"]
 
 
-def create_pipeline(marts: Collection[str]) -> Pipeline:
+def create_pipeline() -> Pipeline:
     """Copy Gold to the serving database, all marts in one transaction."""
     return Pipeline(
         [
             node(
                 publication,
-                inputs=["gold_manifest", "params:marts", *TERMS, *marts],
+                inputs=["gold_manifest", "gold_files", "params:marts", *TERMS],
                 outputs="serving",
                 name="publish",
             )
