@@ -9,7 +9,7 @@ BIN  := $(VENV)/bin
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run s3 test test-kills test-spark bench lint viz notebook psql stop package lock clean
+.PHONY: run s3 test test-kills test-spark bench bench-spark lint viz notebook psql stop package lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
@@ -34,6 +34,10 @@ test-spark: $(VENV)/.spark
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.growth; growth=$$?; \
 	$(BIN)/python -m benchmarks.publication && exit $$growth
+
+# a million observations on Spark beside DuckDB, and what Spark plans; takes six minutes
+bench-spark: $(VENV)/.spark
+	$(BIN)/python -m benchmarks.spark
 
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files

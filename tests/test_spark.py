@@ -9,13 +9,15 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import yaml
+from benchmarks.spark import offences
 from infra.s3.seaweed import HOST
 
+from capstone_metrics.lake.engine import engine_of
 from tests.conftest import ROOT
 from tests.lakes import (
     BucketLake,
@@ -234,6 +236,27 @@ def test_a_session_that_cannot_be_is_one_sentence(
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("SELECT count(*), sum(id) FROM range(9)", ""),
+        ("SELECT id, row_number() OVER (PARTITION BY id % 3 ORDER BY id) FROM range(9)", ""),
+        (
+            "SELECT row_number() OVER (ORDER BY id) FROM range(9)",
+            "Sort (3) of all rows in one task",
+        ),
+        ("SELECT * FROM range(9) a JOIN range(9) b ON a.id < b.id", "BroadcastNestedLoopJoin"),
+        ("SELECT /*+ SHUFFLE_REPLICATE_NL(b) */ * FROM range(9) a, range(9) b", "CartesianProduct"),
+    ],
+)
+def test_the_benchmark_finds_a_query_that_does_not_scale(
+    query: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection: Any = engine_of("spark").connection
+    connection.raw_sql(query).explain(mode="formatted")
+    assert "".join(offences(capsys.readouterr().out)) == found
 
 
 needs_s3a = pytest.mark.skipif(not JARS, reason="needs Hadoop's s3a (make test-spark)")
