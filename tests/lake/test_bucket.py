@@ -282,6 +282,17 @@ def test_a_store_that_stays_overloaded_is_told_after_some_attempts(
     assert faulty.faults.count == 2
 
 
+def test_what_is_too_large_for_one_request_is_told_before_it_is_sent(
+    shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "LARGEST", 3)
+    write(shaky, KEY, b"new")
+    sent = len(faulty.requests)
+    with pytest.raises(CapstoneError, match=rf"{KEY}: 4 bytes are more than .* \(3\); bring in"):
+        write(shaky, KEY, b"news")
+    assert len(faulty.requests) == sent
+
+
 def test_a_body_that_is_cut_is_read_again(shaky: Bucket, faulty: Faulty) -> None:
     content = os.urandom(3_000_000)
     write(shaky, KEY, content)

@@ -56,6 +56,9 @@ IN_MEMORY = 1 << 26
 ABANDONED_HOURS = 24
 """After this time what was staged is swept, though its writer may live on another machine."""
 
+LARGEST = 5 << 30
+"""Bytes that one request can write; only one request can have a condition."""
+
 KEYS_A_REQUEST = 1000
 """How many objects one request can remove."""
 
@@ -263,6 +266,11 @@ class Bucket(Storage):
     def _write(self, key: str, file: Path, **condition: str) -> bool:
         """Write an object on a condition; say whether it held."""
         self.check_conditions()
+        if (size := file.stat().st_size) > LARGEST:
+            raise CapstoneError(
+                f"{self.address(key)}: {size:,} bytes are more than one request can write "
+                f"({LARGEST:,}); bring in less at a time, by --params=from=…,to=…"
+            )
         with self.explained(key), plain_errors(file), file.open("rb") as body:
             version = self.write(key, body, **condition)
         if version:
