@@ -22,6 +22,7 @@ REGION = "us-east-1"
 READER = "reader"
 """An access key, with the same secret, that may read and list but not write."""
 
+STARTS = 3
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 15
 
@@ -60,9 +61,21 @@ class SeaweedFS:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it takes an object. It logs to `log` and to its TMPDIR."""
+        """Start it and wait until it takes an object. It logs to `log` and to its TMPDIR.
+
+        A port that was free may be taken before it listens there; so it is given others.
+        """
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         (self.folder / "s3.json").write_text(json.dumps({"identities": self._identities()}))
+        for _ in range(STARTS):
+            self._launch()
+            if self._answers():
+                return
+            self.stop()
+        said = (self.folder / "log").read_text()[-2000:]
+        raise RuntimeError(f"SeaweedFS did not start: {said}")
+
+    def _launch(self) -> None:
         ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         ports["s3.port"] = self.port or ports["s3.port"]
         self.endpoint = f"http://{HOST}:{ports['s3.port']}"
@@ -76,7 +89,6 @@ class SeaweedFS:
                 stderr=log,
                 env={**own, "TMPDIR": str(self.folder), "GOMEMLIMIT": "256MiB"},
             )
-        self._wait()
 
     def stop(self) -> None:
         """Stop it and whatever it started."""
@@ -154,7 +166,8 @@ class SeaweedFS:
             *(f"-{name}={port}" for name, port in ports.items()),
         ]
 
-    def _wait(self) -> None:
+    def _answers(self) -> bool:
+        """Whether it takes an object, before it ends or its time is over."""
         assert self.process
         client = self.client(retries={"total_max_attempts": 1})
         deadline = time.monotonic() + SECONDS_TO_START
@@ -162,10 +175,9 @@ class SeaweedFS:
             with suppress(BotoCoreError, ClientError):
                 client.put_object(Bucket=self.bucket, Key="started", Body=b"")
                 client.delete_object(Bucket=self.bucket, Key="started")
-                return
+                return True
             time.sleep(0.05)
-        self.stop()
-        raise RuntimeError(f"SeaweedFS did not start: {(self.folder / 'log').read_text()[-2000:]}")
+        return False
 
 
 def free_ports(count: int) -> list[int]:
