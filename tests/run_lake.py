@@ -19,7 +19,7 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from capstone_metrics.cli import reason
+from capstone_metrics.errors import reason
 from capstone_metrics.lake import remote
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.commit import Commit
@@ -36,6 +36,7 @@ def write_in_place() -> None:
 
     Commit.stage = stage  # type: ignore[method-assign]
     Commit.put = lambda *_: True  # type: ignore[method-assign]
+    Commit.size = lambda *_: 0  # type: ignore[method-assign]
     Commit.finish = lambda *_: None  # type: ignore[method-assign]
 
 
@@ -45,6 +46,7 @@ def write_at_once() -> None:
         return True
 
     Commit.put = put  # type: ignore[method-assign]
+    Commit.size = lambda *_: 0  # type: ignore[method-assign]
     Commit.delete = lambda self, key: self.storage.delete([key])  # type: ignore[method-assign]
     Commit.finish = lambda *_: None  # type: ignore[method-assign]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from capstone_metrics.cli import reason
+from capstone_metrics.errors import reason
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.conftest import project_copy

@@ -1,4 +1,4 @@
-"""Kedro's hooks: which marts are declared, and the table at the end of a run."""
+"""Kedro's hooks: which marts are declared, the record of a run, and the table at its end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.operations.record import Declared, Recorder
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.saved import Saved
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
 
@@ -49,51 +51,97 @@ class DeclaredMarts:
         return self.declarations
 
 
-class RunSummary:
-    """Watches a run, and shows what it did."""
+class RunWatch:
+    """Watches a run: keeps its record, and shows what it did."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
         self.summary = Summary()
         self.mark = 0.0
         self.catalog: Any = None
-        self.is_plan = False
+        self.environment = ""
+        self.configured: dict[str, Any] = {}
+        self.recorder: Recorder | None = None
         self.requests: Counter[str] = Counter()
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+    def after_context_created(self, context: KedroContext) -> None:
+        """Keep the name of the environment."""
+        loader = context.config_loader
+        self.environment = str(loader.env or getattr(loader, "default_run_env", ""))
+
+    @hook_impl
+    def after_catalog_created(
+        self, catalog: DataCatalog, conf_catalog: dict[str, Any], parameters: dict[str, Any]
+    ) -> None:
+        """Keep the catalog, whose datasets know what their last save did, and what was declared."""
+        self.catalog = catalog
+        self.configured = {"catalog": conf_catalog, "parameters": parameters["parameters"]}
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
         """Begin anew.
 
         Raises:
             CapstoneError: if only a plan was asked for, and this is not one.
         """
-        self.is_plan = run_params["pipeline_names"] == [PLAN]
-        if (run_params["runtime_params"] or {}).get(PLAN) and not self.is_plan:
+        given, names = run_params["runtime_params"] or {}, run_params["pipeline_names"]
+        is_plan = names == [PLAN]
+        if given.get(PLAN) and not is_plan:
             raise CapstoneError("plan: from Python, run the pipeline 'plan' instead.")
         self.summary, self.mark = Summary(), time.monotonic()
         self.requests = _requests()
+        if self.recorder:
+            self.recorder.abandon()
+        self.recorder = None
+        if not is_plan:
+            self.recorder = Recorder(lambda: self.catalog["runs"])
+            self.recorder.begin(
+                Declared(
+                    environment=self.environment,
+                    pipelines=names or ["__default__"],
+                    given=given,
+                    nodes=[(node.name, _layer(node)) for node in pipeline.nodes],
+                    **self.configured,
+                )
+            )
 
     @hook_impl
-    def after_catalog_created(self, catalog: DataCatalog) -> None:
-        """Keep the catalog: its datasets know what their last save did."""
-        self.catalog = catalog
+    def before_node_run(self, node: Node) -> None:
+        """Have the record say which node is at work."""
+        if self.recorder:
+            self.recorder.node_begins(node.name, node.outputs)
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Have the record say that it is not any more, if it saves nothing."""
+        if self.recorder:
+            self.recorder.node_returned(node.name)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Take note of what was saved, and of the time since the save before it."""
-        now = time.monotonic()
-        layer = next((tag for tag in LAYERS if tag in node.tags), None)
-        saved = getattr(self.catalog.get(dataset_name), "saved", Saved())
-        if layer and not self.is_plan:
-            self.summary.saved(layer, dataset_name, data, saved, now - self.mark)
+        if not self.recorder:
+            return
+        now, layer = time.monotonic(), _layer(node)
+        saved = getattr(self.catalog.get(dataset_name), "saved", None)
+        if layer:
+            self.summary.saved(layer, dataset_name, data, saved or Saved(), now - self.mark)
             self.mark = now
+        self.recorder.saved(node.name, dataset_name, data, saved, self.summary)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Show the table, and where the results are."""
-        if self.is_plan:
-            return
-        self.summary.show(self.console, self._results())
+        """End the record; show the table, and where the results are."""
+        if self.recorder:
+            self.recorder.end()
+            self.summary.show(self.console, self._results())
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """End the record."""
+        if self.recorder:
+            self.recorder.end(error)
 
     def _results(self) -> list[tuple[str, str]]:
         results = []
@@ -115,9 +163,13 @@ def _requests() -> Counter[str]:
     return requests_made()
 
 
+def _layer(node: Node) -> str | None:
+    return next((tag for tag in LAYERS if tag in node.tags), None)
+
+
 def _near(place: str) -> str:
     return place.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 declared_marts = DeclaredMarts()
-HOOKS = (declared_marts, RunSummary())
+HOOKS = (declared_marts, RunWatch())

@@ -6,6 +6,7 @@ from capstone_metrics.lake.bronze import (
     BronzeObjectsDataset,
 )
 from capstone_metrics.lake.documents import GoldBeforeDataset, HeadDataset, MartDataset
+from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
 from capstone_metrics.lake.tables import DeferredTableDataset, TableDataset
 
@@ -20,5 +21,6 @@ __all__ = [
     "PendingDataset",
     "PlannedDataset",
     "ReceiptsDataset",
+    "RunsDataset",
     "TableDataset",
 ]

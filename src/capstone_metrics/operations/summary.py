@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
     from capstone_metrics.saved import Saved
 
 LAYERS = ("bronze", "silver", "gold", "serving")
+
+COMMITS = {
+    "bronze_criacao@new": "bronze",
+    "silver_head": "silver",
+    "gold_manifest": "gold",
+    "serving": "serving",
+}
+"""The datasets whose save makes what a run did to a layer count."""
 
 
 @dataclass
@@ -68,6 +76,16 @@ class Summary:
         elif layer == "serving":
             row.rows_in = row.accepted = sum(table.num_rows for table in data.tables.values())
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Summary:
+        """The table of a run of which there is a record."""
+        names = {each.name for each in fields(Layer)}
+        layers = {
+            name: Layer(**{count: value for count, value in said.items() if count in names})
+            for name, said in record["layers"].items()
+        }
+        return cls(layers, dict(record["total"]), dict(record["reasons"]))
+
     @property
     def is_idle(self) -> bool:
         """Whether the run wrote nothing."""
@@ -80,14 +98,7 @@ class Summary:
             console: where to.
             results: what there is to look at, and where or how.
         """
-        table = Table(title="Rows", title_justify="left")
-        table.add_column("layer")
-        for column in ("in", "accepted", "superseded", "quarantined", "written", "seconds"):
-            table.add_column(column, justify="right")
-        for name in LAYERS:
-            if name in self.layers:
-                table.add_row(name, *_cells(self.layers[name]))
-        console.print(table)
+        console.print(self.table())
         console.print(self._identity(), highlight=False)
         for rule, lines in self.reasons.items():
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
@@ -109,6 +120,17 @@ class Summary:
             console.print(
                 f"[bold]{what:<11}[/bold] {escape(where)}", soft_wrap=True, highlight=False
             )
+
+    def table(self) -> Table:
+        """The counts of each layer."""
+        table = Table(title="Rows", title_justify="left")
+        table.add_column("layer")
+        for column in ("in", "accepted", "superseded", "quarantined", "written", "seconds"):
+            table.add_column(column, justify="right")
+        for name in LAYERS:
+            if name in self.layers:
+                table.add_row(name, *_cells(self.layers[name]))
+        return table
 
     def _identity(self) -> str:
         if not self.total:
