@@ -99,7 +99,7 @@ class RunWatch:
             self.recorder.begin(
                 Declared(
                     environment=self.environment,
-                    pipelines=names or ["__default__"],
+                    pipelines=sorted(names or ["__default__"]),
                     given=given,
                     nodes=[(node.name, _layer(node)) for node in pipeline.nodes],
                     **self.configured,

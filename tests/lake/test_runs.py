@@ -48,7 +48,7 @@ def names(runs: RunsDataset) -> list[str]:
 
 def test_an_empty_lake_has_no_records(runs: RunsDataset) -> None:
     assert runs.load() == []
-    assert runs.first() is None
+    assert runs.oldest() == []
     assert not runs.exists()
     runs.close()
     assert runs.storage.keys("") == []
@@ -72,7 +72,8 @@ def test_records_are_loaded_from_one_on_and_the_oldest_are_forgotten(runs: RunsD
     assert [each["run"] for each in runs.since("b")] == ["b", "c"]
     assert [each["run"] for each in runs.since("", most=1)] == ["c"]
     assert [each["run"] for each in runs.find("b")] == ["b"]
-    assert runs.first() == "a"
+    assert [each["run"] for each in runs.oldest()] == ["a"]
+    assert runs.oldest(before="a") == []
     runs.begin(record("d"), oldest="b")
     assert list(states(runs)) == ["b", "c", "d"]
 

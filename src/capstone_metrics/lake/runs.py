@@ -80,9 +80,10 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         chosen = [name for name in names if name >= first]
         return self._read(names[name] for name in chosen[-most if most else None :])
 
-    def first(self) -> str | None:
-        """The oldest identifier; None where there is no record."""
-        return next(iter(self._names()), None)
+    def oldest(self, before: str = "~") -> list[Record]:
+        """The oldest record, if its identifier is before another one; else none."""
+        names = self._names()
+        return self._read(names[name] for name in list(names)[:1] if name < before)
 
     def find(self, part: str) -> list[Record]:
         """The records whose identifiers have a part."""

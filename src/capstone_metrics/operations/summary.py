@@ -102,9 +102,9 @@ class Summary:
         console.print(self._identity(), highlight=False)
         for rule, lines in self.reasons.items():
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
-        for source, fields in self.drift.items():
-            if fields:
-                names = escape(", ".join(fields))
+        for source, new in self.drift.items():
+            if new:
+                names = escape(", ".join(new))
                 console.print(
                     f"  new in {source}, kept in Bronze and not declared: {names}", highlight=False
                 )

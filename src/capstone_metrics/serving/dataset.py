@@ -97,6 +97,11 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
             return dict(db.fetchone() or {})
 
     @property
+    def is_up(self) -> bool:
+        """Whether it can be asked without starting a server: one of the user's own is there."""
+        return self.remote is not None or self.server.is_running
+
+    @property
     def remote(self) -> RemoteServer | None:
         """The server that the environment names, if it does."""
         dsn = dsn_of_environment()
