@@ -121,6 +121,8 @@ def test_every_place_has_the_same_numbers(ran: tuple[Project, str], here: Any) -
             count, videos = db.fetchone() or (0, 0)
             assert (count, videos) == (record["datasets"][mart]["rows"], 2)
             rows += count
+        db.execute("SELECT state, record -> 'layers', record -> 'total' FROM serving.runs")
+        assert db.fetchall() == [("succeeded", record["layers"], record["total"])]
     assert rows == record["layers"]["serving"]["rows_in"] == record["datasets"]["serving"]["rows"]
 
 

@@ -135,6 +135,7 @@ class RunWatch:
         """End the record; show the table, and where the results are."""
         if self.recorder:
             self.recorder.end()
+            self._mirror(self.recorder)
             self.summary.show(self.console, self._results())
 
     @hook_impl
@@ -142,6 +143,11 @@ class RunWatch:
         """End the record."""
         if self.recorder:
             self.recorder.end(error)
+
+    def _mirror(self, recorder: Recorder) -> None:
+        """Have the database show what ran, after a run that has published."""
+        if "serving" in self.summary.layers:
+            recorder.copy(lambda: self.catalog["serving"].mirror(self.catalog["runs"]))
 
     def _results(self) -> list[tuple[str, str]]:
         results = []

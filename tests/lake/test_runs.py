@@ -72,6 +72,7 @@ def test_records_are_loaded_from_one_on_and_the_oldest_are_forgotten(runs: RunsD
     assert [each["run"] for each in runs.since("b")] == ["b", "c"]
     assert [each["run"] for each in runs.since("", most=1)] == ["c"]
     assert [each["run"] for each in runs.find("b")] == ["b"]
+    assert [each["run"] for each in runs.some(["c", "x"])] == ["c"]
     assert [each["run"] for each in runs.oldest()] == ["a"]
     assert runs.oldest(before="a") == []
     runs.begin(record("d"), oldest="b")
@@ -123,7 +124,7 @@ def test_one_that_ended_while_it_was_judged_keeps_its_end(
 ) -> None:
     at_work = record("a", process=dead)
     runs.save(at_work)
-    listed = runs._names()
+    listed = runs.names()
     runs.storage.overwrite("operations/runs/a.json", json.dumps(record("a", "failed")).encode())
     runs.close(listed)
     assert states(runs) == {"a": "failed"}

@@ -15,6 +15,7 @@ from tests.operations.year import Fate, Year
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from capstone_metrics.schedule import Timetable
 
@@ -33,7 +34,7 @@ SAO_PAULO = {
         "bronze": {"starts": ["00:00", "12:00"], "minutes": 30},
         "silver": {"starts": ["00:00", "12:00"], "minutes": 30},
         "gold": {"starts": ["23:00"], "minutes": 30},
-        "publication": {"starts": ["23:00"], "minutes": 45},
+        "publication": {"starts": ["06:00"], "minutes": 30},
     },
 }
 LATE_GOLD = Fate(begun=65, done={"gold": 70})
@@ -102,7 +103,7 @@ TABLE: list[tuple[str, Health, list[str], list[str], list[str], list[str]]] = [
         "2026-01-01T03:00", OK,
         ["2025-12-31T20: before", "2026-01-01T02: on time"],
         ["2025-12-31T20: before", "2026-01-01T02: on time"],
-        ["2025-12-31T01: before", "2026-01-01T01: before"],
+        ["2025-12-31T01: before", "2026-01-01T01: on time"],
         ["2025-12-30T04: before", "2025-12-31T04: before"],
     ),
     (
@@ -240,3 +241,27 @@ def test_a_year_is_seen_as_a_table_made_by_hand_says(year: Lived, row: Any) -> N
 
     expected = dict(zip(("bronze", "silver", "gold", "publication"), layers, strict=True))
     assert year.at(at) == (expected, health)
+
+
+def test_a_midnight_that_is_skipped_falls_due_when_the_clock_goes_on(tmp_path: Path) -> None:
+    fate = Fate(done={"bronze": 29, "silver": 31})
+    year = lived(tmp_path, SAO_PAULO, "2018-11-03", 3, {("bronze", "2018-11-04T00"): fate})
+
+    found, health = year.at("2018-11-04T03:30+00:00")  # 01:30, half an hour after midnight
+    assert found["bronze"] == ["2018-11-03T12: on time", "2018-11-04T00: on time"]
+    assert found["silver"] == ["2018-11-03T12: on time", "2018-11-04T00: running"]
+    assert health == WARNING
+    found, _ = year.at("2018-11-04T03:40+00:00")
+    assert found["silver"] == ["2018-11-03T12: on time", "2018-11-04T00: late"]
+
+
+def test_an_hour_that_is_there_twice_falls_due_the_first_time(tmp_path: Path) -> None:
+    year = lived(tmp_path, SAO_PAULO, "2019-02-15", 3, {("gold", "2019-02-16T23"): None})
+
+    for at, state in (
+        ("2019-02-17T00:59+00:00", "2019-02-15T23: on time"),
+        ("2019-02-17T01:10+00:00", "2019-02-16T23: due"),
+        ("2019-02-17T01:30+00:00", "2019-02-16T23: missing"),
+        ("2019-02-17T02:10+00:00", "2019-02-16T23: missing"),
+    ):
+        assert year.at(at, count=1)[0]["gold"] == [state]

@@ -103,7 +103,7 @@ class Year:
                 saved = Saved(rows=fate.lines, lines={name: fate.lines})
             if layer == "silver":
                 self._account(recorder, summary, node, name, fate.lines)
-            published: Any = SimpleNamespace(tables={}, manifest={"generation": 1})
+            published: Any = SimpleNamespace(tables={}, manifest={"generation": 1, "marts": {}})
             data = published if layer == "serving" else data
             summary.saved(layer, dataset, data, saved, seconds=60)
             recorder.saved(node, dataset, data, saved, summary)

@@ -54,7 +54,7 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
 
         Those that died are marked so, and those that are older than `oldest` are forgotten.
         """
-        names = self._names()
+        names = self.names()
         self.close(names)
         self.storage.delete([key for name, key in names.items() if name < oldest])
         if not self.storage.is_remote and self.storage.has_abandoned(LAYER):
@@ -76,29 +76,34 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
 
     def since(self, first: str, most: int | None = None) -> list[Record]:
         """The records from an identifier on, the oldest first; of these at most so many."""
-        names = self._names()
+        names = self.names()
         chosen = [name for name in names if name >= first]
         return self._read(names[name] for name in chosen[-most if most else None :])
 
     def oldest(self, before: str = "~") -> list[Record]:
         """The oldest record, if its identifier is before another one; else none."""
-        names = self._names()
+        names = self.names()
         return self._read(names[name] for name in list(names)[:1] if name < before)
+
+    def some(self, names: Iterable[str]) -> list[Record]:
+        """The records of some runs."""
+        keys = self.names()
+        return self._read(keys[name] for name in names if name in keys)
 
     def find(self, part: str) -> list[Record]:
         """The records whose identifiers have a part."""
-        return self._read(key for name, key in self._names().items() if part in name)
+        return self._read(key for name, key in self.names().items() if part in name)
 
     def close(self, names: Mapping[str, str] | None = None) -> None:
         """Mark the runs that died. One that ended meanwhile keeps what it said itself."""
-        names = self._names() if names is None else names
+        names = self.names() if names is None else names
         for record in self._read(key for key in names.values() if key.endswith(f"{RUNNING}.json")):
             if record["state"] == "killed":
                 name, text = record["run"], document(record).encode()
                 self.storage.create(_key(name, False), [text])
                 self.storage.delete([_key(name, True)])
 
-    def _names(self) -> dict[str, str]:
+    def names(self) -> dict[str, str]:
         """The key of each record, by its identifier; that of its end, which sorts first, if any."""
         found: dict[str, str] = {}
         for key in self.storage.keys(RUNS):
@@ -135,7 +140,7 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         return {**record, "state": "killed"} if died else record
 
     def _exists(self) -> bool:
-        return bool(self._names())
+        return bool(self.names())
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root, "prefix": RUNS}

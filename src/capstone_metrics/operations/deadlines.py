@@ -121,9 +121,9 @@ def outcomes(
         count: how many slots of each layer.
     """
     known = sorted((run for run in runs if run.begun <= now), key=lambda run: run.begun)
-    seen = _Seen(timetable, known, now)
+    seen = _Seen(timetable, known, now, first)
     return {
-        layer: [seen.outcome(slot, first) for slot in timetable.slots(layer, now, count)]
+        layer: [seen.outcome(slot) for slot in timetable.slots(layer, now, count)]
         for layer in TAGS
         if layer in timetable.hours
     }
@@ -144,26 +144,28 @@ def worst(found: Mapping[str, Sequence[Outcome]], now: dt.datetime) -> Health:
 class _Seen:
     """The runs as they were at an instant. What was found of a slot is kept."""
 
-    def __init__(self, timetable: Timetable, runs: list[Run], now: dt.datetime) -> None:
-        self.timetable, self.runs, self.now = timetable, runs, now
+    def __init__(
+        self, timetable: Timetable, runs: list[Run], now: dt.datetime, first: dt.datetime
+    ) -> None:
+        self.timetable, self.runs, self.now, self.first = timetable, runs, now, first
         self._made: dict[Slot, tuple[dt.datetime, Run] | None] = {}
 
-    def outcome(self, slot: Slot, first: dt.datetime) -> Outcome:
+    def outcome(self, slot: Slot) -> Outcome:
         made = self.made(slot)
         if made:
             at, run = made
             if at > slot.deadline:
-                return self._judged(Outcome(slot, "late", at, run.name, self._lines(slot)), first)
+                return self._judged(Outcome(slot, "late", at, run.name, self._lines(slot)))
             lines = self._lines(slot)
             return Outcome(slot, "empty" if lines == 0 else "on time", at, run.name, lines)
         if tried := self._attempt(slot):
             is_running = tried.state(self.now) == "running"
             tried_to = Outcome(slot, "running" if is_running else "failed", tried.begun, tried.name)
-            return tried_to if is_running else self._judged(tried_to, first)
-        return self._judged(Outcome(slot, "missing" if self.now >= slot.deadline else "due"), first)
+            return tried_to if is_running else self._judged(tried_to)
+        return self._judged(Outcome(slot, "missing" if self.now >= slot.deadline else "due"))
 
-    def _judged(self, outcome: Outcome, first: dt.datetime) -> Outcome:
-        if outcome.slot.due >= first or outcome.state == "failed":
+    def _judged(self, outcome: Outcome) -> Outcome:
+        if outcome.slot.due >= self.first or outcome.state == "failed":
             return outcome
         return Outcome(outcome.slot, "before", outcome.at, outcome.run, outcome.lines)
 
@@ -189,11 +191,14 @@ class _Seen:
         return min(done, key=lambda pair: pair[0], default=None)
 
     def _upstream(self, slot: Slot) -> Slot | None:
-        """The last slot, due by then, of the layer that this one is made from."""
+        """The last slot, due by then, of the layer that this one is made from.
+
+        None where there is no such layer; and before the first record, when nobody can tell.
+        """
         layers = [layer for layer in TAGS if layer in self.timetable.hours]
         place = layers.index(slot.layer)
         before = self.timetable.slots(layers[place - 1], slot.due, 1) if place else []
-        return before[0] if before else None
+        return before[0] if before and before[0].due >= self.first else None
 
     def _attempt(self, slot: Slot) -> Run | None:
         """The last run that could have done a slot and did not: it is at work, failed or died."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving.compare import Comparison
     from capstone_metrics.serving.embedded import Address
+    from capstone_metrics.serving.history import Records
 
 
 class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
@@ -76,6 +77,13 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
             Rows that were inserted or changed, and removed.
         """
         return self._publish(data, whole=True)
+
+    def mirror(self, records: Records) -> None:
+        """Copy the records of runs to the table `serving.runs` of a database that is up."""
+        from capstone_metrics.serving.history import mirror  # noqa: PLC0415
+
+        with self._plainly(), closing(self._connect(LOADER)) as database:
+            mirror(database, records)
 
     def compare(self, data: Publication) -> Comparison:
         """The database beside Gold; nothing is changed."""
