@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,8 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.record import Declared, Recorder
+from capstone_metrics.operations.quality import Gate, Rules
+from capstone_metrics.operations.record import Declared, Recorder, identifier
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.saved import Saved
 
@@ -62,6 +65,8 @@ class RunWatch:
         self.environment = ""
         self.configured: dict[str, Any] = {}
         self.recorder: Recorder | None = None
+        self.gate = Gate(Rules())
+        self.gold_before: dict[str, Any] = {}
         self.requests: Counter[str] = Counter()
 
     @hook_impl
@@ -94,6 +99,10 @@ class RunWatch:
         if self.recorder:
             self.recorder.abandon()
         self.recorder = None
+        said = self.configured["parameters"]
+        rules = Rules.of(said.get("quality") or {}, said["marts"])
+        flags = (bool(said.get(name)) for name in ("allow_findings", "full"))
+        self.gate = Gate(rules, *flags)
         if not is_plan:
             self.recorder = Recorder(lambda: self.catalog["runs"])
             self.recorder.begin(
@@ -119,6 +128,24 @@ class RunWatch:
             self.recorder.node_returned(node.name)
 
     @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Keep the Gold that is about to be replaced."""
+        if dataset_name == "gold_before":
+            self.gold_before = data.manifest
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Judge Gold before it is committed.
+
+        Raises:
+            CapstoneError: if a rule blocks it.
+        """
+        if self.recorder and dataset_name == "gold_manifest":
+            self.gate.gold(self.gold_before, data)
+            self._note_findings(self.recorder)
+            self.gate.check(partial(self._history, self.recorder))
+
+    @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Take note of what was saved, and of the time since the save before it."""
         if not self.recorder:
@@ -129,6 +156,10 @@ class RunWatch:
             self.summary.saved(layer, dataset_name, data, saved or Saved(), now - self.mark)
             self.mark = now
         self.recorder.saved(node.name, dataset_name, data, saved, self.summary)
+        if dataset_name == "silver_accounts":
+            windows = self.recorder.record.get("windows", {})
+            self.gate.silver(windows, partial(self._history, self.recorder))
+            self._note_findings(self.recorder)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -143,6 +174,15 @@ class RunWatch:
         """End the record."""
         if self.recorder:
             self.recorder.end(error)
+
+    def _note_findings(self, recorder: Recorder) -> None:
+        self.summary.findings = [found.said for found in self.gate.findings]
+        recorder.found(self.gate.facts())
+
+    def _history(self, recorder: Recorder, time: dt.timedelta) -> list[dict[str, Any]]:
+        """The records of other runs that began in some time until now."""
+        records = self.catalog["runs"].since(identifier(dt.datetime.now(dt.UTC) - time))
+        return [each for each in records if each["run"] != recorder.record.get("run")]
 
     def _mirror(self, recorder: Recorder) -> None:
         """Have the database show what ran, after a run that has published."""

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN_BEATS = 60
 """How often a long node has its record written again, so that another machine sees it live."""
 
-RUN_PARAMETERS = ("now", "full", "from", "to", "plan", "allow_shrink")
+RUN_PARAMETERS = ("now", "full", "from", "to", "plan", "allow_shrink", "allow_findings")
 """What is said of a run and not of the project. Only their values are recorded."""
 
 PACKAGES = ("capstone-metrics", "kedro", "ibis-framework", "pyarrow")
@@ -138,6 +138,7 @@ class Recorder:
             "layers": {},
             "total": {},
             "reasons": {},
+            "findings": [],
             **dict.fromkeys(GENERATIONS.values()),
         }
         self.runs().begin(self.record, identifier(begun - kept))
@@ -190,6 +191,11 @@ class Recorder:
     def end(self, error: BaseException | None = None) -> None:
         """Write down how the run ended."""
         self._finish("failed" if error else "succeeded", error)
+
+    @_harmless
+    def found(self, findings: list[dict[str, str]]) -> None:
+        """Take note of what is unusual."""
+        self.record["findings"] = findings
 
     @_harmless
     def copy(self, mirror: Callable[[], None]) -> None:

@@ -188,6 +188,7 @@ def _checks(
     yield _last_run(runs, now)
     if facts.newest:
         yield _freshness(slots["bronze"], facts.newest, now)
+    yield _findings(runs, now)
     if facts.head:
         yield from _accounts(facts.head)
     if facts.head and facts.manifest:
@@ -207,6 +208,18 @@ def _last_run(runs: Sequence[Run], now: dt.datetime) -> Check:
     why += f": {last.record['error']}" if state == "failed" else ""
     said = f"run {last.name} {'is running' if state == 'running' else state}{why}"
     return Check("last run", Health.WARNING if is_bad else Health.OK, said)
+
+
+def _findings(runs: Sequence[Run], now: dt.datetime) -> Check:
+    """What is unusual about the last run that did something."""
+    known = sorted((run for run in runs if run.begun <= now), key=lambda run: run.begun)
+    for run in reversed(known):
+        said = [found["said"] for found in run.record.get("findings", ())]
+        if said:
+            return Check("quality", Health.WARNING, "; ".join(said))
+        if any(layer["written"] for layer in run.record["layers"].values()):
+            break
+    return Check("quality", Health.OK, "nothing unusual in what was done last")
 
 
 def _freshness(slots: Sequence[Outcome], newest: str, now: dt.datetime) -> Check:

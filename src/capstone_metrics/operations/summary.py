@@ -48,6 +48,7 @@ class Summary:
     reasons: dict[str, int] = field(default_factory=dict)
     drift: dict[str, list[str]] = field(default_factory=dict)
     outdated: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
 
     def saved(self, layer: str, dataset: str, data: Any, saved: Saved, seconds: float) -> None:
         """Take note of a dataset that a layer saved.
@@ -114,6 +115,8 @@ class Summary:
                 "'kedro quarantine replay' judges them again",
                 highlight=False,
             )
+        for found in self.findings:
+            console.print(f"  unusual: {escape(found)}", highlight=False, soft_wrap=True)
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")
         for what, where in results:
