@@ -632,10 +632,15 @@ def test_what_looks_at_a_lake_looks_at_one_in_a_bucket(
         "quarantine --env=s3 --lines=5",
         f"{RUN} --params=plan=true",
     )
+    status, runs = commands(
+        empty, {}, "status --env=s3 --now=2026-01-31T20:00 --json", "runs --env=s3 --json"
+    )
     assert [finding["holds"] for finding in json.loads(verified[1])] == [True] * 8
     assert "1  likes.missing" in counted[1]
     assert "janela=2026-01-31T20/a.jsonl:2 line.not_json" in counted[1]
     assert planned[0] == 0, planned
+    assert json.loads(status[1])["checks"]["identity"]["health"] == "ok"
+    assert {record["environment"] for record in json.loads(runs[1])} == {"s3"}
 
     session = KedroSession.create(project_path=empty.root, env="s3")
     table = session.load_context().catalog.load("silver_criacao")

@@ -188,6 +188,20 @@ def test_a_record_that_cannot_be_written_is_one_warning(
     assert "\n" not in warning
 
 
+@pytest.mark.parametrize(("error", "written"), [(None, 1), (ValueError(), 0)])
+def test_a_store_that_is_down_is_not_waited_for_again(
+    tmp_path: Path, runs: RunsDataset, error: Exception | None, written: int
+) -> None:
+    recorder = Recorder(lambda: runs)
+    lake = tmp_path / "lake"
+    lake.touch()
+    recorder.begin(DECLARED)
+    lake.unlink()
+    recorder.end(error)
+
+    assert len(runs.load()) == written
+
+
 def test_the_end_is_written_though_a_note_before_it_was_not(
     runs: RunsDataset, recorder: Recorder, tmp_path: Path
 ) -> None:

@@ -112,7 +112,7 @@ class Recorder:
         self.clock = clock
         self.record: dict[str, Any] = {}
         self.lock = RLock()
-        self.has_failed = False
+        self.has_failed = self.is_begun = False
         self._mark = 0.0
         self._left: dict[str, set[str]] = {}
         self._end = Event()
@@ -142,6 +142,7 @@ class Recorder:
             **dict.fromkeys(GENERATIONS.values()),
         }
         self.runs().begin(self.record, identifier(begun - kept))
+        self.is_begun = True
         Thread(target=self._keep_up, daemon=True).start()
 
     @_harmless
@@ -213,7 +214,8 @@ class Recorder:
         said = _sentence(error) if error else None
         self.record |= {"state": state, "seconds": self._seconds(), "error": said}
         self.record["ended"] = self.record["updated"] = _said(self.clock())
-        self.runs().save(self.record)
+        if self.is_begun or not error:  # else the store is down, and is not waited for again
+            self.runs().save(self.record)
 
     def _add_dataset(self, node: str, dataset: str, saved: Saved) -> None:
         counts = {"rows": saved.rows, "files": saved.files, "removed": saved.removed}
