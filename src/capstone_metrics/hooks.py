@@ -14,6 +14,7 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.operations.metrics import write_metrics
 from capstone_metrics.operations.quality import Gate, Rules
 from capstone_metrics.operations.record import Declared, Recorder, identifier
 from capstone_metrics.operations.summary import LAYERS, Summary
@@ -166,7 +167,7 @@ class RunWatch:
         """End the record; show the table, and where the results are."""
         if self.recorder:
             self.recorder.end()
-            self._mirror(self.recorder)
+            self._copy(self.recorder)
             self.summary.show(self.console, self._results())
 
     @hook_impl
@@ -174,6 +175,7 @@ class RunWatch:
         """End the record."""
         if self.recorder:
             self.recorder.end(error)
+            self._copy(self.recorder)
 
     def _note_findings(self, recorder: Recorder) -> None:
         self.summary.findings = [found.said for found in self.gate.findings]
@@ -184,8 +186,11 @@ class RunWatch:
         records = self.catalog["runs"].since(identifier(dt.datetime.now(dt.UTC) - time))
         return [each for each in records if each["run"] != recorder.record.get("run")]
 
-    def _mirror(self, recorder: Recorder) -> None:
-        """Have the database show what ran, after a run that has published."""
+    def _copy(self, recorder: Recorder) -> None:
+        """Have Prometheus know the run, and the database if the run has published."""
+        said = self.configured["parameters"].get("operations") or {}
+        if path := said.get("prometheus_file"):
+            recorder.copy(partial(write_metrics, recorder.record, str(path)))
         if "serving" in self.summary.layers:
             recorder.copy(lambda: self.catalog["serving"].mirror(self.catalog["runs"]))
 
