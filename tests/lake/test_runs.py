@@ -130,6 +130,18 @@ def test_one_that_ended_while_it_was_judged_keeps_its_end(
     assert states(runs) == {"a": "failed"}
 
 
+def test_one_that_ended_while_it_was_looked_at_is_told_as_it_ended(
+    runs: RunsDataset, dead: dict[str, Any]
+) -> None:
+    runs.save(record("a", process=dead))
+    (key,) = runs.names().values()
+    assert [each["state"] for each in runs._read([key])] == ["killed"]
+    runs.storage.overwrite("operations/runs/a.json", json.dumps(record("a", "failed")).encode())
+    assert [each["state"] for each in runs._read([key])] == ["failed"]
+    runs.storage.delete([key])
+    assert [each["state"] for each in runs._read([key])] == ["failed"]
+
+
 def test_what_is_no_record_is_left_out(runs: RunsDataset, caplog: pytest.LogCaptureFixture) -> None:
     runs.save(record("a", "succeeded"))
     for name in ("b.json", "c.running.json", "notes.txt"):

@@ -121,13 +121,19 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         return [record for record in found if record]
 
     def _record(self, key: str) -> Record | None:
-        """A record, as what it says now; None if it is not readable."""
-        for candidate in dict.fromkeys((key, key.replace(f"{RUNNING}.json", ".json"))):
+        """A record as it is now; None if it is not readable.
+
+        A run at work may have ended since it was listed, or while it was judged.
+        """
+        end = key.replace(f"{RUNNING}.json", ".json")
+        for candidate in dict.fromkeys((key, end)):
             try:
                 record: Record = json.loads(self.storage.read(candidate))
-                return self._judged(record)
+                judged = self._judged(record)
+                if judged is record or candidate == end or not self.storage.exists(end):
+                    return judged
             except (CapstoneError, ValueError, KeyError, TypeError) as error:
-                problem = error  # a run at work may have ended since it was listed
+                problem = error
         log.warning("%s is no record of a run; it is left out (%s).", key, type(problem).__name__)
         return None
 
