@@ -84,7 +84,7 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
-		--extra s3 --extra viz --extra notebook --group dev --constraints requirements.lock \
+		--extra s3 --extra metrics --extra viz --extra notebook --group dev --constraints requirements.lock \
 		--generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--extra spark --extra java --constraints requirements-dev.lock \

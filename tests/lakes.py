@@ -57,7 +57,7 @@ def add(lake: Path, window: str, *lines: bytes, name: str = "criacao") -> Path:
 
 def clear(data: Path) -> None:
     """Leave nothing in a lake."""
-    for layer in ("bronze", "silver", "gold", "_tmp"):
+    for layer in ("bronze", "silver", "gold", "operations", "_tmp"):
         shutil.rmtree(data / layer, ignore_errors=True)
 
 
@@ -130,8 +130,8 @@ class BucketLake:
         return content
 
     def objects(self, top: str = "") -> dict[str, bytes]:
-        """Every object that it holds."""
-        keys = self.keys(top)
+        """Every object that it holds; the records of runs only if they are asked for."""
+        keys = [key for key in self.keys(top) if top or not key.startswith("operations/")]
         with ThreadPoolExecutor(8) as pool:
             return dict(zip(keys, pool.map(self.read, keys), strict=True))
 

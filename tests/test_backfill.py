@@ -22,7 +22,7 @@ SPAN = "from=2025-11-05T20,to=2025-11-07"
 
 @pytest.fixture
 def lake(shared: Project) -> Path:
-    for layer in ("bronze", "silver", "gold", "_tmp"):
+    for layer in ("bronze", "silver", "gold", "operations", "_tmp"):
         shutil.rmtree(shared.root / "data" / layer, ignore_errors=True)
     return shared.root / "data"
 

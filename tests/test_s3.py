@@ -142,7 +142,7 @@ def test_the_lake_is_the_same_in_a_bucket_as_in_a_folder(
         before = lake.objects()
         done = kedro(weekend, reader, "run", "--env=s3", STAGES, f"--params=now={INSTANTS[-1]}")
         assert "Nothing new" in done.stdout
-        assert told(done.stdout).keys() <= {"LIST", "HEAD", "GET"}
+        assert told(done.stdout)["PUT"] == NOTES + 1  # one node more
         assert lake.objects() == before
     assert objects_of(weekend) == local
 
@@ -394,17 +394,21 @@ def test_a_run_tells_its_requests_and_makes_no_more_than_what_changed_needs(
     puts, deletes = (sum(len(record[what]) for record in records) for what in ("put", "delete"))
     assert deletes == 2
     # each layer: an archive, a record, a head, and its lock taken and given back
-    assert requests["PUT"] == puts + 5 * len(LAYERS) + PROBE
-    assert requests["DELETE"] <= len(LAYERS) + 1
+    assert requests["PUT"] == puts + 5 * len(LAYERS) + PROBE + NOTES
+    assert requests["DELETE"] <= len(LAYERS) + 2
     assert requests["GET"] + requests["HEAD"] <= 40 + 4 * (puts + deletes)
     assert requests["LIST"] <= 15
     nothing = counted(empty, proxy, *options)
-    assert (nothing["PUT"], nothing["DELETE"]) == (0, 0)
+    assert (nothing["PUT"], nothing["DELETE"]) == (NOTES, 1)
+    assert len([each for each in proxy.requests if "/operations/" in each.key]) == NOTES
 
 
 LAYERS = ["silver", "gold"]
 PROBE = 3
 """The writes by which a run asks whether the store honours conditions."""
+NODES = 9
+NOTES = NODES + 2
+"""The writes of a run to its record: at its beginning, at that of each node, and at its end."""
 
 
 def test_what_a_run_asks_does_not_grow_with_the_lake(
@@ -594,7 +598,7 @@ def test_no_secret_is_shown_or_kept(empty: Project, tmp_path: Path) -> None:
         )
         assert [code for code, *_ in said] == [0, 0, 0, 0], said
         found = [text.encode() for _, *texts in said for text in texts]
-        found += lake.objects().values()
+        found += [*lake.objects().values(), *lake.objects("operations/").values()]
     finally:
         server.stop()
     for folder in (home, empty.root):
@@ -628,10 +632,15 @@ def test_what_looks_at_a_lake_looks_at_one_in_a_bucket(
         "quarantine --env=s3 --lines=5",
         f"{RUN} --params=plan=true",
     )
+    status, runs = commands(
+        empty, {}, "status --env=s3 --now=2026-01-31T20:00 --json", "runs --env=s3 --json"
+    )
     assert [finding["holds"] for finding in json.loads(verified[1])] == [True] * 8
     assert "1  likes.missing" in counted[1]
     assert "janela=2026-01-31T20/a.jsonl:2 line.not_json" in counted[1]
     assert planned[0] == 0, planned
+    assert json.loads(status[1])["checks"]["identity"]["health"] == "ok"
+    assert {record["environment"] for record in json.loads(runs[1])} == {"s3"}
 
     session = KedroSession.create(project_path=empty.root, env="s3")
     table = session.load_context().catalog.load("silver_criacao")

@@ -215,11 +215,12 @@ def test_a_name_is_text_from_bronze_to_postgresql(project: Project) -> None:
 
 def elsewhere(project: Project) -> set[str]:
     """What lies in the project and beside it, but where a run writes."""
-    own = ("data/bronze", "data/silver", "data/gold", "data/_tmp", "data/postgres", ".viz")
-    layers = {project.root / name for name in own}
+    layers = ("bronze", "silver", "gold", "operations", "_tmp", "postgres")
+    own = (*(f"data/{layer}" for layer in layers), ".viz")
+    places = {project.root / name for name in own}
     return {
         str(path)
         for top in (project.root, project.root.parent)
         for path in (top.rglob("*") if top == project.root else top.iterdir())
-        if not layers & {path, *path.parents}
+        if not places & {path, *path.parents}
     }

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
 class Saved:
-    """Rows in what a save wrote, and how many files or rows it wrote and removed.
+    """What a save did.
 
     A dataset that saves keeps the latest of these as its attribute `saved`.
+
+    Attributes:
+        rows: in what it wrote.
+        files: how many it wrote.
+        removed: how many files or rows it removed.
+        bytes: of the files that it wrote; None where that is not known.
+        lines: of each object that it added to Bronze, by its name.
     """
 
     rows: int = 0
     files: int = 0
     removed: int = 0
+    bytes: int | None = None
+    lines: Mapping[str, int] = field(default_factory=dict)

@@ -87,18 +87,8 @@ class Calendar:
             CapstoneError: for an unknown zone, no start or one that is not a whole hour, or
                 an unreadable instant.
         """
-        try:
-            zone = ZoneInfo(schedule["timezone"])
-        except (OSError, TypeError, ValueError, ZoneInfoNotFoundError) as error:
-            raise CapstoneError(
-                f"schedule.timezone: {schedule['timezone']!r} is not a known time zone; "
-                "use a name such as America/Sao_Paulo."
-            ) from error
-        starts = schedule["layers"]["bronze"]["starts"]
-        hours = {_hour(start) for start in starts}
-        if not hours:
-            raise CapstoneError("schedule.layers.bronze.starts: declare at least one hour.")
-        return cls(zone, tuple(sorted(hours)), _instant(now, zone), span)
+        zone = zone_of(schedule)
+        return cls(zone, hours_of(schedule, "bronze"), _instant(now, zone), span)
 
     def wanted(self, days: int) -> list[Window]:
         """The windows to bring in: those of the span, else those of the last `days` days."""
@@ -121,6 +111,101 @@ class Calendar:
         return latest if self.span is None or latest in self.span else None
 
 
+@dataclass(frozen=True)
+class Slot:
+    """One scheduled start of a layer: its window, and when it is due and must be done (UTC)."""
+
+    layer: str
+    window: Window
+    due: dt.datetime
+    deadline: dt.datetime
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """When each layer starts, and by when it must have finished.
+
+    Attributes:
+        zone: of its hours.
+        hours: at which each layer starts, by its name, in order.
+        minutes: that it may take.
+    """
+
+    zone: ZoneInfo
+    hours: Mapping[str, tuple[int, ...]]
+    minutes: Mapping[str, dt.timedelta]
+
+    @classmethod
+    def of(cls, schedule: Mapping[str, Any]) -> Timetable:
+        """Read the declared schedule: `timezone`, and the `starts` and `minutes` of its `layers`.
+
+        Raises:
+            CapstoneError: if one of them does not hold.
+        """
+        layers = schedule["layers"]
+        hours = {layer: hours_of(schedule, layer) for layer in layers}
+        return cls(zone_of(schedule), hours, {layer: _minutes(schedule, layer) for layer in layers})
+
+    def slots(self, layer: str, until: dt.datetime, count: int) -> list[Slot]:
+        """The last starts of a layer that are due at an instant, oldest first."""
+        today = until.astimezone(self.zone).date()
+        back = count // len(self.hours[layer]) + 2
+        days = (today - dt.timedelta(days=day) for day in range(back, -2, -1))
+        found = [self.slot(layer, Window(day, hour)) for day in days for hour in self.hours[layer]]
+        return [slot for slot in found if slot.due <= until][-count:]
+
+    def slot(self, layer: str, window: Window) -> Slot:
+        """A start of a layer."""
+        due = window.instant(self.zone)
+        return Slot(layer, window, due, due + self.minutes[layer])
+
+
+def zone_of(schedule: Mapping[str, Any]) -> ZoneInfo:
+    """The zone of a schedule.
+
+    Raises:
+        CapstoneError: if it is not known.
+    """
+    try:
+        return ZoneInfo(schedule["timezone"])
+    except (OSError, TypeError, ValueError, ZoneInfoNotFoundError) as error:
+        raise CapstoneError(
+            f"schedule.timezone: {schedule['timezone']!r} is not a known time zone; "
+            "use a name such as America/Sao_Paulo."
+        ) from error
+
+
+def hours_of(schedule: Mapping[str, Any], layer: str) -> tuple[int, ...]:
+    """The hours at which a layer starts, in order.
+
+    Raises:
+        CapstoneError: if there is none, or one that is not a whole hour.
+    """
+    where = f"schedule.layers.{layer}.starts"
+    hours = {_hour(where, start) for start in schedule["layers"][layer]["starts"]}
+    if not hours:
+        raise CapstoneError(f"{where}: declare at least one hour.")
+    return tuple(sorted(hours))
+
+
+def instant_of(schedule: Mapping[str, Any], said: str | dt.datetime) -> dt.datetime:
+    """An instant in UTC; one without an offset is local to the zone of the schedule.
+
+    Raises:
+        CapstoneError: if it is unreadable.
+    """
+    return _instant(said, zone_of(schedule))
+
+
+def _minutes(schedule: Mapping[str, Any], layer: str) -> dt.timedelta:
+    said = schedule["layers"][layer].get("minutes")
+    if not isinstance(said, int) or said <= 0:
+        raise CapstoneError(
+            f"schedule.layers.{layer}.minutes: {said!r} is not a whole number of minutes."
+        )
+    return dt.timedelta(minutes=said)
+
+
 def _window(name: str, said: Any, hour: int) -> Window:
     """A day, from or to one of its hours, or a window."""
     date, _, hours = str(said).partition("T")
@@ -136,12 +221,10 @@ def _window(name: str, said: Any, hour: int) -> Window:
     return window
 
 
-def _hour(start: str) -> int:
+def _hour(where: str, start: str) -> int:
     hour, _, minutes = str(start).partition(":")
     if not (hour.isdecimal() and int(hour) < 24 and minutes in {"", "00"}):  # noqa: PLR2004
-        raise CapstoneError(
-            f"schedule.layers.bronze.starts: {start!r} is not a whole hour; write it as '08:00'."
-        )
+        raise CapstoneError(f"{where}: {start!r} is not a whole hour; write it as '08:00'.")
     return int(hour)
 
 

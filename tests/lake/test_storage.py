@@ -93,6 +93,16 @@ def test_what_is_created_can_be_read(storage: Storage) -> None:
         assert lake.read(KEY) == b"one"
 
 
+def test_a_note_is_written_over_what_was_there(storage: Storage) -> None:
+    for content in (b"one", b"two", b""):
+        storage.overwrite(KEY, content)
+        assert storage.read(KEY) == content
+    assert storage.keys("") == [KEY]
+    assert storage.create(KEY, [b"three"]) is False
+    storage.put({KEY: stage(storage, b"four")})
+    assert storage.read(KEY) == b"four"
+
+
 def test_an_object_of_nothing_is_an_object(storage: Storage) -> None:
     assert storage.create("gold/a.csv", [])
     write(storage, "gold/b.csv", b"")

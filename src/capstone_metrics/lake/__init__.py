@@ -11,6 +11,7 @@ from capstone_metrics.lake.documents import (
     HeadDataset,
     MartDataset,
 )
+from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
 from capstone_metrics.lake.tables import DeferredTableDataset, TableDataset
 
@@ -26,5 +27,6 @@ __all__ = [
     "PendingDataset",
     "PlannedDataset",
     "ReceiptsDataset",
+    "RunsDataset",
     "TableDataset",
 ]

@@ -67,13 +67,13 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
         self.saved = Saved()
 
     def save(self, data: Objects) -> None:
-        lines = files = 0
+        lines, size = {}, 0
         for name, chunks in progress(data.items(), "Ingesting"):
             count = LineCount()
             if self.storage.create(f"{self.prefix}/{name}", count.passing(chunks())):
-                files += 1
-                lines += count.lines
-        self.saved = Saved(rows=lines, files=files)
+                lines[name] = count.lines
+                size += count.bytes
+        self.saved = Saved(rows=sum(lines.values()), files=len(lines), bytes=size, lines=lines)
 
     def load(self) -> ir.Table:
         lines, _ = engine_of(self.engine).lines_of(self.storage, self.prefix, self.objects())

@@ -237,6 +237,11 @@ class Bucket(Storage):
             self.discard(workspace)
         raise self._busy_object(key)
 
+    def overwrite(self, key: str, content: bytes) -> None:
+        with self.explained(key):
+            self.write(key, content)
+        self._versions.pop(key, None)
+
     def put(self, files: Mapping[str, Path]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self._replace, files, files.values()))

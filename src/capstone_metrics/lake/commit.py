@@ -69,6 +69,10 @@ class Commit:
         self.puts[key] = staged
         return True
 
+    def size(self, key: str) -> int:
+        """The bytes of an object that was taken into the commit."""
+        return self.puts[key].stat().st_size
+
     def delete(self, key: str) -> None:
         """Have the object of a key go."""
         self.deletes.add(key)

@@ -59,8 +59,9 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
             rows = csv.writer(_LineFeeds(file), lineterminator="\r\n")
             rows.writerow(table.column_names)
             rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        changed = commit.put(self.key)
-        self.saved = Saved(rows=table.num_rows * changed, files=int(changed))
+        self.saved = Saved(bytes=0)
+        if commit.put(self.key):
+            self.saved = Saved(rows=table.num_rows, files=1, bytes=commit.size(self.key))
 
     def load(self) -> pa.Table:
         new = staged(self.storage, GOLD_LAYER, self.key)

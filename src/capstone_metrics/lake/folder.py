@@ -90,6 +90,17 @@ class Folder(Storage):
             self.discard(workspace)
         return True
 
+    def overwrite(self, key: str, content: bytes) -> None:
+        path, workspace = self.path(key), self.workspace(key.partition("/")[0])
+        try:
+            with plain_errors(path):
+                staged = workspace / "object"
+                staged.write_bytes(content)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                staged.replace(path)
+        finally:
+            self.discard(workspace)
+
     def put(self, files: Mapping[str, Path]) -> None:
         for key, file in files.items():
             path = self.path(key)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import socket
 import time
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import psutil
-
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.process import is_dead, this_process
 from capstone_metrics.lake.storage import SECONDS_TO_WAIT
 
 if TYPE_CHECKING:
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 
 SECONDS = 20
 """How long a lock is respected whose holder does not renew it."""
-
-SECONDS_OF_DRIFT = 5
-"""By how much a process's start may seem to move when the clock is set."""
 
 FREE = b"{}\n"
 """What the object says while nobody holds the lock."""
@@ -39,12 +34,7 @@ class Lease:
     def __init__(self, bucket: Bucket, key: str) -> None:
         self.bucket = bucket
         self.key = key
-        self.holder = {
-            "id": uuid4().hex,
-            "host": socket.gethostname(),
-            "pid": psutil.Process().pid,
-            "started": psutil.Process().create_time(),
-        }
+        self.holder = {"id": uuid4().hex, **this_process()}
         self.version = ""
         self.beat = 0
         self.renewed = 0.0
@@ -66,7 +56,7 @@ class Lease:
                 seen, since = version, time.monotonic()
             is_silent = time.monotonic() - since > SECONDS
             condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
-            if (not holder or is_silent or _is_dead(holder)) and self._write(**condition):
+            if (not holder or is_silent or is_dead(holder)) and self._write(**condition):
                 break
             if time.monotonic() > deadline:
                 raise self.bucket.busy()
@@ -131,14 +121,3 @@ class Lease:
         """The version of the object and who holds it; empty where there is none, or nobody."""
         text, version = self.bucket.found(self.key)
         return version, json.loads(text or FREE)
-
-
-def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that lives no more."""
-    if holder.get("host") != socket.gethostname():
-        return False
-    try:
-        started: float = psutil.Process(holder["pid"]).create_time()
-        return abs(started - float(holder["started"])) > SECONDS_OF_DRIFT
-    except psutil.NoSuchProcess:
-        return True

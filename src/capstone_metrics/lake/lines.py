@@ -102,12 +102,14 @@ class LineCount:
     """Counts the lines of an object that are not blank, by its bytes alone, as they pass."""
 
     def __init__(self) -> None:
+        self.bytes = 0
         self._whole = 0
         self._rest = b""
         self._is_first = True
 
     def add(self, block: bytes) -> None:
         """Take the next bytes."""
+        self.bytes += len(block)
         *whole, self._rest = (self._rest + block).split(b"\n")
         if whole and self._is_first:
             whole[0] = whole[0].removeprefix(BYTE_ORDER_MARK)
@@ -129,12 +131,11 @@ class LineCount:
 
 def measure(file: IO[bytes]) -> dict[str, Any]:
     """The `lines`, `bytes` and `sha256` of an object, by its bytes alone."""
-    count, digest, size = LineCount(), hashlib.sha256(), 0
+    count, digest = LineCount(), hashlib.sha256()
     while block := file.read(BLOCK_BYTES):
         count.add(block)
         digest.update(block)
-        size += len(block)
-    return {"lines": count.lines, "bytes": size, "sha256": digest.hexdigest()}
+    return {"lines": count.lines, "bytes": count.bytes, "sha256": digest.hexdigest()}
 
 
 def _split(block: bytes, first: int) -> tuple[pa.Array, pa.Array, pa.Array]:

@@ -76,6 +76,14 @@ class Storage(ABC):
         """Write an object unless its key is taken; say whether it was written."""
 
     @abstractmethod
+    def overwrite(self, key: str, content: bytes) -> None:
+        """Write a small object, whatever was there; who writes last has it.
+
+        It is for notes that no commit depends on: no reader sees a part of one, but a machine
+        that loses its power may lose it.
+        """
+
+    @abstractmethod
     def put(self, files: Mapping[str, Path]) -> None:
         """Put staged files into place as the objects of their keys, each old or new at any time.
 

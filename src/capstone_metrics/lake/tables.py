@@ -73,16 +73,17 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         if data.partitions is not None:
             before &= {self.layout.key(values) for values in data.partitions}
         commit, after = opened(self.storage, self.layer), set()
-        rows = files = 0
+        rows = files = size = 0
         for key, part_rows in engine_of(self.engine).stage(table, self.layout, commit):
             after.add(key)
             if commit.put(key):
                 files += 1
                 rows += part_rows
+                size += commit.size(key)
         for gone in before - after:
             commit.delete(gone)
         counted = rows if self.is_data else 0
-        self.saved = Saved(rows=counted, files=files, removed=len(before - after))
+        self.saved = Saved(rows=counted, files=files, removed=len(before - after), bytes=size)
 
     def load(self) -> ir.Table:
         return engine_of(self.engine).read(self.storage, self.keys(), self.layout)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
     from capstone_metrics.saved import Saved
 
 LAYERS = ("bronze", "silver", "gold", "serving")
+
+COMMITS = {
+    "bronze_criacao@new": "bronze",
+    "silver_head": "silver",
+    "gold_manifest": "gold",
+    "serving": "serving",
+}
+"""The datasets whose save makes what a run did to a layer count."""
 
 
 @dataclass
@@ -40,6 +48,7 @@ class Summary:
     reasons: dict[str, int] = field(default_factory=dict)
     drift: dict[str, list[str]] = field(default_factory=dict)
     outdated: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
 
     def saved(self, layer: str, dataset: str, data: Any, saved: Saved, seconds: float) -> None:
         """Take note of a dataset that a layer saved.
@@ -70,6 +79,16 @@ class Summary:
                 listed["rows"] for listed in data.manifest["marts"].values()
             )
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Summary:
+        """The table of a run of which there is a record."""
+        names = {each.name for each in fields(Layer)}
+        layers = {
+            name: Layer(**{count: value for count, value in said.items() if count in names})
+            for name, said in record["layers"].items()
+        }
+        return cls(layers, dict(record["total"]), dict(record["reasons"]))
+
     @property
     def is_idle(self) -> bool:
         """Whether the run wrote nothing."""
@@ -82,20 +101,13 @@ class Summary:
             console: where to.
             results: what there is to look at, and where or how.
         """
-        table = Table(title="Rows", title_justify="left")
-        table.add_column("layer")
-        for column in ("in", "accepted", "superseded", "quarantined", "written", "seconds"):
-            table.add_column(column, justify="right")
-        for name in LAYERS:
-            if name in self.layers:
-                table.add_row(name, *_cells(self.layers[name]))
-        console.print(table)
+        console.print(self.table())
         console.print(self._identity(), highlight=False)
         for rule, lines in self.reasons.items():
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
-        for source, fields in self.drift.items():
-            if fields:
-                names = escape(", ".join(fields))
+        for source, new in self.drift.items():
+            if new:
+                names = escape(", ".join(new))
                 console.print(
                     f"  new in {source}, kept in Bronze and not declared: {names}", highlight=False
                 )
@@ -105,12 +117,25 @@ class Summary:
                 "'kedro quarantine replay' judges them again",
                 highlight=False,
             )
+        for found in self.findings:
+            console.print(f"  unusual: {escape(found)}", highlight=False, soft_wrap=True)
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")
         for what, where in results:
             console.print(
                 f"[bold]{what:<11}[/bold] {escape(where)}", soft_wrap=True, highlight=False
             )
+
+    def table(self) -> Table:
+        """The counts of each layer."""
+        table = Table(title="Rows", title_justify="left")
+        table.add_column("layer")
+        for column in ("in", "accepted", "superseded", "quarantined", "written", "seconds"):
+            table.add_column(column, justify="right")
+        for name in LAYERS:
+            if name in self.layers:
+                table.add_row(name, *_cells(self.layers[name]))
+        return table
 
     def _identity(self) -> str:
         if not self.total:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving.compare import Comparison
     from capstone_metrics.serving.embedded import Address
+    from capstone_metrics.serving.history import Records
 
 
 class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
@@ -77,6 +78,13 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         """
         return self._publish(data, whole=True)
 
+    def mirror(self, records: Records) -> None:
+        """Copy the records of runs to the table `serving.runs` of a database that is up."""
+        from capstone_metrics.serving.history import mirror  # noqa: PLC0415
+
+        with self._plainly(), closing(self._connect(LOADER)) as database:
+            mirror(database, records)
+
     def compare(self, data: Publication) -> Comparison:
         """The database beside Gold; nothing is changed."""
         from capstone_metrics.serving.compare import compare  # noqa: PLC0415
@@ -95,6 +103,11 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         ):
             db.execute(last)
             return dict(db.fetchone() or {})
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be asked without starting a server: one of the user's own is there."""
+        return self.remote is not None or self.server.is_running
 
     @property
     def remote(self) -> RemoteServer | None:

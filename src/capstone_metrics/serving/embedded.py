@@ -76,6 +76,11 @@ class EmbeddedServer:
             raise CapstoneError(f"PostgreSQL stopped at once; see {self.cluster / 'server.log'}.")
         return Address(HOST, port, self.passfile)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the server runs; nothing is started."""
+        return self._running_port() is not None
+
     def stop(self) -> bool:
         """Stop the server; say whether it ran."""
         with self._locked():

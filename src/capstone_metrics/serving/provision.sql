@@ -80,6 +80,15 @@ CREATE TABLE IF NOT EXISTS serving.parts (
     PRIMARY KEY (mart, part)
 );
 
+-- what each run did: a copy of its record in the lake, made when a run publishes
+CREATE TABLE IF NOT EXISTS serving.runs (
+    run text PRIMARY KEY,
+    state text NOT NULL,
+    begun timestamptz NOT NULL,
+    ended timestamptz,
+    record jsonb NOT NULL
+);
+
 -- What became, in the end, of the keys that changed after a publication, which is named by its
 -- number and time: a database that was made again counts from 1 again.
 CREATE OR REPLACE FUNCTION serving.changes_since(last bigint, last_published_at timestamptz)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -13,17 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 
-from capstone_metrics.errors import CapstoneError, reason
+from capstone_metrics.cli.common import catalog_of, one_sentence
+from capstone_metrics.cli.operations import runs, status
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.packaging import configure_logging, pack_configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from capstone_metrics.operations.verify import Finding, Lake
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving import ServingDataset
@@ -39,24 +37,13 @@ PLANNED = {
 """The layers that a plan of a pipeline is about. A publication brings the database to Gold."""
 
 
-@contextlib.contextmanager
-def one_sentence() -> Iterator[None]:
-    """Tell an error that the user can act on without its traceback."""
-    try:
-        yield
-    except MissingConfigException as error:
-        raise click.ClickException(
-            f"{error}. --env names an environment, and --conf-source where its configuration is."
-        ) from None
-    except Exception as error:
-        if ours := reason(error):
-            raise click.ClickException(str(ours)) from None
-        raise
-
-
 @click.group(name="capstone-metrics")
 def cli() -> None:
     """The commands of Capstone Metrics."""
+
+
+cli.add_command(status)
+cli.add_command(runs)
 
 
 @cli.command(name="run", params=kedro_run.params, help=kedro_run.help)
@@ -114,10 +101,10 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
     """Check that the lake is what its receipts and manifests say; exit with 1 if it is not."""
     from capstone_metrics.operations.verify import verify  # noqa: PLC0415 - Ibis is slow to import
 
-    catalog = _catalog(env)
+    catalog = catalog_of(env)
     findings = verify(_lake(catalog))
     if full:
-        findings += _rebuild(_catalog(env, full=True), catalog)
+        findings += _rebuild(catalog_of(env, full=True), catalog)
     if as_json:
         click.echo(_json([asdict(finding) for finding in findings]))
     else:
@@ -140,7 +127,7 @@ def quarantined(ctx: click.Context, env: str | None, rule: str | None, lines: in
     """Count the rejected lines by the rule that they broke, and show some."""
     if ctx.invoked_subcommand:
         return
-    catalog = _catalog(env)
+    catalog = catalog_of(env)
     for name, count in catalog.load("silver_head")["reasons"].items():
         click.echo(f"{count:>10}  {name}")
     rejected = catalog.load("silver_quarentena").order_by("objeto", "linha")
@@ -204,7 +191,7 @@ def ddl(env: str | None) -> None:
     from capstone_metrics.schemas import marts_of  # noqa: PLC0415 - Ibis is slow to import
     from capstone_metrics.serving.tables import ddl as script  # noqa: PLC0415
 
-    click.echo(script(marts_of(_catalog(env).load("params:marts"))), nl=False)
+    click.echo(script(marts_of(catalog_of(env).load("params:marts"))), nl=False)
 
 
 @serving.command()
@@ -214,7 +201,7 @@ def ddl(env: str | None) -> None:
 @one_sentence()
 def diff(env: str | None, rows: int, as_json: bool) -> None:
     """Show what publishing Gold would change in the database, and change nothing."""
-    catalog = _catalog(env)
+    catalog = catalog_of(env)
     compared = catalog["serving"].compare(_publication(catalog))
     if as_json:
         click.echo(_json(compared.facts(rows)))
@@ -235,7 +222,7 @@ def diff(env: str | None, rows: int, as_json: bool) -> None:
 @one_sentence()
 def check(env: str | None, as_json: bool) -> None:
     """Compare every row and right of the database with Gold; exit with 1 if one differs."""
-    catalog = _catalog(env)
+    catalog = catalog_of(env)
     compared = catalog["serving"].compare(_publication(catalog))
     if as_json:
         click.echo(_json(compared.facts()))
@@ -262,7 +249,7 @@ def _show_check(compared: Comparison) -> None:
 @one_sentence()
 def recreate(env: str | None, allow_shrink: bool) -> None:
     """Make the database from Gold alone: what is missing, and every row that differs."""
-    catalog = _catalog(env, allow_shrink=allow_shrink)
+    catalog = catalog_of(env, allow_shrink=allow_shrink)
     saved = catalog["serving"].recreate(_publication(catalog))
     click.echo(
         f"{saved.rows:,} rows written, {saved.removed:,} removed; all others were as in Gold."
@@ -284,13 +271,8 @@ def _publication(catalog: Any) -> Publication:
 
 
 def _serving(env: str | None) -> ServingDataset:
-    dataset: ServingDataset = _catalog(env)["serving"]
+    dataset: ServingDataset = catalog_of(env)["serving"]
     return dataset
-
-
-def _catalog(env: str | None, **params: Any) -> Any:
-    session = KedroSession.create(env=env, runtime_params=params)
-    return session.load_context().catalog
 
 
 def _lake(catalog: Any) -> Lake:

@@ -1,0 +1,41 @@
+"""What the project's commands share."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import click
+from kedro.config import MissingConfigException
+from kedro.framework.session import KedroSession
+
+from capstone_metrics.errors import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def one_sentence() -> Iterator[None]:
+    """Tell an error that the user can act on without its traceback."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise click.ClickException(
+            f"{error}. --env names an environment, and --conf-source where its configuration is."
+        ) from None
+    except Exception as error:
+        if ours := reason(error):
+            raise click.ClickException(str(ours)) from None
+        raise
+
+
+def catalog_of(env: str | None, **params: Any) -> Any:
+    """The catalog of an environment.
+
+    Args:
+        env: its name; the default one unless said.
+        params: what is said of this command and not declared.
+    """
+    session = KedroSession.create(env=env, runtime_params=params)
+    return session.load_context().catalog

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capstone_metrics.lake.process import this_process
+from capstone_metrics.lake.runs import RunsDataset
+
+if TYPE_CHECKING:
+    from capstone_metrics.lake.storage import Storage
+
+ELSEWHERE = {"host": "another", "pid": 1, "started": 0.0}
+
+
+@pytest.fixture
+def runs(storage: Storage) -> RunsDataset:
+    """The records of an empty lake, in each of the places where one can be."""
+    where = {"url": storage.root, "endpoint_url": getattr(storage, "endpoint_url", None)}
+    return RunsDataset(path=where, silent_minutes=10)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def dead() -> dict[str, Any]:
+    """A process of this machine that was killed."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process.kill()
+    process.wait()
+    return {**this_process(), "pid": process.pid}
+
+
+def record(run: str, state: str = "running", minutes: float = 0, **more: Any) -> dict[str, Any]:
+    updated = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=minutes)
+    return {"run": run, "state": state, "updated": updated.isoformat(), **more}
+
+
+def states(runs: RunsDataset) -> dict[str, str]:
+    return {record["run"]: record["state"] for record in runs.load()}
+
+
+def names(runs: RunsDataset) -> list[str]:
+    return [key.removeprefix("operations/runs/") for key in runs.storage.keys("operations")]
+
+
+def test_an_empty_lake_has_no_records(runs: RunsDataset) -> None:
+    assert runs.load() == []
+    assert runs.oldest() == []
+    assert not runs.exists()
+    runs.close()
+    assert runs.storage.keys("") == []
+
+
+def test_a_run_at_work_is_told_by_the_name_of_its_record(runs: RunsDataset) -> None:
+    at_work = record("b")
+    runs.begin(at_work, oldest="")
+    assert at_work["process"] == this_process()
+    assert names(runs) == ["b.running.json"]
+    assert runs.load() == [at_work]
+    runs.save({**at_work, "state": "succeeded"})
+    assert names(runs) == ["b.json"]
+    assert states(runs) == {"b": "succeeded"}
+
+
+def test_records_are_loaded_from_one_on_and_the_oldest_are_forgotten(runs: RunsDataset) -> None:
+    for run in ("c", "a", "b"):
+        runs.save(record(run, "succeeded"))
+    assert [each["run"] for each in runs.load()] == ["a", "b", "c"]
+    assert [each["run"] for each in runs.since("b")] == ["b", "c"]
+    assert [each["run"] for each in runs.since("", most=1)] == ["c"]
+    assert [each["run"] for each in runs.find("b")] == ["b"]
+    assert [each["run"] for each in runs.some(["c", "x"])] == ["c"]
+    assert [each["run"] for each in runs.oldest()] == ["a"]
+    assert runs.oldest(before="a") == []
+    runs.begin(record("d"), oldest="b")
+    assert list(states(runs)) == ["b", "c", "d"]
+
+
+def test_a_run_whose_process_died_is_killed(runs: RunsDataset, dead: dict[str, Any]) -> None:
+    runs.save(record("a", process=dead, at_work=["merge"]))
+    assert states(runs) == {"a": "killed"}
+    assert names(runs) == ["a.running.json"]  # who only looks writes nothing
+    runs.close()
+    assert names(runs) == ["a.json"]
+    (found,) = runs.load()
+    assert (found["state"], found["at_work"]) == ("killed", ["merge"])
+
+
+def test_the_next_run_marks_it(runs: RunsDataset, dead: dict[str, Any]) -> None:
+    runs.save(record("a", process=dead))
+    runs.begin(record("b"), oldest="")
+    assert names(runs) == ["a.json", "b.running.json"]
+
+
+def test_a_number_that_another_process_has_by_now_is_not_the_run(runs: RunsDataset) -> None:
+    mine = this_process()
+    runs.save(record("a", process=mine))
+    runs.save(record("b", process={**mine, "started": mine["started"] - 60}))
+    assert states(runs) == {"a": "running", "b": "killed"}
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(9, "running"), (11, "killed")])
+def test_a_run_of_another_machine_is_dead_when_it_is_silent(
+    runs: RunsDataset, minutes: float, state: str
+) -> None:
+    runs.save(record("a", minutes=minutes, process=ELSEWHERE))
+    assert states(runs) == {"a": state}
+
+
+def test_one_that_was_taken_for_dead_and_lives_has_the_last_word(runs: RunsDataset) -> None:
+    silent = record("a", minutes=11, process=ELSEWHERE)
+    runs.save(silent)
+    runs.close()
+    assert states(runs) == {"a": "killed"}
+    runs.save({**silent, "state": "succeeded"})
+    assert states(runs) == {"a": "succeeded"}
+
+
+def test_one_that_ended_while_it_was_judged_keeps_its_end(
+    runs: RunsDataset, dead: dict[str, Any]
+) -> None:
+    at_work = record("a", process=dead)
+    runs.save(at_work)
+    listed = runs.names()
+    runs.storage.overwrite("operations/runs/a.json", json.dumps(record("a", "failed")).encode())
+    runs.close(listed)
+    assert states(runs) == {"a": "failed"}
+
+
+def test_one_that_ended_while_it_was_looked_at_is_told_as_it_ended(
+    runs: RunsDataset, dead: dict[str, Any]
+) -> None:
+    runs.save(record("a", process=dead))
+    (key,) = runs.names().values()
+    assert [each["state"] for each in runs._read([key])] == ["killed"]
+    runs.storage.overwrite("operations/runs/a.json", json.dumps(record("a", "failed")).encode())
+    assert [each["state"] for each in runs._read([key])] == ["failed"]
+    runs.storage.delete([key])
+    assert [each["state"] for each in runs._read([key])] == ["failed"]
+
+
+def test_what_is_no_record_is_left_out(runs: RunsDataset, caplog: pytest.LogCaptureFixture) -> None:
+    runs.save(record("a", "succeeded"))
+    for name in ("b.json", "c.running.json", "notes.txt"):
+        runs.storage.overwrite(f"operations/runs/{name}", b"{cut")
+    runs.close()
+    assert states(runs) == {"a": "succeeded"}
+    assert "b.json is no record of a run" in caplog.text

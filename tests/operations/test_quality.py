@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.operations.quality import Finding, Gate, Rules, still_open
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+WARN, BLOCK = {"action": "warn"}, {"action": "block"}
+WINDOW = "2026-01-31T20"
+MART = {"key": ["data_postagem"], "measures": {"total_views": {"sum": "views"}}}
+
+
+def none(_: dt.timedelta) -> list[Any]:
+    return []
+
+
+def records(*lines: int | None, **more: Any) -> Callable[[dt.timedelta], list[Any]]:
+    """Those of the weeks before a window, each with so many lines; the nearest comes first."""
+    day = dt.date(2026, 1, 31)
+    return lambda _: [
+        {
+            "parameters": {},
+            "layers": {},
+            "windows": {f"{day - dt.timedelta(weeks=week)}T20": {"lines": count}},
+            **more,
+        }
+        for week, count in enumerate(lines, 1)
+        if count is not None
+    ]
+
+
+def counts(lines: int, quarantined: int = 0) -> Mapping[str, Mapping[str, int]]:
+    return {WINDOW: {"lines": lines, "accepted": lines, "quarantined": quarantined}}
+
+
+def gold(total: int, **more: Any) -> dict[str, Any]:
+    return {"marts": {"gold_x": {**MART, "totals": {"total_views": total}, **more}}}
+
+
+@pytest.mark.parametrize(("quarantined", "is_found"), [(50, False), (51, True)])
+def test_a_window_may_have_so_many_rejected_lines(quarantined: int, is_found: bool) -> None:
+    gate = Gate(Rules(silver={"quarantine_pct": {"most": 5, **WARN}}))
+    gate.silver(counts(1000, quarantined), none)
+
+    said = "5.1 % of the 1,000 lines of window 2026-01-31T20 are in quarantine, and at most 5 % may"
+    expected = [Finding("quarantine_pct", WINDOW, f"{said} be", "warn")]
+    assert gate.findings == (expected if is_found else [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "before", "share"),
+    [
+        (100, (100, 110, 90), None),
+        (50, (100, 110, 90), None),
+        (49, (100, 110, 90), "49 %"),
+        (200, (100, 110, 90), None),
+        (201, (100, 110, 90), "201 %"),
+        (49, (100, 10_000, 100), "49 %"),  # one week that was unusual does not move the median
+        (1, (100,), None),  # one week is not enough to know what is usual
+        (1, (100, 0, None), None),
+        (1, (None, None, None, None, 100, 100), None),  # too long ago
+    ],
+)
+def test_a_window_is_about_as_large_as_on_the_same_weekday(
+    lines: int, before: tuple[int | None, ...], share: str | None
+) -> None:
+    gate = Gate(Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}}))
+    gate.silver(counts(lines), records(*before))
+
+    assert bool(gate.findings) == bool(share)
+    for found in gate.findings:
+        assert f"{share} of the 100 that are usual on a Saturday at 20:00" in found.said
+
+
+def test_a_rebuild_is_not_counted_twice() -> None:
+    gate = Gate(Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}}))
+    once, again = records(100, 100), records(100, 100, parameters={"full": True})
+    gate.silver(counts(60), lambda time: [*once(time), *again(time)])
+
+    assert gate.findings == []
+
+
+@pytest.mark.parametrize(("now", "found"), [(150, None), (50, None), (151, "51.0"), (49, "51.0")])
+def test_a_total_moves_so_far_from_one_gold_to_the_next(now: int, found: str | None) -> None:
+    gate = Gate(Rules(gold={"change_pct": {"most": 50, **WARN}}))
+    gate.gold(gold(100), gold(now))
+
+    said = f"gold_x.total_views went from 100 to {now}, by {found} %, and 50 % is the most"
+    assert [each.said for each in gate.findings] == ([said] if found else [])
+
+
+def test_a_mart_has_rules_of_its_own() -> None:
+    rules = Rules.of(
+        {
+            "gold": {"change_pct": {"most": 50, **WARN}},
+            "marts": {"gold_x": {"change_pct": {"most": 10, **BLOCK}}},
+        },
+        ["gold_x", "gold_y"],
+    )
+    gate = Gate(rules)
+    gate.gold(gold(100), gold(120))
+
+    assert [found.action for found in gate.findings] == ["block"]
+    assert rules.of_mart("gold_y")["change_pct"]["most"] == 50
+
+
+@pytest.mark.parametrize(
+    "before",
+    [{}, gold(100, key=["faculdade"]), gold(100, measures={}), gold(0)],
+    ids=["none", "another key", "other measures", "nothing"],
+)
+def test_a_gold_that_cannot_be_compared_is_not(before: dict[str, Any]) -> None:
+    gate = Gate(Rules(gold={"change_pct": {"most": 1, **BLOCK}}))
+    gate.gold(before, gold(100))
+    gate.check(none)
+
+    assert gate.findings == []
+
+
+def blocked(gate: Gate, history: Any = none) -> bool:
+    try:
+        gate.check(history)
+    except CapstoneError as error:
+        assert "--params=allow_findings=true" in str(error)
+        return True
+    return False
+
+
+def test_only_what_blocks_bars_gold_unless_it_is_allowed() -> None:
+    for action, is_open, expected in (
+        ("warn", False, False),
+        ("block", False, True),
+        ("block", True, False),
+    ):
+        gate = Gate(Rules(gold={"change_pct": {"most": 1, "action": action}}), is_open)
+        gate.gold(gold(100), gold(200))
+        assert len(gate.findings) == 1
+        assert blocked(gate) == expected
+
+
+FOUND = {"rule": "quarantine_pct", "of": WINDOW, "said": "so.", "action": "block"}
+DONE = {"committed": "2026-01-31T23:06:00+00:00"}
+
+
+def ran(findings: Any = (), full: bool = False, **layers: Any) -> dict[str, Any]:
+    return {"parameters": {"full": full}, "layers": layers, "findings": list(findings)}
+
+
+@pytest.mark.parametrize(
+    ("history", "is_open"),
+    [
+        ([ran([FOUND], silver=DONE)], True),
+        ([ran([FOUND], silver=DONE), ran(silver=DONE)], True),
+        ([ran([FOUND], silver=DONE), ran(gold=DONE)], False),
+        ([ran([FOUND], silver=DONE), ran(silver=DONE, full=True)], False),
+        ([ran([FOUND], silver=DONE), ran(full=True)], True),
+        ([ran([{**FOUND, "rule": "change_pct"}], silver=DONE)], False),
+    ],
+)
+def test_what_was_found_in_silver_is_open_until_gold_is_made_or_silver_is_judged_anew(
+    history: list[Any], is_open: bool
+) -> None:
+    assert bool(still_open(history)) == is_open
+    rules = Rules(silver={"quarantine_pct": {"most": 5, **BLOCK}})
+    assert blocked(Gate(rules), lambda _: history) == is_open
+    assert not blocked(Gate(rules, is_open=True), lambda _: history)
+    anew = Gate(rules, is_full=True)
+    anew.silver(counts(100), none)
+    assert not blocked(anew, lambda _: history)
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [
+        (5, "quality: 5 is not made of rules for silver, gold and marts"),
+        ({"bronze": {}}, "quality: .* is not made of rules"),
+        ({"silver": {"rate": {}}}, "quality.silver: .* is not made of the rules quarantine_pct"),
+        ({"gold": [1]}, "quality.gold: .* is not made of the rules change_pct"),
+        ({"gold": {"change_pct": 5}}, "quality.gold.change_pct: 5 must have action, most"),
+        ({"gold": {"change_pct": {"most": "5", **WARN}}}, "all but action are numbers"),
+        ({"gold": {"change_pct": {"most": -1, **WARN}}}, "all but action are numbers"),
+        ({"gold": {"change_pct": {"most": 5, "action": "stop"}}}, "'stop' is not warn or block"),
+        ({"marts": {"gold_z": {}}}, "quality.marts: gold_z is no declared mart"),
+    ],
+)
+def test_a_declaration_that_does_not_hold_is_refused(declared: Any, sentence: str) -> None:
+    with pytest.raises(CapstoneError, match=sentence):
+        Rules.of(declared, ["gold_x"])
+
+
+def test_a_rule_that_is_null_is_none() -> None:
+    assert Rules.of({"silver": {"volume_pct": None}, "gold": None}, []) == Rules()

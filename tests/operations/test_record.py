@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.runs import RunsDataset
+from capstone_metrics.operations import record as module
+from capstone_metrics.operations.record import Declared, Recorder, fingerprint, identifier
+from capstone_metrics.operations.summary import Summary
+from capstone_metrics.saved import Saved
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEGUN = dt.datetime(2026, 1, 31, 23, 5, tzinfo=dt.UTC)
+SCHEDULE = {"timezone": "America/Sao_Paulo", "layers": {"bronze": {"starts": ["08:00"]}}}
+PARAMETERS = {
+    "now": "2026-01-31T20:05",
+    "from": None,
+    "to": None,
+    "schedule": SCHEDULE,
+    "operations": {"kept_days": 400},
+}
+DECLARED = Declared(
+    environment="local",
+    pipelines=["__default__"],
+    given={},
+    parameters=PARAMETERS,
+    catalog={"silver_criacao": {"engine": {"name": "duckdb", "options": {"x": "secret"}}}},
+    nodes=[("ingest", "bronze"), ("merge", "silver"), ("check", "silver")],
+)
+CANARY = "canário-9f3b"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> RunsDataset:
+    """The records of an empty lake."""
+    return RunsDataset(path=str(tmp_path / "lake"), silent_minutes=10)
+
+
+@pytest.fixture
+def recorder(runs: RunsDataset) -> Recorder:
+    """Of a run that begins at a known time."""
+    return Recorder(lambda: runs, clock=lambda: BEGUN)
+
+
+def kept(runs: RunsDataset) -> dict[str, Any]:
+    (found,) = runs.load()
+    return found
+
+
+def test_a_run_is_recorded_before_its_first_node(runs: RunsDataset, recorder: Recorder) -> None:
+    recorder.begin(DECLARED)
+    found = kept(runs)
+
+    assert found["run"].startswith("20260131T230500.000Z-")
+    assert found["state"] == "running"
+    assert found["begun"] == found["updated"] == "2026-01-31T23:05:00.000+00:00"
+    assert (found["environment"], found["pipelines"]) == ("local", ["__default__"])
+    assert (found["now"], found["from"]) == ("2026-01-31T23:05:00.000+00:00", None)
+    assert found["nodes"] == {
+        "ingest": {"layer": "bronze"},
+        "merge": {"layer": "silver"},
+        "check": {"layer": "silver"},
+    }
+    assert {"python", "engine", "kedro", "duckdb", "capstone-metrics"} <= set(found["versions"])
+
+
+def test_a_node_is_at_work_until_all_its_outputs_are_saved(
+    runs: RunsDataset, recorder: Recorder
+) -> None:
+    recorder.begin(DECLARED)
+    recorder.node_begins("merge", ["silver_criacao@new", "merge_counts"])
+    assert kept(runs)["at_work"] == ["merge"]
+    recorder.node_returned("merge")
+    recorder.saved("merge", "silver_criacao@new", None, Saved(rows=3, bytes=10), Summary())
+    assert recorder.record["at_work"] == ["merge"]
+    recorder.saved("merge", "merge_counts", {}, None, Summary())
+    assert recorder.record["at_work"] == []
+    recorder.node_begins("check", [])
+    assert kept(runs)["at_work"] == ["check"]
+    recorder.node_returned("check")
+    recorder.end()
+    found = kept(runs)
+    assert (found["state"], found["at_work"]) == ("succeeded", [])
+    assert found["datasets"] == {
+        "silver_criacao@new": {
+            "layer": "silver", "node": "merge", "rows": 3, "files": 0, "removed": 0, "bytes": 10
+        }
+    }  # fmt: skip
+
+
+def test_a_failed_run_says_where_and_why(runs: RunsDataset, recorder: Recorder) -> None:
+    recorder.begin(DECLARED)
+    recorder.node_begins("ingest", ["bronze_criacao@new"])
+    error = ValueError(CANARY)
+    error.__cause__ = CapstoneError("the file is gone; bring it.")
+    recorder.end(error)
+    found = kept(runs)
+
+    assert (found["state"], found["at_work"]) == ("failed", ["ingest"])
+    assert found["error"] == "the file is gone; bring it."
+
+
+def test_of_an_unexpected_error_only_the_kind_is_kept(
+    runs: RunsDataset, recorder: Recorder
+) -> None:
+    recorder.begin(DECLARED)
+    recorder.end(ValueError(CANARY))
+
+    said = "An unexpected builtins.ValueError; the run showed its traceback."
+    assert kept(runs)["error"] == said
+
+
+def test_no_value_of_a_parameter_is_kept_but_those_of_a_run(
+    runs: RunsDataset, recorder: Recorder
+) -> None:
+    recorder.begin(replace(DECLARED, given={"now": "2026-01-31T20:05", "token": CANARY}))
+
+    assert kept(runs)["parameters"] == {"now": "2026-01-31T20:05", "token": "(not recorded)"}
+    files = [path for path in runs.storage.folder.rglob("*") if path.is_file()]  # type: ignore[attr-defined]
+    assert files
+    assert not [
+        path for path in files if CANARY in path.read_text() or "secret" in path.read_text()
+    ]
+
+
+def test_a_configuration_is_told_by_what_is_declared_and_not_by_what_is_said_of_a_run() -> None:
+    def other(**changes: Any) -> Declared:
+        return replace(DECLARED, parameters={**PARAMETERS, **changes})
+
+    assert fingerprint(other(now="2026-02-01T08:05", full=True)) == fingerprint(DECLARED)
+    assert fingerprint(other(networks=["kwai"])) != fingerprint(DECLARED)
+    assert fingerprint(replace(DECLARED, catalog={})) != fingerprint(DECLARED)
+
+
+def test_a_long_node_has_its_record_written_again(
+    runs: RunsDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_BEATS", 0.02)
+    recorder = Recorder(lambda: runs)
+    recorder.begin(DECLARED)
+    first = kept(runs)["updated"]
+    deadline = time.monotonic() + 5
+    while kept(runs)["updated"] == first and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert kept(runs)["updated"] > first
+    recorder.end()
+    ended = kept(runs)
+    time.sleep(0.1)
+    assert kept(runs) == ended
+
+
+def test_an_interrupted_run_of_this_process_is_killed(
+    runs: RunsDataset, recorder: Recorder
+) -> None:
+    recorder.begin(DECLARED)
+    recorder.abandon()
+    assert kept(runs)["state"] == "killed"
+    recorder.abandon()
+
+    ended = Recorder(lambda: runs)
+    ended.begin(DECLARED)
+    ended.end()
+    ended.abandon()
+    assert [found["state"] for found in runs.load()] == ["killed", "succeeded"]
+
+
+def test_a_record_that_cannot_be_written_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "lake").touch()
+    recorder = Recorder(lambda: RunsDataset(path=str(tmp_path / "lake"), silent_minutes=10))
+    recorder.begin(DECLARED)
+    recorder.node_begins("merge", ["merge_counts"])
+    recorder.saved("merge", "merge_counts", {}, None, Summary())
+    recorder.saved("no such node", "merge_counts", {}, None, Summary())
+    recorder.end()
+
+    (warning,) = caplog.messages
+    assert warning.startswith("The record of this run is not kept as it should be: ")
+    assert f"{tmp_path}/lake" in warning
+    assert "\n" not in warning
+
+
+@pytest.mark.parametrize(("error", "written"), [(None, 1), (ValueError(), 0)])
+def test_a_store_that_is_down_is_not_waited_for_again(
+    tmp_path: Path, runs: RunsDataset, error: Exception | None, written: int
+) -> None:
+    recorder = Recorder(lambda: runs)
+    lake = tmp_path / "lake"
+    lake.touch()
+    recorder.begin(DECLARED)
+    lake.unlink()
+    recorder.end(error)
+
+    assert len(runs.load()) == written
+
+
+def test_the_end_is_written_though_a_note_before_it_was_not(
+    runs: RunsDataset, recorder: Recorder, tmp_path: Path
+) -> None:
+    recorder.begin(DECLARED)
+    lake = tmp_path / "lake"
+    lake.rename(tmp_path / "away")
+    lake.touch()
+    recorder.node_begins("merge", [])
+    lake.unlink()
+    (tmp_path / "away").rename(lake)
+    recorder.node_returned("merge")
+    recorder.end()
+
+    assert kept(runs)["state"] == "succeeded"
+
+
+def test_records_are_kept_for_some_days(runs: RunsDataset, recorder: Recorder) -> None:
+    for days in (399, 401):
+        run = identifier(BEGUN - dt.timedelta(days=days), "0000")
+        runs.save({"run": run, "state": "succeeded"})
+    recorder.begin(DECLARED)
+
+    assert [found["run"][:8] for found in runs.load()] == ["20241228", "20260131"]

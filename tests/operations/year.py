@@ -1,0 +1,129 @@
+"""A year of runs as their records tell it, with what went wrong on some days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from capstone_metrics.operations.record import Declared, Recorder
+from capstone_metrics.operations.summary import COMMITS, Summary
+from capstone_metrics.saved import Saved
+from capstone_metrics.schedule import Timetable, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from capstone_metrics.lake.runs import RunsDataset
+
+DATASETS = {layer: dataset for dataset, layer in COMMITS.items()}
+MINUTE = dt.timedelta(minutes=1)
+
+
+@dataclass
+class Fate:
+    """What a run does: the minutes after its slot is due at which it begins and commits.
+
+    Attributes:
+        begun: minutes.
+        done: minutes, by layer; a layer that is not there is where the run stops.
+        end: how it ends.
+        lines: of its window.
+    """
+
+    begun: float = 1
+    done: Mapping[str, float] = field(
+        default_factory=lambda: {"bronze": 2, "silver": 4, "gold": 3, "serving": 2}
+    )
+    end: str = "succeeded"
+    lines: int = 100
+
+
+class Year:
+    """Writes records by the recorder itself, at instants that are made up.
+
+    Args:
+        runs: where to.
+        schedule: whose slots have their runs.
+        dead: a process that lives no more.
+    """
+
+    def __init__(self, runs: RunsDataset, schedule: Mapping[str, Any], dead: Any) -> None:
+        self.runs, self.schedule, self.dead = runs, schedule, dead
+        self.timetable = Timetable.of(schedule)
+        self.clock = dt.datetime.now(dt.UTC)
+
+    def play(self, first: dt.date, days: int, fates: Mapping[tuple[str, str], Fate | None]) -> None:
+        """A run for each slot: of Bronze and Silver together, of Gold, and of the publication.
+
+        Args:
+            first: the first day.
+            days: how many.
+            fates: what does not go as it should, by the first layer and the window; None is no run.
+        """
+        groups = {"bronze": ["bronze", "silver"], "gold": ["gold"], "publication": ["serving"]}
+        slots = [
+            self.timetable.slot(layer, Window(first + dt.timedelta(days=day), hour))
+            for day in range(days)
+            for layer in groups
+            for hour in self.timetable.hours[layer]
+        ]
+        for slot in sorted(slots, key=lambda slot: slot.due):
+            fate = fates.get((slot.layer, str(slot.window)), Fate())
+            if fate:
+                self.run(slot.due, str(slot.window), groups[slot.layer], fate)
+
+    def run(self, due: dt.datetime, window: str, layers: list[str], fate: Fate) -> None:
+        self.clock = due + fate.begun * MINUTE
+        recorder, summary = Recorder(lambda: self.runs, lambda: self.clock), Summary()
+        recorder.begin(
+            Declared(
+                environment="local",
+                pipelines=layers,
+                given={},
+                parameters={
+                    "now": self.clock.isoformat(),
+                    "schedule": self.schedule,
+                    "operations": {"kept_days": 4000},
+                },
+                catalog={},
+                nodes=[(f"node of {layer}", layer) for layer in layers],
+            )
+        )
+        for layer in layers:
+            node, dataset = f"node of {layer}", DATASETS[layer]
+            recorder.node_begins(node, [dataset])
+            if layer not in fate.done:
+                break
+            self.clock = due + fate.done[layer] * MINUTE
+            name = f"fonte=faker/janela={window}/criacao.jsonl"
+            saved, data = Saved(rows=fate.lines), {"generation": 1, "silver_rows": 0}
+            if layer == "bronze":
+                saved = Saved(rows=fate.lines, lines={name: fate.lines})
+            if layer == "silver":
+                self._account(recorder, summary, node, name, fate.lines)
+            published: Any = SimpleNamespace(tables={}, manifest={"generation": 1, "marts": {}})
+            data = published if layer == "serving" else data
+            summary.saved(layer, dataset, data, saved, seconds=60)
+            recorder.saved(node, dataset, data, saved, summary)
+        self.clock += MINUTE
+        if fate.end == "killed":
+            recorder._end.set()
+            self.runs.save({**recorder.record, "process": self.dead})
+        else:
+            recorder.end(ValueError() if fate.end == "failed" else None)
+
+    @staticmethod
+    def _account(recorder: Recorder, summary: Summary, node: str, name: str, lines: int) -> None:
+        counts = {"lines": lines, "accepted": lines, "superseded": 0, "quarantined": 0}
+        accounts = {
+            "run": counts,
+            "receipts": {name: {**counts, "reasons": {}}},
+            "total": {"lines": lines, "current": lines, "superseded": 0, "quarantined": 0},
+            "reasons": {},
+            "drift": {},
+            "outdated": [],
+        }
+        summary.saved("silver", "silver_accounts", accounts, Saved(), seconds=60)
+        recorder.saved(node, "silver_accounts", accounts, None, summary)

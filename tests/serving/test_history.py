@@ -1,0 +1,86 @@
+"""The records of runs in the database."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+
+from capstone_metrics.serving.embedded import LOADER, READER
+from capstone_metrics.serving.history import mirror
+from capstone_metrics.serving.provision import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg2.extensions import connection
+
+    from capstone_metrics.serving.embedded import Address
+    from tests.serving.conftest import Ask
+
+ALL = "SELECT run, state, ended IS NULL, record ->> 'error' FROM serving.runs ORDER BY run"
+RUNNING = {
+    "run": "a",
+    "state": "running",
+    "begun": "2026-01-31T23:05:00.000+00:00",
+    "ended": None,
+    "error": None,
+    "process": {"host": "machine-9f3b"},
+    "parameters": {"now": "2026-01-31T20:05"},
+}
+FAILED = {**RUNNING, "state": "failed", "ended": "2026-01-31T23:06:00.000+00:00", "error": "so."}
+
+
+class Records(dict[str, Any]):
+    """Records by their names, and which of them were read."""
+
+    def names(self) -> list[str]:
+        return list(self)
+
+    def some(self, names: Any) -> list[dict[str, Any]]:
+        self.read = list(names)
+        return [self[name] for name in self.read]
+
+
+@pytest.fixture
+def loader(address: Address, database: str) -> Iterator[connection]:
+    with closing(connect(address, database, LOADER)) as loader:
+        yield loader
+
+
+def test_the_table_follows_the_records(loader: connection, ask: Ask) -> None:
+    mirror(loader, Records(a=RUNNING))
+    assert ask(READER, ALL) == [("a", "running", True, None)]
+    more = Records(a=FAILED, b={**RUNNING, "run": "b"})
+    mirror(loader, more)
+    assert ask(READER, ALL) == [("a", "failed", False, "so."), ("b", "running", True, None)]
+    mirror(loader, more)
+    assert more.read == ["b"]  # what has ended is not read again
+    mirror(loader, Records(b=more["b"]))
+    assert ask(READER, ALL) == [("b", "running", True, None)]
+    mirror(loader, Records())
+    assert ask(READER, ALL) == []
+
+
+def test_readers_are_not_told_of_machines(loader: connection, ask: Ask) -> None:
+    mirror(loader, Records(a=RUNNING))
+    ((said,),) = ask(READER, "SELECT record::text FROM serving.runs")
+    assert '"run": "a"' in said
+    assert "machine-9f3b" not in said
+    assert "parameters" not in said
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        (READER, "DELETE FROM serving.runs"),
+        (READER, "UPDATE serving.runs SET state = 'succeeded'"),
+        (LOADER, "DROP TABLE serving.runs"),
+        (LOADER, "TRUNCATE serving.runs"),
+    ],
+)
+def test_nobody_does_more_than_is_theirs(ask: Ask, role: str, statement: str) -> None:
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        ask(role, statement)

@@ -1,0 +1,134 @@
+"""A rule of quality.yml warns, or bars Gold until someone allows it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capstone_metrics.errors import CapstoneError
+from tests.conftest import project_copy
+from tests.lakes import add, clear, content, expected, line, run_here
+from tests.test_runs import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Project
+
+LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
+SILVER, GOLD = ["bronze_to_silver"], ["silver_to_gold"]
+
+
+@pytest.fixture(scope="module")
+def strict(open_folder: Path) -> Iterator[Project]:
+    """A project in which the rules block, but for one mart that has its own."""
+    with project_copy(open_folder) as copy:
+        copy.ingest_nothing()
+        rule: dict[str, Any] = {"action": "block"}
+        copy.configure(
+            "parameters_quality.yml",
+            quality={
+                "silver": {"quarantine_pct": {"most": 40, **rule}},
+                "gold": {"change_pct": {"most": 50, **rule}},
+                "marts": {
+                    "gold_video_views_dia_faculdade": {"change_pct": {"most": 80, "action": "warn"}}
+                },
+            },
+        )
+        yield copy
+
+
+@pytest.fixture
+def lake(strict: Project) -> Path:
+    """One that has a Gold."""
+    data = strict.root / "data"
+    clear(data)
+    add(data, "2026-01-31T08", line(), line(video_id="v2"))
+    run_here(strict)
+    return data
+
+
+def gold(lake: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (lake / "gold").glob("*.*")}
+
+
+def test_what_silver_rejects_bars_gold_in_this_run_and_the_next(
+    strict: Project, lake: Path
+) -> None:
+    before = gold(lake)
+    add(lake, "2026-01-31T20", line(views=110, **LATER), line(views="x"))
+    with pytest.raises(CapstoneError, match=r"50\.0 % of the 2 lines of window 2026-01-31T20 are"):
+        run_here(strict)
+    assert gold(lake) == before
+    (record,) = records(lake)[1:]
+    assert (record["state"], record["at_work"]) == ("failed", ["reconcile"])
+    assert [found["of"] for found in record["findings"]] == ["2026-01-31T20"]
+    assert record["error"].endswith("mend the source or the rule in quality.yml.")
+    assert content(lake)["silver"] == expected(lake)["silver"]  # Silver has it all
+
+    with pytest.raises(CapstoneError, match="Gold is left as it is"):
+        run_here(strict, GOLD)
+    assert gold(lake) == before
+    run_here(strict, GOLD, allow_findings=True)
+    assert content(lake) == expected(lake)
+    run_here(strict)  # it was allowed once, and is over
+    assert records(lake)[-1]["state"] == "succeeded"
+
+
+def test_silver_that_is_judged_anew_opens_the_gate(strict: Project, lake: Path) -> None:
+    add(lake, "2026-01-31T20", line(views=110, **LATER), line(views="x"))
+    run_here(strict, SILVER)
+    with pytest.raises(CapstoneError, match="Gold is left as it is"):
+        run_here(strict, GOLD)
+    (lake / "bronze/criacao/fonte=faker/janela=2026-01-31T20/criacao.jsonl").unlink()
+    add(lake, "2026-01-31T20", line(views=110, **LATER), line(views=1, **LATER))
+    run_here(strict, full=True)
+    assert content(lake) == expected(lake)
+
+
+def test_a_total_that_moves_too_far_is_not_committed(strict: Project, lake: Path) -> None:
+    before = gold(lake)
+    add(lake, "2026-01-31T20", line(views=300, **LATER))
+    with pytest.raises(CapstoneError) as caught:
+        run_here(strict)
+    said = "gold_video_views_dia_rede_social.total_views went from 200 to 400, by 100.0 %"
+    assert str(caught.value).startswith(said)
+    assert gold(lake) == before
+    found = {(found["of"], found["action"]) for found in records(lake)[-1]["findings"]}
+    assert found == {
+        ("gold_video_views_dia_rede_social.total_views", "block"),
+        ("gold_video_views_dia_faculdade.total_views", "warn"),
+    }
+    run_here(strict, allow_findings=True)
+    assert content(lake) == expected(lake)
+
+
+def test_a_warning_is_told_and_bars_nothing(shared: Project) -> None:
+    lake = shared.root / "data"
+    clear(lake)
+    add(lake, "2026-01-31T08", line(), line(views="x"))
+    said = shared.run("--pipelines=bronze_to_silver,silver_to_gold").stdout
+    status = shared.kedro("status", "--now=2026-01-31T20:06", "--json", check=False)
+
+    (found,) = records(lake)[0]["findings"]
+    assert found["said"] == (
+        "50.0 % of the 2 lines of window 2026-01-31T08 are in quarantine, and at most 5 % may be"
+    )
+    assert f"  unusual: {found['said']}" in said
+    assert json.loads(status.stdout)["checks"]["quality"] == {
+        "health": "warning",
+        "said": found["said"],
+    }
+    assert content(lake) == expected(lake)
+
+
+def test_a_rule_that_does_not_hold_is_told_before_anything_is_done(project: Project) -> None:
+    project.configure("parameters_quality.yml", quality={"gold": {"change_pct": 5}})
+    done = project.run("--pipelines=silver_to_gold", check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: quality.gold.change_pct: 5 must have action, most")
+    assert not (project.root / "data/operations").exists()
