@@ -323,7 +323,7 @@ def test_a_run_killed_at_any_request_is_finished_by_the_next(
         assert whole(lake.download(tmp_path)), number
         began = time.monotonic()
         assert converges(empty, lake, tmp_path), number
-        assert time.monotonic() - began < lease.SECONDS / 2  # a dead run's lock is not waited for
+        assert time.monotonic() - began < lease.SECONDS  # a dead run's lock is not waited for
         workspaces = Path(tempfile.gettempdir()).glob(f"capstone-*-{child.pid}-*")
         assert not list(workspaces), number
 
