@@ -27,7 +27,7 @@ test-kills: $(VENV)/.dev
 
 # the expressions on Spark, and runs on it; installs it first, 620 MB
 test-spark: $(VENV)/.spark
-	$(BIN)/pytest --engine=spark tests/pipelines tests/lake/test_engine.py tests/test_spark.py $(ARGS)
+	$(BIN)/pytest --engine=spark --timeout=1200 tests/pipelines tests/lake/test_engine.py tests/test_spark.py $(ARGS)
 
 # what a window costs as the lake grows, and what a publication costs, each against peers in the
 # same run; takes three minutes. A missed goal fails it, after both have run
