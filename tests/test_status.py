@@ -53,6 +53,7 @@ def ran(open_folder: Path) -> Iterator[tuple[Project, str]]:
         (copy.root / "export.csv").write_text(EXPORT)
         export = {"type": "files", "format": "csv", "path": "export.csv"}
         copy.configure("parameters_sources.yml", sources={"mine": export})
+        copy.configure("parameters_quality.yml", quality={})
         yield copy, copy.run(now="2026-01-31T20:05").stdout
 
 

@@ -119,14 +119,18 @@ def test_one_that_was_taken_for_dead_and_lives_has_the_last_word(runs: RunsDatas
     assert states(runs) == {"a": "succeeded"}
 
 
-def test_one_that_ended_while_it_was_judged_keeps_its_end(
-    runs: RunsDataset, dead: dict[str, Any]
+def test_one_that_ends_just_before_it_is_marked_keeps_its_end(
+    runs: RunsDataset, dead: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_work = record("a", process=dead)
-    runs.save(at_work)
-    listed = runs.names()
-    runs.storage.overwrite("operations/runs/a.json", json.dumps(record("a", "failed")).encode())
-    runs.close(listed)
+    runs.save(record("a", process=dead))
+    create = runs.storage.create
+
+    def create_late(key: str, chunks: Any) -> bool:
+        runs.storage.overwrite(key, json.dumps(record("a", "failed")).encode())
+        return create(key, chunks)
+
+    monkeypatch.setattr(runs.storage, "create", create_late)
+    runs.close()
     assert states(runs) == {"a": "failed"}
 
 

@@ -243,6 +243,25 @@ def test_a_year_is_seen_as_a_table_made_by_hand_says(year: Lived, row: Any) -> N
     assert year.at(at) == (expected, health)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "state"),
+    [
+        (None, None, "on time"),
+        ("2018-11-03", "2018-11-04", "on time"),
+        ("2018-11-03", "2018-11-03", "before"),
+        ("soon", "later", "before"),  # the run failed; whoever looks at it does not
+    ],
+)
+def test_a_backfill_is_about_its_own_windows(
+    tmp_path: Path, first: str | None, last: str | None, state: str
+) -> None:
+    year = lived(tmp_path, SAO_PAULO, "2018-11-04", 1, {})
+    records = [{**run.record, "from": first, "to": last} for run in year.runs]
+    again = Lived(year.timetable, [Run(record) for record in records[:1]])
+
+    assert again.at("2018-11-04T02:00")[0]["bronze"][-1] == f"2018-11-04T00: {state}"
+
+
 def test_a_midnight_that_is_skipped_falls_due_when_the_clock_goes_on(tmp_path: Path) -> None:
     fate = Fate(done={"bronze": 29, "silver": 31})
     year = lived(tmp_path, SAO_PAULO, "2018-11-03", 3, {("bronze", "2018-11-04T00"): fate})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Span
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Run:
         self.shift = now - real if is_simulated else dt.timedelta()
         self.now = now
         self.begun = real + self.shift
-        self.span = Span.of(record["from"], record["to"])
+        self.windows = _span(record)
         self.updated = _read(record["updated"]) + self.shift
 
     def state(self, at: dt.datetime) -> str:
@@ -92,7 +93,7 @@ class Run:
 
     def covers(self, slot: Slot) -> bool:
         """Whether what it did is about a slot, as far as a source or a backfill limits it."""
-        if slot.layer in LINES and self.span is not None and slot.window not in self.span:
+        if slot.layer in LINES and self.windows is not None and slot.window not in self.windows:
             return False
         return slot.layer != "bronze" or self.now >= slot.due
 
@@ -227,6 +228,14 @@ class _Seen:
                 is_anew = slot.layer == "silver" and run.record["parameters"].get("full")
                 lines = found if is_anew else lines + found
         return lines
+
+
+def _span(record: Mapping[str, Any]) -> Span | tuple[()] | None:
+    """The windows that a backfill was about; none of them if it was told something unreadable."""
+    try:
+        return Span.of(record["from"], record["to"])
+    except CapstoneError:
+        return ()
 
 
 def _read(said: str) -> dt.datetime:
