@@ -98,6 +98,7 @@ def fill(lake: Path, *windows: str) -> None:
             b"\n",
             line(video_id=f"n{number}", nova=1),
         )
+        add(lake, window, b"\n", name="blank")
 
 
 def files(lake: Path) -> dict[str, bytes]:

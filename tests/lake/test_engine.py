@@ -281,6 +281,12 @@ def test_a_table_is_filled_from_batches_and_lasts_as_long_as_its_expression() ->
     assert name not in engine().connection.list_tables()
 
 
+def test_an_empty_batch_ends_nothing() -> None:
+    batches = [pa.record_batch({"a": pa.array(rows, pa.int64())}) for rows in ([1], [], [2])]
+    table = engine().table_of(pa.RecordBatchReader.from_batches(batches[0].schema, batches))
+    assert table.a.sum().to_pyarrow().as_py() == 3
+
+
 def test_an_engine_calls_the_functions_by_their_own_names() -> None:
     declared = [
         v for v in vars(functions).values() if callable(v) and v.__module__ == functions.__name__

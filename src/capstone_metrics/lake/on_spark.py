@@ -100,7 +100,8 @@ class Connection(Backend):  # type: ignore[misc]
     def fill(self, name: str, table: pa.Table, schema: ibis.Schema) -> None:
         """Have a view hold the rows of a table."""
         kinds = pa.schema([(field.name, _in_utc(field.type)) for field in schema.to_pyarrow()])
-        frame = self._session.createDataFrame(table.cast(kinds), PySparkSchema.from_ibis(schema))
+        whole = table.cast(kinds).combine_chunks()  # Spark stops at an empty batch
+        frame = self._session.createDataFrame(whole, PySparkSchema.from_ibis(schema))
         frame.createOrReplaceTempView(name)
 
     def named(self, name: str, schema: ibis.Schema) -> ir.Table:
