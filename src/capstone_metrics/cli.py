@@ -39,6 +39,17 @@ PLANNED = {
 """The layers that a plan of a pipeline is about. A publication brings the database to Gold."""
 
 
+STREAMLIT = (
+    "--server.address=127.0.0.1",
+    "--server.fileWatcherType=none",
+    "--server.showEmailPrompt=false",
+    "--browser.gatherUsageStats=false",
+    "--client.showErrorDetails=none",
+    "--client.toolbarMode=minimal",
+)
+"""How the dashboard is served, where an argument does not say otherwise."""
+
+
 @contextlib.contextmanager
 def one_sentence() -> Iterator[None]:
     """Tell an error that the user can act on without its traceback."""
@@ -194,6 +205,44 @@ def psql(env: str | None, arguments: tuple[str, ...]) -> None:
     dataset = _serving(env)
     program, options, environment = dataset.psql()
     os.execve(program, [program, *options, *arguments], {**os.environ, **environment})  # noqa: S606
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@env_option
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@one_sentence()
+def dashboard(env: str | None, arguments: tuple[str, ...]) -> None:
+    """Serve the dashboard on loopback, until it is interrupted.
+
+    It reads the server that CAPSTONE_READER_DSN names, and the embedded one if that is not set.
+    ARGUMENTS are options of Streamlit, such as --server.port=8600.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    if not find_spec("streamlit"):
+        raise CapstoneError(
+            "The dashboard needs Streamlit: 'make dashboard' installs it, and so does 'pip install "
+            "capstone-metrics[dashboard]'."
+        )
+    environment = {**os.environ, **_of_the_dashboard(_catalog(env))}
+    page = Path(__file__).parent / "dashboard/app.py"
+    command = [sys.executable, "-m", "streamlit", "run", str(page), *STREAMLIT, *arguments]
+    os.execve(sys.executable, command, environment)  # noqa: S606
+
+
+def _of_the_dashboard(catalog: Any) -> dict[str, str]:
+    """The dashboard's environment: what it knows of the configuration."""
+    schedule = catalog.load("params:schedule")
+    publication = {"timezone": schedule["timezone"], **schedule["layers"]["publication"]}
+    known = {"CAPSTONE_PUBLICATION_SCHEDULE": json.dumps(publication)}
+    if "CAPSTONE_READER_DSN" not in os.environ:
+        if catalog["serving"].remote:
+            raise CapstoneError(
+                "CAPSTONE_DSN names a server of yours, and whom it publishes as; name whom the "
+                "dashboard reads as in CAPSTONE_READER_DSN, such as 'host=… user=bi_reader'."
+            )
+        known["CAPSTONE_READER_DSN"] = catalog["serving"].reader_dsn()
+    return known
 
 
 @serving.command()
