@@ -19,14 +19,18 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
 HEIGHT, BAR = 300, 34
 DAY_FORMAT = "%d %b"
+SHORT = "format(datum.value, '~s')"
+"""Numbers of an axis: 0, 500k, 2M."""
 
 
 def lines(table: pd.DataFrame, value: str, title: str, texts: Texts) -> Drawn:
     """A line for each `part` over `day`, with its name and values on a hover."""
-    series = alt.Legend(title=None, orient="top", columns=0, labelLimit=200, symbolSize=300)
+    series = alt.Legend(
+        title=None, orient="top", symbolType="stroke", symbolSize=400, symbolStrokeWidth=3
+    )
     base = alt.Chart(table).encode(
         x=alt.X("day:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
-        y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(format="~s")),
+        y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(labelExpr=SHORT)),
         color=alt.Color("part:N", scale=alt.Scale(range=COLOURS), legend=series),
         tooltip=_tips(value, title, texts),
     )
@@ -49,16 +53,16 @@ def heat(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
                 title=None,
                 axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True, labelAngle=0),
             ),
-            y=alt.Y("part:N", title=None, axis=alt.Axis(labelLimit=140)),
+            y=alt.Y("part:N", title=None, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
             color=alt.Color(
                 "views:Q",
                 scale=alt.Scale(scheme="cividis"),
-                legend=alt.Legend(title=title, orient="top", format="~s", gradientLength=180),
+                legend=alt.Legend(title=title, orient="top", labelExpr=SHORT, gradientLength=180),
             ),
             tooltip=_tips("views", title, texts),
         )
     )
-    return _in_language(drawn.properties(height=90 + BAR * parts), texts)
+    return _in_language(drawn.properties(height=140 + BAR * parts), texts)
 
 
 def bars(table: pd.DataFrame, value: str, title: str, texts: Texts) -> Drawn:
@@ -67,7 +71,7 @@ def bars(table: pd.DataFrame, value: str, title: str, texts: Texts) -> Drawn:
         alt.Chart(table)
         .mark_bar(color=COLOURS[0], cornerRadiusEnd=3)
         .encode(
-            x=alt.X(f"{value}:Q", title=title, axis=alt.Axis(format="~s", tickCount=4)),
+            x=alt.X(f"{value}:Q", title=title, axis=alt.Axis(labelExpr=SHORT, tickCount=4)),
             y=alt.Y("part:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
             tooltip=[
                 alt.Tooltip("part:N", title=" "),
@@ -75,7 +79,7 @@ def bars(table: pd.DataFrame, value: str, title: str, texts: Texts) -> Drawn:
             ],
         )
     )
-    return _in_language(drawn.properties(height=50 + BAR * len(table)), texts)
+    return _in_language(drawn.properties(height=80 + BAR * len(table)), texts)
 
 
 def line(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
@@ -85,7 +89,7 @@ def line(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
         .mark_line(color=COLOURS[0], point=alt.OverlayMarkDef(size=25, color=COLOURS[0]))
         .encode(
             x=alt.X("part:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(format="~s")),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=SHORT)),
             tooltip=[
                 alt.Tooltip("part:T", title=texts("day"), format="%x"),
                 alt.Tooltip("value:Q", title=title, format=",.0f"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from capstone_metrics.dashboard.database import Mart
     from capstone_metrics.dashboard.view import View
 
+ENGAGEMENT = "engagement"
 MOST_RANKS = 20
 UP, DOWN = "▲", "▼"
 
@@ -69,12 +70,13 @@ def figures(view: View, wanted: Filter) -> bool:
     view.note_ignored(ignored)
     against = texts("against", days=texts.number(wanted.days))
     days = pd.date_range(wanted.first, wanted.last)
-    with st.container(horizontal=True):
-        for name in [*MEASURES, "engagement"]:
+    names = [*MEASURES, ENGAGEMENT]
+    for name, place in zip(names, [*st.columns(3), *st.columns(2)], strict=True):
+        with place:
             value, change = _total(now, name), None
             if is_whole and not before.empty and (was := _total(before, name)):
                 change = value / was - 1
-            is_rate = name == "engagement"
+            is_rate = name == ENGAGEMENT
             daily = now.set_index(pd.to_datetime(now["day"]))[name].reindex(days, fill_value=0)
             st.metric(
                 texts.label(name),
@@ -84,7 +86,6 @@ def figures(view: View, wanted: Filter) -> bool:
                 help=texts("engagement_help") if is_rate else texts.number(value),
                 chart_data=daily.astype(float).tolist() if wanted.days > 1 else None,
                 border=True,
-                width=230,
             )
     return True
 
@@ -163,7 +164,7 @@ def _with_engagement(days: pd.DataFrame) -> pd.DataFrame:
 
 def _total(days: pd.DataFrame, name: str) -> float:
     """Of a measure its sum; of the engagement that of the sums."""
-    if name != "engagement":
+    if name != ENGAGEMENT:
         return int(days[name].sum())
     views = days["total_views"].sum()
     return float((days["total_likes"] + days["total_comentarios"]).sum() / views) if views else 0.0

@@ -53,7 +53,7 @@ class View:
             formats: how to write the values of a column, where it is not by their type.
         """
         texts = self.texts
-        chosen = {name: formats.get(name) or self._format(rows[name]) for name in rows}
+        chosen = {name: formats.get(name) or self._format(name, rows[name]) for name in rows}
         named = rows.rename(columns=texts.label)
         written = {texts.label(name): form for name, form in chosen.items() if form}
         st.dataframe(named.style.format(written, na_rep=NO_VALUE), hide_index=True, alt=alt)
@@ -85,7 +85,9 @@ class View:
         if named := ", ".join(self.texts.label(column) for column in sorted(columns)):
             st.caption(f":material/filter_alt_off: {self.texts('not_filtered', columns=named)}")
 
-    def _format(self, column: pd.Series[Any]) -> Any:
+    def _format(self, name: str, column: pd.Series[Any]) -> Any:
+        if name == marts.NETWORK:
+            return self.texts.label
         first = next((value for value in column if not pd.isna(value)), None)
         if isinstance(first, dt.datetime):
             return lambda value: self.texts.moment(value, self.zone)
