@@ -19,23 +19,38 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
 HEIGHT, BAR = 300, 34
 DAY_FORMAT = "%d %b"
-SHORT = "format(datum.value, '~s')"
+SHORT = "format(datum.value, '.3~s')"
 """Numbers of an axis: 0, 500k, 2M."""
 
 
-def lines(table: pd.DataFrame, value: str, title: str, texts: Texts) -> Drawn:
-    """A line for each `part` over `day`, with its name and values on a hover."""
+def lines(table: pd.DataFrame, value: str, title: str, parts: list[str], texts: Texts) -> Drawn:
+    """A line for each `part` over `day`, with its name and values on a hover.
+
+    Args:
+        table: `day`, `part` and the value.
+        value: the column to draw.
+        title: what it is.
+        parts: all that there may be, so that each keeps its colour when others are left out.
+        texts: of the reader's language.
+    """
     series = alt.Legend(
-        title=None, orient="top", symbolType="stroke", symbolSize=400, symbolStrokeWidth=3
+        title=None,
+        orient="top",
+        symbolType="stroke",
+        symbolSize=400,
+        symbolStrokeWidth=3,
+        values=sorted(set(table["part"])),
     )
     base = alt.Chart(table).encode(
         x=alt.X("day:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
         y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(labelExpr=SHORT)),
-        color=alt.Color("part:N", scale=alt.Scale(range=COLOURS), legend=series),
+        color=alt.Color("part:N", scale=alt.Scale(domain=parts, range=COLOURS), legend=series),
         tooltip=_tips(value, title, texts),
     )
     drawn = base.mark_line(strokeWidth=2).encode(
-        strokeDash=alt.StrokeDash("part:N", scale=alt.Scale(range=DASHES), legend=series)
+        strokeDash=alt.StrokeDash(
+            "part:N", scale=alt.Scale(domain=parts, range=DASHES), legend=series
+        )
     )
     points = base.mark_circle(size=90, opacity=0)
     return _in_language(alt.layer(drawn, points).properties(height=HEIGHT), texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import streamlit as st
 
 from capstone_metrics.dashboard import charts, filters, marts
@@ -39,7 +40,7 @@ def explorer(view: View) -> None:
         return
     label = texts.label(measure)
     if is_time:
-        drawn = charts.line(table, label, texts)
+        drawn = charts.line(table.assign(part=pd.to_datetime(table["part"])), label, texts)
     else:
         drawn = charts.bars(table.assign(part=table["part"].map(str)), "value", label, texts)
     st.altair_chart(drawn, alt=texts("explorer_alt", measure=label, by=texts.label(by)))

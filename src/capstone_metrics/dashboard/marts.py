@@ -58,7 +58,9 @@ class Filter:
 def answering(
     marts: Iterable[Mart], wanted: Iterable[str], filtered: frozenset[str]
 ) -> tuple[Mart, frozenset[str]] | None:
-    """The smallest mart by day that has the wanted columns, and most of those that are filtered.
+    """A mart by day that has the wanted columns, and most of those that are filtered.
+
+    Of several it is the smallest; of those that lack different columns, always the same.
 
     Returns:
         The mart, and the filtered columns that it lacks; None if no mart has what is wanted.
@@ -67,7 +69,12 @@ def answering(
     able = [mart for mart in marts if needed <= set(mart.key) and _has_measures(mart)]
     if not able:
         return None
-    best = min(able, key=lambda mart: (len(filtered - set(mart.key)), mart.rows, mart.name))
+
+    def preference(mart: Mart) -> tuple[Any, ...]:
+        missed = sorted(filtered - set(mart.key))
+        return len(missed), missed, mart.rows, mart.name
+
+    best = min(able, key=preference)
     return best, filtered - set(best.key)
 
 

@@ -28,11 +28,13 @@ from capstone_metrics.dashboard.view import View
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PAGES: dict[str, tuple[Callable[[View], None], str]] = {
-    "overview": (overview, ":material/monitoring:"),
-    "explorer": (explorer, ":material/table_chart:"),
-    "method": (method, ":material/fact_check:"),
+PAGES: dict[str, Callable[[View], None]] = {
+    "overview": overview,
+    "explorer": explorer,
+    "method": method,
 }
+"""They have no icons: Streamlit would have the browser fetch those from the Internet."""
+
 log = logging.getLogger(__name__)
 
 
@@ -53,18 +55,16 @@ def main() -> None:
         st.Page(
             functools.partial(show, name, texts),
             title=texts(name),
-            icon=icon,
             url_path=name,
             default=name == "overview",
         )
-        for name, (_, icon) in PAGES.items()
+        for name in PAGES
     ]
     st.navigation(pages, position="top").run()
 
 
 def show(name: str, texts: Texts) -> None:
     """A page, or why there is none. What went wrong is in the log, and not on the page."""
-    render, _ = PAGES[name]
     st.title(texts("title") if name == "overview" else texts(name))
     place = st.empty()
     try:
@@ -73,7 +73,7 @@ def show(name: str, texts: Texts) -> None:
             zone = schedule.zone if schedule else ZoneInfo(st.context.timezone or "UTC")
             view = View(taken, texts, zone)
             freshness(view, schedule)
-            render(view)
+            PAGES[name](view)
     except NeverPublishedError:
         state(texts, "never", "info")
     except AwayError:
