@@ -18,7 +18,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
 
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
 HEIGHT, BAR = 300, 34
-DAY_FORMAT = "%d %b"
+DAY_FORMAT = "%-d %b"
 SHORT = "format(datum.value, '.3~s')"
 """Numbers of an axis: 0, 500k, 2M."""
 
@@ -36,6 +36,7 @@ def lines(table: pd.DataFrame, value: str, title: str, parts: list[str], texts: 
     series = alt.Legend(
         title=None,
         orient="top",
+        columns=2,
         symbolType="stroke",
         symbolSize=400,
         symbolStrokeWidth=3,
