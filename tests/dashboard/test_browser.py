@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from capstone_metrics.dashboard.texts import Texts
@@ -113,7 +114,7 @@ def visit(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
     assert not [one for one in asked if not re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", one)]
 
 
-def settled(page: Page, charts: int = 3) -> None:
+def settled(page: Page, charts: int = 8) -> None:
     """Wait until the page is whole."""
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg")).to_have_count(
         charts, timeout=20_000
@@ -123,7 +124,7 @@ def settled(page: Page, charts: int = 3) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """Keep a picture of the whole page, which scrolls within the window."""
+    """Keep a picture of the whole page, in which axe finds no fault."""
     width = page.viewport_size["width"] if page.viewport_size else 1280
     height = page.evaluate(
         "document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
@@ -132,6 +133,8 @@ def keep(page: Page, name: str) -> None:
     page.wait_for_timeout(600)  # charts follow the size of the window
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 def views(page: Page) -> str:

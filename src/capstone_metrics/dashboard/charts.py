@@ -57,6 +57,23 @@ def lines(table: pd.DataFrame, value: str, title: str, parts: list[str], texts: 
     return _in_language(alt.layer(drawn, points).properties(height=HEIGHT), texts)
 
 
+def spark(table: pd.DataFrame, title: str, form: str, texts: Texts) -> Drawn:
+    """`value` over `day`, as small as a word; the form is that of its numbers."""
+    drawn = (
+        alt.Chart(table)
+        .mark_line(color=COLOURS[0], strokeWidth=2)
+        .encode(
+            x=alt.X("day:T", axis=None),
+            y=alt.Y("value:Q", axis=None),
+            tooltip=[
+                alt.Tooltip("day:T", title=texts("day"), format="%x"),
+                alt.Tooltip("value:Q", title=title, format=form),
+            ],
+        )
+    )
+    return _in_language(drawn.properties(height=60), texts)
+
+
 def heat(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
     """`views` as the shade of a cell of `day` by `part`."""
     parts = table["part"].nunique()

@@ -47,7 +47,7 @@ def overview(view: View, mart: Mart) -> Filter:
     """All filters of the overview."""
     texts = view.texts
     with st.sidebar:
-        st.subheader(texts("filters"))
+        st.header(texts("filters"))
         days = period(view, mart)
         chosen = {}
         for column, parameter in PARAMETERS.items():

@@ -24,16 +24,16 @@ RUNS: Query = (
 def method(view: View) -> None:
     """The whole page."""
     texts = view.texts
-    st.subheader(texts("checks"))
+    st.header(texts("checks"))
     st.caption(texts("checks_text"))
     for mart in view.marts:
         check(view, mart)
     agreement(view)
-    st.subheader(texts("definitions"))
+    st.header(texts("definitions"))
     st.markdown(texts("definitions_text"))
-    st.subheader(texts("identity"))
+    st.header(texts("identity"))
     st.markdown(texts("identity_text"))
-    st.subheader(texts("runs"))
+    st.header(texts("runs"))
     st.caption(texts("runs_text"))
     runs = view.ask(RUNS)
     view.table(runs.rename(columns={name: texts(name) for name in runs}), texts("runs"))

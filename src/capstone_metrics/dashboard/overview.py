@@ -11,6 +11,7 @@ import streamlit as st
 
 from capstone_metrics.dashboard import charts, filters, marts
 from capstone_metrics.dashboard.marts import INSTITUTION, MEASURES, NETWORK, Filter
+from capstone_metrics.dashboard.view import NO_VALUE
 
 if TYPE_CHECKING:
     from capstone_metrics.dashboard.database import Mart
@@ -38,7 +39,7 @@ def overview(view: View) -> None:
     if ranked := _answering(view, INSTITUTION, wanted):
         by_institution(view, *ranked)
         behind[ranked[0].name] = ranked
-    st.subheader(view.texts("behind"))
+    st.header(view.texts("behind"))
     for tab, (mart, applied, _) in zip(st.tabs(list(behind)), behind.values(), strict=True):
         with tab:
             view.behind(mart, applied)
@@ -50,16 +51,11 @@ def figures(view: View, wanted: Filter) -> bool:
     mart, ignored = marts.answering(view.marts, [], wanted.columns) or (None, frozenset())
     assert mart is not None  # one without filters was found before
     applied = wanted.only(mart.key)
-    earlier = replace(
-        applied,
-        first=applied.first - dt.timedelta(days=applied.days),
-        last=applied.first - dt.timedelta(days=1),
-    )
     now = _with_engagement(view.ask(marts.totals_by_day(mart, applied)))
     if now.empty:
         return False
-    before = _with_engagement(view.ask(marts.totals_by_day(mart, earlier)))
-    is_whole = view.ask(marts.extent(mart))["first"][0] <= earlier.first
+    earlier = _before(view, mart, applied)
+    before = _with_engagement(view.ask(marts.totals_by_day(mart, earlier))) if earlier else None
     period = texts(
         "period_text",
         first=texts.date(wanted.first),
@@ -68,26 +64,38 @@ def figures(view: View, wanted: Filter) -> bool:
     )
     st.caption(period)
     view.note_ignored(ignored)
-    against = texts("against", days=texts.number(wanted.days))
-    days = pd.date_range(wanted.first, wanted.last)
-    names = [*MEASURES, ENGAGEMENT]
-    for name, place in zip(names, [*st.columns(3), *st.columns(2)], strict=True):
-        with place:
-            value, change = _total(now, name), None
-            if is_whole and not before.empty and (was := _total(before, name)):
-                change = value / was - 1
-            is_rate = name == ENGAGEMENT
-            daily = now.set_index(pd.to_datetime(now["day"]))[name].reindex(days, fill_value=0)
-            st.metric(
-                texts.label(name),
-                texts.percent(value) if is_rate else texts.compact(value),
-                None if change is None else texts.percent(change, signed=True) if change else 0,
-                delta_description=texts("not_before") if change is None else against,
-                help=texts("engagement_help") if is_rate else texts.number(value),
-                chart_data=daily.astype(float).tolist() if wanted.days > 1 else None,
-                border=True,
-            )
+    places = [*st.columns(3), *st.columns(2)]
+    for name, place in zip([*MEASURES, ENGAGEMENT], places, strict=True):
+        with place.container(border=True):
+            figure(view, name, now, before, applied)
     return True
+
+
+def figure(
+    view: View, name: str, now: pd.DataFrame, before: pd.DataFrame | None, applied: Filter
+) -> None:
+    """One measure: its value, its change, and its days as a small line.
+
+    Streamlit's own small line has parts without a name, which a screen reader meets.
+    """
+    texts = view.texts
+    value = _total(now, name)
+    was = 0.0 if before is None else _total(before, name)
+    change = value / was - 1 if was else None
+    against = texts("against", days=texts.number(applied.days))
+    label, is_rate = texts.label(name), name == ENGAGEMENT
+    st.metric(
+        label,
+        texts.percent(value) if is_rate else texts.compact(value),
+        None if change is None else texts.percent(change, signed=True) if change else 0,
+        delta_description=texts("not_before") if change is None else against,
+        help=texts("engagement_help") if is_rate else texts.number(value),
+    )
+    days = pd.date_range(applied.first, applied.last, name="day")
+    daily = now.set_index(pd.to_datetime(now["day"]))[name].reindex(days, fill_value=0)
+    table = pd.DataFrame({"day": days, "value": daily.astype(float).to_numpy()})
+    drawn = charts.spark(table, label, ".1%" if is_rate else ",.0f", texts)
+    st.altair_chart(drawn, alt=texts("spark_alt", measure=label), key=f"spark_{name}")
 
 
 def by_network(view: View, mart: Mart, applied: Filter, ignored: frozenset[str]) -> None:
@@ -96,7 +104,7 @@ def by_network(view: View, mart: Mart, applied: Filter, ignored: frozenset[str])
     days = {"first": texts.date(applied.first), "last": texts.date(applied.last)}
     table = view.ask(marts.views_by_day(mart, NETWORK, applied))
     table = table.assign(day=pd.to_datetime(table["day"]), part=table["part"].map(texts.label))
-    st.subheader(texts("over_time"))
+    st.header(texts("over_time"))
     view.note_ignored(ignored)
     is_mean = st.toggle(
         texts("mean"), key=filters.MEAN, bind="query-params", help=texts("mean_help")
@@ -106,7 +114,7 @@ def by_network(view: View, mart: Mart, applied: Filter, ignored: frozenset[str])
     shown = table.dropna(subset=[value])
     drawn = charts.lines(shown, value, texts(title), everyone, texts)
     st.altair_chart(drawn, alt=texts("over_time_alt", **days))
-    st.subheader(texts("heat"))
+    st.header(texts("heat"))
     heat = charts.heat(table, texts("views_daily"), texts)
     st.altair_chart(heat, alt=texts("heat_alt", **days))
 
@@ -115,12 +123,12 @@ def by_institution(view: View, mart: Mart, applied: Filter, ignored: frozenset[s
     """Who has most views, and who rose or fell."""
     texts = view.texts
     found = view.ask(marts.ranking(mart, INSTITUTION, applied, MOST_RANKS))
-    st.subheader(texts("ranking"))
+    st.header(texts("ranking"))
     view.note_ignored(ignored)
     if found.empty:
         st.caption(texts("empty"))
         return
-    views = texts.label("total_views")
+    views, is_whole = texts.label("total_views"), _before(view, mart, applied) is not None
     table = pd.DataFrame(
         {
             texts("rank"): found["rank"],
@@ -128,7 +136,7 @@ def by_institution(view: View, mart: Mart, applied: Filter, ignored: frozenset[s
             views: found["views"],
             texts("share"): found["share"],
             texts("change"): [
-                _moved(view, row.rank, row.before)
+                _moved(view, row.rank, row.before) if is_whole else NO_VALUE
                 for row in found[["rank", "before"]].itertuples(index=False)
             ],
         }
@@ -156,6 +164,14 @@ def _answering(
     """A mart by day and this column, what of the filter applies to it, and what does not."""
     found = marts.answering(view.marts, [column], wanted.columns)
     return (found[0], wanted.only(found[0].key), found[1]) if found else None
+
+
+def _before(view: View, mart: Mart, applied: Filter) -> Filter | None:
+    """The same for the equal period before, if the mart has all of its days."""
+    first = applied.first - dt.timedelta(days=applied.days)
+    if first < view.ask(marts.extent(mart))["first"][0]:
+        return None
+    return replace(applied, first=first, last=applied.first - dt.timedelta(days=1))
 
 
 def _with_engagement(days: pd.DataFrame) -> pd.DataFrame:
