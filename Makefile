@@ -9,7 +9,7 @@ BIN  := $(VENV)/bin
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run s3 test test-kills test-spark bench lint viz notebook dashboard psql stop package lock clean
+.PHONY: run s3 test test-kills test-spark bench bench-dashboard lint viz notebook dashboard psql stop package lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
@@ -34,6 +34,10 @@ test-spark: $(VENV)/.spark
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.growth; growth=$$?; \
 	$(BIN)/python -m benchmarks.publication && exit $$growth
+
+# how quick the dashboard is over ten million rows, in Chromium; takes three minutes
+bench-dashboard: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.dashboard
 
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files

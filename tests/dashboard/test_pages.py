@@ -9,11 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import capstone_metrics.dashboard
+from capstone_metrics.dashboard.database import snapshot
 from capstone_metrics.dashboard.texts import Texts
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
@@ -408,6 +410,25 @@ def test_a_new_publication_is_seen_at_once_and_an_unchanged_one_asks_no_mart(
     app.run()
     assert app.metric[0].proto.help != before
     assert whole(app.metric[0].proto.help) == sums(one, BY_NETWORK, *PERIOD)[0]
+
+
+def test_what_a_page_reads_is_of_one_publication(
+    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = in_database(server_folder, "inteiro", tmp_path)
+    one.publish()
+    monkeypatch.setenv(VARIABLE, one.dataset.reader_dsn())
+    query = f"SELECT sum(total_views) AS views FROM serving.{BY_NETWORK}"
+
+    with snapshot() as taken:
+        before = sums(one, BY_NETWORK, FIRST, LAST)[0]
+        one.publish(seed=8)
+        assert taken.ask(query)["views"].tolist() == [before]
+    with snapshot() as taken:
+        assert taken.publication.number == 2
+        assert taken.ask(query)["views"].tolist() == [sums(one, BY_NETWORK, FIRST, LAST)[0]]
+        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            taken.ask("CREATE TEMPORARY TABLE written (n int)")
 
 
 def test_a_declared_mart_appears_by_itself_and_widens_the_filters(
