@@ -214,6 +214,17 @@ def test_the_file_has_the_rows_of_gold(browser: Browser, site: str, served: Serv
     assert content.splitlines() == [head, *rows]
 
 
+def test_nothing_for_a_filter_is_left_by_a_button(browser: Browser, site: str) -> None:
+    texts = Texts("en")
+    nothing = "period=2026-01-01&period=2026-01-10&network=YouTube+Shorts"
+    with visit(browser, f"{site}/?{nothing}") as page:
+        expect(page.get_by_text(texts("empty"))).to_be_visible(timeout=20_000)
+        keep(page, "empty")
+        page.get_by_role("button", name=texts("clear")).click()
+        settled(page)
+        assert page.url.rstrip("/?") == site
+
+
 @pytest.mark.parametrize(("name", "charts"), [("explorer", 1), ("method", 0)])
 def test_the_other_pages(browser: Browser, site: str, name: str, charts: int) -> None:
     with visit(browser, f"{site}/{name}") as page:

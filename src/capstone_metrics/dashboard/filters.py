@@ -24,9 +24,8 @@ DEFAULT_DAYS = 28
 def period(view: View, mart: Mart) -> Filter:
     """The days that the reader chooses, of those that a mart has; the page ends while one lacks."""
     texts = view.texts
-    extent = view.ask(marts.extent(mart)).iloc[0]
-    first, last = extent["first"], extent["last"]
-    default = (max(first, last - dt.timedelta(days=DEFAULT_DAYS - 1)), last)
+    first, last = _extent(view, mart)
+    default = default_days(view, mart)
     chosen = st.date_input(
         texts("period"),
         value=default,
@@ -65,11 +64,22 @@ def overview(view: View, mart: Mart) -> Filter:
     return Filter(days.first, days.last, chosen)
 
 
-def clear() -> None:
-    """Choose nothing, of the days that there are by default."""
+def default_days(view: View, mart: Mart) -> tuple[dt.date, dt.date]:
+    """The first and the last day where the reader chose none: the latest four weeks."""
+    first, last = _extent(view, mart)
+    return max(first, last - dt.timedelta(days=DEFAULT_DAYS - 1)), last
+
+
+def clear(days: tuple[dt.date, dt.date]) -> None:
+    """Choose nothing but these days."""
     for parameter in PARAMETERS.values():
         st.session_state[parameter] = []
-    st.session_state.pop(PERIOD, None)
+    st.session_state[PERIOD] = days
+
+
+def _extent(view: View, mart: Mart) -> tuple[dt.date, dt.date]:
+    extent = view.ask(marts.extent(mart)).iloc[0]
+    return extent["first"], extent["last"]
 
 
 def has_day(mart: Mart) -> bool:

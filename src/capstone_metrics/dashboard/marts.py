@@ -206,8 +206,8 @@ def totals(mart: Mart) -> Query:
 
 
 def q(name: str) -> str:
-    """A name as SQL; a percent sign is not a placeholder."""
-    return '"' + name.replace('"', '""').replace("%", "%%") + '"'
+    """A name as SQL: one of a mart or column, which the declarations let be identifiers alone."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def table(mart: Mart) -> str:

@@ -30,7 +30,7 @@ def overview(view: View) -> None:
         return
     wanted = filters.overview(view, found[0])
     if not figures(view, wanted):
-        empty(view)
+        empty(view, found[0])
         return
     behind = {}
     if over_time := _answering(view, NETWORK, wanted):
@@ -152,10 +152,10 @@ def by_institution(view: View, mart: Mart, applied: Filter, ignored: frozenset[s
         st.caption(texts("ranking_most", **shown))
 
 
-def empty(view: View) -> None:
+def empty(view: View, mart: Mart) -> None:
     """That the filter leaves nothing, and the way back."""
     st.info(view.texts("empty"), title=view.texts("empty_title"), icon=":material/filter_alt:")
-    st.button(view.texts("clear"), on_click=filters.clear)
+    st.button(view.texts("clear"), on_click=filters.clear, args=(filters.default_days(view, mart),))
 
 
 def _answering(
