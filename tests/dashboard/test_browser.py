@@ -219,8 +219,11 @@ def test_nothing_for_a_filter_is_left_by_a_button(browser: Browser, site: str) -
     nothing = "period=2026-01-01&period=2026-01-10&network=YouTube+Shorts"
     with visit(browser, f"{site}/?{nothing}") as page:
         expect(page.get_by_text(texts("empty"))).to_be_visible(timeout=20_000)
+        button = page.get_by_role("button", name=texts("clear"))
+        expect(button).to_be_visible()
+        expect(page.get_by_test_id("stMultiSelect")).to_have_count(2)
         keep(page, "empty")
-        page.get_by_role("button", name=texts("clear")).click()
+        button.click()
         settled(page)
         assert page.url.rstrip("/?") == site
 

@@ -334,6 +334,18 @@ def test_nothing_published_is_said(
     shows_only(page("overview"), "never")
 
 
+def test_a_gold_without_a_row_is_no_fault(
+    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = in_database(server_folder, "sem_linhas", tmp_path)
+    none.publish(most=0)
+    monkeypatch.setenv(VARIABLE, none.dataset.reader_dsn())
+
+    shows_only(page("overview"), "empty")
+    shows_only(page("explorer"), "empty")
+    assert not page("method").error
+
+
 def test_what_takes_too_long_is_said(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         VARIABLE, served.dataset.reader_dsn() + " options='-c statement_timeout=300'"
@@ -489,6 +501,5 @@ def test_the_method_page_compares_the_tables_with_what_was_published(
         assert rows[texts("counted_total")].tolist() == expected
     assert texts("differs") not in said(app)
 
-    one.publish(seed=8)
     one.as_admin(f"DELETE FROM serving.{BY_NETWORK} WHERE rede_social = 'tiktok'")
     assert texts("differs") in said(page("method"))

@@ -25,6 +25,9 @@ def period(view: View, mart: Mart) -> Filter:
     """The days that the reader chooses, of those that a mart has; the page ends while one lacks."""
     texts = view.texts
     first, last = _extent(view, mart)
+    if first is None:
+        st.info(texts("empty"), title=texts("empty_title"))
+        st.stop()
     default = default_days(view, mart)
     chosen = st.date_input(
         texts("period"),
