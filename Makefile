@@ -9,7 +9,8 @@ BIN  := $(VENV)/bin
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run s3 test test-kills test-spark bench bench-spark lint viz notebook psql stop package lock clean
+.PHONY: run s3 test test-kills test-spark bench bench-spark bench-dashboard lint viz notebook dashboard psql stop \
+	package lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
@@ -39,6 +40,10 @@ bench: $(VENV)/.dev
 bench-spark: $(VENV)/.spark
 	$(BIN)/python -m benchmarks.spark
 
+# how quick the dashboard is over ten million rows, in Chromium; takes three minutes
+bench-dashboard: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.dashboard
+
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files
 
@@ -48,6 +53,10 @@ viz: $(VENV)/.dev
 
 notebook: $(VENV)/.dev
 	$(BIN)/kedro jupyter lab
+
+# ARGS are options of Streamlit: ARGS=--server.port=8600
+dashboard: $(VENV)/.dev
+	$(BIN)/kedro dashboard --env=$(ENV) $(ARGS)
 
 psql: $(VENV)/.run
 	$(BIN)/kedro serving psql --env=$(ENV)
@@ -84,7 +93,8 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
-		--extra s3 --extra metrics --extra viz --extra notebook --group dev --constraints requirements.lock \
+		--extra s3 --extra metrics --extra viz --extra notebook --extra dashboard --group dev \
+		--constraints requirements.lock \
 		--generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--extra spark --extra java --constraints requirements-dev.lock \

@@ -15,6 +15,8 @@ FORBIDDEN = {
     "lake/storage.py": "import capstone_metrics.sources",
     "sources/faker.py": "import capstone_metrics.cli",
     "operations/summary.py": "import capstone_metrics.serving",
+    "dashboard/marts.py": "import capstone_metrics.lake",
+    "hooks.py": "import capstone_metrics.dashboard.marts",
 }
 """For each contract an import that breaks it."""
 

@@ -205,7 +205,7 @@ class RunWatch:
         if "serving" in self.summary.layers:
             results.append(("PostgreSQL", self.catalog["serving"].how_to_connect()))
         if Path("Makefile").exists():
-            results.append(("Next", "make viz (lineage), make notebook (explore), make psql"))
+            results.append(("Next", "make dashboard, make viz (lineage), make notebook, make psql"))
         return results
 
 

@@ -17,6 +17,7 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 
 from capstone_metrics.cli.common import catalog_of, one_sentence
+from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.packaging import configure_logging, pack_configuration
@@ -42,6 +43,7 @@ def cli() -> None:
     """The commands of Capstone Metrics."""
 
 
+cli.add_command(dashboard)
 cli.add_command(status)
 cli.add_command(runs)
 

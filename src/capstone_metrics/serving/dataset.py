@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from kedro.io import AbstractDataset
+from psycopg2.extensions import make_dsn
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
@@ -129,6 +130,23 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         address = self.start()
         options = ["-h", address.host, "-p", str(address.port), "-U", READER, self.database]
         return self.server.program("psql"), options, {"PGPASSFILE": str(address.passfile)}
+
+    def reader_dsn(self) -> str:
+        """The connection string of `bi_reader` on the embedded server, without a password.
+
+        Raises:
+            CapstoneError: if the server is one of the user's own.
+        """
+        address = self.start()
+        return make_dsn(
+            host=address.host,
+            hostaddr=address.host,
+            port=address.port,
+            user=READER,
+            dbname=self.database,
+            passfile=str(address.passfile),
+            sslmode="disable",
+        )
 
     def how_to_connect(self) -> str:
         """The command of `psql`, for a shell."""

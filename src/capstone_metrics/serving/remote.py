@@ -28,15 +28,17 @@ class RemoteServer:
     Args:
         dsn: `postgresql://…` or `host=… user=…`.
         database: the name of the database.
+        variable: of the environment, where the string is from.
 
     Raises:
         CapstoneError: for a string that is none, names another database, or asks for less than
             `sslmode=verify-full` of a server beyond loopback.
     """
 
-    def __init__(self, dsn: str, database: str) -> None:
+    def __init__(self, dsn: str, database: str, variable: str = VARIABLE) -> None:
         self.database = database
-        self._settings = _settings(dsn, database)
+        self.variable = variable
+        self._settings = _settings(dsn, database, variable)
 
     def connect(self) -> connection:
         """A connection as the user that the string names, or libpq's default.
@@ -56,7 +58,7 @@ class RemoteServer:
         hidden = (self._settings.get(name) for name in ("password", "sslpassword"))
         for secret in (*hidden, os.environ.get("PGPASSWORD")):
             said = said.replace(secret, "…") if secret else said
-        return f"PostgreSQL of {VARIABLE}, database {self.database!r}: {said}"
+        return f"PostgreSQL of {self.variable}, database {self.database!r}: {said}"
 
     def conninfo(self, role: str) -> str:
         """The connection string of another role, without a password."""
@@ -81,7 +83,7 @@ def dsn_of_environment() -> str | None:
     return dsn
 
 
-def _settings(dsn: str, database: str) -> dict[str, Any]:
+def _settings(dsn: str, database: str, variable: str) -> dict[str, Any]:
     """What to connect with; a password misread as another part is not repeated in a message."""
     try:
         said = parse_dsn(dsn)
@@ -90,13 +92,13 @@ def _settings(dsn: str, database: str) -> dict[str, Any]:
     host, port = said.get("host", ""), said.get("port", "")
     if "@" in host or (port and not port.replace(",", "").isdecimal()):
         raise CapstoneError(
-            f"{VARIABLE} is not a connection string of libpq, such as 'host=… user=loader' or "
-            "'postgresql://loader@host/database'; in the second form the characters @ : / ? # % of "
+            f"{variable} is not a connection string of libpq, such as 'host=… user=…' or "
+            "'postgresql://user@host/database'; in the second form the characters @ : / ? # % of "
             "a password are written as %40 %3A %2F %3F %23 %25."
         )
     if said.get("dbname", database) != database:
         raise CapstoneError(
-            f"{VARIABLE} names another database than the configuration, {database!r}; set "
+            f"{variable} names another database than the configuration, {database!r}; set "
             "'database' in globals.yml to that of the server."
         )
     defaults = {
@@ -111,7 +113,7 @@ def _settings(dsn: str, database: str) -> dict[str, Any]:
     asked = said.get("sslmode") or os.environ.get("PGSSLMODE") or STRICT
     if asked != STRICT:
         raise CapstoneError(
-            f"{VARIABLE}: sslmode={asked} would let another server pass for this one; beyond "
+            f"{variable}: sslmode={asked} would let another server pass for this one; beyond "
             f"loopback use {STRICT}, with the authority's certificate in sslrootcert (or "
             "'system')."
         )

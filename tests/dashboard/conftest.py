@@ -1,0 +1,140 @@
+"""A Gold of made-up videos, published to a PostgreSQL of the tests' own, and its CSV beside it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+from capstone_metrics.schemas import Publication, Terms, marts_of
+from capstone_metrics.serving import ServingDataset
+from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
+from capstone_metrics.serving.provision import connect
+from tests.serving.gold import csv_of, listed_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FIRST, LAST = dt.date(2026, 1, 1), dt.date(2026, 2, 14)
+NETWORKS = ("tiktok", "instagram_reels", "youtube_shorts")
+LATE = "youtube_shorts"
+"""Has no video before February."""
+
+QUOTED = 'Ânima "100%", d\'Ouro'
+INSTITUTIONS = ("GRAN", "IMPACTA", QUOTED)
+MEASURES = {
+    "total_views": {"sum": "views"},
+    "total_likes": {"sum": "likes"},
+    "total_comentarios": {"sum": "comentarios"},
+    "total_videos": {"count": "video_id"},
+}
+BY_NETWORK, BY_INSTITUTION = "gold_video_views_dia_rede_social", "gold_video_views_dia_faculdade"
+DECLARED = {
+    BY_NETWORK: {"key": ["data_postagem", "rede_social"], "measures": MEASURES},
+    BY_INSTITUTION: {"key": ["data_postagem", "faculdade"], "measures": MEASURES},
+}
+BY_BOTH = {"key": ["data_postagem", "rede_social", "faculdade"], "measures": MEASURES}
+BY_CATEGORY = {"key": ["categoria"], "measures": {"total_videos": {"count": "video_id"}}}
+VIDEOS = "data_postagem DATE, rede_social TEXT, faculdade TEXT, categoria TEXT, video_id TEXT, \
+views BIGINT, likes BIGINT, comentarios BIGINT"
+
+
+def videos(seed: int = 7) -> list[tuple[Any, ...]]:
+    """Some videos of most days, more of the first institution early and of the last one late."""
+    rng = random.Random(seed)
+    made = []
+    for number in range((LAST - FIRST).days + 1):
+        day = FIRST + dt.timedelta(days=number)
+        for network in NETWORKS:
+            for place, institution in enumerate(INSTITUTIONS):
+                for _ in range(rng.choice([0, 1, 1, 2])):
+                    if network == LATE and day < dt.date(2026, 2, 1):
+                        continue
+                    views = rng.randrange(1_000, 900_000) * (45 - number if place == 0 else number)
+                    name = f"{number}-{len(made)}"
+                    cells = (views, views // rng.randrange(9, 40), views // rng.randrange(90, 400))
+                    made.append((day, network, institution, rng.choice("ab"), name, *cells))
+    return made
+
+
+@dataclass(frozen=True)
+class Served:
+    """A database, and a folder with the Gold that was published to it last."""
+
+    dataset: ServingDataset
+    gold: Path
+
+    def publish(
+        self, declared: dict[str, Any] = DECLARED, seed: int = 7, most: int | None = None
+    ) -> None:
+        """Make Gold of the videos, or the first of them, and publish it."""
+        marts = marts_of(declared)
+        rows, files = {}, {}
+        with closing(duckdb.connect()) as db:
+            db.execute(f"CREATE TABLE silver ({VIDEOS})")
+            for video in videos(seed)[:most]:
+                db.execute("INSERT INTO silver VALUES (?, ?, ?, ?, ?, ?, ?, ?)", video)
+            for name, mart in marts.items():
+                made = ", ".join(
+                    f"{how}({of})"
+                    for rule in declared[name]["measures"].values()
+                    for how, of in rule.items()
+                )
+                keys = ", ".join(mart.key)
+                query = f"SELECT {keys}, {made} FROM silver GROUP BY ALL"
+                rows[name] = sorted(tuple(map(_plain, row)) for row in db.execute(query).fetchall())
+        for name, mart in marts.items():
+            files[name] = csv_of(mart, rows[name])
+            (self.gold / f"{name}.csv").write_bytes(files[name])
+        listed = {name: listed_of(mart, rows[name], files[name]) for name, mart in marts.items()}
+        terms = Terms(allow_shrink=True)
+        self.dataset.save(Publication({"marts": listed}, dict(marts), files, terms))
+
+    def from_gold(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a query of the CSV files gives; each mart is a table of its name."""
+        with closing(duckdb.connect()) as db:
+            for path in self.gold.glob("*.csv"):
+                db.execute(f"CREATE VIEW {path.stem} AS SELECT * FROM read_csv('{path}')")
+            return db.execute(query, values or None).fetchall()
+
+    def as_admin(self, statement: str) -> list[tuple[Any, ...]]:
+        """Do something to the database that no publication would."""
+        address = self.dataset.server.start()
+        with closing(connect(address, self.dataset.database, ADMIN)) as admin, admin:
+            cursor = admin.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, dt.date | str) else int(value)
+
+
+@pytest.fixture(scope="module")
+def server_folder(open_folder: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(dir=open_folder))
+    folder.chmod(0o755)
+    yield folder
+    EmbeddedServer(folder, 0).stop()
+
+
+@pytest.fixture(scope="module")
+def served(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """The default marts, published."""
+    served = in_database(server_folder, "painel", tmp_path_factory.mktemp("gold"))
+    served.publish()
+    return served
+
+
+def in_database(server_folder: Path, name: str, gold: Path) -> Served:
+    """A database of the tests' server, with nothing published."""
+    dataset = ServingDataset(path=str(server_folder), database=name, port=0)
+    dataset.start()
+    return Served(dataset, gold)

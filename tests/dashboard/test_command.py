@@ -1,0 +1,23 @@
+"""`kedro dashboard`, where it does not serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.conftest import Project
+
+
+def test_it_does_not_read_as_the_one_who_publishes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAPSTONE_DSN", "host=127.0.0.1 port=1 user=loader password=canary")
+    monkeypatch.delenv("CAPSTONE_READER_DSN", raising=False)
+
+    done = project.kedro("dashboard", check=False)
+
+    assert done.returncode == 1
+    assert "CAPSTONE_READER_DSN, such as 'host=… user=bi_reader'" in done.stderr
+    assert "canary" not in done.stdout + done.stderr

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from capstone_metrics.dashboard.freshness import VARIABLE, Freshness, Schedule
+
+ZONE = ZoneInfo("America/Sao_Paulo")
+SAID = {"timezone": "America/Sao_Paulo", "starts": ["11:00", "23:00"], "minutes": 30}
+SCHEDULE = Schedule.of({VARIABLE: json.dumps(SAID)})
+
+
+def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
+    return dt.datetime(2026, 1, day, hour, minute, tzinfo=ZONE).astimezone(dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "published_at", "missed"),
+    [
+        (local(31, 23, 45), local(31, 23, 5), None),
+        (local(31, 23, 45), local(31, 23, 0), None),
+        (local(31, 23, 45), local(31, 22, 59), local(31, 23, 30)),
+        (local(31, 23, 29), local(31, 11, 10), None),  # the deadline is still to come
+        (local(31, 23, 30), local(31, 11, 10), local(31, 23, 30)),
+        (local(31, 1), local(30, 23, 1), None),
+        (local(31, 1), local(29, 23, 1), local(30, 23, 30)),
+    ],
+)
+def test_a_publication_counts_from_the_start_before_the_deadline(
+    now: dt.datetime, published_at: dt.datetime, missed: dt.datetime | None
+) -> None:
+    fresh = Freshness.at(now, published_at, SCHEDULE)
+
+    assert (fresh.age, fresh.missed) == (now - published_at, missed)
+
+
+def test_without_a_schedule_there_is_an_age_and_no_deadline() -> None:
+    assert Schedule.of({}) is None
+    assert Freshness.at(local(31, 1), local(1, 1), None).missed is None
