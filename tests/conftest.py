@@ -43,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
     engines.chosen = config.getoption("--engine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes: begun late, it would keep one core busy and the others not."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def on_engine() -> None:
     """Have expressions run on the engine that was asked for, without naming it."""

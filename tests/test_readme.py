@@ -106,6 +106,7 @@ def shell(root: Path, text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_the_commands_run_and_do_what_the_readmes_say(project: Project) -> None:
     equip(project.root)
 
