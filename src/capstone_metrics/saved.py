@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a save did.
+    """What a save did; two are equal by their counts.
 
     A dataset that saves keeps the latest of these as its attribute `saved`.
 
@@ -26,5 +26,5 @@ class Saved:
     rows: int = 0
     files: int = 0
     removed: int = 0
-    bytes: int | None = None
-    lines: Mapping[str, int] = field(default_factory=dict)
+    bytes: int | None = field(default=None, compare=False)
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)

@@ -271,7 +271,9 @@ class Bucket(Storage):
     def _write(self, key: str, file: Path, **condition: str) -> bool:
         """Write an object on a condition; say whether it held."""
         self.check_conditions()
-        if (size := file.stat().st_size) > LARGEST:
+        with plain_errors(file):
+            size = file.stat().st_size
+        if size > LARGEST:
             raise CapstoneError(
                 f"{self.address(key)}: {size:,} bytes are more than one request can write "
                 f"({LARGEST:,}); bring in less at a time, by --params=from=…,to=…"
