@@ -30,7 +30,10 @@ def test_a_notebook_holds_no_outputs(notebook: Path) -> None:
     assert is_stripped(notebook)
 
 
-def test_the_notebooks_run_on_a_lake_with_a_quarantine(project: Project) -> None:
+def test_the_notebooks_run_on_a_lake_with_a_quarantine(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # Streamlit, once imported, sets it
     stray = project.root / "data/bronze/criacao/fonte=former/janela=2026-01-30T08/former.jsonl"
     stray.parent.mkdir(parents=True)
     stray.write_text('{"video_id": "of a source that is not declared any more"}\n')
