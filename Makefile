@@ -22,9 +22,9 @@ s3: $(VENV)/.dev
 test: $(VENV)/.dev
 	$(BIN)/pytest --numprocesses=logical --dist=worksteal $(ARGS)
 
-# a run killed at every call that changes the lake; takes an hour
+# a run killed at every call that changes the lake, and at every request of a bucket; takes an hour
 test-kills: $(VENV)/.dev
-	KILLS=all $(BIN)/pytest --timeout=0 tests/test_faults.py -k killed_at_any_call
+	KILLS=all $(BIN)/pytest --timeout=0 tests/test_faults.py tests/test_s3.py -k killed_at_any
 
 # the expressions on Spark, and runs on it; installs it first, 620 MB
 test-spark: $(VENV)/.spark
