@@ -54,21 +54,24 @@ class Difference:
     deleted: dict[Row, Row] = field(default_factory=dict)
 
     @property
+    def kinds(self) -> dict[str, Mapping[Row, Any]]:
+        """The rows that differ, by what a publication would do to them."""
+        return {"insert": self.inserted, "update": self.updated, "delete": self.deleted}
+
+    @property
     def parts(self) -> list[str]:
         """What differs, each in a phrase; nothing where the table is its mart."""
-        counts = {"insert": self.inserted, "update": self.updated, "delete": self.deleted}
-        rows = [f"{len(rows):,} rows to {verb}" for verb, rows in counts.items() if rows]
+        rows = [f"{len(rows):,} rows to {verb}" for verb, rows in self.kinds.items() if rows]
         return [*self.statements, *self.rights, *rows]
 
     def facts(self, most: int | None) -> dict[str, Any]:
         """What differs, for a machine; with as many rows of each kind as are asked for, if any."""
-        kinds = {"insert": self.inserted, "update": self.updated, "delete": self.deleted}
         facts = {
             "mart": self.mart.name,
             "is_equal": not self.parts,
             "statements": self.statements,
             "rights": self.rights,
-            **{kind: len(rows) for kind, rows in kinds.items()},
+            **{kind: len(rows) for kind, rows in self.kinds.items()},
         }
         if most is None:
             return facts
@@ -76,7 +79,7 @@ class Difference:
         after = {key: now for key, (_, now) in self.updated.items()} | self.inserted
         shown = {
             kind: [self._row(key, before, after) for key in islice(rows, most)]
-            for kind, rows in kinds.items()
+            for kind, rows in self.kinds.items()
         }
         return {**facts, "rows": shown}
 
