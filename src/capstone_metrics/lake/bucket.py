@@ -369,15 +369,13 @@ class Bucket(Storage):
             self.delete([archive])
 
     def has_abandoned(self, layer: str) -> bool:
-        return bool(
-            self._abandoned(layer) or dead_workspaces(Path(tempfile.gettempdir()), layer, _LOCAL)
-        )
+        return bool(self._abandoned(layer) or _abandoned_here(layer))
 
     def sweep(self, layer: str) -> None:
         abandoned = self._abandoned(layer)
         self._check_lease(layer)
         self.delete(abandoned)
-        for folder in dead_workspaces(Path(tempfile.gettempdir()), layer, _LOCAL):
+        for folder in _abandoned_here(layer):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _abandoned(self, layer: str) -> list[str]:
@@ -446,6 +444,10 @@ _LOCAL = "capstone-"
 
 def _layer(key: str) -> str:
     return key.partition("/")[0]
+
+
+def _abandoned_here(layer: str) -> list[Path]:
+    return dead_workspaces(Path(tempfile.gettempdir()), layer, _LOCAL)
 
 
 def _md5() -> Any:
