@@ -185,10 +185,11 @@ def oldest_that_matters(timetable: Timetable, now: dt.datetime, count: int) -> d
 def _checks(
     slots: Mapping[str, Sequence[Outcome]], runs: Sequence[Run], facts: Facts, now: dt.datetime
 ) -> Iterator[Check]:
-    yield _last_run(runs, now)
+    begun = sorted((run for run in runs if run.begun <= now), key=lambda run: run.begun)
+    yield _last_run(begun, now)
     if facts.newest:
         yield _freshness(slots["bronze"], facts.newest, now)
-    yield _findings(runs, now)
+    yield _findings(begun)
     if facts.head:
         yield from _accounts(facts.head)
     if facts.head and facts.manifest:
@@ -197,11 +198,10 @@ def _checks(
         yield _publication(facts, runs)
 
 
-def _last_run(runs: Sequence[Run], now: dt.datetime) -> Check:
-    known = sorted((run for run in runs if run.begun <= now), key=lambda run: run.begun)
-    if not known:
+def _last_run(begun: Sequence[Run], now: dt.datetime) -> Check:
+    if not begun:
         return Check("last run", Health.UNKNOWN, "no run is recorded")
-    last = known[-1]
+    last = begun[-1]
     state, at = last.state(now), ", ".join(last.record["at_work"])
     is_bad = state in {"failed", "killed"}
     why = f" at {at}" if at and state != "succeeded" else ""
@@ -210,10 +210,9 @@ def _last_run(runs: Sequence[Run], now: dt.datetime) -> Check:
     return Check("last run", Health.WARNING if is_bad else Health.OK, said)
 
 
-def _findings(runs: Sequence[Run], now: dt.datetime) -> Check:
+def _findings(begun: Sequence[Run]) -> Check:
     """What is unusual about the last run that did something."""
-    known = sorted((run for run in runs if run.begun <= now), key=lambda run: run.begun)
-    for run in reversed(known):
+    for run in reversed(begun):
         said = [found["said"] for found in run.record.get("findings", ())]
         if said:
             return Check("quality", Health.WARNING, "; ".join(said))
