@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def lot_of(name: str) -> tuple[str, ...]:
+    """The source, the window and the lot of an object of Bronze: `fonte=…/janela=…/<lot>.jsonl`."""
+    fonte, janela, leaf = name.split("/")
+    return fonte.partition("=")[2], janela.partition("=")[2], leaf.removesuffix(".jsonl")
+
+
 class Tables(Mapping[str, "ir.Table"]):
     """Tables by name, each looked for when it is first asked for."""
 

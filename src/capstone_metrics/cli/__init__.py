@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 
-from capstone_metrics.cli.common import catalog_of, one_sentence
+from capstone_metrics.cli.common import catalog_of, echo_json, one_sentence
 from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
 from capstone_metrics.errors import CapstoneError
@@ -108,7 +107,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
     if full:
         findings += _rebuild(catalog_of(env, full=True), catalog)
     if as_json:
-        click.echo(_json([asdict(finding) for finding in findings]))
+        echo_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             mark = "ok  " if finding.holds else "FAIL"
@@ -206,7 +205,7 @@ def diff(env: str | None, rows: int, as_json: bool) -> None:
     catalog = catalog_of(env)
     compared = catalog["serving"].compare(_publication(catalog))
     if as_json:
-        click.echo(_json(compared.facts(rows)))
+        echo_json(compared.facts(rows))
         return
     for statement in compared.ended:
         click.echo(statement)
@@ -227,7 +226,7 @@ def check(env: str | None, as_json: bool) -> None:
     catalog = catalog_of(env)
     compared = catalog["serving"].compare(_publication(catalog))
     if as_json:
-        click.echo(_json(compared.facts()))
+        echo_json(compared.facts())
     else:
         _show_check(compared)
     if not compared.is_equal:
@@ -256,10 +255,6 @@ def recreate(env: str | None, allow_shrink: bool) -> None:
     click.echo(
         f"{saved.rows:,} rows written, {saved.removed:,} removed; all others were as in Gold."
     )
-
-
-def _json(facts: Any) -> str:
-    return json.dumps(facts, indent=2, ensure_ascii=False)
 
 
 def _publication(catalog: Any) -> Publication:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,11 @@ def one_sentence() -> Iterator[None]:
         if ours := reason(error):
             raise click.ClickException(str(ours)) from None
         raise
+
+
+def echo_json(facts: Any) -> None:
+    """Print facts for a machine."""
+    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
 
 
 def catalog_of(env: str | None, **params: Any) -> Any:

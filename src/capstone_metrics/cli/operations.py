@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,8 @@ from kedro.framework.cli.utils import env_option
 from kedro.io import DatasetError
 from rich.console import Console
 
-from capstone_metrics.cli.common import catalog_of, one_sentence
+from capstone_metrics.changes import lot_of
+from capstone_metrics.cli.common import catalog_of, echo_json, one_sentence
 from capstone_metrics.errors import CapstoneError, reason
 from capstone_metrics.schedule import Timetable, instant_of, zone_of
 
@@ -52,7 +52,7 @@ def status(env: str | None, now: str | None, windows: int, as_json: bool) -> Non
     runs = [Run(record, is_simulated=bool(now)) for record in records]
     found = status_of(timetable, runs, _facts(catalog), instant, windows)
     if as_json:
-        click.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
+        echo_json(found.document())
     else:
         found.show(Console())
     raise SystemExit(found.health)
@@ -75,7 +75,7 @@ def runs(ctx: click.Context, env: str | None, last: int, as_json: bool) -> None:
     catalog = catalog_of(env)
     records = _kept(catalog).since("", most=last)[::-1]
     if as_json:
-        click.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        echo_json(records)
     elif records:
         show_runs(Console(), records, zone_of(catalog.load("params:schedule")))
     else:
@@ -97,7 +97,7 @@ def show(env: str | None, run: str, as_json: bool) -> None:
         said = f"{len(found)} runs have {run!r} in their names" if found else f"no run {run!r}"
         raise CapstoneError(f"runs: {said}; 'kedro runs' lists them.")
     if as_json:
-        click.echo(json.dumps(found[0], indent=2, ensure_ascii=False))
+        echo_json(found[0])
     else:
         show_run(Console(), found[0], zone_of(catalog.load("params:schedule")))
 
@@ -118,7 +118,7 @@ def _facts(catalog: Any) -> Facts:
         catalog.load(name) if catalog.exists(name) else None
         for name in ("silver_head", "gold_manifest")
     )
-    newest = max((name.split("/")[1] for name in catalog.load("bronze_objects")), default="")
+    newest = max((lot_of(name)[1] for name in catalog.load("bronze_objects")), default=None)
     published = trouble = None
     if manifest and catalog["serving"].is_up:
         from capstone_metrics.serving.ledger import gold_sha256  # noqa: PLC0415
@@ -128,4 +128,4 @@ def _facts(catalog: Any) -> Facts:
             published = last.get("gold_sha256") == gold_sha256(manifest)
         except DatasetError as error:
             trouble = str(reason(error) or type(error).__name__)
-    return Facts(head, manifest, newest.partition("=")[2] or None, published, trouble)
+    return Facts(head, manifest, newest, published, trouble)

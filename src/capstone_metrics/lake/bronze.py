@@ -104,11 +104,6 @@ class BronzeMeasuresDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, 
         raise DatasetError("The measures of Bronze are read, not saved.")
 
 
-def window_of(name: str) -> str:
-    """The window of an object, as its name says it."""
-    return name.split("/")[1].partition("=")[2]
-
-
 def _is_object(name: str) -> bool:
     parts = name.split("/")
     return (

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstone_metrics.changes import lot_of
 from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import plain_errors
 
@@ -78,7 +79,7 @@ def line_batches(name: str, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
         name: of the object, `fonte=…/janela=…/….jsonl`.
         file: its bytes.
     """
-    fonte, janela = (part.partition("=")[2] for part in name.split("/")[:2])
+    fonte, janela, _ = lot_of(name)
     first, rest = 1, file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
     while True:
         read = file.read(BLOCK_BYTES)

@@ -10,9 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 import ibis
 from kedro.io import AbstractDataset, DatasetError
 
-from capstone_metrics.changes import Before, Pending, Tables
+from capstone_metrics.changes import Before, Pending, Tables, lot_of
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.bronze import BronzeObjectsDataset, window_of
+from capstone_metrics.lake.bronze import BronzeObjectsDataset
 from capstone_metrics.lake.commit import begin, opened, settle
 from capstone_metrics.lake.engine import engine_of
 from capstone_metrics.lake.lines import read_lines
@@ -95,7 +95,7 @@ class PendingDataset(AbstractDataset[Any, Pending]):
         return [
             name
             for name in self.bronze.load()
-            if receipt_key(name) not in merged and (span is None or window_of(name) in span)
+            if receipt_key(name) not in merged and (span is None or lot_of(name)[1] in span)
         ]
 
     def _before(self) -> Before:

@@ -6,6 +6,8 @@ import datetime as dt
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.changes import lot_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -40,7 +42,7 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
 def _bronze(names: Iterable[str]) -> Iterator[str]:
     windows: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name in names:
-        fonte, janela = (part.partition("=")[2] for part in name.split("/")[:2])
+        fonte, janela, _ = lot_of(name)
         date, _, hour = janela.partition("T")
         windows[fonte][date].add(hour)
     total = sum(len(hours) for dates in windows.values() for hours in dates.values())

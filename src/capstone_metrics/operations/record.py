@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
+from capstone_metrics.changes import lot_of
 from capstone_metrics.errors import CapstoneError, reason
 from capstone_metrics.operations.summary import COMMITS, Summary
 from capstone_metrics.schedule import Calendar
@@ -233,7 +234,7 @@ class Recorder:
         """Add up the counts of some objects of Bronze by their windows."""
         windows: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for name, counts in objects.items():
-            window = name.split("/")[1].partition("=")[2]
+            _, window, _ = lot_of(name)
             for kind, count in counts.items():
                 windows[window][kind] += count
         for window, found in sorted(windows.items()):

@@ -10,9 +10,9 @@ from typing import Any
 
 import ibis.expr.types as ir
 
+from capstone_metrics.changes import lot_of
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
-from capstone_metrics.pipelines.bronze_to_silver.merge import lot_of
 from capstone_metrics.schemas import REQUIRED
 
 UNDECLARED = "undeclared"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from capstone_metrics.changes import Before, Pending
+from capstone_metrics.changes import Before, Pending, lot_of
 from capstone_metrics.pipelines.bronze_to_silver.declaration import Contract, contract_of
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_fields,
@@ -81,14 +81,9 @@ def observe(
         _read_source(lines.filter(lines.fonte == name), contracts[name], networks)
         if name in contracts
         else _refuse(lines.filter(lines.fonte == name))
-        for name in _sources(pending.objects)
+        for name in sorted({lot_of(name)[0] for name in pending.objects})
     ]
     return judged((ibis.union(*parts) if len(parts) > 1 else parts[0]).cache(), pending.objects)
-
-
-def _sources(objects: Iterable[str]) -> list[str]:
-    """The sources of objects, `fonte=…/janela=…/….jsonl`."""
-    return sorted({name.partition("/")[0].removeprefix("fonte=") for name in objects})
 
 
 def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir.Table:

@@ -9,7 +9,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from capstone_metrics.changes import Before, Change
+from capstone_metrics.changes import Before, Change, lot_of
 from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
 from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER
 
@@ -157,12 +157,6 @@ def _within(table: ir.Table, partitions: list[tuple[str, ...]] | None) -> ir.Tab
         table.data_postagem.isin([dt.date.fromisoformat(day) for day in sorted(days)]),
         name.isin(["/".join(part) for part in partitions]),
     )
-
-
-def lot_of(name: str) -> tuple[str, ...]:
-    """The partition of the quarantine that an object's lines go to."""
-    fonte, janela, leaf = name.split("/")
-    return fonte.partition("=")[2], janela.partition("=")[2], leaf.removesuffix(".jsonl")
 
 
 def _count(table: ir.Table) -> int:
