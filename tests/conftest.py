@@ -19,6 +19,7 @@ from infra.s3.seaweed import SeaweedFS
 
 from capstone_metrics.serving.embedded import EmbeddedServer
 from tests import engines
+from tests.s3 import Faulty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,6 +93,22 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
             patch.setenv(name, value)
         yield server
     server.stop()
+
+
+@pytest.fixture
+def faulty(seaweed: SeaweedFS) -> Iterator[Faulty]:
+    """A proxy before the server, which passes everything on until it is told otherwise."""
+    proxy = Faulty(seaweed.endpoint)
+    proxy.start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def proxy(faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
+    """The same, where the environment has programs find it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", faulty.endpoint)
+    return faulty
 
 
 @dataclass(frozen=True)

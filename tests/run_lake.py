@@ -41,7 +41,7 @@ def write_in_place() -> None:
 
 
 def write_at_once() -> None:
-    def put(self: Commit, key: str) -> bool:
+    def put(self: Commit, key: str, _: object = None) -> bool:
         self.storage.put({key: self.workspace / key})
         return True
 

@@ -29,6 +29,7 @@ class Request:
     key: str
     query: str
     conditions: dict[str, str]
+    is_copy: bool = False
     fate: str = "passed"
 
 
@@ -238,4 +239,5 @@ def _request(handler: BaseHTTPRequestHandler) -> Request:
         for name in ("If-Match", "If-None-Match")
         if name in handler.headers
     }
-    return Request(handler.command, key, query, conditions)
+    is_copy = "x-amz-copy-source" in handler.headers
+    return Request(handler.command, key, query, conditions, is_copy)

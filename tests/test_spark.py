@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from infra.s3.seaweed import SeaweedFS
 
     from tests.conftest import Project
+    from tests.s3 import Faulty
 
 NOW = "2026-01-31T20:05"
 STAGES = "--pipelines=bronze_to_silver,silver_to_gold"
@@ -260,19 +262,26 @@ def test_the_benchmark_finds_a_query_that_does_not_scale(
     assert "".join(offences(capsys.readouterr().out)) == found
 
 
+TABLE_FILE = re.compile(r"^capstone-prod/silver/.*/part-0\.")
+STAGED_FILE = re.compile(r"/_tmp/silver-.*/part-0\.")
+
 needs_s3a = pytest.mark.skipif(not JARS, reason="needs Hadoop's s3a (make test-spark)")
 
 
 @needs_s3a
 @pytest.mark.timeout(600)
-def test_a_run_of_prod_leaves_the_objects_that_one_on_duckdb_does(
+def test_a_run_of_prod_leaves_the_objects_that_one_on_duckdb_does(  # noqa: PLR0913, PLR0917
     shared: Project,
     on_duckdb: list[dict[str, bytes]],
     seaweed: SeaweedFS,
+    proxy: Faulty,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The environment as it is; Spark's own configuration brings Hadoop's s3a."""
+    """The environment as it is; Spark's own configuration brings Hadoop's s3a.
+
+    What the workers wrote gets into its place by copies of the store's, and is read by nobody.
+    """
     for path in (shared.root / "conf/local").iterdir():
         shutil.copy(path, shared.root / "conf/prod")
     shutil.copy(ROOT / "conf/prod/globals.yml", shared.root / "conf/prod")
@@ -297,3 +306,8 @@ def test_a_run_of_prod_leaves_the_objects_that_one_on_duckdb_does(
         assert {name for name in known if known[name] != found.get(name)} == set()
         assert set(found) == set(known)
     lake.clear()
+    tables = [request for request in proxy.requests if TABLE_FILE.search(request.key)]
+    assert {request.is_copy for request in tables if request.method == "PUT"} == {True}
+    assert any(STAGED_FILE.search(request.key) for request in proxy.requests)
+    read = {request.key for request in proxy.requests if request.method == "GET"}
+    assert not [key for key in read if STAGED_FILE.search(key)]

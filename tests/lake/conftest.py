@@ -12,10 +12,9 @@ from capstone_metrics.lake import folder, lease
 from capstone_metrics.lake import storage as storages
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.folder import Folder
-from tests.s3 import Faulty
+from capstone_metrics.lake.storage import Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from infra.s3.seaweed import SeaweedFS
@@ -53,15 +52,6 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def faulty(seaweed: SeaweedFS) -> Iterator[Faulty]:
-    """A proxy before the server, which passes everything on until it is told otherwise."""
-    proxy = Faulty(seaweed.endpoint)
-    proxy.start()
-    yield proxy
-    proxy.stop()
-
-
-@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that do not wait for long for one another."""
     for module in (storages, folder, lease):
@@ -82,6 +72,12 @@ def write(storage: Storage, key: str, content: bytes) -> None:
     (workspace / "object").write_bytes(content)
     storage.put({key: workspace / "object"})
     storage.discard(workspace)
+
+
+def share(storage: Storage, workspace: Path, key: str, content: bytes) -> Shared:
+    """Stage an object as a worker does, who knows nothing but where."""
+    place = f"{storage.share(workspace)}/{key}"
+    return Shared(place, another(storage).overwrite(place, content), len(content))
 
 
 def stamp(storage: Storage, key: str) -> object:

@@ -8,6 +8,7 @@ import os
 import shutil
 import traceback
 import zipfile
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import bucket as buckets
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.requests import requests_made
-from tests.lake.conftest import another, stamp, write
+from capstone_metrics.lake.storage import Shared
+from tests.lake.conftest import another, share, stamp, write
 from tests.s3 import Faults, Request
 
 if TYPE_CHECKING:
@@ -326,6 +328,77 @@ def test_an_object_larger_than_the_memory_it_may_take_is_read(
     assert not bucket.create(KEY, [content, b"x"])
 
 
+# What workers staged
+
+
+@pytest.fixture
+def shared(shaky: Bucket) -> Shared:
+    """New bytes of the object, staged by a worker."""
+    return share(shaky, shaky.workspace("gold"), KEY, b"new")
+
+
+def copies(request: Request) -> bool:
+    return request.is_copy and request.key.endswith(KEY)
+
+
+def test_the_store_copies_what_a_worker_staged(
+    shaky: Bucket, faulty: Faulty, shared: Shared
+) -> None:
+    etag, _ = stamp(shaky, KEY)  # type: ignore[misc]
+    shaky.exists(KEY)
+    faulty.reset()
+    shaky.put_shared({KEY: shared})
+    written = [request for request in faulty.requests if puts()(request)]
+    assert [(request.is_copy, request.conditions) for request in written] == [
+        (True, {"If-Match": etag})
+    ]
+    assert not [request for request in faulty.requests if request.method == "GET"]
+    assert shaky.read(KEY) == b"new"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_is_copied_over_the_bytes_of_another_writer_once_the_lock_is_lost(
+    shaky: Bucket, shared: Shared, known: bool
+) -> None:
+    if known:
+        shaky.exists(KEY)
+    with shaky.locked("gold"):
+        thief = another(shaky)
+        thief.client.put_object(
+            Bucket=shaky.bucket, Key=f"{shaky.prefix}_tmp/gold.lock", Body=b'{"id": "thief"}'
+        )
+        write(thief, KEY, b"theirs")
+        with pytest.raises(CapstoneError, match="another run took over"):
+            shaky.put_shared({KEY: shared})
+    assert thief.read(KEY) == b"theirs"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_copy_whose_answer_is_lost_is_done(
+    shaky: Bucket, faulty: Faulty, shared: Shared, known: bool
+) -> None:
+    if known:
+        shaky.exists(KEY)
+    faulty.faults = Faults(lost=1, only=copies, times=1)
+    shaky.put_shared({KEY: shared})
+    assert shaky.read(KEY) == b"new"
+    fates = [request.fate for request in faulty.requests if copies(request)]
+    assert fates == (["lost", "passed"] if known else ["lost", "passed", "passed"])
+
+
+@pytest.mark.parametrize(("staged", "done"), [(b"old", True), (b"else", False)])
+def test_a_copy_whose_etag_is_no_digest_is_compared_by_its_bytes(
+    bucket: Bucket, faulty: Faulty, staged: bytes, done: bool
+) -> None:
+    """As where a store encrypts with keys of its own."""
+    write(bucket, KEY, b"old")
+    before = stamp(bucket, KEY)
+    shared = share(bucket, bucket.workspace("gold"), KEY, staged)._replace(version='"of its own"')
+    another(bucket).put_shared({KEY: shared})
+    assert bucket.read(KEY) == staged
+    assert (stamp(bucket, KEY) == before) is done
+
+
 # Archives
 
 
@@ -382,19 +455,21 @@ def test_what_other_machines_staged_is_swept_after_a_day(
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("socket.gethostname", lambda: "else-where.example.com")
         elsewhere.setattr("os.getpid", lambda: 1 << 30)
-        workspace, theirs = archive_of(another(bucket))
+        far = another(bucket)
+        workspace, theirs = archive_of(far)
+        place = share(far, workspace, "silver/x.parquet", b"").key
     shutil.rmtree(workspace)  # it is on that machine
     _, mine = archive_of(bucket)
     assert theirs.endswith("-else-where.example.com.zip")
     assert not bucket.has_abandoned("silver")
     bucket.sweep("silver")
-    assert {theirs, mine} <= set(bucket.keys("_tmp"))
+    assert {theirs, mine, place} <= set(bucket.keys("_tmp"))
 
     monkeypatch.setattr(buckets, "ABANDONED_HOURS", -1)
     assert bucket.has_abandoned("silver")
     assert not bucket.has_abandoned("gold")
     bucket.sweep("silver")
-    assert not {theirs, mine} & set(bucket.keys("_tmp"))
+    assert not {theirs, mine, place} & set(bucket.keys("_tmp"))
 
 
 def test_what_a_dead_process_of_this_machine_staged_is_swept(
@@ -402,10 +477,13 @@ def test_what_a_dead_process_of_this_machine_staged_is_swept(
 ) -> None:
     with monkeypatch.context() as dead:
         dead.setattr("os.getpid", lambda: 1 << 30)
-        workspace, name = archive_of(another(bucket))
+        gone = another(bucket)
+        workspace, name = archive_of(gone)
+        place = share(gone, workspace, "silver/x.parquet", b"").key
     assert bucket.has_abandoned("silver")
     bucket.sweep("silver")
     assert not bucket.exists(name)
+    assert not bucket.exists(place)
     assert not workspace.exists()
 
 
@@ -427,24 +505,33 @@ def test_who_lost_the_lock_sweeps_nothing(bucket: Bucket, monkeypatch: pytest.Mo
 
 
 class Careless(BaseHTTPRequestHandler):
-    """A store that takes every write, whatever its conditions say."""
+    """A store that takes every write, or every copy, whatever its conditions say."""
 
     protocol_version = "HTTP/1.1"
+    takes_every_write = True
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("ETag", '"d41d8cd98f00b204e9800998ecf8427e"')
-        self.send_header("Content-Length", "0")
+        is_copy = "x-amz-copy-source" in self.headers
+        etag = '"d41d8cd98f00b204e9800998ecf8427e"'
+        answer = f"<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>" if is_copy else ""
+        self.send_response(200 if is_copy or self.takes_every_write else 412)
+        self.send_header("ETag", etag)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer.encode())
+
+
+class CarelessOfCopies(Careless):
+    takes_every_write = False
 
     def log_message(self, *args: Any) -> None:
         pass
 
 
-@pytest.fixture
-def careless() -> Iterator[str]:
-    server = ThreadingHTTPServer((HOST, 0), Careless)
+@contextmanager
+def served(kind: type[Careless]) -> Iterator[str]:
+    server = ThreadingHTTPServer((HOST, 0), kind)
     server.daemon_threads = True
     Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield f"http://{HOST}:{server.server_port}"
@@ -453,13 +540,21 @@ def careless() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("use", ["create", "put", "locked"])
-def test_a_store_that_ignores_conditions_is_refused(
-    bucket: Bucket, careless: str, use: str
-) -> None:
-    lake = Bucket(bucket.root, endpoint_url=careless)
-    with pytest.raises(CapstoneError, match="this store ignores the conditions of a write") as said:
-        USES[use](lake)
+def test_a_store_that_ignores_conditions_is_refused(bucket: Bucket, use: str) -> None:
+    with (
+        served(Careless) as careless,
+        pytest.raises(CapstoneError, match="this store ignores the conditions of a write") as said,
+    ):
+        USES[use](Bucket(bucket.root, endpoint_url=careless))
     assert str(said.value).startswith(f"{bucket.root}: ")
+
+
+def test_a_store_that_ignores_the_conditions_of_copies_is_refused(bucket: Bucket) -> None:
+    with (
+        served(CarelessOfCopies) as careless,
+        pytest.raises(CapstoneError, match="this store ignores the conditions of a copy"),
+    ):
+        Bucket(bucket.root, endpoint_url=careless).put_shared({KEY: Shared("_tmp/x", '""', 0)})
 
 
 def test_the_conditions_are_tried_once_in_a_process(shaky: Bucket, faulty: Faulty) -> None:

@@ -19,13 +19,13 @@ from capstone_metrics.lake import commit
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.commit import Commit, begin, opened, records, settle
 from capstone_metrics.lake.folder import Folder
-from tests.lake.conftest import another, stamp, write
+from tests.lake.conftest import another, share, stamp, write
 from tests.s3 import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping
 
-    from capstone_metrics.lake.storage import Storage
+    from capstone_metrics.lake.storage import Shared, Storage
     from tests.s3 import Faulty
 
 HEAD = "silver/head.json"
@@ -82,6 +82,11 @@ def dying(lake: Storage, steps: int) -> Storage:
                 self.step()
                 super().put({key: file})
 
+        def put_shared(self, objects: Mapping[str, Shared]) -> None:
+            for key, shared in objects.items():
+                self.step()
+                super().put_shared({key: shared})
+
         def delete(self, keys: Collection[str]) -> None:
             for key in keys:
                 if not key.startswith("_tmp/"):
@@ -95,16 +100,21 @@ def dying(lake: Storage, steps: int) -> Storage:
     return another(lake, Dying)
 
 
-def prepared(
+def prepared(  # noqa: PLR0913 - what a commit can have
     lake: Storage,
     generation: int,
     puts: Mapping[str, bytes],
     deletes: Iterable[str] = (),
     head: str = HEAD,
+    *,
+    workers: Container[str] = (),
 ) -> Commit:
-    """A commit that has staged all of it."""
+    """A commit that has staged all of it, some of it by workers."""
     new = Commit(lake, head.partition("/")[0])
     for key, content in {**puts, head: b'{"generation": %d}' % generation}.items():
+        if key in workers:
+            new.put(key, share(lake, new.workspace, key, content))
+            continue
         with new.stage(key) as path:
             path.write_bytes(content)
         new.put(key)
@@ -113,9 +123,9 @@ def prepared(
     return new
 
 
-def die_after(lake: Storage, steps: int) -> Commit:
+def die_after(lake: Storage, steps: int, workers: Container[str] = ()) -> Commit:
     """A commit of NEW without GONE that stops on its way."""
-    new = prepared(dying(lake, steps), 2, NEW, [GONE])
+    new = prepared(dying(lake, steps), 2, NEW, [GONE], workers=workers)
     with pytest.raises(KeyboardInterrupt):
         new.finish(HEAD, 2)
     return new
@@ -138,8 +148,8 @@ def staging(lake: Storage) -> list[str]:
     if isinstance(lake, Folder):
         return sorted(path.name for path in (lake.folder / "_tmp").iterdir() if path.is_dir())
     here = [path.name.removeprefix("capstone-") for path in Path(tempfile.gettempdir()).iterdir()]
-    kept = [key.removeprefix("_tmp/") for key in lake.keys("_tmp") if key.endswith(".zip")]
-    return sorted(here + kept)
+    there = {key.split("/")[1] for key in lake.keys("_tmp") if key.startswith("_tmp/silver-")}
+    return sorted([*here, *there])
 
 
 def owners(lake: Storage) -> list[int]:
@@ -163,8 +173,12 @@ def process(lake: Storage, then: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_commit_puts_all_of_it_into_place(lake: Storage) -> None:
-    prepared(lake, 2, NEW, [GONE]).finish(HEAD, 2)
+by_whom = pytest.mark.parametrize("workers", [(), NEW, list(NEW)[:1]], ids=["own", "all", "some"])
+
+
+@by_whom
+def test_a_commit_puts_all_of_it_into_place(lake: Storage, workers: Container[str]) -> None:
+    prepared(lake, 2, NEW, [GONE], workers=workers).finish(HEAD, 2)
     assert content(lake) == MERGED
     assert not lake.exists(GONE)
     if isinstance(lake, Folder):
@@ -174,10 +188,10 @@ def test_a_commit_puts_all_of_it_into_place(lake: Storage) -> None:
 
 def test_nothing_is_in_place_before_the_commit(lake: Storage) -> None:
     before, found = files(lake), matches(lake)
-    new = prepared(lake, 2, NEW, [GONE])
+    new = prepared(lake, 2, NEW, [GONE], workers=list(NEW)[:1])
     assert files(lake) == before
     assert matches(lake) == found == set(OLD)
-    assert all(path.is_file() for path in new.puts.values())
+    assert set(new.puts) == {*NEW, HEAD}
 
 
 @pytest.mark.parametrize("layer", ["bronze", "silver", "gold"])
@@ -198,11 +212,12 @@ def test_the_head_is_the_last_to_change(lake: Storage, steps: int) -> None:
     assert is_rest_done is (steps == STEPS - 1)
 
 
+@by_whom
 @pytest.mark.parametrize("steps", range(STEPS))
 def test_a_commit_that_is_written_down_is_carried_out_by_who_comes_next(
-    lake: Storage, steps: int
+    lake: Storage, steps: int, workers: Container[str]
 ) -> None:
-    die_after(lake, steps)
+    die_after(lake, steps, workers)
     settle(lake, "silver", HEAD)
     assert content(lake) == MERGED
     before = files(lake)
@@ -213,7 +228,7 @@ def test_a_commit_that_is_written_down_is_carried_out_by_who_comes_next(
 @pytest.mark.parametrize("again", range(STEPS))
 @pytest.mark.parametrize("steps", range(STEPS))
 def test_who_carries_a_commit_out_may_die_too(lake: Storage, steps: int, again: int) -> None:
-    die_after(lake, steps)
+    die_after(lake, steps, workers=list(NEW)[:1])
     with pytest.raises(KeyboardInterrupt):
         settle(dying(lake, again), "silver", HEAD)
     settle(lake, "silver", HEAD)
@@ -243,10 +258,11 @@ def test_a_commit_that_is_not_written_down_leaves_no_trace(
     assert files(lake) == before
 
 
-def test_bytes_that_stay_the_same_are_not_written(lake: Storage) -> None:
+@pytest.mark.parametrize("workers", [(), OLD], ids=["own", "workers"])
+def test_bytes_that_stay_the_same_are_not_written(lake: Storage, workers: Container[str]) -> None:
     same, other = OLD
     before = files(lake)
-    new = prepared(lake, 2, {same: OLD[same], other: b"new 2"})
+    new = prepared(lake, 2, {same: OLD[same], other: b"new 2"}, workers=workers)
     new.finish(HEAD, 2)
     after = files(lake)
     assert after[same] == before[same]
@@ -375,17 +391,20 @@ def test_a_disk_that_refuses_a_step_keeps_what_was_staged(tmp_path: Path) -> Non
     assert content(lake) == MERGED
 
 
+@by_whom
 @pytest.mark.parametrize("refused", ["silver/q/w=3/part-0.jsonl", HEAD])
 def test_a_store_that_refuses_a_step_keeps_what_was_staged(
-    bucket: Bucket, faulty: Faulty, refused: str
+    bucket: Bucket, faulty: Faulty, refused: str, workers: Container[str]
 ) -> None:
     prepared(bucket, 1, OLD).finish(HEAD, 1)
     shaky = Bucket(bucket.root, endpoint_url=faulty.endpoint)
-    new = prepared(shaky, 2, NEW, [GONE])
+    new = prepared(shaky, 2, NEW, [GONE], workers=workers)
     faulty.faults = Faults(
         errors=1,
         error=(403, "AccessDenied"),
-        only=lambda request: request.method == "PUT" and request.key.endswith(refused),
+        only=lambda request: (
+            request.method == "PUT" and "_tmp" not in request.key and request.key.endswith(refused)
+        ),
     )
     for use in (lambda: new.finish(HEAD, 2), lambda: settle(shaky, "silver", HEAD)):
         with pytest.raises(CapstoneError, match=rf"^{shaky.address(refused)}: the store denies"):

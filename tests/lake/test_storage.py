@@ -13,7 +13,7 @@ import pytest
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.storage import storage_of
-from tests.lake.conftest import another, stamp, write
+from tests.lake.conftest import another, share, stamp, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -429,6 +429,42 @@ def test_what_was_kept_is_gone_when_it_was_discarded(storage: Storage) -> None:
     with another(storage).kept(name) as folder:
         assert not (folder / "x").exists()
     assert not [key for key in storage.keys("_tmp") if "silver" in key]
+
+
+def test_what_workers_staged_is_put_into_place(storage: Storage) -> None:
+    write(storage, KEY, b"old")
+    workspace = storage.workspace("bronze")
+    objects = {
+        key: share(storage, workspace, key, content)
+        for key, content in ((KEY, b"new"), ("bronze/d=a b/ç+%3F?.jsonl", b""))
+    }
+    assert storage.read(KEY) == b"old"
+    assert [shared.size for shared in objects.values()] == [3, 0]
+    for lake in (storage, another(storage)):
+        lake.put_shared(objects)
+        assert [lake.read(key) for key in objects] == [b"new", b""]
+    storage.discard(workspace)
+    assert storage.keys("bronze") == sorted(objects)
+    assert not [key for key in storage.keys("_tmp") if "bronze-" in key]
+
+
+def test_of_two_workers_with_the_same_task_the_later_one_counts(storage: Storage) -> None:
+    workspace = storage.workspace("bronze")
+    first, second = (share(storage, workspace, KEY, b"same") for _ in range(2))
+    storage.put_shared({KEY: second})
+    assert first.key == second.key
+    assert storage.read(KEY) == b"same"
+
+
+@pytest.mark.parametrize(("staged", "same"), [(b"one", True), (b"two", False), (b"", False)])
+def test_an_object_holds_what_a_worker_staged_or_not(
+    storage: Storage, staged: bytes, same: bool
+) -> None:
+    write(storage, KEY, b"one")
+    shared = share(storage, storage.workspace("bronze"), KEY, staged)
+    assert storage.holds_shared(KEY, shared) is same
+    storage.delete([KEY])
+    assert not storage.holds_shared(KEY, shared)
 
 
 def test_two_workspaces_are_kept_apart(storage: Storage) -> None:

@@ -12,9 +12,9 @@ import tempfile
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -42,7 +42,11 @@ from capstone_metrics.lake.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from capstone_metrics.lake.storage import Shared
+
+T = TypeVar("T")
 
 AT_ONCE = 16
 """Requests that are made at the same time."""
@@ -61,6 +65,11 @@ LARGEST = 5 << 30
 
 KEYS_A_REQUEST = 1000
 """How many objects one request can remove."""
+
+PROBE = f"{TEMPORARY}/conditional-writes"
+"""The object on which the conditions of writes are tried."""
+
+NO_VERSION = f'"{"0" * 32}"'
 
 CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 MISSING = {"NoSuchKey", "404"}
@@ -89,6 +98,7 @@ class Bucket(Storage):
         self._versions: dict[str, str] = {}
         self._listed: dict[str, dict[str, Any]] = {}
         self._archives: dict[Path, str] = {}
+        self._shared: dict[Path, str] = {}
         self._leases: dict[str, Lease] = {}
 
     @cached_property
@@ -138,19 +148,23 @@ class Bucket(Storage):
         return f"{self.root}/{check_key(key, self.root)}"
 
     def keys(self, prefix: str) -> list[str]:
-        top = self._name(f"{prefix}/" if prefix else "")
-        pages = self.client.get_paginator("list_objects_v2")
-        found: dict[str, dict[str, Any]] = {}
-        with self.explained(prefix):
-            for page in pages.paginate(Bucket=self.bucket, Prefix=top):
-                for listed in page.get("Contents", ()):
-                    found[listed["Key"].removeprefix(self.prefix)] = listed
         inside = f"{prefix}/" if prefix else ""
+        with self.explained(prefix):
+            found = self._pages(inside)
         for gone in [key for key in list(self._versions) if key.startswith(inside)]:
             self._versions.pop(gone, None)
         self._versions |= {key: listed["ETag"] for key, listed in found.items()}
         self._listed |= found
         return sorted(found)
+
+    def _pages(self, start: str) -> dict[str, dict[str, Any]]:
+        """What the store lists of the objects whose keys have a start, by their keys."""
+        pages = self.client.get_paginator("list_objects_v2")
+        return {
+            listed["Key"].removeprefix(self.prefix): listed
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._name(start))
+            for listed in page.get("Contents", ())
+        }
 
     def listed(self, key: str) -> dict[str, Any]:
         """What the last listing said of an object, as s3fs keeps it."""
@@ -237,16 +251,35 @@ class Bucket(Storage):
             self.discard(workspace)
         raise self._busy_object(key)
 
-    def overwrite(self, key: str, content: bytes) -> None:
+    def overwrite(self, key: str, content: bytes) -> str:
+        _check_size(self.address(key), len(content))
         with self.explained(key):
-            self.write(key, content)
+            version = self.write(key, content)
+        assert version is not None  # there is no condition
         self._versions.pop(key, None)
+        return version
 
     def put(self, files: Mapping[str, Path]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self._replace, files, files.values()))
+        def put(key: str, file: Path) -> None:
+            self._replace(key, partial(self._write, key, file), partial(self._equals, key, file))
 
-    def _replace(self, key: str, file: Path) -> None:
+        self._at_once(put, files)
+
+    def put_shared(self, objects: Mapping[str, Shared]) -> None:
+        def copy(key: str, shared: Shared) -> None:
+            self._replace(
+                key,
+                partial(self._copy, key, shared.key),
+                partial(self._equals_shared, key, shared),
+            )
+
+        self._at_once(copy, objects)
+
+    def _at_once(self, do: Callable[[str, T], None], objects: Mapping[str, T]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(do, objects, objects.values()))
+
+    def _replace(self, key: str, write: Callable[..., bool], is_done: Callable[[], bool]) -> None:
         """Write an object over the version that is known, or over none.
 
         A conflict is no error where the object is what was to be written: an answer got lost. Any
@@ -259,7 +292,7 @@ class Bucket(Storage):
                 lease.check()
             known = self._versions.get(key)
             condition = {"IfMatch": known} if known else {"IfNoneMatch": "*"}
-            if self._write(key, file, **condition) or self._equals(key, file):
+            if write(**condition) or is_done():
                 return
             if lease:
                 lease.check(at_once=True)
@@ -273,11 +306,7 @@ class Bucket(Storage):
         self.check_conditions()
         with plain_errors(file):
             size = file.stat().st_size
-        if size > LARGEST:
-            raise CapstoneError(
-                f"{self.address(key)}: {size:,} bytes are more than one request can write "
-                f"({LARGEST:,}); bring in less at a time, by --params=from=…,to=…"
-            )
+        _check_size(self.address(key), size)
         with self.explained(key), plain_errors(file), file.open("rb") as body:
             version = self.write(key, body, **condition)
         if version:
@@ -291,14 +320,30 @@ class Bucket(Storage):
             Its version; None if the condition did not hold.
         """
         name = self._name(key)
-        try:
+        with _held(condition):
             answer = self.client.put_object(Bucket=self.bucket, Key=name, Body=body, **condition)
-        except ClientError as error:
-            if _code(error) in CONFLICTS or (_code(error) in MISSING and "IfMatch" in condition):
-                return None
-            raise
-        version: str = answer["ETag"]
-        return version
+            version: str = answer["ETag"]
+            return version
+        return None
+
+    def _copy(self, key: str, source: str, **condition: str) -> bool:
+        """Have the store copy an object to a key on a condition; say whether it held."""
+        self._check_copies()
+        with self.explained(key):
+            version = self._copied(key, source, **condition)
+        if version:
+            self._versions[key] = version
+        return version is not None
+
+    def _copied(self, key: str, source: str, **condition: str) -> str | None:
+        whence = {"Bucket": self.bucket, "Key": self._name(source)}
+        with _held(condition):
+            answer = self.client.copy_object(
+                Bucket=self.bucket, Key=self._name(key), CopySource=whence, **condition
+            )
+            version: str = answer["CopyObjectResult"]["ETag"]
+            return version
+        return None
 
     def _equals(self, key: str, file: Path) -> bool:
         """Whether an object has the bytes of a file; its version is known from then on."""
@@ -309,10 +354,22 @@ class Bucket(Storage):
         with self.open(key) as found, file.open("rb") as wanted:
             return _same(found, wanted)
 
+    def _equals_shared(self, key: str, shared: Shared) -> bool:
+        """The same for an object that a worker staged."""
+        if not self.exists(key):
+            return False
+        if self.holds_shared(key, shared):
+            return True
+        with self.open(key) as found, self.open(shared.key) as wanted:
+            return _same(found, wanted)
+
     def holds(self, key: str, file: Path) -> bool:
         self._name(key)
         with plain_errors(file), file.open("rb") as content:
             return self._versions.get(key) == f'"{hashlib.file_digest(content, _md5).hexdigest()}"'
+
+    def holds_shared(self, key: str, shared: Shared) -> bool:
+        return self._versions.get(key) == shared.version
 
     def delete(self, keys: Collection[str]) -> None:
         for layer in {_layer(key) for key in keys}:
@@ -336,9 +393,11 @@ class Bucket(Storage):
     def workspace(self, layer: str) -> Path:
         return new_workspace(Path(tempfile.gettempdir()), layer, _LOCAL)
 
+    def share(self, workspace: Path) -> str:
+        return self._shared.setdefault(workspace, _name_of(workspace))
+
     def keep(self, workspace: Path) -> str:
-        layer = workspace.name.removeprefix(_LOCAL).split("-")[0]
-        name = f"{TEMPORARY}/{layer}-{os.getpid()}-{uuid4().hex}-{socket.gethostname()}.zip"
+        name = f"{_name_of(workspace)}{ARCHIVE}"
         archive = workspace / "archive.zip"
         with plain_errors(workspace):
             workspace.stat()
@@ -367,6 +426,8 @@ class Bucket(Storage):
         shutil.rmtree(workspace, ignore_errors=True)
         if archive := self._archives.pop(workspace, None):
             self.delete([archive])
+        if shared := self._shared.pop(workspace, None):
+            self.delete(self.keys(shared))
 
     def has_abandoned(self, layer: str) -> bool:
         return bool(self._abandoned(layer) or _abandoned_here(layer))
@@ -379,19 +440,17 @@ class Bucket(Storage):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _abandoned(self, layer: str) -> list[str]:
-        """The archives of dead processes of this machine, and those that are older than a day."""
+        """What dead processes of this machine staged, and what has been there for over a day."""
         with self.explained(TEMPORARY):
-            answer = self.client.list_objects_v2(
-                Bucket=self.bucket, Prefix=self._name(f"{TEMPORARY}/{layer}-")
-            )
+            listing = self._pages(f"{TEMPORARY}/{layer}-")
         found = []
-        for listed in answer.get("Contents", ()):
-            name = listed["Key"].removeprefix(self.prefix)
-            _, pid, _, host = Path(name).stem.split("-", 3)
+        for key, listed in listing.items():
+            writer = key.split("/")[1].removesuffix(ARCHIVE)
+            _, pid, _, host = writer.split("-", 3)
             hours = (time.time() - listed["LastModified"].timestamp()) / 3600
             is_dead = host == socket.gethostname() and not psutil.pid_exists(int(pid))
             if is_dead or hours > ABANDONED_HOURS:
-                found.append(name)
+                found.append(key)
         return found
 
     @contextlib.contextmanager
@@ -411,13 +470,32 @@ class Bucket(Storage):
         """Refuse a store that writes though a condition does not hold. Asked once in a process."""
         _ = self._conditions_hold
 
+    def _check_copies(self) -> None:
+        """The same for copies, which some stores make without a look at the conditions."""
+        _ = self._copies_hold
+
+    @cached_property
+    def _copies_hold(self) -> bool:
+        self.check_conditions()
+        copy = partial(self._copied, f"{PROBE}-of-copies", PROBE)
+        with self.explained(PROBE):
+            copy(IfNoneMatch="*")
+            again = copy(IfNoneMatch="*")
+            stale = copy(IfMatch=NO_VERSION)
+        if again or stale:
+            raise CapstoneError(
+                f"{self.root}: this store ignores the conditions of a copy, so two runs could "
+                "overwrite each other; use one that honours them, or set engine: duckdb, which "
+                "copies nothing, in globals.yml."
+            )
+        return True
+
     @cached_property
     def _conditions_hold(self) -> bool:
-        probe = f"{TEMPORARY}/conditional-writes"
-        with self.explained(probe):
-            self.write(probe, b"", IfNoneMatch="*")
-            again = self.write(probe, b"", IfNoneMatch="*")
-            stale = self.write(probe, b"", IfMatch=f'"{"0" * 32}"')
+        with self.explained(PROBE):
+            self.write(PROBE, b"", IfNoneMatch="*")
+            again = self.write(PROBE, b"", IfNoneMatch="*")
+            stale = self.write(PROBE, b"", IfMatch=NO_VERSION)
         if again or stale:
             raise CapstoneError(
                 f"{self.root}: this store ignores the conditions of a write, so two runs could "
@@ -440,6 +518,35 @@ class Bucket(Storage):
 
 _LOCAL = "capstone-"
 """What the names of local workspaces start with; then the layer, the process and a name."""
+
+
+ARCHIVE = ".zip"
+"""What the names of archives end with."""
+
+
+def _name_of(workspace: Path) -> str:
+    """Where a workspace has its own in the bucket: its layer, the process, a name, the machine."""
+    layer = workspace.name.removeprefix(_LOCAL).split("-")[0]
+    return f"{TEMPORARY}/{layer}-{os.getpid()}-{uuid4().hex}-{socket.gethostname()}"
+
+
+def _check_size(address: str, size: int) -> None:
+    if size > LARGEST:
+        raise CapstoneError(
+            f"{address}: {size:,} bytes are more than one request can write ({LARGEST:,}); bring "
+            "in less at a time, by --params=from=…,to=…"
+        )
+
+
+@contextlib.contextmanager
+def _held(condition: Collection[str]) -> Iterator[None]:
+    """Pass over the refusal of a write whose condition does not hold."""
+    try:
+        yield
+    except ClientError as error:
+        is_gone = _code(error) in MISSING and "IfMatch" in condition
+        if not (is_gone or _code(error) in CONFLICTS):
+            raise
 
 
 def _layer(key: str) -> str:

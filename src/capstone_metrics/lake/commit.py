@@ -2,7 +2,8 @@
 
 A commit is staged beside the lake, then written down, then carried out:
 
-1. new objects are staged in a local workspace, and kept where they outlive the process;
+1. new objects are staged in a local workspace, and kept where they outlive the process; or in
+   the lake itself, by workers on other machines;
 2. `<layer>/commits/<generation>.json` is created: what to put, from where, and what to delete.
    From here on the commit counts;
 3. each staged object is put into place, the deleted ones go, and last of all the head of the
@@ -17,14 +18,15 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.storage import plain_errors, read_document
+from capstone_metrics.lake.storage import Shared, plain_errors, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from capstone_metrics.lake.storage import Storage
 
@@ -42,7 +44,7 @@ class Commit:
     def __init__(self, storage: Storage, layer: str) -> None:
         self.storage = storage
         self.layer = layer
-        self.puts: dict[str, Path] = {}
+        self.puts: dict[str, Path | Shared] = {}
         self.deletes: set[str] = set()
         self.workspace = storage.workspace(layer)
 
@@ -54,14 +56,28 @@ class Commit:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield path
 
-    def put(self, key: str) -> bool:
+    @cached_property
+    def shared(self) -> str:
+        """The prefix of the lake below which workers stage the objects of their keys."""
+        return self.storage.share(self.workspace)
+
+    def put(self, key: str, shared: Shared | None = None) -> bool:
         """Take the staged object of a key into the commit, unless nothing changes.
+
+        Args:
+            key: of the object.
+            shared: what a worker staged for it, if one did.
 
         Returns:
             Whether the object differs from the one in place.
         """
         self.deletes.discard(key)
         self.puts.pop(key, None)
+        if shared:
+            if self.storage.holds_shared(key, shared):
+                return False
+            self.puts[key] = shared
+            return True
         staged = self.workspace / key
         if self.storage.holds(key, staged):
             staged.unlink()
@@ -71,7 +87,8 @@ class Commit:
 
     def size(self, key: str) -> int:
         """The bytes of an object that was taken into the commit."""
-        return self.puts[key].stat().st_size
+        staged = self.puts[key]
+        return staged.size if isinstance(staged, Shared) else staged.stat().st_size
 
     def delete(self, key: str) -> None:
         """Have the object of a key go."""
@@ -93,13 +110,15 @@ class Commit:
         self.storage.discard(self.workspace)
 
     def _write_down(self, head: str, generation: int) -> None:
-        record = {
+        record: dict[str, Any] = {
             "generation": generation,
             "head": head,
             "staged": self.storage.keep(self.workspace),
             "put": [key for key in self.puts if key != head],
             "delete": sorted(self.deletes),
         }
+        if shared := {key: put for key, put in self.puts.items() if isinstance(put, Shared)}:
+            record["shared"] = shared
         with self.storage.locked(self.layer):
             recover(self.storage, self.layer, head)
             with plain_errors(self.workspace):
@@ -135,7 +154,8 @@ def opened(storage: Storage, layer: str) -> Commit:
 def staged(storage: Storage, layer: str, key: str) -> Path | None:
     """The object that this process has staged for a key, if it has."""
     commit = _open.get((storage.root, layer))
-    return commit.puts.get(key) if commit else None
+    found = commit.puts.get(key) if commit else None
+    return found if isinstance(found, Path) else None
 
 
 def settle(storage: Storage, layer: str, head: str) -> None:
@@ -194,6 +214,7 @@ def _folder(key: str) -> str:
 
 def _carry_out(storage: Storage, record: dict[str, Any]) -> None:
     head = record["head"]
+    shared = {key: Shared(*said) for key, said in record.get("shared", {}).items()}
     with storage.kept(record["staged"]) as workspace:
         if not (workspace / head).exists():
             raise CapstoneError(
@@ -201,6 +222,7 @@ def _carry_out(storage: Storage, record: dict[str, Any]) -> None:
                 f"commit cannot be finished; delete {storage.address(_folder(head))} and build it "
                 "anew: kedro run --params=full=true."
             )
-        storage.put({key: workspace / key for key in record["put"]})
+        storage.put({key: workspace / key for key in record["put"] if key not in shared})
+        storage.put_shared(shared)
         storage.delete(record["delete"])
         storage.put({head: workspace / head})

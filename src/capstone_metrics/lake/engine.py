@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis
 
@@ -24,11 +24,25 @@ if TYPE_CHECKING:
 
     from capstone_metrics.lake.commit import Commit
     from capstone_metrics.lake.partitions import Layout
-    from capstone_metrics.lake.storage import Storage
+    from capstone_metrics.lake.storage import Shared, Storage
 
     Said = str | Mapping[str, Any]
 
 ENGINES = ("duckdb", "spark")
+
+
+class Staged(NamedTuple):
+    """The file of a partition.
+
+    Attributes:
+        key: of the object that it is to be.
+        rows: in it.
+        shared: where it is, if not in the commit's workspace.
+    """
+
+    key: str
+    rows: int
+    shared: Shared | None = None
 
 
 class Engine(ABC):
@@ -63,12 +77,8 @@ class Engine(ABC):
         """The files of a table, lazily; those of partitions that a filter rules out stay shut."""
 
     @abstractmethod
-    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[tuple[str, int]]:
-        """Stage a file for each partition of a table.
-
-        Returns:
-            The key and the rows of each. It is for the caller to put it into the commit.
-        """
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[Staged]:
+        """Stage a file for each partition of a table. The caller puts it into the commit."""
 
 
 def engine_of(said: Said) -> Engine:

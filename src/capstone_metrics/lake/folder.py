@@ -25,6 +25,8 @@ from capstone_metrics.lake.storage import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from capstone_metrics.lake.storage import Shared
+
 
 class Folder(Storage):
     """Objects are files.
@@ -90,8 +92,8 @@ class Folder(Storage):
             self.discard(workspace)
         return True
 
-    def overwrite(self, key: str, content: bytes) -> None:
-        path, workspace = self.path(key), self.workspace(key.partition("/")[0])
+    def overwrite(self, key: str, content: bytes) -> str:
+        path, workspace = self.path(key), self.workspace(ONE_OBJECT)
         try:
             with plain_errors(path):
                 staged = workspace / "object"
@@ -100,6 +102,7 @@ class Folder(Storage):
                 staged.replace(path)
         finally:
             self.discard(workspace)
+        return self.version(key)
 
     def put(self, files: Mapping[str, Path]) -> None:
         for key, file in files.items():
@@ -114,6 +117,9 @@ class Folder(Storage):
         for parent in {self.path(key).parent for key in files}:
             with plain_errors(parent):
                 sync(parent)
+
+    def put_shared(self, objects: Mapping[str, Shared]) -> None:
+        self.put({key: self.path(shared.key) for key, shared in objects.items()})
 
     def delete(self, keys: Collection[str]) -> None:
         for key in keys:
@@ -134,8 +140,14 @@ class Folder(Storage):
         with plain_errors(path):
             return path.exists() and filecmp.cmp(path, file, shallow=False)
 
+    def holds_shared(self, key: str, shared: Shared) -> bool:
+        return self.holds(key, self.path(shared.key))
+
     def workspace(self, layer: str) -> Path:
         return new_workspace(self.folder / TEMPORARY, layer)
+
+    def share(self, workspace: Path) -> str:
+        return workspace.relative_to(self.folder).as_posix()
 
     def keep(self, workspace: Path) -> str:
         with plain_errors(workspace):
@@ -145,7 +157,7 @@ class Folder(Storage):
             for path in (*(Path(folder, name) for name in names), Path(folder)):
                 with plain_errors(path):
                     sync(path)
-        return workspace.relative_to(self.folder).as_posix()
+        return self.share(workspace)
 
     @contextlib.contextmanager
     def kept(self, name: str) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import ibis
 import pyarrow as pa
 from ibis.util import gen_name
 
-from capstone_metrics.lake.engine import Engine
+from capstone_metrics.lake.engine import Engine, Staged
 from capstone_metrics.lake.lines import read_lines
 
 if TYPE_CHECKING:
@@ -114,12 +114,12 @@ class OnDuckDB(Engine):
         columns = (f"{column}: {quoted(name_of(kind))}" for column, kind in kinds.items())
         return "{" + ", ".join(columns) + "}"
 
-    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[tuple[str, int]]:
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[Staged]:
         ordered = table.order_by(list(layout.order))
         for key, part in layout.parts(ordered.to_pyarrow_batches()):
             with commit.stage(key) as file:
                 layout.write(part, file)
-            yield key, part.num_rows
+            yield Staged(key, part.num_rows)
 
 
 def quoted(text: str) -> str:

@@ -27,18 +27,18 @@ from ibis.formats.pyarrow import PyArrowData
 from ibis.util import gen_name
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.engine import Engine
+from capstone_metrics.lake.engine import Engine, Staged
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.java import provide_java
 from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
 from capstone_metrics.lake.spark_functions import FUNCTIONS
-from capstone_metrics.lake.storage import storage_of
+from capstone_metrics.lake.storage import Shared, storage_of
 
 try:
     from ibis.backends.pyspark import Backend
     from ibis.backends.pyspark.datatypes import PySparkSchema
     from py4j.protocol import Py4JError
-    from pyspark import SparkConf, SparkContext, StorageLevel
+    from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 except ImportError as error:
@@ -86,7 +86,15 @@ SECONDS_TO_ANSWER = 10
 MEASURES = pa.schema(
     {"name": pa.string(), "lines": pa.int64(), "bytes": pa.int64(), "sha256": pa.string()}
 )
-STAGED = pa.schema({"key": pa.string(), "rows": pa.int64(), "content": pa.binary()})
+STAGED = pa.schema(
+    {
+        "key": pa.string(),
+        "rows": pa.int64(),
+        "place": pa.string(),
+        "version": pa.string(),
+        "size": pa.int64(),
+    }
+)
 
 
 class Connection(Backend):  # type: ignore[misc]
@@ -215,24 +223,14 @@ class OnSpark(Engine):
         frame.select(*schema).createOrReplaceTempView(name)
         return self._view(name, schema)
 
-    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[tuple[str, int]]:
-        is_shared = isinstance(commit.storage, Folder)
-        workspace = str(commit.workspace.resolve()) if is_shared else None
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[Staged]:
+        told = _told(commit.storage)
         apart = self.connection.frame(table).repartition(*layout.partition_by)
         staged = apart.sortWithinPartitions(*layout.order).mapInArrow(
-            partial(_staged, layout, workspace), _spark(STAGED)
+            partial(_staged, told, commit.shared, layout), _spark(STAGED)
         )
-        if is_shared:
-            for row in staged.collect():
-                yield row.key, row.rows
-            return
-        staged = staged.persist(StorageLevel.DISK_ONLY)
-        staged.count()  # else one task would run at a time
-        for row in staged.toLocalIterator():
-            with commit.stage(row.key) as file:
-                file.write_bytes(row.content)
-            yield row.key, row.rows
-        staged.unpersist()
+        for key, rows, *shared in staged.collect():
+            yield Staged(key, rows, Shared(*shared))
 
 
 def _new_session(options: Mapping[str, str]) -> SparkSession:
@@ -352,17 +350,19 @@ def _objects(
 
 
 def _staged(
-    layout: Layout, workspace: str | None, batches: Iterator[pa.RecordBatch]
+    told: Mapping[str, str | None],
+    prefix: str,
+    layout: Layout,
+    batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
-    """On a worker: the file of each partition, in the workspace or, without one, as bytes."""
-    kinds = layout.schema.to_pyarrow()
+    """On a worker: the file of each partition, staged below a prefix. A task may be run twice."""
+    storage, kinds = storage_of(told), layout.schema.to_pyarrow()
     with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, layout.leaf)
         for key, part in layout.parts(batch.cast(kinds) for batch in batches):
-            path = Path(workspace or folder, key)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_name(f"{path.name}.{uuid4().hex}")  # a task may be run twice
-            layout.write(part, new)
-            new.replace(path)
-            content = None if workspace else path.read_bytes()
-            row = {"key": key, "rows": part.num_rows, "content": content}
-            yield pa.RecordBatch.from_pylist([row], STAGED)
+            layout.write(part, file)
+            place, content = f"{prefix}/{key}", file.read_bytes()
+            version = storage.overwrite(place, content)
+            row = (key, part.num_rows, place, version, len(content))
+            named = dict(zip(STAGED.names, row, strict=True))
+            yield pa.RecordBatch.from_pylist([named], STAGED)

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
@@ -29,6 +29,20 @@ ONE_OBJECT = "object"
 
 SECONDS_TO_WAIT = 60
 """How long a run waits for another one that holds the lock of a layer."""
+
+
+class Shared(NamedTuple):
+    """An object that a worker staged in the lake itself.
+
+    Attributes:
+        key: where it is staged.
+        version: of it.
+        size: in bytes.
+    """
+
+    key: str
+    version: str
+    size: int
 
 
 class Storage(ABC):
@@ -76,11 +90,14 @@ class Storage(ABC):
         """Write an object unless its key is taken; say whether it was written."""
 
     @abstractmethod
-    def overwrite(self, key: str, content: bytes) -> None:
-        """Write a small object, whatever was there; who writes last has it.
+    def overwrite(self, key: str, content: bytes) -> str:
+        """Write an object, whatever was there; who writes last has it.
 
-        It is for notes that no commit depends on: no reader sees a part of one, but a machine
-        that loses its power may lose it.
+        It is for notes that no commit depends on, and for what workers stage: no reader sees a
+        part of one, but a machine that loses its power may lose it.
+
+        Returns:
+            Its version.
         """
 
     @abstractmethod
@@ -91,6 +108,10 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def put_shared(self, objects: Mapping[str, Shared]) -> None:
+        """The same of objects that workers staged; their bytes do not pass through this process."""
+
+    @abstractmethod
     def delete(self, keys: Collection[str]) -> None:
         """Remove objects; one that is not there is no error."""
 
@@ -99,8 +120,20 @@ class Storage(ABC):
         """Whether the object of a key is known to have the bytes of a file."""
 
     @abstractmethod
+    def holds_shared(self, key: str, shared: Shared) -> bool:
+        """The same for an object that a worker staged."""
+
+    @abstractmethod
     def workspace(self, layer: str) -> Path:
         """A new local folder in which a commit of a layer is staged."""
+
+    @abstractmethod
+    def share(self, workspace: Path) -> str:
+        """Have workers, who may be on other machines, stage for a commit as well.
+
+        Returns:
+            The prefix of the lake below which they write; it goes with the workspace.
+        """
 
     @abstractmethod
     def keep(self, workspace: Path) -> str:

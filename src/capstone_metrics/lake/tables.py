@@ -74,12 +74,12 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
             before &= {self.layout.key(values) for values in data.partitions}
         commit, after = opened(self.storage, self.layer), set()
         rows = files = size = 0
-        for key, part_rows in engine_of(self.engine).stage(table, self.layout, commit):
-            after.add(key)
-            if commit.put(key):
+        for staged in engine_of(self.engine).stage(table, self.layout, commit):
+            after.add(staged.key)
+            if commit.put(staged.key, staged.shared):
                 files += 1
-                rows += part_rows
-                size += commit.size(key)
+                rows += staged.rows
+                size += commit.size(staged.key)
         for gone in before - after:
             commit.delete(gone)
         counted = rows if self.is_data else 0
