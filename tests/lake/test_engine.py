@@ -96,6 +96,9 @@ def nearly_objects(draw: st.DrawFn) -> str:
         '{"a": "\\"nan,}", "b": [1 ,\t2]}',
         '{"a": [1, ]}',
         '{"a": NaN}',
+        '{"a":-NAN}',
+        '{"a": [ inf]}',
+        '{"a": [1,\t-Infinity]}',
         '{"a": -inf}',
         '{"a": "\\ud800"}',
         '{"a": "\\ude00\\ud83d"}',
@@ -295,7 +298,11 @@ def test_an_engine_calls_the_functions_by_their_own_names() -> None:
     for function in declared:
         names = list(inspect.signature(function).parameters)
         kinds = {
-            n: "array<string>" if n == "fields" else "timestamp" if n == "moment" else "string"
+            n: "array<string>"
+            if n in {"fields", "values"}
+            else "timestamp"
+            if n == "moment"
+            else "string"
             for n in names
         }
         given = ibis.table(kinds, name="given")

@@ -364,6 +364,16 @@ def test_a_version_changes_with_the_bytes(storage: Storage) -> None:
     assert storage.version(KEY) == ""
 
 
+def test_the_size_of_an_object_is_that_of_its_bytes(storage: Storage) -> None:
+    write(storage, KEY, b"one")
+    assert [lake.size(KEY) for lake in (storage, another(storage))] == [3, 3]
+    write(storage, KEY, b"")
+    storage.keys("bronze")
+    assert storage.size(KEY) == 0
+    with pytest.raises(CapstoneError, match=r"no such .*; run the pipeline that makes it"):
+        storage.size("bronze/none.jsonl")
+
+
 def test_an_object_that_is_not_there_holds_nothing(storage: Storage) -> None:
     staged = stage(storage, b"")
     assert not storage.holds(KEY, staged)

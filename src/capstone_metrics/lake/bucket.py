@@ -32,6 +32,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.lease import Lease
 from capstone_metrics.lake.requests import count_requests
 from capstone_metrics.lake.storage import (
+    LOCAL,
     ONE_OBJECT,
     TEMPORARY,
     Storage,
@@ -201,6 +202,14 @@ class Bucket(Storage):
 
     def version(self, key: str) -> str:
         return self._versions[key] if self.exists(key) else ""
+
+    def size(self, key: str) -> int:
+        """As the last listing said, if it named the object."""
+        if listed := self._listed.get(key):
+            return int(listed["Size"])
+        with self.explained(key):
+            found = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
+        return int(found["ContentLength"])
 
     def open(self, key: str) -> IO[bytes]:
         with self.explained(key):
@@ -391,7 +400,7 @@ class Bucket(Storage):
             lease.check()
 
     def workspace(self, layer: str) -> Path:
-        return new_workspace(Path(tempfile.gettempdir()), layer, _LOCAL)
+        return new_workspace(Path(tempfile.gettempdir()), layer, LOCAL)
 
     def share(self, workspace: Path) -> str:
         return self._shared.setdefault(workspace, _name_of(workspace))
@@ -516,17 +525,13 @@ class Bucket(Storage):
             raise CapstoneError(f"{where}: {_sentence(error)}") from error
 
 
-_LOCAL = "capstone-"
-"""What the names of local workspaces start with; then the layer, the process and a name."""
-
-
 ARCHIVE = ".zip"
 """What the names of archives end with."""
 
 
 def _name_of(workspace: Path) -> str:
     """Where a workspace has its own in the bucket: its layer, the process, a name, the machine."""
-    layer = workspace.name.removeprefix(_LOCAL).split("-")[0]
+    layer = workspace.name.removeprefix(LOCAL).split("-")[0]
     return f"{TEMPORARY}/{layer}-{os.getpid()}-{uuid4().hex}-{socket.gethostname()}"
 
 
@@ -554,7 +559,7 @@ def _layer(key: str) -> str:
 
 
 def _abandoned_here(layer: str) -> list[Path]:
-    return dead_workspaces(Path(tempfile.gettempdir()), layer, _LOCAL)
+    return dead_workspaces(Path(tempfile.gettempdir()), layer, LOCAL)
 
 
 def _md5() -> Any:

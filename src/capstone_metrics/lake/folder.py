@@ -67,6 +67,10 @@ class Folder(Storage):
             stat = self.path(key).stat()
         return f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
 
+    def size(self, key: str) -> int:
+        with plain_errors(self.path(key)):
+            return self.path(key).stat().st_size
+
     def open(self, key: str) -> IO[bytes]:
         with plain_errors(self.path(key)):
             return self.path(key).open("rb")

@@ -18,11 +18,16 @@ from capstone_metrics.lake.storage import plain_errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from numpy.typing import NDArray
+
 BLOCK_BYTES = 1 << 25
 MERGED_BYTES = 1 << 20
 """Lines are handed on in batches of at least this size."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
+"""By byte, whether it is white space of ASCII."""
 
 SCHEMA = pa.schema(
     {
@@ -87,14 +92,15 @@ def line_batches(name: str, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
         end = block.rfind(b"\n") + 1 if read else len(block)
         whole, rest = block[:end], block[end:]
         if whole:
-            linha, texto, encoded = _split(whole, first)
+            ends = _ends(whole)
+            linha, texto, encoded = _split(whole, ends, first)
             shape = pa.array(np.zeros(len(linha), np.int8))
             constants = (
                 pa.DictionaryArray.from_arrays(shape, pa.array([value])).cast(pa.string())
                 for value in (fonte, janela, name)
             )
             yield pa.RecordBatch.from_arrays([*constants, linha, texto, encoded], schema=SCHEMA)
-            first += whole.count(b"\n")
+            first += len(ends)
         if not read:
             return
 
@@ -111,11 +117,15 @@ class LineCount:
     def add(self, block: bytes) -> None:
         """Take the next bytes."""
         self.bytes += len(block)
-        *whole, self._rest = (self._rest + block).split(b"\n")
+        held = self._rest + block
+        end = held.rfind(b"\n") + 1
+        whole, self._rest = held[:end], held[end:]
         if whole and self._is_first:
-            whole[0] = whole[0].removeprefix(BYTE_ORDER_MARK)
+            whole = whole.removeprefix(BYTE_ORDER_MARK)
             self._is_first = False
-        self._whole += sum(1 for line in whole if line.strip())
+        if whole:
+            ends = _ends(whole)
+            self._whole += len(ends) - len(_blank(whole, ends))
 
     def passing(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """The same blocks, counted on their way."""
@@ -139,10 +149,8 @@ def measure(file: IO[bytes]) -> dict[str, Any]:
     return {"lines": count.lines, "bytes": count.bytes, "sha256": digest.hexdigest()}
 
 
-def _split(block: bytes, first: int) -> tuple[pa.Array, pa.Array, pa.Array]:
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
-    if not block.endswith(b"\n"):
-        ends = np.append(ends, len(block))
+def _split(block: bytes, ends: NDArray[np.intp], first: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """The numbers of the lines that are not blank, their texts, and those that are no text."""
     offsets = np.concatenate([[0], ends]).astype(np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
     raw = pa.Array.from_buffers(pa.binary(), len(ends), buffers)
@@ -152,8 +160,26 @@ def _split(block: bytes, first: int) -> tuple[pa.Array, pa.Array, pa.Array]:
     except pa.ArrowInvalid:
         text, encoded = _decode(raw)
     text = pc.ascii_rtrim(text, characters="\r\n")
-    kept = pc.fill_null(pc.not_equal(pc.ascii_trim_whitespace(text), ""), fill_value=True)
-    return numbers.filter(kept), text.filter(kept), encoded.filter(kept)
+    if blank := _blank(block, ends):
+        mask = np.ones(len(ends), bool)
+        mask[blank] = False
+        kept = pa.array(mask)
+        numbers, text, encoded = (each.filter(kept) for each in (numbers, text, encoded))
+    return numbers, text, encoded
+
+
+def _ends(block: bytes) -> NDArray[np.intp]:
+    """Where the lines of a block end, behind their line feeds; the last one may lack its own."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+    return ends if block.endswith(b"\n") else np.append(ends, len(block))
+
+
+def _blank(block: bytes, ends: NDArray[np.intp]) -> list[int]:
+    """Which lines are blank. Only those that begin with white space are looked at whole."""
+    starts = np.concatenate([[0], ends[:-1]])
+    first = np.frombuffer(block, np.uint8)[starts]
+    begun_by_space = np.flatnonzero(IS_SPACE[first]).tolist()
+    return [line for line in begun_by_space if not block[starts[line] : ends[line]].strip()]
 
 
 def _decode(raw: pa.Array) -> tuple[pa.Array, pa.Array]:

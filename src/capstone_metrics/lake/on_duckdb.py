@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import weakref
 from functools import lru_cache, partial
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import ibis
@@ -13,6 +17,7 @@ from ibis.util import gen_name
 
 from capstone_metrics.lake.engine import Engine, Staged
 from capstone_metrics.lake.lines import read_lines
+from capstone_metrics.lake.storage import LOCAL, dead_workspaces, new_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,8 +30,13 @@ if TYPE_CHECKING:
     from capstone_metrics.lake.partitions import Layout
     from capstone_metrics.lake.storage import Storage
 
-LONGEST_LINE = 1 << 30
-"""Bytes that a line of JSON may have."""
+MEMORY = "1GB"
+"""What DuckDB takes, unless its options say otherwise; Python and Arrow take some more."""
+
+SPILL = "duckdb"
+
+SHORT_LINE = 1 << 24
+"""Bytes of a line of JSON for which DuckDB has room, unless it is told of longer ones."""
 
 
 class OnDuckDB(Engine):
@@ -37,7 +47,7 @@ class OnDuckDB(Engine):
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        self.connection = ibis.duckdb.connect(**options)
+        self.connection = ibis.duckdb.connect(**{**_bounded(), **options})
         functions = resources.files(__package__).joinpath("duckdb.sql").read_text()
         self.connection.raw_sql(functions)
         self._view = lru_cache(maxsize=16)(self._new_view)
@@ -77,7 +87,10 @@ class OnDuckDB(Engine):
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
         if not keys:
             return self.table_of(layout.schema.to_pyarrow().empty_table().to_reader())
-        return self._view(tuple(self._reach(storage, keys)), layout)
+        longest = SHORT_LINE
+        if layout.format == "jsonl":  # a line is as long as its file, at most
+            longest = max(longest, *(storage.size(key) for key in keys))
+        return self._view(tuple(self._reach(storage, keys)), layout, longest)
 
     def _reach(self, storage: Storage, keys: list[str]) -> list[str]:
         """The addresses of objects of a lake, which can be read from then on."""
@@ -87,7 +100,7 @@ class OnDuckDB(Engine):
             remote.reach(self.connection.con, cast("Bucket", storage), keys)
         return [storage.address(key) for key in keys]
 
-    def _new_view(self, paths: tuple[str, ...], layout: Layout) -> ir.Table:
+    def _new_view(self, paths: tuple[str, ...], layout: Layout, longest: int) -> ir.Table:
         """Files as a view: the same one for the same files, which each query reads anew.
 
         Its partition columns have their types from the start: a filter on a cast of one would
@@ -99,7 +112,7 @@ class OnDuckDB(Engine):
             reader = "read_json"
             options = (
                 f", columns = {self._struct(columns)}, format = 'newline_delimited'"
-                f", maximum_object_size = {LONGEST_LINE}"
+                f", maximum_object_size = {longest}"
             )
         files = ", ".join(quoted(path) for path in paths)
         types = self._struct({column: schema[column] for column in layout.partition_by})
@@ -120,6 +133,16 @@ class OnDuckDB(Engine):
             with commit.stage(key) as file:
                 layout.write(part, file)
             yield Staged(key, part.num_rows)
+
+
+def _bounded() -> dict[str, str]:
+    """Settings by which tables that do not fit into memory lie in files, which go in the end."""
+    here = Path(tempfile.gettempdir())
+    for spilled in dead_workspaces(here, SPILL, LOCAL):
+        shutil.rmtree(spilled, ignore_errors=True)
+    folder = new_workspace(here, SPILL, LOCAL)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"memory_limit": MEMORY, "temp_directory": str(folder)}
 
 
 def quoted(text: str) -> str:

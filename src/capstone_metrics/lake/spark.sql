@@ -7,6 +7,9 @@ CREATE OR REPLACE TEMPORARY FUNCTION json_unquoted(token STRING) RETURNS STRING 
     json_unescaped(if(contains(token, '\\'), token, NULL))
 );
 
+CREATE OR REPLACE TEMPORARY FUNCTION present(held ARRAY<STRING>) RETURNS INT
+RETURN size(filter(held, value -> value IS NOT NULL));
+
 CREATE OR REPLACE TEMPORARY FUNCTION utc_to_local(moment TIMESTAMP, zone STRING) RETURNS TIMESTAMP
 RETURN from_utc_timestamp(moment, zone);
 

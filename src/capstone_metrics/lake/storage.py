@@ -27,6 +27,9 @@ TEMPORARY = "_tmp"
 ONE_OBJECT = "object"
 """What the workspaces in which a single object is staged belong to, in place of a layer."""
 
+LOCAL = "capstone-"
+"""What the names of workspaces outside of a lake start with; then what for, and which process."""
+
 SECONDS_TO_WAIT = 60
 """How long a run waits for another one that holds the lock of a layer."""
 
@@ -80,6 +83,10 @@ class Storage(ABC):
 
         It is known without reading them, and may change where they stay the same.
         """
+
+    @abstractmethod
+    def size(self, key: str) -> int:
+        """How many bytes an object has; an error if there is none."""
 
     @abstractmethod
     def open(self, key: str) -> IO[bytes]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schemas import REQUIRED, SILVER
@@ -136,8 +136,12 @@ def _field(where: str, base: Field, rule: Any) -> Field:
         format=said.get("format", base.format),
         timezone=said.get("timezone", base.timezone),
     )
-    if field.timezone not in available_timezones():
-        raise CapstoneError(f"{where}.{base.name}.timezone: {field.timezone!r} is not known.")
+    try:
+        ZoneInfo(field.timezone)
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+        raise CapstoneError(
+            f"{where}.{base.name}.timezone: {field.timezone!r} is not known."
+        ) from error
     if field.format != ISO:
         layout_of(where, field)
     return field

@@ -25,6 +25,11 @@ def json_fields(line: str, fields: list[str]) -> list[str]:
 
 
 @ibis.udf.scalar.builtin
+def present(values: list[str]) -> int:
+    """How many of some values are not null."""
+
+
+@ibis.udf.scalar.builtin
 def json_unquoted(token: str) -> str:
     """The text that a JSON string stands for."""
 

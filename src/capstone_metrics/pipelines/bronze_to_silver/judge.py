@@ -17,6 +17,7 @@ from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_names,
     json_object_valid,
     local_to_utc,
+    present,
 )
 from capstone_metrics.pipelines.bronze_to_silver.reading import read
 from capstone_metrics.schemas import QUARANTINE, SILVER
@@ -74,44 +75,48 @@ def observe(
     judged = partial(Judged, before=pending.before, is_full=pending.is_full, declared=declared)
     if not pending.objects:
         return judged(ibis.memtable([], schema=OBSERVED), {})
-    windows = (pending.lines.janela.replace("T", " ") + ":00:00").cast("timestamp")
-    lines = pending.lines.mutate(arrival=local_to_utc(windows, zone))
+    lines = pending.lines
     # each of them reads Bronze again, on an engine that holds no lines
     parts = [
-        _read_source(lines.filter(lines.fonte == name), contracts[name], networks)
+        _read_source(lines.filter(lines.fonte == name), contracts[name], networks, zone)
         if name in contracts
-        else _refuse(lines.filter(lines.fonte == name))
+        else _refuse(lines.filter(lines.fonte == name), zone)
         for name in sorted({lot_of(name)[0] for name in pending.objects})
     ]
     return judged((ibis.union(*parts) if len(parts) > 1 else parts[0]).cache(), pending.objects)
 
 
-def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir.Table:
-    lines = lines.mutate(is_json=json_object_valid(lines.texto).fill_null(False))
-    lines = lines.mutate(keys=ibis.ifelse(lines.is_json, json_names(lines.texto), None))
-    is_unique = lines.keys.unique().length() == lines.keys.length()
-    lines = lines.mutate(is_read=ibis.ifelse(lines.is_json, is_unique, False))
-    tokens = json_fields(lines.texto, ibis.array(contract.read))
+def _read_source(lines: ir.Table, contract: Contract, networks: list[str], zone: str) -> ir.Table:
+    """The verdicts of a source's lines. What few lines need is worked out for these alone."""
     known = sorted({*contract.read, *contract.others})
+    lines = lines.mutate(is_json=json_object_valid(lines.texto).fill_null(False))
     lines = lines.mutate(
-        tokens=ibis.ifelse(lines.is_read, tokens, None),
-        new_fields=ibis.ifelse(
-            lines.is_read, lines.keys.filter(lambda key: key.notin(known)), None
-        ),
+        keys=ibis.ifelse(lines.is_json, json_names(lines.texto), None),
+        tokens=ibis.ifelse(lines.is_json, json_fields(lines.texto, ibis.array(known)), None),
     )
-    lines = lines.mutate(new_fields=lines.new_fields.nullif([]))
-    lines, broken = read(lines, contract)
+    # as many keys as known fields that are there: none is repeated, none is new
+    lines = lines.mutate(is_usual=(lines.keys.length() == present(lines.tokens)).fill_null(False))
+    is_unique = lines.keys.unique().length() == lines.keys.length()
+    lines = lines.mutate(
+        is_read=lines.is_usual | ibis.ifelse(lines.is_json & ~lines.is_usual, is_unique, False)
+    )
+    strangers = lines.keys.filter(lambda key: key.notin(known)).nullif([])
+    lines = lines.mutate(new_fields=ibis.ifelse(lines.is_read & ~lines.is_usual, strangers, None))
+    lines, broken = read(lines, contract, known)
 
-    arrived = {"ingestion_ts": lines.arrival, "run_id": lines.fonte + "-" + lines.janela}
+    arrived = {"ingestion_ts": _arrival(lines, zone), "run_id": lines.fonte + "-" + lines.janela}
     lines = lines.mutate(
         **{
-            name: lines[name].fill_null(value) if name in contract.fields else value
+            name: ibis.ifelse(lines[name].isnull(), value, lines[name])
+            if name in contract.fields
+            else value
             for name, value in arrived.items()
         }
     )
     tomorrow = (lines.ingestion_ts + ibis.interval(days=1)).date()
     return _observations(
         lines,
+        zone,
         {
             "line.not_utf8": lines.texto.isnull(),
             "line.not_json": lines.texto.notnull() & ~lines.is_json,
@@ -124,29 +129,38 @@ def _read_source(lines: ir.Table, contract: Contract, networks: list[str]) -> ir
     )
 
 
-def _refuse(lines: ir.Table) -> ir.Table:
+def _arrival(lines: ir.Table, zone: str) -> ir.TimestampValue:
+    """When the window of a line began, in UTC."""
+    return local_to_utc((lines.janela.replace("T", " ") + ":00:00").cast("timestamp"), zone)
+
+
+def _refuse(lines: ir.Table, zone: str) -> ir.Table:
     """The lines of sources that are not declared any more."""
-    return _observations(lines, {"source.undeclared": ibis.literal(True)})
+    return _observations(lines, zone, {"source.undeclared": ibis.literal(True)})
 
 
-def _observations(lines: ir.Table, rules: Mapping[str, ir.BooleanValue]) -> ir.Table:
-    """The columns of Silver and of the quarantine; the text only of lines that broke a rule."""
-    names = [ibis.ifelse(broken.fill_null(False), rule, None) for rule, broken in rules.items()]
-    lines = lines.mutate(regras=ibis.array(names).filter(lambda rule: rule.notnull()))
-    lines = lines.mutate(is_rejected=lines.regras.length() > 0)
+def _observations(lines: ir.Table, zone: str, rules: Mapping[str, ir.BooleanValue]) -> ir.Table:
+    """The columns of Silver; those of the quarantine only of lines that broke a rule."""
+    broken = {f"{rule}.broken": is_broken.fill_null(False) for rule, is_broken in rules.items()}
+    lines = lines.mutate(**broken)
+    lines = lines.mutate(is_rejected=ibis.or_(*(lines[column] for column in broken)))
+    names = [ibis.ifelse(lines[f"{rule}.broken"], rule, None) for rule in rules]
+    arrival = _arrival(lines, zone)
+    of_rejected = {
+        "lote": lines.objeto.re_extract(r"([^/]+)\.jsonl\z", 1),
+        "quando": arrival.strftime("%Y-%m-%d") + "T" + arrival.strftime("%H:%M:%S") + "Z",
+        "regras": ibis.array(names).filter(lambda rule: rule.notnull()),
+        "texto": lines.texto,
+        "texto_base64": lines.texto_base64,
+    }
     return lines.select(
         **{
             name: (lines[name] if name in lines.columns else ibis.null()).cast(kind)
             for name, kind in SILVER.items()
         },
         **{name: lines[name] for name in ("fonte", "janela", "objeto", "linha")},
-        lote=lines.objeto.re_extract(r"([^/]+)\.jsonl\z", 1),
         new_fields=lines.new_fields
         if "new_fields" in lines.columns
         else ibis.null("array<string>"),
-        quando=lines.arrival.strftime("%Y-%m-%d") + "T" + lines.arrival.strftime("%H:%M:%S") + "Z",
-        **{
-            name: ibis.ifelse(lines.is_rejected, lines[name], None)
-            for name in ("regras", "texto", "texto_base64")
-        },
+        **{name: ibis.ifelse(lines.is_rejected, v, None) for name, v in of_rejected.items()},
     )

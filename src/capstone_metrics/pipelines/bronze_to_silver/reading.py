@@ -45,20 +45,20 @@ CLOCK = 19
 """The length of `2026-01-31T20:05:00`; a fraction and an offset stand after it."""
 
 
-def read(lines: ir.Table, contract: Contract) -> tuple[ir.Table, dict[str, str]]:
+def read(lines: ir.Table, contract: Contract, known: list[str]) -> tuple[ir.Table, dict[str, str]]:
     """Read the fields of Silver from their JSON texts.
 
     Args:
-        lines: with a column `tokens`, the JSON texts of the fields that `contract.read` names,
-            in that order; null where the line lacks one.
+        lines: with a column `tokens`, the JSON texts of some fields; null where the line lacks one.
         contract: of the source.
+        known: these fields, in that order; those that `contract.read` names are among them.
 
     Returns:
         The lines with a column of its own name for each field, and a column that says whether
         the line broke it for each rule; and the names of these columns by rule.
     """
     fields = contract.fields
-    tokens = {origin: lines.tokens[place] for place, origin in enumerate(contract.read)}
+    tokens = {origin: lines.tokens[known.index(origin)] for origin in contract.read}
     lines = lines.mutate(
         **{
             f"{name}.raw": ibis.coalesce(*(tokens[origin] for origin in field.origins))
@@ -107,7 +107,8 @@ def _value(lines: ir.Table, field: Field) -> Columns:
         value, readable = _time(field, text, lines), text.re_search(_pattern(field))
     else:
         raw, value = lines[f"{name}.raw"], lines[f"{name}.text"]
-        readable = ~(raw.contains(r"\u0000") & raw.re_search(ESCAPED_NUL))
+        has_nul = ibis.ifelse(raw.contains(r"\u0000"), raw.re_search(ESCAPED_NUL), False)
+        readable = ~has_nul
     return {f"{name}.value": value, f"{name}.readable": readable}
 
 
