@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import tempfile
+import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from capstone_metrics.dashboard.database import VARIABLE
 from capstone_metrics.schemas import Publication, Terms, marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
@@ -128,13 +130,27 @@ def server_folder(open_folder: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def served(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
     """The default marts, published."""
-    served = in_database(server_folder, "painel", tmp_path_factory.mktemp("gold"))
+    served = _in_database(server_folder, "painel", tmp_path_factory.mktemp("gold"))
     served.publish()
     return served
 
 
-def in_database(server_folder: Path, name: str, gold: Path) -> Served:
-    """A database of the tests' server, with nothing published."""
+@pytest.fixture
+def own(server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """A database of one test's own, which the pages read, with nothing published."""
+    own = _in_database(server_folder, f"painel_{uuid.uuid4().hex}", tmp_path)
+    monkeypatch.setenv(VARIABLE, own.dataset.reader_dsn())
+    return own
+
+
+@pytest.fixture
+def published(own: Served) -> Served:
+    """A database of one test's own, which the pages read, with the default marts."""
+    own.publish()
+    return own
+
+
+def _in_database(server_folder: Path, name: str, gold: Path) -> Served:
     dataset = ServingDataset(path=str(server_folder), database=name, port=0)
     dataset.start()
     return Served(dataset, gold)
