@@ -54,6 +54,10 @@ class Texts:
         form = "+#,##0.0%;-#,##0.0%" if signed else "#,##0.0%"
         return numbers.format_percent(share, format=form, locale=self.locale)
 
+    def seconds(self, value: float) -> str:
+        """17,5 s."""
+        return f"{numbers.format_decimal(value, format='#,##0.0', locale=self.locale)} s"
+
     def date(self, day: dt.date) -> str:
         """31 de jan. de 2026."""
         return dates.format_date(day, "medium", locale=self.locale)
