@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from capstone_metrics.dashboard.database import VARIABLE
+from capstone_metrics.lake import RunsDataset
 from capstone_metrics.schemas import Publication, Terms, marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
@@ -44,6 +45,21 @@ DECLARED = {
 }
 BY_BOTH = {"key": ["data_postagem", "rede_social", "faculdade"], "measures": MEASURES}
 BY_CATEGORY = {"key": ["categoria"], "measures": {"total_videos": {"count": "video_id"}}}
+RECORD = {
+    "run": "20260214T230500.000Z-0a1b",
+    "state": "succeeded",
+    "begun": "2026-02-14T23:05:00.000+00:00",
+    "ended": "2026-02-14T23:05:07.512+00:00",
+    "total": {"lines": 20_229, "current": 687, "superseded": 19_529, "quarantined": 13},
+    "reasons": {"views.unreadable": 9, "data_postagem.future": 4, "video_id.missing": 1},
+    "layers": {
+        "bronze": {"written": 366, "removed": 0},
+        "silver": {"accepted": 365, "quarantined": 1, "written": 31, "removed": 0},
+        "serving": {"written": 12, "removed": 0, "committed": "2026-02-14T23:05:07.400+00:00"},
+    },
+}
+"""Of a run that published, as far as the pages read it."""
+
 VIDEOS = "data_postagem DATE, rede_social TEXT, faculdade TEXT, categoria TEXT, video_id TEXT, \
 views BIGINT, likes BIGINT, comentarios BIGINT"
 
@@ -117,6 +133,13 @@ class Served:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, dt.date | str) else int(value)
+
+
+def runs_of(record: dict[str, Any], lake: Path) -> RunsDataset:
+    """The records of a lake that has one."""
+    runs = RunsDataset(path=str(lake), silent_minutes=10)
+    runs.save(record)
+    return runs
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def explorer(view: View) -> None:
     if not published:
         st.info(texts("no_mart"))
         return
-    places = st.columns([3, 2, 2, 3])
+    places = st.columns([4, 2, 2, 3])
     name = places[0].selectbox(texts("mart"), list(published), key="mart", bind="query-params")
     mart = published[name]
     measures = [column for column in mart.kinds if column in mart.measures]

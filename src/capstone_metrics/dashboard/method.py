@@ -62,7 +62,7 @@ def quarantine(view: View, found: Accounts) -> None:
     if not found.reasons:
         st.caption(f":material/check: {texts('no_quarantine')}")
         return
-    st.caption(texts("quarantine_text"))
+    st.markdown(texts("quarantine_text"))
     broken = sorted(found.reasons.items(), key=lambda each: (-each[1], each[0]))
     table = pd.DataFrame(broken, columns=[texts("rule"), texts("lines_of_rule")])
     view.table(table, texts("quarantine"))
