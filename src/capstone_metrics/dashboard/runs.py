@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 IS_KNOWN = "SELECT to_regclass('serving.runs') IS NOT NULL AS is_known"
 UNCHANGED = """
 SELECT max((record #>> '{layers,serving,committed}')::timestamptz) AS at FROM serving.runs
-WHERE record #>> '{layers,serving,written}' = '0' AND record #>> '{layers,serving,removed}' = '0'
+WHERE ended > %s
+    AND record #>> '{layers,serving,written}' = '0' AND record #>> '{layers,serving,removed}' = '0'
 """
 ACCOUNTS = """
 SELECT ended AS made_at, record -> 'total' AS total, record -> 'reasons' AS reasons
@@ -59,10 +60,10 @@ class Accounts:
 
 
 def unchanged_at(snapshot: Snapshot) -> dt.datetime | None:
-    """When a run last published a Gold that had not changed, which the ledger does not tell."""
+    """When a run last published Gold again and nothing had changed, which makes no entry."""
     if not _is_known(snapshot):
         return None
-    at = snapshot.ask(UNCHANGED)["at"][0]
+    at = snapshot.ask(UNCHANGED, [snapshot.publication.published_at])["at"][0]
     return None if pd.isna(at) else at
 
 

@@ -103,7 +103,7 @@ def freshness(view: View, schedule: Schedule | None) -> None:
             moment=moment,
         )
     ]
-    if unchanged_at and unchanged_at > published_at:
+    if unchanged_at:
         since = texts.moment(unchanged_at, view.zone)
         told.append(texts("unchanged", ago=texts.ago(now - unchanged_at), moment=since))
     with st.container(horizontal=True, vertical_alignment="center"):
