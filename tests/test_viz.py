@@ -83,4 +83,5 @@ def test_gold_is_previewed(site: Path) -> None:
     shown = details(site, "data")
 
     assert shown[MART]["preview"]["data"] == [["2026-01-30", "GRAN", "5", "4", "3", "1"]]
+    assert shown[MART]["filepath"].endswith(f"/data/gold/{MART}.csv")
     assert json.loads(shown["gold_manifest"]["preview"]) == {"generation": 7}

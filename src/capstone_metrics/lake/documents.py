@@ -97,7 +97,7 @@ class MartDataset(AbstractDataset["ir.Table", MartFile]):
         return self.storage.exists(self.key)
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root, "key": self.key}
+        return {"filepath": self.storage.address(self.key)}
 
 
 class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
@@ -136,7 +136,7 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         return self.storage.exists(self.key)
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root, "key": self.key}
+        return {"filepath": self.storage.address(self.key)}
 
 
 class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
