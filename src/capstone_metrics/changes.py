@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import ibis.expr.types as ir
+    import pandas as pd
     import pyarrow as pa
 
 
@@ -83,17 +84,23 @@ class Change:
 
 
 @dataclass(frozen=True)
-class GoldFiles:
-    """The CSV of each mart, by its name.
+class MartFile:
+    """A mart of Gold, of which nothing is read before it is asked for.
 
     Attributes:
-        read: gives its bytes; raises a `CapstoneError` where there are none.
-        version: what changes whenever these do, known without reading them; empty where there are
+        read: gives the bytes of its CSV; raises a `CapstoneError` where there are none.
+        version: gives what changes whenever these do, without reading them; empty where there are
             none.
+        to_pyarrow: gives its rows; the schema has the SHA-256 of the bytes under `sha256`.
     """
 
-    read: Callable[[str], bytes]
-    version: Callable[[str], str]
+    read: Callable[[], bytes]
+    version: Callable[[], str]
+    to_pyarrow: Callable[[], pa.Table]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Its rows."""
+        return self.to_pyarrow().to_pandas()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ingest_bronze": ingest_bronze.create_pipeline(),
         "bronze_to_silver": bronze_to_silver.create_pipeline(),
         "silver_to_gold": silver_to_gold.create_pipeline(marts),
-        "publish_gold": publish_gold.create_pipeline(),
+        "publish_gold": publish_gold.create_pipeline(marts),
     }
     plans = (package.create_plan() for package in (ingest_bronze, bronze_to_silver, silver_to_gold))
     return {

@@ -87,7 +87,7 @@ TABLES = {
 }
 
 AGGREGATES = ("sum", "count")
-RESERVED = ("gold_before", "gold_files", "gold_manifest", "gold_plan", "gold_planned")
+RESERVED = ("gold_before", "gold_manifest", "gold_plan", "gold_planned")
 LONGEST_COLUMN, LONGEST_NAME = 63, 50
 """What PostgreSQL takes, in bytes, and that less the room that a publication needs."""
 

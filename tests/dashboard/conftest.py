@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import tempfile
+import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from capstone_metrics.dashboard.database import VARIABLE
+from capstone_metrics.lake import RunsDataset
 from capstone_metrics.schemas import Publication, Terms, marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
@@ -42,6 +45,21 @@ DECLARED = {
 }
 BY_BOTH = {"key": ["data_postagem", "rede_social", "faculdade"], "measures": MEASURES}
 BY_CATEGORY = {"key": ["categoria"], "measures": {"total_videos": {"count": "video_id"}}}
+RECORD = {
+    "run": "20260214T230500.000Z-0a1b",
+    "state": "succeeded",
+    "begun": "2026-02-14T23:05:00.000+00:00",
+    "ended": "2026-02-14T23:05:07.512+00:00",
+    "total": {"lines": 20_229, "current": 687, "superseded": 19_529, "quarantined": 13},
+    "reasons": {"views.unreadable": 9, "data_postagem.future": 4, "video_id.missing": 1},
+    "layers": {
+        "bronze": {"written": 366, "removed": 0},
+        "silver": {"accepted": 365, "quarantined": 1, "written": 31, "removed": 0},
+        "serving": {"written": 12, "removed": 0, "committed": "2026-02-14T23:05:07.400+00:00"},
+    },
+}
+"""Of a run that published, as far as the pages read it."""
+
 VIDEOS = "data_postagem DATE, rede_social TEXT, faculdade TEXT, categoria TEXT, video_id TEXT, \
 views BIGINT, likes BIGINT, comentarios BIGINT"
 
@@ -117,6 +135,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, dt.date | str) else int(value)
 
 
+def runs_of(record: dict[str, Any], lake: Path) -> RunsDataset:
+    """The records of a lake that has one."""
+    runs = RunsDataset(path=str(lake), silent_minutes=10)
+    runs.save(record)
+    return runs
+
+
 @pytest.fixture(scope="module")
 def server_folder(open_folder: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=open_folder))
@@ -128,13 +153,27 @@ def server_folder(open_folder: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def served(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
     """The default marts, published."""
-    served = in_database(server_folder, "painel", tmp_path_factory.mktemp("gold"))
+    served = _in_database(server_folder, "painel", tmp_path_factory.mktemp("gold"))
     served.publish()
     return served
 
 
-def in_database(server_folder: Path, name: str, gold: Path) -> Served:
-    """A database of the tests' server, with nothing published."""
+@pytest.fixture
+def own(server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """A database of one test's own, which the pages read, with nothing published."""
+    own = _in_database(server_folder, f"painel_{uuid.uuid4().hex}", tmp_path)
+    monkeypatch.setenv(VARIABLE, own.dataset.reader_dsn())
+    return own
+
+
+@pytest.fixture
+def published(own: Served) -> Served:
+    """A database of one test's own, which the pages read, with the default marts."""
+    own.publish()
+    return own
+
+
+def _in_database(server_folder: Path, name: str, gold: Path) -> Served:
     dataset = ServingDataset(path=str(server_folder), database=name, port=0)
     dataset.start()
     return Served(dataset, gold)

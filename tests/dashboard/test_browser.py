@@ -23,7 +23,7 @@ from capstone_metrics.dashboard.texts import Texts
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
 from tests.conftest import ROOT, project_copy
-from tests.dashboard.conftest import BY_NETWORK
+from tests.dashboard.conftest import BY_NETWORK, RECORD, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,7 @@ def site(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("log") / "dashboard.log"
+    served.dataset.mirror(runs_of(RECORD, tmp_path_factory.mktemp("lake")))
     environment = {**os.environ, "CAPSTONE_READER_DSN": served.dataset.reader_dsn()}
     kedro = str(Path(sys.executable).parent / "kedro")
     options = ["--server.headless=true", f"--server.port={port}"]
@@ -228,13 +229,18 @@ def test_nothing_for_a_filter_is_left_by_a_button(browser: Browser, site: str) -
         assert page.url.rstrip("/?") == site
 
 
+@pytest.mark.parametrize("look", ["light", "dark-phone-pt"])
 @pytest.mark.parametrize(("name", "charts"), [("explorer", 1), ("method", 0)])
-def test_the_other_pages(browser: Browser, site: str, name: str, charts: int) -> None:
-    with visit(browser, f"{site}/{name}") as page:
-        expect(page.get_by_role("heading", level=1)).to_have_text(Texts("en")(name), timeout=20_000)
+def test_the_other_pages(browser: Browser, site: str, name: str, charts: int, look: str) -> None:
+    other = {"locale": "pt-BR", "color_scheme": "dark", "viewport": {"width": 390, "height": 844}}
+    texts = Texts("en" if look == "light" else "pt_BR")
+    with visit(browser, f"{site}/{name}", **({} if look == "light" else other)) as page:
+        expect(page.get_by_role("heading", level=1)).to_have_text(texts(name), timeout=20_000)
         expect(page.get_by_test_id("stDataFrame").last).to_be_visible()
         settled(page, charts)
-        keep(page, name)
+        main = page.get_by_test_id("stMain")
+        assert main.evaluate("e => e.scrollWidth <= e.clientWidth")
+        keep(page, f"{name}-{look}")
 
 
 def test_loading_is_said_while_the_database_is_busy(

@@ -40,3 +40,25 @@ def test_a_publication_counts_from_the_start_before_the_deadline(
 def test_without_a_schedule_there_is_an_age_and_no_deadline() -> None:
     assert Schedule.of({}) is None
     assert Freshness.at(local(31, 1), local(1, 1), None).missed is None
+
+
+@pytest.mark.parametrize(
+    ("unchanged_at", "is_quiet"),
+    [(local(31, 23, 10), True), (local(31, 22, 59), False), (None, False)],
+)
+def test_a_run_that_changed_nothing_counts_as_well(
+    unchanged_at: dt.datetime | None, is_quiet: bool
+) -> None:
+    now, published_at = local(31, 23, 45), local(20, 23, 5)
+
+    fresh = Freshness.at(now, published_at, SCHEDULE, unchanged_at)
+
+    assert fresh.is_quiet == is_quiet
+    assert fresh.missed == (None if is_quiet else local(31, 23, 30))
+
+
+def test_what_was_published_in_time_is_not_quiet() -> None:
+    fresh = Freshness.at(local(31, 23, 45), local(31, 23, 5), SCHEDULE, local(31, 23, 20))
+
+    assert not fresh.is_quiet
+    assert not fresh.missed

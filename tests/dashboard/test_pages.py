@@ -15,7 +15,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import capstone_metrics.dashboard
-from capstone_metrics.dashboard.database import snapshot
+from capstone_metrics.dashboard.database import VARIABLE, snapshot
+from capstone_metrics.dashboard.freshness import VARIABLE as SCHEDULE
 from capstone_metrics.dashboard.texts import Texts
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
@@ -28,15 +29,12 @@ from tests.dashboard.conftest import (
     FIRST,
     LAST,
     QUOTED,
-    in_database,
 )
 
 if TYPE_CHECKING:
     from tests.dashboard.conftest import Served
 
 APP = str(Path(capstone_metrics.dashboard.__file__).parent / "app.py")
-VARIABLE = "CAPSTONE_READER_DSN"
-SCHEDULE = "CAPSTONE_PUBLICATION_SCHEDULE"
 NAMES = ["total_views", "total_likes", "total_comentarios", "total_videos"]
 PERIOD = dt.date(2026, 2, 1), dt.date(2026, 2, 14)
 BEFORE = dt.date(2026, 1, 18), dt.date(2026, 1, 31)
@@ -323,23 +321,15 @@ def test_a_database_that_comes_back_is_read(
     assert len(app.metric) == 5
 
 
-def test_nothing_published_is_said(
-    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    empty = in_database(server_folder, "vazio", tmp_path)
-    monkeypatch.setenv(VARIABLE, empty.dataset.reader_dsn())
+def test_nothing_published_is_said(own: Served) -> None:
     shows_only(page("overview"), "never")
 
-    empty.as_admin("DROP SCHEMA serving CASCADE")
+    own.as_admin("DROP SCHEMA serving CASCADE")
     shows_only(page("overview"), "never")
 
 
-def test_a_gold_without_a_row_is_no_fault(
-    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    none = in_database(server_folder, "sem_linhas", tmp_path)
-    none.publish(most=0)
-    monkeypatch.setenv(VARIABLE, none.dataset.reader_dsn())
+def test_a_gold_without_a_row_is_no_fault(own: Served) -> None:
+    own.publish(most=0)
 
     shows_only(page("overview"), "empty")
     shows_only(page("explorer"), "empty")
@@ -359,26 +349,17 @@ def test_what_takes_too_long_is_said(served: Served, monkeypatch: pytest.MonkeyP
 
 
 def test_a_fault_is_told_without_its_innards(
-    server_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    published: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = in_database(server_folder, "quebrado", tmp_path)
-    broken.publish()
-    broken.as_admin(f"ALTER TABLE serving.{BY_INSTITUTION} RENAME total_views TO gone")
-    monkeypatch.setenv(VARIABLE, broken.dataset.reader_dsn())
+    published.as_admin(f"ALTER TABLE serving.{BY_INSTITUTION} RENAME total_views TO gone")
 
     shows_only(page("overview"), "failed")
     assert "UndefinedColumn" in caplog.text
 
 
 def test_figures_older_than_the_last_deadline_are_stale(
-    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = in_database(server_folder, "antigo", tmp_path)
-    one.publish()
-    monkeypatch.setenv(VARIABLE, one.dataset.reader_dsn())
     schedule = {"timezone": "America/Sao_Paulo", "starts": ["23:00"], "minutes": 30}
     monkeypatch.setenv(SCHEDULE, json.dumps(schedule))
     texts = Texts("en")
@@ -387,7 +368,7 @@ def test_figures_older_than_the_last_deadline_are_stale(
     assert texts("fresh") in said(app)
     assert texts("stale") not in said(app)
 
-    one.as_admin("UPDATE serving.publications SET published_at = now() - interval '2 days'")
+    published.as_admin("UPDATE serving.publications SET published_at = now() - interval '2 days'")
     app.run()
     assert len(app.metric) == 5
     assert [box.value.split(",")[0] for box in app.warning] == [
@@ -398,14 +379,10 @@ def test_figures_older_than_the_last_deadline_are_stale(
 
 
 def test_a_new_publication_is_seen_at_once_and_an_unchanged_one_asks_no_mart(
-    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Served,
 ) -> None:
-    one = in_database(server_folder, "novo", tmp_path)
-    one.publish()
-    monkeypatch.setenv(VARIABLE, one.dataset.reader_dsn())
-
     def scans() -> list[tuple[Any, ...]]:
-        return one.as_admin(
+        return published.as_admin(
             "SELECT relname, seq_scan + coalesce(idx_scan, 0) FROM pg_stat_user_tables "
             "WHERE relname LIKE 'gold%' ORDER BY 1"
         )
@@ -418,47 +395,38 @@ def test_a_new_publication_is_seen_at_once_and_an_unchanged_one_asks_no_mart(
     assert scans() == asked
 
     before = app.metric[0].proto.help
-    one.publish(seed=8)
+    published.publish(seed=8)
     app.run()
     assert app.metric[0].proto.help != before
-    assert whole(app.metric[0].proto.help) == sums(one, BY_NETWORK, *PERIOD)[0]
+    assert whole(app.metric[0].proto.help) == sums(published, BY_NETWORK, *PERIOD)[0]
 
 
-def test_what_a_page_reads_is_of_one_publication(
-    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = in_database(server_folder, "inteiro", tmp_path)
-    one.publish()
-    monkeypatch.setenv(VARIABLE, one.dataset.reader_dsn())
+def test_what_a_page_reads_is_of_one_publication(published: Served) -> None:
     query = f"SELECT sum(total_views) AS views FROM serving.{BY_NETWORK}"
 
     with snapshot() as taken:
-        before = sums(one, BY_NETWORK, FIRST, LAST)[0]
-        one.publish(seed=8)
+        before = sums(published, BY_NETWORK, FIRST, LAST)[0]
+        published.publish(seed=8)
         assert taken.ask(query)["views"].tolist() == [before]
     with snapshot() as taken:
         assert taken.publication.number == 2
-        assert taken.ask(query)["views"].tolist() == [sums(one, BY_NETWORK, FIRST, LAST)[0]]
+        assert taken.ask(query)["views"].tolist() == [sums(published, BY_NETWORK, FIRST, LAST)[0]]
         with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
             taken.ask("CREATE TEMPORARY TABLE written (n int)")
 
 
-def test_a_declared_mart_appears_by_itself_and_widens_the_filters(
-    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = in_database(server_folder, "declarado", tmp_path)
-    one.publish({**DECLARED, "gold_dia_cruzado": BY_BOTH, "gold_categoria": BY_CATEGORY})
-    monkeypatch.setenv(VARIABLE, one.dataset.reader_dsn())
+def test_a_declared_mart_appears_by_itself_and_widens_the_filters(own: Served) -> None:
+    own.publish({**DECLARED, "gold_dia_cruzado": BY_BOTH, "gold_categoria": BY_CATEGORY})
 
     explorer = page("explorer")
     explorer.selectbox(key="mart").set_value("gold_categoria").run()
     (bars,) = charts(explorer)
-    rows = one.from_gold("SELECT categoria, total_videos FROM gold_categoria ORDER BY 2 DESC")
+    rows = own.from_gold("SELECT categoria, total_videos FROM gold_categoria ORDER BY 2 DESC")
     assert [(row["part"], row["value"]) for row in bars] == rows
 
     app = opened(**days(*PERIOD), network="TikTok", institution="GRAN")
     more = "rede_social = 'tiktok' AND faculdade = 'GRAN'"
-    assert whole(app.metric[0].proto.help) == sums(one, "gold_dia_cruzado", *PERIOD, more)[0]
+    assert whole(app.metric[0].proto.help) == sums(own, "gold_dia_cruzado", *PERIOD, more)[0]
     assert "not filtered here" not in said(app)
 
 
@@ -483,23 +451,18 @@ def test_the_explorer_sums_as_gold_does(served: Served, by: str) -> None:
     )
 
 
-def test_the_method_page_compares_the_tables_with_what_was_published(
-    server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = in_database(server_folder, "conferido", tmp_path)
-    one.publish()
-    monkeypatch.setenv(VARIABLE, one.dataset.reader_dsn())
+def test_the_method_page_compares_the_tables_with_what_was_published(published: Served) -> None:
     texts = Texts("en")
     app = page("method")
     for mart, table in zip((BY_INSTITUTION, BY_NETWORK), app.dataframe, strict=False):
         rows = table.value
         expected = [
-            *one.from_gold(f"SELECT count(*) FROM {mart}")[0],
-            *sums(one, mart, FIRST, LAST),
+            *published.from_gold(f"SELECT count(*) FROM {mart}")[0],
+            *sums(published, mart, FIRST, LAST),
         ]
         assert rows[texts("published_total")].tolist() == expected
         assert rows[texts("counted_total")].tolist() == expected
     assert texts("differs") not in said(app)
 
-    one.as_admin(f"DELETE FROM serving.{BY_NETWORK} WHERE rede_social = 'tiktok'")
+    published.as_admin(f"DELETE FROM serving.{BY_NETWORK} WHERE rede_social = 'tiktok'")
     assert texts("differs") in said(page("method"))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kedro.io import DatasetError
 
 from capstone_metrics.changes import Change
+from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import GoldBeforeDataset, HeadDataset, MartDataset, TableDataset
 from capstone_metrics.lake.commit import generation_of, opened
 from capstone_metrics.lake.folder import Folder
@@ -55,7 +56,7 @@ def commit(root: Path, key: str = "gold/manifest.json", **content: Any) -> None:
 
 
 def load(root: Path) -> list[tuple[Any, ...]]:
-    return [tuple(row.values()) for row in mart(root).load().to_pylist()]
+    return [tuple(row.values()) for row in mart(root).load().to_pyarrow().to_pylist()]
 
 
 DAY = dt.date(2026, 1, 31)
@@ -73,7 +74,7 @@ def test_a_mart_is_plain_csv(tmp_path: Path) -> None:
 def test_a_mart_without_rows_is_a_header(tmp_path: Path) -> None:
     assert save(tmp_path) == "data_postagem,faculdade,total_views\n"
     assert load(tmp_path) == []
-    assert mart(tmp_path).load().schema.types == [pa.date32(), pa.string(), pa.int64()]
+    assert mart(tmp_path).load().to_pyarrow().schema.types == [pa.date32(), pa.string(), pa.int64()]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +103,10 @@ def test_a_mart_comes_back_as_it_was_saved(
 def test_a_loaded_mart_has_the_hash_of_its_file(tmp_path: Path) -> None:
     save(tmp_path, (DAY, "GRAN", 1))
     digest = hashlib.sha256((tmp_path / KEY).read_bytes()).hexdigest()
-    assert mart(tmp_path).load().schema.metadata == {b"sha256": digest.encode()}
+    assert mart(tmp_path).load().to_pyarrow().schema.metadata == {b"sha256": digest.encode()}
 
     (tmp_path / KEY).write_bytes((tmp_path / KEY).read_bytes().replace(b",1\n", b",2\n"))
-    assert mart(tmp_path).load().schema.metadata != {b"sha256": digest.encode()}
+    assert mart(tmp_path).load().to_pyarrow().schema.metadata != {b"sha256": digest.encode()}
     assert load(tmp_path) == [(DAY, "GRAN", 2)]
 
 
@@ -130,11 +131,15 @@ def test_a_mart_is_loaded_as_the_run_saved_it_and_lies_as_the_last_commit_left_i
     dataset = mart(tmp_path)
     rows = ibis.memtable({"faculdade": ["GRAN"], "total_views": [2]})
     dataset.save(rows)
-    assert mart(tmp_path).load().to_pylist() == [{"faculdade": "GRAN", "total_views": 2}]
+    assert mart(tmp_path).load().to_pyarrow().to_pylist() == [
+        {"faculdade": "GRAN", "total_views": 2}
+    ]
     assert (tmp_path / KEY).read_text() == text
     commit(tmp_path)
     assert (tmp_path / KEY).read_text() == "faculdade,total_views\nGRAN,2\n"
-    assert mart(tmp_path).load().to_pylist() == [{"faculdade": "GRAN", "total_views": 2}]
+    assert mart(tmp_path).load().to_pyarrow().to_pylist() == [
+        {"faculdade": "GRAN", "total_views": 2}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -144,14 +149,18 @@ def test_a_mart_is_loaded_as_the_run_saved_it_and_lies_as_the_last_commit_left_i
 def test_a_mart_that_someone_broke_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     save(tmp_path, (DAY, "GRAN", 1))
     (tmp_path / KEY).write_bytes(content)
-    with pytest.raises(DatasetError, match="run 'kedro run --pipelines=silver_to_gold'") as error:
-        mart(tmp_path).load()
-    assert str(error.value.__cause__).startswith(f"{tmp_path / KEY}: is not the CSV of a mart")
+    file = mart(tmp_path).load()  # which reads nothing
+    with pytest.raises(CapstoneError, match="run 'kedro run --pipelines=silver_to_gold'") as error:
+        file.to_pyarrow()
+    assert str(error.value).startswith(f"{tmp_path / KEY}: is not the CSV of a mart")
 
 
 def test_a_mart_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"gold_x\.csv: .*; run the pipeline that makes it"):
-        mart(tmp_path).load()
+    file = mart(tmp_path).load()
+    assert not file.version()
+    for read in (file.read, file.to_pyarrow):
+        with pytest.raises(CapstoneError, match=r"gold_x\.csv: .*; run the pipeline that makes it"):
+            read()
 
 
 def test_a_preview_shows_the_first_rows_as_text(tmp_path: Path) -> None:

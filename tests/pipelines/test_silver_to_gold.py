@@ -10,7 +10,7 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from capstone_metrics.changes import GoldBefore
+from capstone_metrics.changes import GoldBefore, MartFile
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.silver_to_gold.nodes import (
     NOT_INFORMED,
@@ -57,6 +57,10 @@ def written(table: ir.Table) -> pa.Table:
     return table.to_pyarrow().replace_schema_metadata({"sha256": "abc"})
 
 
+def file(table: pa.Table) -> MartFile:
+    return MartFile(lambda: b"", lambda: "", lambda: table)
+
+
 def head(rows: int, generation: int = 1) -> dict[str, Any]:
     return {"origin": "a", "generation": generation, "total": {"current": rows}}
 
@@ -75,7 +79,7 @@ def after(table: ir.Table, *days: dt.date, marts: dict[str, Any] = MARTS) -> Gol
     """Gold of this Silver, of which these days changed since."""
     first = planned(table, marts=marts)
     mart = written(aggregate(first, marts, "gold_by_day"))
-    manifest = reconcile(first, marts, mart)
+    manifest = reconcile(first, marts, file(mart))
     return GoldBefore(manifest, {"gold_by_day": mart}, lambda *_: set(days))
 
 
@@ -138,7 +142,7 @@ def test_a_mart_that_is_not_by_day_is_made_whole_once_a_day_changed() -> None:
 def test_the_manifest_holds_rows_totals_and_digest() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
     plan = planned(table)
-    manifest = reconcile(plan, MARTS, written(aggregate(plan, MARTS, "gold_by_day")))
+    manifest = reconcile(plan, MARTS, file(written(aggregate(plan, MARTS, "gold_by_day"))))
     assert (manifest["generation"], manifest["silver_rows"]) == (1, 2)
     assert manifest["marts"]["gold_by_day"] == {
         "key": ["data_postagem", "categoria"],
@@ -153,16 +157,16 @@ def test_a_mart_that_lost_a_row_does_not_reconcile() -> None:
     plan = planned(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     short = written(aggregate(plan, MARTS, "gold_by_day")).slice(1)
     with pytest.raises(CapstoneError, match="gold_by_day does not add up to Silver"):
-        reconcile(plan, MARTS, short)
+        reconcile(plan, MARTS, file(short))
 
 
 def test_a_changed_day_that_lost_a_row_does_not_reconcile() -> None:
     before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
     plan = planned(silver((JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4)), before)
     mart = written(aggregate(plan, MARTS, "gold_by_day"))
-    assert reconcile(plan, MARTS, mart)["marts"]["gold_by_day"]["rows"] == 3
+    assert reconcile(plan, MARTS, file(mart))["marts"]["gold_by_day"]["rows"] == 3
     with pytest.raises(CapstoneError, match="does not add up"):
-        reconcile(plan, MARTS, mart.slice(0, 2))
+        reconcile(plan, MARTS, file(mart.slice(0, 2)))
 
 
 def test_gold_is_planned_by_the_days_that_changed() -> None:

@@ -9,14 +9,14 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ibis
 import pytest
 
-from capstone_metrics.changes import GoldFiles
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import GoldFilesDataset, HeadDataset, MartDataset
+from capstone_metrics.lake import HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import Terms, marts_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection
 
+    from capstone_metrics.changes import MartFile
     from capstone_metrics.serving.embedded import Address
     from tests.serving.conftest import Ask
 
@@ -354,15 +355,15 @@ def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> tuple[dict[str, Any], GoldFiles]:
+def kept(tmp_path: Path) -> tuple[dict[str, Any], MartFile]:
     """A mart in a lake, and the manifest that names it."""
     mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
     mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
-    digest = mart.load().schema.metadata[b"sha256"].decode()
+    digest = mart.load().to_pyarrow().schema.metadata[b"sha256"].decode()
     HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
     listed = {**DECLARED["gold_faculdade"], "sha256": digest}
     listed |= {"rows": 1, "totals": {"total_views": 5}}
-    return {"marts": {"gold_faculdade": listed}}, GoldFilesDataset(path=str(tmp_path)).load()
+    return {"marts": {"gold_faculdade": listed}}, mart.load()
 
 
 DECLARED: dict[str, dict[str, Any]] = {
@@ -372,37 +373,37 @@ TERMS = {"max_shrink_pct": 20, "changes_kept_days": 90}
 
 
 def test_a_gold_that_its_manifest_does_not_name_is_refused(
-    kept: tuple[dict[str, Any], GoldFiles], tmp_path: Path
+    kept: tuple[dict[str, Any], MartFile], tmp_path: Path
 ) -> None:
-    manifest, files = kept
+    manifest, kept_file = kept
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    made = publication(manifest, files, DECLARED, TERMS, False)
+    made = publication(manifest, DECLARED, TERMS, False, kept_file)
     assert made.files["gold_faculdade"] == file.read_bytes()
     assert made.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
     assert made.terms == Terms()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        publication(manifest, files, DECLARED, TERMS, True).files["gold_faculdade"]
+        publication(manifest, DECLARED, TERMS, True, kept_file).files["gold_faculdade"]
 
 
 def test_a_file_that_was_published_is_not_read_again_unless_it_was_touched(
-    kept: tuple[dict[str, Any], GoldFiles], tmp_path: Path, loader: connection
+    kept: tuple[dict[str, Any], MartFile], tmp_path: Path, loader: connection
 ) -> None:
-    manifest, files = kept
+    manifest, kept_file = kept
     read = []
 
-    def reading(name: str) -> bytes:
-        read.append(name)
-        return files.read(name)
+    def reading() -> bytes:
+        read.append(kept_file)
+        return kept_file.read()
 
     def publish_again() -> Saved:
-        counted = GoldFiles(reading, files.version)
-        return publish(loader, publication(manifest, counted, DECLARED, TERMS, False))
+        counted = replace(kept_file, read=reading)
+        return publish(loader, publication(manifest, DECLARED, TERMS, False, counted))
 
     assert publish_again() == Saved(rows=1)
     assert publish_again() == Saved()
-    assert read == ["gold_faculdade"]
+    assert len(read) == 1
     file = tmp_path / "gold/gold_faculdade.csv"
     before = file.stat()
     file.write_bytes(file.read_bytes())
@@ -424,15 +425,15 @@ def test_a_file_that_was_published_is_not_read_again_unless_it_was_touched(
     ],
 )
 def test_a_gold_of_other_declarations_is_refused(
-    kept: tuple[dict[str, Any], GoldFiles], listed: dict[str, dict[str, Any]]
+    kept: tuple[dict[str, Any], MartFile], listed: dict[str, dict[str, Any]]
 ) -> None:
-    manifest, files = kept
+    manifest, kept_file = kept
     marts = {
         **manifest["marts"],
         **{k: {**manifest["marts"].get(k, {}), **v} for k, v in listed.items()},
     }
     with pytest.raises(CapstoneError, match="declared otherwise when Gold was made"):
-        publication({"marts": marts}, files, DECLARED, TERMS, True)
+        publication({"marts": marts}, DECLARED, TERMS, True, kept_file)
 
 
 @pytest.mark.parametrize(
@@ -445,11 +446,11 @@ def test_a_gold_of_other_declarations_is_refused(
     ],
 )
 def test_terms_that_do_not_hold_are_refused(
-    kept: tuple[dict[str, Any], GoldFiles], terms: Any, allowed: Any, sentence: str
+    kept: tuple[dict[str, Any], MartFile], terms: Any, allowed: Any, sentence: str
 ) -> None:
-    manifest, files = kept
+    manifest, kept_file = kept
     with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        publication(manifest, files, DECLARED, terms, allowed)
+        publication(manifest, DECLARED, terms, allowed, kept_file)
 
 
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}

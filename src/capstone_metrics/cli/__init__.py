@@ -260,8 +260,10 @@ def recreate(env: str | None, allow_shrink: bool) -> None:
 def _publication(catalog: Any) -> Publication:
     """Gold, as a run would publish it."""
     from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
+    from capstone_metrics.schemas import marts_of  # noqa: PLC0415
 
-    (publish,) = publish_gold.create_pipeline().nodes
+    marts = marts_of(catalog.load("params:marts"))
+    (publish,) = publish_gold.create_pipeline(list(marts)).nodes
     made = publish.run({name: catalog.load(name) for name in publish.inputs})
     published: Publication = made["serving"]
     return published
@@ -284,7 +286,7 @@ def _lake(catalog: Any) -> Lake:
         places=catalog.load("silver_places"),
         quarantine=catalog.load("silver_quarentena"),
         manifest=manifest,
-        marts={name: catalog.load(name) for name in manifest["marts"]},
+        marts={name: catalog.load(name).to_pyarrow() for name in manifest["marts"]},
     )
 
 

@@ -19,8 +19,6 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
 HEIGHT, BAR = 300, 34
 DAY_FORMAT = "%-d %b"
-SHORT = "format(datum.value, '.3~s')"
-"""Numbers of an axis: 0, 500k, 2M."""
 
 
 def lines(table: pd.DataFrame, value: str, title: str, parts: list[str], texts: Texts) -> Drawn:
@@ -44,7 +42,7 @@ def lines(table: pd.DataFrame, value: str, title: str, parts: list[str], texts: 
     )
     base = alt.Chart(table).encode(
         x=alt.X("day:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
-        y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(labelExpr=SHORT)),
+        y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(labelExpr=texts.short_axis)),
         color=alt.Color("part:N", scale=alt.Scale(domain=parts, range=COLOURS), legend=series),
         tooltip=_tips(value, title, texts),
     )
@@ -90,7 +88,9 @@ def heat(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
             color=alt.Color(
                 "views:Q",
                 scale=alt.Scale(scheme="cividis"),
-                legend=alt.Legend(title=title, orient="top", labelExpr=SHORT, gradientLength=180),
+                legend=alt.Legend(
+                    title=title, orient="top", labelExpr=texts.short_axis, gradientLength=180
+                ),
             ),
             tooltip=_tips("views", title, texts),
         )
@@ -104,7 +104,9 @@ def bars(table: pd.DataFrame, value: str, title: str, texts: Texts) -> Drawn:
         alt.Chart(table)
         .mark_bar(color=COLOURS[0], cornerRadiusEnd=3)
         .encode(
-            x=alt.X(f"{value}:Q", title=title, axis=alt.Axis(labelExpr=SHORT, tickCount=4)),
+            x=alt.X(
+                f"{value}:Q", title=title, axis=alt.Axis(labelExpr=texts.short_axis, tickCount=4)
+            ),
             y=alt.Y("part:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
             tooltip=[
                 alt.Tooltip("part:N", title=" "),
@@ -122,7 +124,7 @@ def line(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
         .mark_line(color=COLOURS[0], point=alt.OverlayMarkDef(size=25, color=COLOURS[0]))
         .encode(
             x=alt.X("part:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=SHORT)),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.short_axis)),
             tooltip=[
                 alt.Tooltip("part:T", title=texts("day"), format="%x"),
                 alt.Tooltip("value:Q", title=title, format=",.0f"),

@@ -23,13 +23,13 @@ def explorer(view: View) -> None:
     if not published:
         st.info(texts("no_mart"))
         return
-    places = st.columns([3, 2, 2, 3])
+    places = [*st.columns(2), *st.columns(2)]
     name = places[0].selectbox(texts("mart"), list(published), key="mart", bind="query-params")
     mart = published[name]
     measures = [column for column in mart.kinds if column in mart.measures]
-    by = places[1].selectbox(texts("by"), list(mart.key), key="by", bind="query-params")
-    measure = places[2].selectbox(texts("measure"), measures, key="measure", bind="query-params")
-    with places[3]:
+    by = places[2].selectbox(texts("by"), list(mart.key), key="by", bind="query-params")
+    measure = places[3].selectbox(texts("measure"), measures, key="measure", bind="query-params")
+    with places[1]:
         wanted = filters.period(view, mart) if filters.has_day(mart) else None
 
     is_time = mart.kinds[by] == "date"

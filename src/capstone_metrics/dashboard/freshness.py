@@ -44,20 +44,43 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Freshness:
-    """The age of a publication, and the deadline that it missed, if it did."""
+    """How fresh a publication is.
+
+    Attributes:
+        age: of the publication.
+        missed: the deadline by which nobody looked whether there is anything new, if there is one.
+        is_quiet: whether somebody did look, and there was nothing.
+    """
 
     age: dt.timedelta
     missed: dt.datetime | None
+    is_quiet: bool = False
 
     @classmethod
     def at(
-        cls, now: dt.datetime, published_at: dt.datetime, schedule: Schedule | None
+        cls,
+        now: dt.datetime,
+        published_at: dt.datetime,
+        schedule: Schedule | None,
+        unchanged_at: dt.datetime | None = None,
     ) -> Freshness:
-        """How fresh a publication is.
+        """How fresh it is now.
 
         A publication counts for a deadline from the scheduled start before it. One of a Gold that
-        did not change makes no entry, and so cannot be told from one that did not happen.
+        did not change makes no entry in the ledger, but counts as well.
+
+        Args:
+            now: the instant.
+            published_at: when the latest entry was made.
+            schedule: of publications, if it is known.
+            unchanged_at: when a Gold that had not changed was last published.
         """
-        start, deadline = schedule.last_due(now) if schedule else (None, None)
-        missed = deadline if start and published_at < start else None
-        return cls(now - published_at, missed)
+        age = now - published_at
+        if not schedule:
+            return cls(age, None)
+        start, deadline = schedule.last_due(now)
+        if published_at >= start:
+            return cls(age, None)
+        if unchanged_at and unchanged_at >= start:
+            return cls(age, None, is_quiet=True)
+        return cls(age, deadline)

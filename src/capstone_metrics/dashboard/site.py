@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from capstone_metrics.dashboard import filters
+from capstone_metrics.dashboard import filters, runs
 from capstone_metrics.dashboard.database import (
     AwayError,
     NeverPublishedError,
@@ -90,22 +90,30 @@ def show(name: str, texts: Texts) -> None:
 
 def freshness(view: View, schedule: Schedule | None) -> None:
     """When the figures were published, and whether they are late."""
-    texts, publication = view.texts, view.snapshot.publication
+    texts, published_at = view.texts, view.snapshot.publication.published_at
     now = dt.datetime.now(dt.UTC)
-    fresh = Freshness.at(now, publication.published_at, schedule)
-    moment = texts.moment(publication.published_at, view.zone)
-    published = texts(
-        "published",
-        number=texts.number(publication.number),
-        ago=texts.ago(fresh.age),
-        moment=moment,
-    )
+    unchanged_at = runs.unchanged_at(view.snapshot)
+    fresh = Freshness.at(now, published_at, schedule, unchanged_at)
+    moment = texts.moment(published_at, view.zone)
+    told = [
+        texts(
+            "published",
+            number=texts.number(view.snapshot.publication.number),
+            ago=texts.ago(fresh.age),
+            moment=moment,
+        )
+    ]
+    if unchanged_at:
+        since = texts.moment(unchanged_at, view.zone)
+        told.append(texts("unchanged", ago=texts.ago(now - unchanged_at), moment=since))
     with st.container(horizontal=True, vertical_alignment="center"):
         if fresh.missed:
             st.badge(texts("stale"), icon=":material/schedule:", color="orange")
+        elif fresh.is_quiet:
+            st.badge(texts("quiet"), icon=":material/check:", color="blue")
         elif schedule:
             st.badge(texts("fresh"), icon=":material/check:", color="green")
-        st.caption(published)
+        st.caption(" ".join(told))
     if fresh.missed:
         deadline = texts.moment(fresh.missed, view.zone)
         st.warning(texts("stale_text", deadline=deadline, moment=moment))

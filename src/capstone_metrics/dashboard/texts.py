@@ -17,6 +17,9 @@ LANGUAGES = {"PT": "pt_BR", "EN": "en"}
 
 COMPACT_FROM = 100_000
 
+UNITS = {"pt_BR": {"k": " mil", "M": " mi", "G": " bi"}, "en": {"k": "K", "G": "B"}}
+"""The ends of short numbers, beside those of the SI, which Vega writes."""
+
 
 class Texts:
     """The texts of one language.
@@ -54,6 +57,10 @@ class Texts:
         form = "+#,##0.0%;-#,##0.0%" if signed else "#,##0.0%"
         return numbers.format_percent(share, format=form, locale=self.locale)
 
+    def seconds(self, value: float) -> str:
+        """17,5 s."""
+        return f"{numbers.format_decimal(value, format='#,##0.0', locale=self.locale)} s"
+
     def date(self, day: dt.date) -> str:
         """31 de jan. de 2026."""
         return dates.format_date(day, "medium", locale=self.locale)
@@ -72,6 +79,14 @@ class Texts:
     def date_format(self) -> str:
         """How a field for a date has it, of the few ways that Streamlit knows."""
         return "DD/MM/YYYY" if self.locale == "pt_BR" else "YYYY-MM-DD"
+
+    @property
+    def short_axis(self) -> str:
+        """The expression by which Vega writes the numbers of an axis: 0, 500 mil, 2 mi."""
+        written = "format(datum.value, '.3~s')"
+        for si, unit in UNITS[self.locale].items():
+            written = f"replace({written}, '{si}', '{unit}')"
+        return written
 
     @functools.cached_property
     def chart_locale(self) -> dict[str, Any]:

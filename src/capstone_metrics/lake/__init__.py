@@ -7,7 +7,6 @@ from capstone_metrics.lake.bronze import (
 )
 from capstone_metrics.lake.documents import (
     GoldBeforeDataset,
-    GoldFilesDataset,
     HeadDataset,
     MartDataset,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "BronzeObjectsDataset",
     "DeferredTableDataset",
     "GoldBeforeDataset",
-    "GoldFilesDataset",
     "HeadDataset",
     "MartDataset",
     "PendingDataset",

@@ -6,15 +6,16 @@ import csv
 import datetime as dt
 import hashlib
 import io
+import json
 import re
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pyarrow as pa
 import pyarrow.csv as pc
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import TablePreview
+from kedro_datasets._typing import JSONPreview, TablePreview
 
-from capstone_metrics.changes import GoldBefore, GoldFiles
+from capstone_metrics.changes import GoldBefore, MartFile
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.commit import begin, opened, records, settle, staged
 from capstone_metrics.lake.silver import HEAD as SILVER_HEAD
@@ -40,11 +41,11 @@ class _LineFeeds:
         return self.file.write(row.removesuffix("\r\n") + "\n")
 
 
-class MartDataset(AbstractDataset["ir.Table", pa.Table]):
-    """A mart of Gold: saved from an Ibis table as CSV, loaded as an Arrow table.
+class MartDataset(AbstractDataset["ir.Table", MartFile]):
+    """A mart of Gold: saved from an Ibis table as CSV, loaded as a file to read.
 
-    No engine is needed to load. The table's schema carries the SHA-256 of the file under
-    `sha256`. A save stages the file and a load sees it; the manifest's save commits it.
+    No engine is needed to read it. A save stages the file, and it is read there; the manifest's
+    save commits it.
     """
 
     def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
@@ -63,10 +64,20 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         if commit.put(self.key):
             self.saved = Saved(rows=table.num_rows, files=1, bytes=commit.size(self.key))
 
-    def load(self) -> pa.Table:
+    def load(self) -> MartFile:
+        return MartFile(
+            read=self._read,
+            version=lambda: self.storage.version(self.key),
+            to_pyarrow=self._table,
+        )
+
+    def _read(self) -> bytes:
         new = staged(self.storage, GOLD_LAYER, self.key)
+        return new.read_bytes() if new else self.storage.read(self.key)
+
+    def _table(self) -> pa.Table:
         try:
-            return read_mart(new.read_bytes() if new else self.storage.read(self.key))
+            return read_mart(self._read())
         except pa.ArrowInvalid as error:
             why = str(error).rstrip(".")
             raise CapstoneError(
@@ -76,7 +87,7 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """The first rows, for Kedro-Viz."""
-        rows = self.load().slice(0, nrows)
+        rows = self._table().slice(0, nrows)
         data = [[str(value) for value in row.values()] for row in rows.to_pylist()]
         return TablePreview(
             {"index": list(range(len(data))), "columns": rows.column_names, "data": data}
@@ -86,27 +97,7 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         return self.storage.exists(self.key)
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root, "key": self.key}
-
-
-class GoldFilesDataset(AbstractDataset[None, GoldFiles]):
-    """Loads a way to read the CSV of a mart, as it is, by the mart's name."""
-
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = storage_of(path)
-        self.metadata = metadata
-
-    def load(self) -> GoldFiles:
-        return GoldFiles(
-            read=lambda name: self.storage.read(f"{GOLD_LAYER}/{name}.csv"),
-            version=lambda name: self.storage.version(f"{GOLD_LAYER}/{name}.csv"),
-        )
-
-    def save(self, data: None) -> NoReturn:
-        raise DatasetError("A mart is saved by its name.")
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root}
+        return {"filepath": self.storage.address(self.key)}
 
 
 class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
@@ -137,11 +128,15 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
     def load(self) -> dict[str, Any]:
         return read_document(self.storage, self.key)
 
+    def preview(self) -> JSONPreview:
+        """The document, for Kedro-Viz."""
+        return JSONPreview(json.dumps(self.load()))
+
     def _exists(self) -> bool:
         return self.storage.exists(self.key)
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root, "key": self.key}
+        return {"filepath": self.storage.address(self.key)}
 
 
 class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):

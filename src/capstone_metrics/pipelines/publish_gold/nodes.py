@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from capstone_metrics.changes import GoldFiles
+from capstone_metrics.changes import MartFile
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schemas import Publication, Terms, marts_of
 
@@ -17,14 +17,14 @@ class Files(Mapping[str, bytes]):
     One that is not the manifest's is refused with a `CapstoneError`.
     """
 
-    def __init__(self, listed: Mapping[str, Any], files: GoldFiles) -> None:
+    def __init__(self, listed: Mapping[str, Any], files: Mapping[str, MartFile]) -> None:
         self.listed = listed
         self.files = files
         self.known: dict[str, bytes] = {}
 
     def __getitem__(self, name: str) -> bytes:
         if name not in self.known:
-            content = self.files.read(name)
+            content = self.files[name].read()
             if self.listed[name]["sha256"] != hashlib.sha256(content).hexdigest():
                 raise CapstoneError(
                     f"{name} is not the file that Gold's manifest names: it was edited, or comes "
@@ -43,19 +43,19 @@ class Files(Mapping[str, bytes]):
 
 def publication(
     manifest: Mapping[str, Any],
-    files: GoldFiles,
     declarations: Mapping[str, Any],
     terms: Mapping[str, Any],
     allow_shrink: bool,
+    *files: MartFile,
 ) -> Publication:
     """All marts, whole and of one run.
 
     Args:
         manifest: of Gold.
-        files: the CSV of each mart.
         declarations: of the marts.
         terms: what a publication may do: `max_shrink_pct` (percent), `changes_kept_days` (days).
         allow_shrink: whether readers may be left with much less than they have.
+        files: the marts, in the order of the declarations.
 
     Raises:
         CapstoneError: if Gold was made from other declarations; later, if the file of a mart is not
@@ -68,12 +68,13 @@ def publication(
             "The marts were declared otherwise when Gold was made. Run 'kedro run "
             "--pipelines=silver_to_gold,publish_gold' to make and publish it as they are now."
         )
+    named = dict(zip(marts, files, strict=True))
     return Publication(
         dict(manifest),
         marts,
-        Files(manifest["marts"], files),
+        Files(manifest["marts"], named),
         Terms.of(terms, allow_shrink),
-        {name: files.version(name) for name in marts},
+        {name: file.version() for name, file in named.items()},
     )
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kedro.pipeline import Pipeline, node
 
 from capstone_metrics.pipelines.publish_gold.nodes import publication
 
-TERMS = ["params:publication", "params:allow_shrink"]
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+DECLARED = ["params:marts", "params:publication", "params:allow_shrink"]
 
 
-def create_pipeline() -> Pipeline:
+def create_pipeline(marts: Collection[str]) -> Pipeline:
     """Copy Gold to the serving database, all marts in one transaction."""
     return Pipeline(
         [
             node(
                 publication,
-                inputs=["gold_manifest", "gold_files", "params:marts", *TERMS],
+                inputs=["gold_manifest", *DECLARED, *marts],
                 outputs="serving",
                 name="publish",
             )

@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from capstone_metrics.changes import GoldBefore
+from capstone_metrics.changes import GoldBefore, MartFile
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import Mart, marts_of
@@ -137,19 +137,20 @@ def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
     return table.select(*mart.columns).order_by(*mart.key)
 
 
-def reconcile(plan: Plan, declarations: Mapping[str, Any], *tables: pa.Table) -> dict[str, Any]:
+def reconcile(plan: Plan, declarations: Mapping[str, Any], *files: MartFile) -> dict[str, Any]:
     """The manifest of Gold: rows, totals and SHA-256 of each mart, as they were written.
 
     Args:
         plan: which days were made again, and from what.
         declarations: of the marts.
-        tables: the marts, in the order of the declarations.
+        files: the marts, in the order of the declarations.
 
     Raises:
         CapstoneError: if a total of a mart is not that of Silver.
     """
     manifest = {}
-    for mart, table in zip(marts_of(declarations).values(), tables, strict=True):
+    for mart, file in zip(marts_of(declarations).values(), files, strict=True):
+        table = file.to_pyarrow()
         found = {name: sum(table[name].to_pylist()) for name, _, _ in mart.measures}
         expected = _expected(plan, mart, found)
         if found != expected:
