@@ -99,6 +99,9 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--extra spark --extra java --constraints requirements-dev.lock \
 		--generate-hashes --no-header --no-annotate --output-file requirements-spark.lock
+	$(BIN)/uv pip compile --group publication --quiet --upgrade --universal --python-version 3.11 \
+		--constraints requirements-dev.lock \
+		--generate-hashes --no-header --no-annotate --output-file requirements-publication.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
