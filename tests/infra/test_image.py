@@ -187,7 +187,9 @@ def builder() -> Iterator[Builder]:
     shutil.rmtree(root)
 
 
-@pytest.mark.skipif("BUILD_IMAGE" not in os.environ, reason="installs 400 MB; 'make test-image' does it")
+@pytest.mark.skipif(
+    "BUILD_IMAGE" not in os.environ, reason="installs 400 MB; 'make test-image' does it"
+)
 @pytest.mark.parametrize("server", ["packaged"], indirect=True)
 def test_what_the_steps_build_publishes(
     builder: Builder,
