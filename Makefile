@@ -69,7 +69,7 @@ audit: $(VENV)/.dev
 licences: $(VENV)/.dev
 	@(printf '# Packages of others\n\nWhat `make licences` found of the packages that runs and images install. The metadata of cookiecutter\n'; \
 	printf 'name no licence; its file LICENSE is BSD.\n\n'; \
-	$(BIN)/pip-licenses --from=mixed --format=markdown --no-version --partial-match --allow-only="$(LICENCES)" \
+	$(BIN)/pip-licenses --with-system --from=mixed --format=markdown --no-version --partial-match --allow-only="$(LICENCES)" \
 		--ignore-packages cookiecutter --packages $(PACKAGES)) > docs/third-party.new
 	@mv docs/third-party.new docs/third-party.md
 
