@@ -94,6 +94,10 @@ def test_a_secret_is_published_with_also_after_its_rotation(
     secrets.rotate(arn, of(user, "another"))
     serving.save(gold({"GRAN": 6}))
     assert serving.load()["publication"] == 2
+    monkeypatch.setenv("CAPSTONE_READER_DSN_SECRET", arn)
+    where = f"host={address.host} port={address.port} user=bi_reader"
+    with closing(RemoteServer(where, database, "CAPSTONE_READER_DSN").connect()) as reader:
+        assert reader.info.user == user
     shown = (serving, vars(serving), serving.remote, serving.how_to_connect())
     assert "another" not in repr(shown)
 
