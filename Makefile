@@ -103,7 +103,7 @@ package: $(VENV)/.dev
 
 # the image of a publication, by Docker
 image: package
-	docker build --file=infra/docker/Dockerfile --tag=$(IMAGE) .
+	docker build --platform=linux/amd64 --file=infra/docker/Dockerfile --target=publication --tag=$(IMAGE) .
 
 # into the registry of AWS that its name begins with
 push:

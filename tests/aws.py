@@ -27,8 +27,9 @@ def may_publish(bucket: str, prefix: str) -> list[dict[str, Any]]:
         "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
         "Resource": [f"{inside}/operations/*"],
     }
+    probe = {"Action": ["s3:PutObject"], "Resource": [f"{inside}/_tmp/conditional-writes"]}
     lists = {"Action": ["s3:ListBucket"], "Resource": [f"arn:aws:s3:::{bucket}"]}
-    return [{"Effect": "Allow", **each} for each in (reads, records, lists)]
+    return [{"Effect": "Allow", **each} for each in (reads, records, probe, lists)]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ READ = [
     re.compile(r"""["']([A-Z][A-Z0-9_]+)["'] (?:not )?in os\.environ"""),
     re.compile(r"""getenv\(["']([A-Z][A-Z0-9_]+)["']"""),
     re.compile(r"^VARIABLE = \"([A-Z_]+)\"", re.MULTILINE),
+    re.compile(r"""["'](CAPSTONE_[A-Z_]+)["']"""),
     re.compile(r"oc\.env:([A-Z0-9_]+)"),
     re.compile(r"\$\{([A-Z_]+):\?"),
     re.compile(r"^\\getenv \w+ ([A-Z_]+)", re.MULTILINE),
@@ -51,7 +52,7 @@ def test_every_variable_that_is_read_is_in_the_example() -> None:
     secrets = {f"{name}_SECRET" for name in WITH_A_SECRET}
     tests = read_by(ROOT / "tests")
 
-    assert {"CAPSTONE_BUCKET", "SPARK_REMOTE", "LOADER_PASSWORD"} | WITH_A_SECRET <= read
+    assert {"CAPSTONE_BUCKET", "SPARK_REMOTE", "CAPSTONE_LOADER_PASSWORD"} | WITH_A_SECRET <= read
     assert len(listed) == len(set(listed))
     assert read - {"AWS_DEFAULT_PROFILE"} | OF_BOTO3 | OF_LIBPQ | secrets | OF_TESTS == set(listed)
     assert tests >= OF_TESTS

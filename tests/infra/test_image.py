@@ -153,7 +153,7 @@ def test_compose_sets_up_the_database_that_it_is_read_from(server: Any, address:
         admin.cursor().execute(f"CREATE DATABASE {database}")
     before = address.passfile.read_text()
     kept = {line.split(":", 4)[3]: line.split(":", 4)[4] for line in before.splitlines()}
-    given = {"LOADER_PASSWORD": kept[LOADER], "READER_PASSWORD": kept[READER]}
+    given = {"CAPSTONE_LOADER_PASSWORD": kept[LOADER], "CAPSTONE_READER_PASSWORD": kept[READER]}
     options = ["-h", address.host, "-p", str(address.port), "-U", ADMIN, "-d", database]
     psql = PROGRAMS / "psql" if (PROGRAMS / "psql").exists() else server.program("psql")
     for script in scripts:  # as the entry of the image does
