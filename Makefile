@@ -3,14 +3,18 @@
 PYTHON ?= python3
 ENV    ?= local
 ARGS   ?=
+IMAGE  ?= capstone-metrics:latest
 
 VENV := .venv
 BIN  := $(VENV)/bin
 
+PACKAGES  = $(sort $(shell sed -n 's/^\([a-z0-9._-]*\)==.*/\1/p' requirements.lock infra/docker/*.lock))
+LICENCES := Apache;Artistic;BSD;CC0;ISC;Lesser General Public;MIT;Mozilla Public License 2.0;PSF;Python Software Foundation;Zlib
+
 export DO_NOT_TRACK := 1
 
-.PHONY: run s3 test test-kills test-spark bench bench-spark bench-dashboard lint viz notebook dashboard psql stop \
-	package lock clean
+.PHONY: run s3 test test-kills test-spark test-image bench bench-spark bench-dashboard lint secrets audit licences \
+	sbom viz notebook dashboard psql stop package image push lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
@@ -30,6 +34,10 @@ test-kills: $(VENV)/.dev
 test-spark: $(VENV)/.spark
 	$(BIN)/pytest --engine=spark --timeout=1200 tests/pipelines tests/lake/test_engine.py tests/test_spark.py $(ARGS)
 
+# the steps of the image without Docker, and a publication from what they made; takes two minutes
+test-image: $(VENV)/.dev
+	BUILD_IMAGE=yes $(BIN)/pytest tests/infra/test_image.py $(ARGS)
+
 # what a window costs as the lake grows, and what a publication costs, each against peers in the
 # same run; takes three minutes. A missed goal fails it, after both have run
 bench: $(VENV)/.dev
@@ -46,6 +54,31 @@ bench-dashboard: $(VENV)/.dev
 
 lint: $(VENV)/.dev
 	$(BIN)/pre-commit run --all-files
+
+# is anything in the repository that looks like a secret, and is not known to be none?
+secrets: $(VENV)/.dev
+	$(BIN)/pre-commit run secrets --all-files
+
+# is anything known against what is locked? It asks PyPI, and fails where it gets no answer
+audit: $(VENV)/.dev
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner=off \
+		--requirement=requirements-dev.lock --requirement=requirements-spark.lock
+
+# under what licences are the packages of runs and images? It fails where one would forbid its use, and
+# writes docs/third-party.md
+licences: $(VENV)/.dev
+	@(printf '# Packages of others\n\nWhat `make licences` found of the packages that runs and images install. The metadata of cookiecutter\n'; \
+	printf 'name no licence; its file LICENSE is BSD.\n\n'; \
+	$(BIN)/pip-licenses --with-system --from=mixed --format=markdown --no-version --partial-match --allow-only="$(LICENCES)" \
+		--ignore-packages cookiecutter --packages $(PACKAGES)) > docs/third-party.new
+	@mv docs/third-party.new docs/third-party.md
+
+# what a run and each image consist of, in the form of CycloneDX: in dist
+sbom: $(VENV)/.dev
+	@mkdir -p dist
+	@for lock in requirements infra/docker/publication infra/docker/dashboard; do \
+		$(BIN)/cyclonedx-py requirements --output-reproducible --output-format=JSON --pyproject=pyproject.toml \
+			--output-file=dist/$$(basename $$lock).cdx.json $$lock.lock || exit 1; done
 
 viz: $(VENV)/.dev
 	$(BIN)/kedro viz build --include-hooks --include-previews
@@ -67,6 +100,15 @@ stop: $(VENV)/.run
 # the wheel, the configuration and the lock, for another machine: in dist
 package: $(VENV)/.dev
 	$(BIN)/kedro package
+
+# the image of a publication, by Docker
+image: package
+	docker build --platform=linux/amd64 --file=infra/docker/Dockerfile --target=publication --tag=$(IMAGE) .
+
+# into the registry of AWS that its name begins with
+push:
+	aws ecr get-login-password | docker login --username=AWS --password-stdin $(firstword $(subst /, ,$(IMAGE)))
+	docker push $(IMAGE)
 
 # what is installed: the lock, and this project on top of it
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/uv
@@ -102,6 +144,10 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--extra spark --extra java --constraints requirements-dev.lock \
 		--generate-hashes --no-header --no-annotate --output-file requirements-spark.lock
+	for image in publication dashboard; do \
+		$(BIN)/uv pip compile infra/docker/$$image.in --quiet --upgrade --universal --python-version 3.11 \
+			--constraints requirements-dev.lock --generate-hashes --no-header --no-annotate \
+			--output-file infra/docker/$$image.lock; done
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

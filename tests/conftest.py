@@ -31,7 +31,9 @@ NOW = "2026-01-31T20:05"
 POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
 
 os.environ["DO_NOT_TRACK"] = "1"
-os.environ.pop("CAPSTONE_DSN", None)  # the tests have servers of their own
+for name in ("CAPSTONE_DSN", "CAPSTONE_READER_DSN"):  # the tests have servers of their own
+    os.environ.pop(name, None)
+    os.environ.pop(f"{name}_SECRET", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

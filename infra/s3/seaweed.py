@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 READER = "reader"
 """An access key, with the same secret, that may read and list but not write."""
+
+ROLES = "arn:aws:iam::role/"
+POLICIES = "2012-10-17"
+"""The version of the language of policies."""
 
 STARTS = 3
 SECONDS_TO_START = 60
@@ -42,6 +51,10 @@ class SeaweedFS:
         secret_key: of both identities.
         bucket: that it starts with.
         port: where it listens; 0 for a free one.
+
+    Attributes:
+        roles: the statements of the policy of each role that the first identity may assume; to be
+            set before it is started.
     """
 
     def __init__(
@@ -57,6 +70,7 @@ class SeaweedFS:
         self.secret_key = secret_key
         self.bucket = bucket
         self.port = port
+        self.roles: Mapping[str, list[dict[str, Any]]] = {}
         self.endpoint = ""
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -67,6 +81,7 @@ class SeaweedFS:
         """
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
         (self.folder / "s3.json").write_text(json.dumps({"identities": self._identities()}))
+        (self.folder / "iam.json").write_text(json.dumps(self._roles()))
         for _ in range(STARTS):
             self._launch()
             if self._answers():
@@ -130,6 +145,19 @@ class SeaweedFS:
             config=Config(**config),
         )
 
+    def assume(self, role: str) -> dict[str, Any]:
+        """Temporary credentials of a role, as STS gives them."""
+        client = boto3.client(
+            "sts",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=REGION,
+        )
+        made = client.assume_role(RoleArn=f"{ROLES}{role}", RoleSessionName=role)
+        credentials: dict[str, Any] = made["Credentials"]
+        return credentials
+
     def _identities(self) -> list[dict[str, Any]]:
         actions = {
             self.access_key: ["Admin", "Read", "Write", "List", "Tagging"],
@@ -144,6 +172,31 @@ class SeaweedFS:
             for key, allowed in actions.items()
         ]
 
+    def _roles(self) -> dict[str, Any]:
+        who = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole"]}
+        return {
+            "sts": {
+                "issuer": "seaweedfs",
+                "tokenDuration": "1h",
+                "maxSessionLength": "1h",
+                "signingKey": base64.b64encode(secrets.token_bytes(32)).decode(),
+            },
+            "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+            "policies": [
+                {"name": name, "document": {"Version": POLICIES, "Statement": statements}}
+                for name, statements in self.roles.items()
+            ],
+            "roles": [
+                {
+                    "roleName": name,
+                    "roleArn": f"{ROLES}{name}",
+                    "trustPolicy": {"Version": POLICIES, "Statement": [who]},
+                    "attachedPolicies": [name],
+                }
+                for name in self.roles
+            ],
+        }
+
     def _command(self, ports: dict[str, int]) -> list[str]:
         return [
             str(Path(sys.executable).parent / "weed"),
@@ -154,7 +207,7 @@ class SeaweedFS:
             f"-bucket={self.bucket}",
             "-s3.config=s3.json",
             "-s3.autoCreateBucket=false",  # else a wrong bucket is made, not refused
-            "-s3.iam=false",
+            *(["-s3.iam.config=iam.json"] if self.roles else ["-s3.iam=false"]),
             "-s3.localSocket=s3.sock",  # the default ones stay behind in /tmp
             "-filer.localSocket=filer.sock",
             "-s3.port.iceberg=0",

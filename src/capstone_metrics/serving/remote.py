@@ -10,9 +10,13 @@ import psycopg2
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.serving.secret import login_of
 
 VARIABLE = "CAPSTONE_DSN"
 """The connection string; what it leaves out libpq takes from its own variables and files."""
+
+SECRET = "_SECRET"  # noqa: S105
+"""After the name of the variable: the one that names a secret with the user and the password."""
 
 STRICT = "verify-full"
 SHOWN = ("host", "hostaddr", "port", "dbname", "service", "passfile", "sslmode", "sslrootcert")
@@ -22,8 +26,10 @@ SHOWN = ("host", "hostaddr", "port", "dbname", "service", "passfile", "sslmode",
 class RemoteServer:
     """The server that a connection string of libpq names.
 
-    Its password may be in the string, in PGPASSWORD, or in a password file; no message repeats
-    it. Beyond loopback the server proves by TLS that it is the one that was named.
+    Its password may be in the string, in PGPASSWORD, in a password file; or in a secret of AWS
+    Secrets Manager, with the user, if the environment names one: its variable ends in `_SECRET`.
+    The secret is read for each connection. No message repeats a password. Beyond loopback the
+    server proves by TLS that it is the one that was named.
 
     Args:
         dsn: `postgresql://…` or `host=… user=…`.
@@ -39,15 +45,20 @@ class RemoteServer:
         self.database = database
         self.variable = variable
         self._settings = _settings(dsn, database, variable)
+        self._login: dict[str, str] = {}
 
     def connect(self) -> connection:
-        """A connection as the user that the string names, or libpq's default.
+        """A connection as the user that the secret or the string names, or libpq's default.
 
         Raises:
-            CapstoneError: if the server refuses or does not answer, in libpq's words.
+            CapstoneError: if the server refuses or does not answer, in libpq's words; or if the
+                secret cannot be read.
         """
+        named = f"{self.variable}{SECRET}"
+        if secret := os.environ.get(named):
+            self._login = login_of(secret, named)
         try:
-            made: connection = psycopg2.connect(**self._settings)
+            made: connection = psycopg2.connect(**{**self._settings, **self._login})
         except psycopg2.Error as error:
             raise CapstoneError(self.plainly(error)) from None
         return made
@@ -56,7 +67,7 @@ class RemoteServer:
         """What PostgreSQL said, without the password."""
         said = " ".join(str(error).split())
         hidden = (self._settings.get(name) for name in ("password", "sslpassword"))
-        for secret in (*hidden, os.environ.get("PGPASSWORD")):
+        for secret in (*hidden, self._login.get("password"), os.environ.get("PGPASSWORD")):
             said = said.replace(secret, "…") if secret else said
         return f"PostgreSQL of {self.variable}, database {self.database!r}: {said}"
 
@@ -72,9 +83,14 @@ def dsn_of_environment() -> str | None:
     """The connection string, if the environment has one.
 
     Raises:
-        CapstoneError: if it has an empty one, as where a secret is missing.
+        CapstoneError: if it has an empty one, as where a secret is missing, or a secret alone.
     """
     dsn = os.environ.get(VARIABLE)
+    if dsn is None and os.environ.get(f"{VARIABLE}{SECRET}"):
+        raise CapstoneError(
+            f"{VARIABLE}{SECRET} is set and {VARIABLE} is not: name the server in it, such as "
+            "'host=… sslrootcert=system'."
+        )
     if dsn is not None and not dsn.strip():
         raise CapstoneError(
             f"{VARIABLE} is set and empty: name the server in it, or unset it to have the embedded "

@@ -1,0 +1,6 @@
+-- The passwords of the roles of the serving schema, from the environment of the one who sets it up.
+\set ON_ERROR_STOP on
+\getenv loader CAPSTONE_LOADER_PASSWORD
+\getenv reader CAPSTONE_READER_PASSWORD
+ALTER ROLE loader PASSWORD :'loader';
+ALTER ROLE bi_reader PASSWORD :'reader';

@@ -1,0 +1,146 @@
+"""Whom to connect as, where a secret says it: read anew each time, and never repeated."""
+
+from __future__ import annotations
+
+import json
+import traceback
+import uuid
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from infra.s3.seaweed import REGION
+from psycopg2 import sql
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.serving import ServingDataset
+from capstone_metrics.serving.embedded import ADMIN
+from capstone_metrics.serving.provision import connect
+from capstone_metrics.serving.remote import RemoteServer
+from capstone_metrics.serving.secret import login_of
+from tests.aws import Secrets, secrets_manager
+from tests.serving.gold import gold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from capstone_metrics.serving.embedded import Address
+
+CANARY = "Canário:9/@%"
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Secrets]:
+    """A server of secrets for the tests of this module."""
+    with secrets_manager() as server:
+        yield server
+
+
+@pytest.fixture
+def secrets(kept: Secrets, monkeypatch: pytest.MonkeyPatch) -> Secrets:
+    """It, as the environment names it."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "PGPASSFILE", "PGPASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", kept.endpoint)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    return kept
+
+
+def of(user: str, password: str) -> str:
+    """The text of a secret, as RDS keeps it."""
+    return json.dumps({"username": user, "password": password})
+
+
+def set_password(address: Address, user: str, password: str) -> None:
+    """Make a user who may what `loader` may, or give it another password."""
+    with closing(connect(address, "postgres", ADMIN)) as admin, admin, admin.cursor() as db:
+        db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [user])
+        verb = "ALTER" if db.fetchone() else "CREATE"
+        group = "" if verb == "ALTER" else "IN ROLE loader"
+        statement = f"{verb} ROLE {{}} LOGIN PASSWORD {{}} {group}"
+        db.execute(sql.SQL(statement).format(sql.Identifier(user), sql.Literal(password)))
+
+
+def whole(error: BaseException) -> str:
+    lines = traceback.format_exception(error)
+    return "".join(line for line in lines if __file__ not in line)
+
+
+@pytest.mark.parametrize("server", ["packaged"], indirect=True)
+def test_a_secret_is_published_with_also_after_its_rotation(
+    secrets: Secrets,
+    address: Address,
+    database: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = f"task_{uuid.uuid4().hex}"
+    set_password(address, user, CANARY)
+    arn = secrets.keep(user, of(user, CANARY))
+    monkeypatch.setenv("CAPSTONE_DSN", f"host={address.host} port={address.port}")
+    monkeypatch.setenv("CAPSTONE_DSN_SECRET", arn)
+    serving = ServingDataset(path=str(tmp_path / "none"), database=database, port=0)
+
+    serving.save(gold({"GRAN": 5}))
+    assert serving.load()["publication"] == 1
+
+    set_password(address, user, "another")
+    with pytest.raises(Exception, match="password authentication failed") as refused:
+        serving.save(gold({"GRAN": 6}))
+    assert "Can" not in whole(refused.value)
+
+    secrets.rotate(arn, of(user, "another"))
+    serving.save(gold({"GRAN": 6}))
+    assert serving.load()["publication"] == 2
+    monkeypatch.setenv("CAPSTONE_READER_DSN_SECRET", arn)
+    where = f"host={address.host} port={address.port} user=bi_reader"
+    with closing(RemoteServer(where, database, "CAPSTONE_READER_DSN").connect()) as reader:
+        assert reader.info.user == user
+    shown = (serving, vars(serving), serving.remote, serving.how_to_connect())
+    assert "another" not in repr(shown)
+
+
+def test_the_region_is_that_of_the_secret_or_of_the_environment(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = uuid.uuid4().hex
+    arn = secrets.keep(name, of("loader", "x"))
+    assert login_of(arn, "ANY") == {"user": "loader", "password": "x"}
+    with pytest.raises(CapstoneError, match="You must specify a region"):
+        login_of(name, "ANY")
+    monkeypatch.setenv("AWS_REGION", REGION)
+    assert login_of(name, "ANY") == {"user": "loader", "password": "x"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [CANARY, f'"{CANARY}"', f'{{"password": "{CANARY}"}}', of("", CANARY), f'["{CANARY}"]'],
+)
+def test_a_secret_that_does_not_hold_is_told_and_not_repeated(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("CAPSTONE_DSN_SECRET", secrets.keep(uuid.uuid4().hex, text))
+    with pytest.raises(CapstoneError, match=r"^CAPSTONE_DSN_SECRET: .* is not JSON") as told:
+        RemoteServer("host=localhost", "capstone").connect()
+    assert "Can" not in whole(told.value)
+
+
+def test_a_secret_that_is_not_there_is_told(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setenv("CAPSTONE_DSN_SECRET", "none")
+    with pytest.raises(CapstoneError, match=r"'none' of Secrets Manager cannot be read: .*find"):
+        RemoteServer("host=localhost", "capstone").connect()
+
+
+def test_a_secret_alone_is_no_leave_to_publish_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CAPSTONE_DSN_SECRET", "any")
+    serving = ServingDataset(path=str(tmp_path / "none"), database="capstone", port=0)
+    with pytest.raises(Exception, match="CAPSTONE_DSN_SECRET is set and CAPSTONE_DSN is not"):
+        serving.save(gold({"GRAN": 5}))
+    assert not (tmp_path / "none").exists()
