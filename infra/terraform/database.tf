@@ -102,6 +102,6 @@ resource "aws_secretsmanager_secret" "role" {
   for_each = toset(["loader", "bi_reader"])
 
   name                    = "${local.name}/serving/${each.key}"
-  description             = "The password of the role ${each.key}, as it is: no JSON"
+  description             = "Whom ${each.key} connects as: JSON with username and password"
   recovery_window_in_days = 7
 }

@@ -13,23 +13,27 @@ resource "aws_cloudwatch_log_group" "tasks" {
 }
 
 locals {
+  python       = "/capstone/venv/bin/python" # of the image
   certificates = "/tmp/rds-ca.pem"
 
   tasks = {
+    # the image's own entry point is python -m capstone_metrics --env=prod
     publication = {
-      command = ["python", "-m", "capstone_metrics", "--env=prod", "--pipelines=publish_gold"]
+      entry   = null
+      command = ["--pipelines=publish_gold"]
       user    = "loader"
       role    = aws_iam_role.publisher.arn
-      secrets = { PGPASSWORD = aws_secretsmanager_secret.role["loader"].arn }
+      secrets = { PGPASSWORD = "${aws_secretsmanager_secret.role["loader"].arn}:password::" }
     }
     administration = {
-      command = ["python", "-m", "capstone_metrics.serving.administer"]
+      entry   = [local.python]
+      command = ["-m", "capstone_metrics.serving.administer"]
       user    = aws_db_instance.serving.username
       role    = null
       secrets = {
         PGPASSWORD               = "${local.master_secret}:password::"
-        CAPSTONE_LOADER_PASSWORD = aws_secretsmanager_secret.role["loader"].arn
-        CAPSTONE_READER_PASSWORD = aws_secretsmanager_secret.role["bi_reader"].arn
+        CAPSTONE_LOADER_PASSWORD = "${aws_secretsmanager_secret.role["loader"].arn}:password::"
+        CAPSTONE_READER_PASSWORD = "${aws_secretsmanager_secret.role["bi_reader"].arn}:password::"
       }
     }
   }
@@ -69,7 +73,7 @@ resource "aws_ecs_task_definition" "this" {
       image      = local.image
       essential  = false
       user       = "0"
-      entryPoint = ["python", "-c"]
+      entryPoint = [local.python, "-c"]
       command    = ["import os, pathlib; pathlib.Path('${local.certificates}').write_text(os.environ['CERTIFICATES']); os.chmod('/tmp', 0o1777)"]
 
       environment            = [{ name = "CERTIFICATES", value = var.rds_ca_bundle }]
@@ -81,8 +85,8 @@ resource "aws_ecs_task_definition" "this" {
       name       = each.key
       image      = local.image
       essential  = true
-      entryPoint = slice(each.value.command, 0, 3)
-      command    = slice(each.value.command, 3, length(each.value.command))
+      entryPoint = each.value.entry
+      command    = each.value.command
       dependsOn  = [{ containerName = "prepare", condition = "SUCCESS" }]
 
       environment            = [for name, value in merge(local.variables, { CAPSTONE_DSN = "${local.dsn} user=${each.value.user}" }) : { name = name, value = value }]

@@ -24,6 +24,16 @@ variable "region" {
   default     = "sa-east-1"
 }
 
+variable "zones" {
+  description = "The two availability zones of the subnets"
+  type        = list(string)
+
+  validation {
+    condition     = length(distinct(var.zones)) == 2 && alltrue([for zone in var.zones : startswith(zone, var.region)])
+    error_message = "zones are two of the region, such as sa-east-1a and sa-east-1b."
+  }
+}
+
 variable "active" {
   description = "Whether publications run; without, nothing is left that costs by the hour but the database"
   type        = bool

@@ -1,6 +1,7 @@
 environment = "dev"
 account_id  = "000000000000" # yours
 region      = "sa-east-1"
+zones       = ["sa-east-1a", "sa-east-1b"]
 
 lake_prefix = "capstone-dev/someone" # the last part is your short name on Databricks
 image_tag   = "0.1.0"

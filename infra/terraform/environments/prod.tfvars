@@ -1,6 +1,7 @@
 environment = "prod"
 account_id  = "000000000000" # yours
 region      = "sa-east-1"
+zones       = ["sa-east-1a", "sa-east-1b"]
 
 lake_prefix = "capstone-prod" # as infra/databricks/databricks.yml has it
 image_tag   = "0.1.0"

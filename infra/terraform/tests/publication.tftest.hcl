@@ -62,7 +62,7 @@ run "the_publication_starts_at_its_hour_and_somebody_is_told_if_not" {
   }
 
   assert {
-    condition     = concat(jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].entryPoint, jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].command) == ["python", "-m", "capstone_metrics", "--env=prod", "--pipelines=publish_gold"]
+    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].entryPoint == null && jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].command == ["--pipelines=publish_gold"]
     error_message = "The task runs another command."
   }
 
@@ -79,7 +79,7 @@ run "the_publication_starts_at_its_hour_and_somebody_is_told_if_not" {
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].secrets == [{ name = "PGPASSWORD", valueFrom = "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader" }]
+    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].secrets == [{ name = "PGPASSWORD", valueFrom = "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader:password::" }]
     error_message = "The publisher has another secret than the password of loader."
   }
 

@@ -44,10 +44,11 @@ run "what_is_kept_too_short_or_heard_by_nobody_is_refused" {
     account_id           = "mine"
     lake_prefix          = "/lake/"
     rds_ca_bundle        = ""
+    zones                = ["us-east-1a", "us-east-1a"]
   }
 
   expect_failures = [
     var.account_id, var.alarm_emails, var.database_backup_days, var.lake_prefix, var.log_days, var.noncurrent_days,
-    var.rds_ca_bundle,
+    var.rds_ca_bundle, var.zones,
   ]
 }

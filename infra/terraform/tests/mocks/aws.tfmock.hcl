@@ -1,11 +1,5 @@
 # What AWS would say of the things that it makes.
 
-mock_data "aws_availability_zones" {
-  defaults = {
-    names = ["sa-east-1a", "sa-east-1b", "sa-east-1c"]
-  }
-}
-
 mock_data "aws_partition" {
   defaults = {
     partition = "aws"
