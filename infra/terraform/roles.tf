@@ -204,8 +204,14 @@ data "aws_iam_policy_document" "databricks" {
   }
 
   statement {
-    sid       = "Lake"
-    actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-    resources = [for layer in ["bronze", "silver", "gold", "operations", "_tmp"] : "${local.lake}/${layer}/*"]
+    sid     = "Lake"
+    actions = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    resources = [
+      "${local.lake}/bronze/*",
+      "${local.lake}/silver/*",
+      "${local.lake}/gold/*",
+      "${local.lake}/operations/*",
+      "${local.lake}/_tmp/*",
+    ]
   }
 }
