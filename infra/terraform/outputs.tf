@@ -34,13 +34,13 @@ output "database_host" {
 }
 
 output "database_name" {
-  value       = local.database
   description = "The database on it"
+  value       = local.database
 }
 
-output "secrets" {
-  description = "Where the password of each role goes, and is read from"
-  value       = { for role, secret in aws_secretsmanager_secret.role : role => secret.name }
+output "reader_secret" {
+  description = "The secret of bi_reader, for who reads the database"
+  value       = aws_secretsmanager_secret.role["bi_reader"].name
 }
 
 output "network" {
@@ -58,20 +58,26 @@ output "cluster" {
   value       = aws_ecs_cluster.this.name
 }
 
-output "tasks" {
-  description = "What aws ecs run-task --cli-input-json takes, for each task"
-  value = {
-    for name, definition in aws_ecs_task_definition.this : name => jsonencode({
-      cluster        = aws_ecs_cluster.this.name
-      launchType     = "FARGATE"
-      taskDefinition = definition.family
-      networkConfiguration = {
-        awsvpcConfiguration = {
-          subnets        = local.task_subnets
-          securityGroups = [aws_security_group.tasks.id]
-          assignPublicIp = "DISABLED"
-        }
+output "publication" {
+  description = "What aws ecs run-task --cli-input-json takes, to publish at once"
+  value       = jsonencode(merge(local.run_task, { taskDefinition = aws_ecs_task_definition.this["publication"].family }))
+}
+
+output "administration" {
+  description = "The same, to set the database up and to give its roles the passwords of their secrets"
+  value       = jsonencode(merge(local.run_task, { taskDefinition = aws_ecs_task_definition.this["administration"].family }))
+}
+
+locals {
+  run_task = {
+    cluster    = aws_ecs_cluster.this.name
+    launchType = "FARGATE"
+    networkConfiguration = {
+      awsvpcConfiguration = {
+        subnets        = local.task_subnets
+        securityGroups = [aws_security_group.tasks.id]
+        assignPublicIp = "DISABLED"
       }
-    })
+    }
   }
 }

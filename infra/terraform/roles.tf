@@ -53,7 +53,7 @@ data "aws_iam_policy_document" "publisher" {
   statement {
     sid       = "Records"
     actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-    resources = ["${local.lake}/operations/runs/*"]
+    resources = ["${local.lake}/operations/*"]
   }
 
   # by which a run finds out whether the store honours conditional writes; it is empty

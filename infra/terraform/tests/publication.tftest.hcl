@@ -136,4 +136,9 @@ run "the_publication_starts_at_its_hour_and_somebody_is_told_if_not" {
     condition     = { for notification in aws_budgets_budget.monthly.notification : notification.notification_type => notification.threshold } == { ACTUAL = 80, FORECASTED = 100 } && aws_budgets_budget.monthly.limit_amount == "100"
     error_message = "Nobody is told before the money is spent."
   }
+
+  assert {
+    condition     = alltrue([for task in [output.publication, output.administration] : jsondecode(task).networkConfiguration.awsvpcConfiguration.assignPublicIp == "DISABLED" && jsondecode(task).cluster == "capstone-test"])
+    error_message = "A task that is started by hand gets a public address, or runs elsewhere."
+  }
 }

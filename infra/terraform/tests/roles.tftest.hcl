@@ -52,7 +52,7 @@ run "each_role_may_do_what_its_part_needs" {
     condition = { for statement in data.aws_iam_policy_document.publisher.statement : statement.sid => [statement.actions, statement.resources] } == {
       Names   = [toset(["s3:ListBucket"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012"])]
       Gold    = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/gold/*"])]
-      Records = [toset(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/operations/runs/*"])]
+      Records = [toset(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/operations/*"])]
       Probe   = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/_tmp/conditional-writes"])]
     }
     error_message = "The publisher may do more or less than read Gold and keep the records of runs."
