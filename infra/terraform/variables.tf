@@ -73,7 +73,7 @@ variable "noncurrent_days" {
 }
 
 variable "image_tag" {
-  description = "The tag of the publisher's image in the repository; tags are immutable"
+  description = "The tag of the publisher's image in the repository, by TF_VAR_image_tag; tags are immutable"
   type        = string
 
   validation {

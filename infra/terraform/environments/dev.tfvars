@@ -4,7 +4,6 @@ region      = "sa-east-1"
 zones       = ["sa-east-1a", "sa-east-1b"]
 
 lake_prefix = "capstone-dev/someone" # the last part is your short name on Databricks
-image_tag   = "0.1.0"
 
 active             = false # publish by hand, with active=true for as long
 archive_days       = 30

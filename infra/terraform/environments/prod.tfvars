@@ -4,7 +4,6 @@ region      = "sa-east-1"
 zones       = ["sa-east-1a", "sa-east-1b"]
 
 lake_prefix = "capstone-prod" # as infra/databricks/databricks.yml has it
-image_tag   = "0.1.0"
 
 database_class     = "db.t4g.small"
 endpoint_zones     = 2
