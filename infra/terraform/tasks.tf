@@ -13,20 +13,19 @@ resource "aws_cloudwatch_log_group" "tasks" {
 }
 
 locals {
-  python       = "/capstone/venv/bin/python" # of the image
   certificates = "/tmp/rds-ca.pem"
 
   tasks = {
-    # the image's own entry point is python -m capstone_metrics --env=prod
+    # the image's own entry point is python -m capstone_metrics
     publication = {
       entry   = null
-      command = ["--pipelines=publish_gold"]
+      command = ["--env=prod", "--pipelines=publish_gold"]
       user    = "loader"
       role    = aws_iam_role.publisher.arn
       secrets = { PGPASSWORD = "${aws_secretsmanager_secret.role["loader"].arn}:password::" }
     }
     administration = {
-      entry   = [local.python]
+      entry   = ["python"]
       command = ["-m", "capstone_metrics.serving.administer"]
       user    = aws_db_instance.serving.username
       role    = null
@@ -73,7 +72,7 @@ resource "aws_ecs_task_definition" "this" {
       image      = local.image
       essential  = false
       user       = "0"
-      entryPoint = [local.python, "-c"]
+      entryPoint = ["python", "-c"]
       command    = ["import os, pathlib; pathlib.Path('${local.certificates}').write_text(os.environ['CERTIFICATES']); os.chmod('/tmp', 0o1777)"]
 
       environment            = [{ name = "CERTIFICATES", value = var.rds_ca_bundle }]

@@ -203,8 +203,8 @@ def check_publisher(c: Configuration) -> None:
     assert tasks["publication"]["user"] == LOADER
     (secrets,) = c.resources("aws_secretsmanager_secret").values()
     assert secrets["for_each"] == f'${{toset(["{LOADER}", "{READER}"])}}'
-    given = cli.run.make_context("task", ["--env=prod", *tasks["publication"]["command"]]).params
-    assert given["pipelines"] == ["publish_gold"]
+    given = cli.run.make_context("task", tasks["publication"]["command"]).params
+    assert (given["env"], given["pipelines"]) == ("prod", ["publish_gold"])
     assert set(given["pipelines"]) <= set(register_pipelines())
     assert tasks["administration"]["command"] == ["-m", "capstone_metrics.serving.administer"]
 
@@ -234,16 +234,10 @@ def check_image(c: Configuration) -> None:
     """The image that is built is the one that is run."""
     if not DOCKERFILE.exists():
         pytest.skip(f"no {DOCKERFILE.relative_to(ROOT)}")
-    stages = DOCKERFILE.read_text().split("FROM ")
-    (entry,) = re.findall(r"^ENTRYPOINT (.*)$", stages[-1], re.MULTILINE)
-    command = json.loads(entry)
-    assert command[0] == c.locals()["python"]
-    assert command[1:4] == ["-m", "capstone_metrics", "--env=prod"]
-
-
-def _locals(c: Configuration) -> dict[str, Any]:
-    found: dict[str, Any] = c.values_of_locals()
-    return found
+    last = DOCKERFILE.read_text().split("FROM ")[-1]
+    said = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", last, re.MULTILINE))
+    assert json.loads(said["ENTRYPOINT"]) == ["python", "-m", "capstone_metrics"]
+    assert json.loads(said["CMD"]) == c.locals()["tasks"]["publication"]["command"]
 
 
 FOUND = (AssertionError, CapstoneError, KeyError, ValueError, click.UsageError)

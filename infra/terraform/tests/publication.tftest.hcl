@@ -62,7 +62,7 @@ run "the_publication_starts_at_its_hour_and_somebody_is_told_if_not" {
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].entryPoint == null && jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].command == ["--pipelines=publish_gold"]
+    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].entryPoint == null && jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].command == ["--env=prod", "--pipelines=publish_gold"]
     error_message = "The task runs another command."
   }
 
