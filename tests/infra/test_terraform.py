@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENVIRONMENTS = ("dev", "prod")
-WITH_TERRAFORM = bool(os.environ.get("TERRAFORM"))
+with_terraform = pytest.mark.skipif(
+    not os.environ.get("TERRAFORM"), reason="needs the AWS provider: make terraform"
+)
 DOCKERFILE = ROOT / "infra/docker/Dockerfile"
 
 OPENING = {  # what would let something in or out of the network, or log in for ever
@@ -368,7 +370,36 @@ def test_it_is_formatted() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.skipif(not WITH_TERRAFORM, reason="needs the AWS provider: make terraform")
+def terraform_test(c: Configuration, tests: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["terraform", "test", "-no-color", f"-filter=tests/{tests}.tftest.hcl"],
+        cwd=c.folder,
+        env={"TF_DATA_DIR": str(ROOT / FOLDER / ".terraform"), **os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+@with_terraform
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_terraform_accepts_the_example(configuration: Configuration, environment: str) -> None:
+    tests = configuration.folder / "tests"
+    (tests / "example.tftest.hcl").write_text(
+        'mock_provider "aws" {\n  source = "./tests/mocks"\n}\nrun "it_is_made" {}\n'
+    )
+    said = (configuration.folder / f"environments/{environment}.tfvars").read_text()
+    each_time = 'image_tag = "1"\nrds_ca_bundle = "-----BEGIN CERTIFICATE-----"\n'
+    (tests / "terraform.tfvars").write_text(f"{said}\n{each_time}")
+
+    done = terraform_test(configuration, "example")
+
+    assert done.returncode == 0, done.stdout
+    assert 'run "it_is_made"... pass' in done.stdout
+
+
+@with_terraform
 @pytest.mark.parametrize(
     ("name", "old", "new", "tests"),
     [(name, old, new, tests) for name, old, new, _, tests in PLANTS if tests],
@@ -377,17 +408,8 @@ def test_terraform_finds_a_planted_fault(
     configuration: Configuration, name: str, old: str, new: str, tests: str
 ) -> None:
     configuration.replace(name, old, new)
-    of_plant = subprocess.run(
-        ["terraform", "test", "-no-color", f"-filter=tests/{tests}.tftest.hcl"],
-        cwd=configuration.folder,
-        env={"TF_DATA_DIR": str(ROOT / FOLDER / ".terraform"), **os.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
-    assert of_plant.returncode == 1
-    assert re.search(
-        r"Error: (Test assertion failed|Missing expected failure)",
-        of_plant.stderr + of_plant.stdout,
-    )
+    done = terraform_test(configuration, tests)
+
+    assert done.returncode == 1
+    assert re.search(r"Error: (Test assertion failed|Missing expected failure)", done.stdout)
