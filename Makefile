@@ -13,8 +13,8 @@ LICENCES := Apache;Artistic;BSD;CC0;ISC;Lesser General Public;MIT;Mozilla Public
 
 export DO_NOT_TRACK := 1
 
-.PHONY: run s3 test test-kills test-spark test-image bench bench-spark bench-dashboard lint secrets audit licences \
-	sbom viz notebook dashboard psql stop package image push lock clean
+.PHONY: run s3 test test-kills test-spark test-image bench bench-spark bench-dashboard lint secrets terraform \
+	audit audit-infra licences sbom viz notebook dashboard psql stop package image push lock clean
 
 run: $(VENV)/.run
 	$(BIN)/kedro run --env=$(ENV) $(ARGS)
@@ -80,6 +80,19 @@ sbom: $(VENV)/.dev
 		$(BIN)/cyclonedx-py requirements --output-reproducible --output-format=JSON --pyproject=pyproject.toml \
 			--output-file=dist/$$(basename $$lock).cdx.json $$lock.lock || exit 1; done
 
+# what infra/terraform declares, its tests, and that they find planted faults; needs Terraform, and
+# its registry for the AWS provider; takes five minutes. Nothing is asked of AWS
+terraform: $(VENV)/.dev
+	terraform -chdir=infra/terraform init -backend=false -input=false
+	terraform -chdir=infra/terraform fmt -check -recursive
+	terraform -chdir=infra/terraform validate
+	terraform -chdir=infra/terraform test
+	TERRAFORM=1 $(BIN)/pytest tests/infra/test_terraform.py $(ARGS)
+
+# what checkov knows to be wrong; a check that is skipped says why where it is
+audit-infra: $(VENV)/.checkov
+	$(VENV)/checkov/bin/checkov --directory infra/terraform --framework terraform --skip-download --compact --quiet
+
 viz: $(VENV)/.dev
 	$(BIN)/kedro viz build --include-hooks --include-previews
 	@echo "The lineage is in build/: $(BIN)/python -m http.server --directory build --bind 127.0.0.1"
@@ -127,6 +140,12 @@ $(VENV)/.spark: requirements-spark.lock $(VENV)/.dev
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements-spark.lock
 	# Hadoop's s3a of a version near Spark's, for a test; a cluster brings its own
 	$(BIN)/uv pip install --quiet --no-deps --target $(VENV)/s3a sagemaker-pyspark==1.4.5
+	@touch $@
+
+# of its own: it pins other versions of what the project has
+$(VENV)/.checkov: $(VENV)/bin/uv
+	$(BIN)/uv venv --quiet --clear $(VENV)/checkov
+	$(BIN)/uv pip install --quiet --python $(VENV)/checkov/bin/python checkov==3.3.30
 	@touch $@
 
 $(VENV)/bin/uv:

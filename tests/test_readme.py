@@ -79,7 +79,7 @@ def equip(root: Path) -> None:
     assert (environment / "bin/uv").exists(), "run the tests by 'make test'"
     for part in ("Makefile", "requirements.lock", "requirements-dev.lock"):
         shutil.copy(ROOT / part, root / part)
-    shutil.copytree(ROOT / "infra", root / "infra")
+    shutil.copytree(ROOT / "infra", root / "infra", ignore=shutil.ignore_patterns(".terraform"))
     (root / ".venv").mkdir()
     for path in environment.iterdir():
         if path.name not in {".run", ".dev"}:

@@ -1,0 +1,107 @@
+# The serving database: a copy of Gold, in private subnets, over TLS only.
+
+resource "aws_db_subnet_group" "serving" {
+  name       = "${local.name}-serving"
+  subnet_ids = aws_subnet.private[*].id
+}
+
+resource "aws_db_parameter_group" "serving" {
+  name_prefix = "${local.name}-serving-"
+  family      = "postgres18"
+
+  parameter {
+    name  = "rds.force_ssl"
+    value = "1"
+  }
+
+  parameter {
+    name  = "ssl_min_protocol_version"
+    value = "TLSv1.2"
+  }
+
+  parameter {
+    name  = "rds.accepted_password_auth_method"
+    value = "scram"
+  }
+
+  # what changes tables and rights; not the rows of a publication, nor what readers ask
+  parameter {
+    name  = "log_statement"
+    value = "ddl"
+  }
+
+  parameter {
+    name  = "log_min_duration_statement"
+    value = "10000" # ms
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_db_instance" "serving" {
+  #checkov:skip=CKV_AWS_118:One client a day and a few readers; the metrics of a minute will do
+  #checkov:skip=CKV_AWS_157:It is a copy of Gold and can be made again; database_multi_az gives it a standby
+  #checkov:skip=CKV_AWS_161:The publisher logs in by a password of Secrets Manager, over TLS, with SCRAM
+  #checkov:skip=CKV_AWS_293:database_protected is on unless an environment that may be deleted says otherwise
+  #checkov:skip=CKV_AWS_353:Not to be had for the smallest class
+  identifier     = "${local.name}-serving"
+  engine         = "postgres"
+  engine_version = "18"
+  instance_class = var.database_class
+  db_name        = local.database
+  port           = 5432
+
+  username                    = "capstone_admin"
+  manage_master_user_password = true
+
+  storage_type          = "gp3"
+  allocated_storage     = 20
+  max_allocated_storage = 100
+  storage_encrypted     = true
+
+  db_subnet_group_name   = aws_db_subnet_group.serving.name
+  vpc_security_group_ids = [aws_security_group.database.id]
+  publicly_accessible    = false
+  parameter_group_name   = aws_db_parameter_group.serving.name
+  ca_cert_identifier     = "rds-ca-rsa2048-g1"
+
+  multi_az                    = var.database_multi_az
+  backup_retention_period     = var.database_backup_days
+  copy_tags_to_snapshot       = true
+  deletion_protection         = var.database_protected
+  delete_automated_backups    = false
+  skip_final_snapshot         = false
+  final_snapshot_identifier   = "${local.name}-serving-final"
+  auto_minor_version_upgrade  = true
+  allow_major_version_upgrade = false
+
+  # in UTC, between a publication, at 02:00, and the first window of the day, at 11:00
+  backup_window      = "04:00-05:00"
+  maintenance_window = "sun:06:00-sun:07:00"
+
+  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+
+  depends_on = [aws_cloudwatch_log_group.database]
+}
+
+resource "aws_cloudwatch_log_group" "database" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts with a key of its own, and nothing secret is logged
+  #checkov:skip=CKV_AWS_338:log_days says for how long; the record of each run is in the lake for 400 days
+  for_each = toset(["postgresql", "upgrade"])
+
+  name              = "/aws/rds/instance/${local.name}-serving/${each.key}"
+  retention_in_days = var.log_days
+}
+
+# the places of the passwords; their values are put there by hand and are in no state of Terraform
+resource "aws_secretsmanager_secret" "role" {
+  #checkov:skip=CKV_AWS_149:The key of AWS; one of ours would cost as much as two secrets
+  #checkov:skip=CKV2_AWS_57:Rotated by the administration task, as docs/operations.md says
+  for_each = toset(["loader", "bi_reader"])
+
+  name                    = "${local.name}/serving/${each.key}"
+  description             = "Whom ${each.key} connects as: JSON with username and password"
+  recovery_window_in_days = 7
+}

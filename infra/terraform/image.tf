@@ -1,0 +1,36 @@
+# The image of the publisher.
+
+resource "aws_ecr_repository" "publisher" {
+  #checkov:skip=CKV_AWS_136:ECR encrypts with a key of its own; the image holds no secret
+  name                 = "${local.name}/publisher"
+  image_tag_mutability = "IMMUTABLE"
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+
+  encryption_configuration {
+    encryption_type = "AES256"
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "publisher" {
+  repository = aws_ecr_repository.publisher.name
+
+  policy = jsonencode({
+    rules = [
+      {
+        rulePriority = 1
+        description  = "What has no tag goes after a week"
+        selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
+        action       = { type = "expire" }
+      },
+      {
+        rulePriority = 2
+        description  = "The last 20 images stay"
+        selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 }
+        action       = { type = "expire" }
+      },
+    ]
+  })
+}

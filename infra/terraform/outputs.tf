@@ -1,0 +1,83 @@
+output "bucket" {
+  description = "The lake's bucket: CAPSTONE_BUCKET, and the variable bucket of the Databricks bundle"
+  value       = aws_s3_bucket.lake.bucket
+}
+
+output "lake_prefix" {
+  description = "CAPSTONE_PREFIX, and the variable prefix of the bundle"
+  value       = var.lake_prefix
+}
+
+output "region" {
+  description = "AWS_REGION, and the variable region of the bundle"
+  value       = var.region
+}
+
+output "instance_profile_arn" {
+  description = "The variable of the same name of the bundle"
+  value       = aws_iam_instance_profile.databricks.arn
+}
+
+output "databricks_role_arn" {
+  description = "The role that Databricks passes to its clusters: its own role needs iam:PassRole on it"
+  value       = aws_iam_role.databricks.arn
+}
+
+output "repository_url" {
+  description = "Where the image is pushed to"
+  value       = aws_ecr_repository.publisher.repository_url
+}
+
+output "database_host" {
+  description = "The database's name, for who is in the network or in a block of readers"
+  value       = aws_db_instance.serving.address
+}
+
+output "database_name" {
+  description = "The database on it"
+  value       = local.database
+}
+
+output "reader_secret" {
+  description = "The secret of bi_reader, for who reads the database"
+  value       = aws_secretsmanager_secret.role["bi_reader"].name
+}
+
+output "network" {
+  description = "To peer the network of readers with"
+  value       = { vpc_id = aws_vpc.this.id, route_table_id = aws_route_table.private.id, cidr = var.vpc_cidr }
+}
+
+output "log_group" {
+  description = "What the tasks say"
+  value       = aws_cloudwatch_log_group.tasks.name
+}
+
+output "cluster" {
+  description = "Where the tasks run"
+  value       = aws_ecs_cluster.this.name
+}
+
+output "publication" {
+  description = "What aws ecs run-task --cli-input-json takes, to publish at once"
+  value       = jsonencode(merge(local.run_task, { taskDefinition = aws_ecs_task_definition.this["publication"].family }))
+}
+
+output "administration" {
+  description = "The same, to set the database up and to give its roles the passwords of their secrets"
+  value       = jsonencode(merge(local.run_task, { taskDefinition = aws_ecs_task_definition.this["administration"].family }))
+}
+
+locals {
+  run_task = {
+    cluster    = aws_ecs_cluster.this.name
+    launchType = "FARGATE"
+    networkConfiguration = {
+      awsvpcConfiguration = {
+        subnets        = local.task_subnets
+        securityGroups = [aws_security_group.tasks.id]
+        assignPublicIp = "DISABLED"
+      }
+    }
+  }
+}

@@ -1,0 +1,144 @@
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+override_resource {
+  target = aws_secretsmanager_secret.role["loader"]
+  values = { arn = "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader" }
+}
+
+override_resource {
+  target = aws_iam_role.publisher
+  values = { arn = "arn:aws:iam::123456789012:role/publisher" }
+}
+
+override_resource {
+  target = aws_iam_role.scheduler
+  values = { arn = "arn:aws:iam::123456789012:role/scheduler" }
+}
+
+run "the_publication_starts_at_its_hour_and_somebody_is_told_if_not" {
+  assert {
+    condition     = { for schedule in aws_scheduler_schedule.publication : schedule.name => [schedule.schedule_expression, schedule.schedule_expression_timezone, schedule.state] } == { "publication-2300" = ["cron(0 23 * * ? *)", "America/Sao_Paulo", "ENABLED"] }
+    error_message = "The publication starts at another hour."
+  }
+
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.publication : one(schedule.flexible_time_window).mode == "OFF"])
+    error_message = "The publication starts about its hour."
+  }
+
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.publication : one(one(schedule.target).retry_policy).maximum_event_age_in_seconds == 1800 && one(one(schedule.target).retry_policy).maximum_retry_attempts == 10])
+    error_message = "A start is not tried again, or after the deadline."
+  }
+
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.publication : one(one(schedule.target).dead_letter_config).arn == "arn:aws:sqs:sa-east-1:123456789012:capstone-test-missed-publications"])
+    error_message = "A start that was given up leaves no trace."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.missed.sqs_managed_sse_enabled == true && aws_sqs_queue.missed.message_retention_seconds == 1209600
+    error_message = "The queue of missed starts is not encrypted, or forgets."
+  }
+
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.publication : one(schedule.target).role_arn == "arn:aws:iam::123456789012:role/scheduler" && one(one(one(schedule.target).ecs_parameters).network_configuration).assign_public_ip == false])
+    error_message = "The task gets a public address, or is started as somebody else."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.this["publication"].task_role_arn == "arn:aws:iam::123456789012:role/publisher" && aws_ecs_task_definition.this["administration"].task_role_arn == null
+    error_message = "The publisher runs as somebody else, or who administers the database reaches the lake."
+  }
+
+  assert {
+    condition = [for container in jsondecode(aws_ecs_task_definition.this["publication"].container_definitions) : [container.name, container.image, container.readonlyRootFilesystem]] == [
+      ["prepare", "123456789012.dkr.ecr.sa-east-1.amazonaws.com/capstone-test/publisher:1.2.3", true],
+      ["publication", "123456789012.dkr.ecr.sa-east-1.amazonaws.com/capstone-test/publisher:1.2.3", true],
+    ]
+    error_message = "The task runs another image, or may write into it."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].entryPoint == null && jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].command == ["--env=prod", "--pipelines=publish_gold"]
+    error_message = "The task runs another command."
+  }
+
+  assert {
+    condition = { for variable in jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].environment : variable.name => variable.value } == {
+      AWS_REGION      = "sa-east-1"
+      CAPSTONE_BUCKET = "capstone-test-lake-123456789012"
+      CAPSTONE_PREFIX = "lakes/test"
+      CAPSTONE_DSN    = "host=serving.example.rds.amazonaws.com port=5432 dbname=capstone_prod sslrootcert=/tmp/rds-ca.pem user=loader"
+      DO_NOT_TRACK    = "1"
+      HOME            = "/tmp"
+    }
+    error_message = "The publisher is told something else of the lake or the database, or a secret."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].secrets == [{ name = "PGPASSWORD", valueFrom = "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader:password::" }]
+    error_message = "The publisher has another secret than the password of loader."
+  }
+
+  assert {
+    condition     = toset([for email in aws_sns_topic_subscription.emails : email.endpoint]) == toset(["data@example.org"])
+    error_message = "Nobody hears the alarms."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.failed.arn == aws_sns_topic.alarms.arn && aws_cloudwatch_event_target.failed.rule == "capstone-test-task-failed"
+    error_message = "Nobody is told of a task that failed."
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.failed.event_pattern).detail == {
+      clusterArn = ["arn:aws:ecs:sa-east-1:123456789012:cluster/capstone-test"]
+      lastStatus = ["STOPPED"]
+      "$or" = [
+        { containers = { exitCode = [{ "anything-but" = 0 }] } },
+        { stopCode = [{ "anything-but" = "EssentialContainerExited" }] },
+      ]
+    }
+    error_message = "A task that failed, or did not start, is overlooked."
+  }
+
+  assert {
+    condition     = jsondecode(aws_cloudwatch_event_rule.published.event_pattern).detail.containers == { name = ["publication"], exitCode = [0] }
+    error_message = "Something else than a publication that ended well counts as one."
+  }
+
+  assert {
+    condition = [
+      aws_cloudwatch_metric_alarm.no_publication.treat_missing_data,
+      aws_cloudwatch_metric_alarm.no_publication.comparison_operator,
+      aws_cloudwatch_metric_alarm.no_publication.threshold,
+      aws_cloudwatch_metric_alarm.no_publication.evaluation_periods * one(flatten([for query in aws_cloudwatch_metric_alarm.no_publication.metric_query : query.metric[*].period])),
+      aws_cloudwatch_metric_alarm.no_publication.datapoints_to_alarm,
+      aws_cloudwatch_metric_alarm.no_publication.actions_enabled,
+    ] == ["breaching", "LessThanThreshold", 1, 26 * 3600, 26, true]
+    error_message = "A publication may be missing for longer than 26 hours, or unheard."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in [aws_cloudwatch_metric_alarm.no_publication, aws_cloudwatch_metric_alarm.missed] : alarm.alarm_actions == toset([aws_sns_topic.alarms.arn])])
+    error_message = "An alarm tells nobody."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.missed.dimensions == tomap({ QueueName = "capstone-test-missed-publications" }) && aws_cloudwatch_metric_alarm.missed.threshold == 0
+    error_message = "A missed start is overlooked."
+  }
+
+  assert {
+    condition     = { for notification in aws_budgets_budget.monthly.notification : notification.notification_type => notification.threshold } == { ACTUAL = 80, FORECASTED = 100 } && aws_budgets_budget.monthly.limit_amount == "100"
+    error_message = "Nobody is told before the money is spent."
+  }
+
+  assert {
+    condition     = alltrue([for task in [output.publication, output.administration] : jsondecode(task).networkConfiguration.awsvpcConfiguration.assignPublicIp == "DISABLED" && jsondecode(task).cluster == "capstone-test"])
+    error_message = "A task that is started by hand gets a public address, or runs elsewhere."
+  }
+}
