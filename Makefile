@@ -93,7 +93,7 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
-		--extra s3 --extra metrics --extra viz --extra notebook --extra dashboard --group dev \
+		--extra s3 --extra metrics --extra lineage --extra viz --extra notebook --extra dashboard --group dev \
 		--constraints requirements.lock \
 		--generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
