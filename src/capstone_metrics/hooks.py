@@ -14,17 +14,21 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.metrics import write_metrics
+from capstone_metrics.operations.metrics import MetricsFile, MetricsServer
 from capstone_metrics.operations.quality import Gate, Rules
 from capstone_metrics.operations.record import Declared, Recorder, identifier
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.saved import Saved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
+
+    from capstone_metrics.operations.listener import Listener
 
 
 PLAN = "plan"
@@ -105,7 +109,7 @@ class RunWatch:
         flags = (bool(said.get(name)) for name in ("allow_findings", "full"))
         self.gate = Gate(rules, *flags)
         if not is_plan:
-            self.recorder = Recorder(lambda: self.catalog["runs"])
+            self.recorder = Recorder(lambda: self.catalog["runs"], self._listeners())
             self.recorder.begin(
                 Declared(
                     environment=self.environment,
@@ -177,6 +181,14 @@ class RunWatch:
             self.recorder.end(error)
             self._copy(self.recorder)
 
+    def _listeners(self) -> Iterator[Listener]:
+        """Those that are asked for."""
+        said = self.configured["parameters"]["operations"]
+        if path := said.get("prometheus_file"):
+            yield MetricsFile(str(path))
+        if port := said.get("prometheus_port"):
+            yield MetricsServer(port)
+
     def _note_findings(self, recorder: Recorder) -> None:
         self.summary.findings = [found.said for found in self.gate.findings]
         recorder.found(self.gate.facts())
@@ -187,15 +199,14 @@ class RunWatch:
         return [each for each in records if each["run"] != recorder.record.get("run")]
 
     def _copy(self, recorder: Recorder) -> None:
-        """Have Prometheus know the run, and the database if the run has published."""
-        said = self.configured["parameters"].get("operations") or {}
-        if path := said.get("prometheus_file"):
-            recorder.copy(partial(write_metrics, recorder.record, str(path)))
+        """Have the database know the run, if the run has published."""
         if "serving" in self.summary.layers:
             recorder.copy(lambda: self.catalog["serving"].mirror(self.catalog["runs"]))
 
     def _results(self) -> list[tuple[str, str]]:
         results = []
+        if self.recorder and (run := self.recorder.record.get("run")):
+            results.append(("Run", run))
         made = _requests() - self.requests
         if made:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(made.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import hashlib
 import json
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from capstone_metrics.changes import lot_of
 from capstone_metrics.errors import CapstoneError, reason
+from capstone_metrics.operations.listener import Listeners
 from capstone_metrics.operations.summary import COMMITS, Summary
 from capstone_metrics.schedule import Calendar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from capstone_metrics.operations.listener import Listener
     from capstone_metrics.saved import Saved
 
 log = logging.getLogger(__name__)
@@ -45,8 +48,12 @@ ENGINES = {"duckdb": "duckdb", "spark": "pyspark"}
 class Runs(Protocol):
     """Where records are kept."""
 
-    def begin(self, record: dict[str, Any], oldest: str) -> None:
-        """Put the records of other runs in order, and write the first one of this run."""
+    def begin(self, record: dict[str, Any], oldest: str) -> list[dict[str, Any]]:
+        """Put the records of other runs in order, and write the first one of this run.
+
+        Returns:
+            The records of the runs that were found dead.
+        """
 
     def save(self, data: dict[str, Any]) -> None:
         """Write the record as it is now."""
@@ -101,15 +108,18 @@ class Recorder:
 
     Args:
         runs: gives where records are kept.
+        listeners: are told of the run, each time after the record.
         clock: gives the time, in UTC.
     """
 
     def __init__(
         self,
         runs: Callable[[], Runs],
+        listeners: Iterable[Listener] = (),
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self.runs = runs
+        self.listeners = Listeners(listeners)
         self.clock = clock
         self.record: dict[str, Any] = {}
         self.lock = RLock()
@@ -118,9 +128,13 @@ class Recorder:
         self._left: dict[str, set[str]] = {}
         self._end = Event()
 
-    @_harmless
     def begin(self, declared: Declared) -> None:
         """Write down that a run begins, and what it is."""
+        self._begin(declared)
+        self._tell("begun")
+
+    @_harmless
+    def _begin(self, declared: Declared) -> None:
         begun, self._mark = self.clock(), time.monotonic()
         kept = dt.timedelta(days=declared.parameters["operations"]["kept_days"])
         self.record |= {
@@ -142,9 +156,12 @@ class Recorder:
             "findings": [],
             **dict.fromkeys(GENERATIONS.values()),
         }
-        self.runs().begin(self.record, identifier(begun - kept))
+        died = self.runs().begin(self.record, identifier(begun - kept))
         self.is_begun = True
+        for record in died:
+            self.listeners.tell("died", record)
         Thread(target=self._keep_up, daemon=True).start()
+        atexit.register(self.abandon)  # Kedro says nothing of a run that was interrupted
 
     @_harmless
     def node_begins(self, name: str, outputs: Iterable[str]) -> None:
@@ -153,6 +170,7 @@ class Recorder:
         self.record["nodes"][name]["begun"] = self._seconds()
         self.record["at_work"].append(name)
         self._write()
+        self._tell("node_begun", name)
 
     @_harmless
     def node_returned(self, name: str) -> None:
@@ -209,14 +227,24 @@ class Recorder:
         if not self._end.is_set():
             self._finish("killed", None)
 
-    @_harmless
     def _finish(self, state: str, error: BaseException | None) -> None:
         self._end.set()
+        atexit.unregister(self.abandon)
         said = _sentence(error) if error else None
         self.record |= {"state": state, "seconds": self._seconds(), "error": said}
         self.record["ended"] = self.record["updated"] = _said(self.clock())
         if self.is_begun or not error:  # else the store is down, and is not waited for again
-            self.runs().save(self.record)
+            self._save_end()
+        self._tell("ended")
+
+    def _tell(self, what: str, *about: Any) -> None:
+        """Tell the listeners, unless not even the run's beginning could be noted."""
+        if "run" in self.record:
+            self.listeners.tell(what, self.record, *about)
+
+    @_harmless
+    def _save_end(self) -> None:
+        self.runs().save(self.record)
 
     def _add_dataset(self, node: str, dataset: str, saved: Saved) -> None:
         counts = {"rows": saved.rows, "files": saved.files, "removed": saved.removed}
@@ -229,6 +257,7 @@ class Recorder:
     def _over(self, name: str) -> None:
         self.record["nodes"][name]["ended"] = self._seconds()
         self.record["at_work"].remove(name)
+        self._tell("node_ended", name)
 
     def _add_windows(self, objects: Mapping[str, Mapping[str, int]]) -> None:
         """Add up the counts of some objects of Bronze by their windows."""
