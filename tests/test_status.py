@@ -7,10 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
-from kedro.framework.startup import bootstrap_project
 
-from capstone_metrics.cli import cli
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.conftest import Project, project_copy
@@ -21,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from click.testing import Result
+
 EXPORT = """\
 video_id,faculdade,rede_social,data_postagem,views,likes,comentarios
 v1,GRAN,tiktok,2026-01-30,5,1,0
@@ -29,21 +28,6 @@ v2,GRAN,tiktok,2026-01-31,8,1,0
 v3,GRAN,tiktok,2026-01-31,n/d,1,0
 """
 CANARY = "canário-9f3b"
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A command of a project, in this process."""
-
-    def command(project: Project, *arguments: str, width: int = 200) -> Result:
-        monkeypatch.chdir(project.root)
-        monkeypatch.setenv("COLUMNS", str(width))
-        bootstrap_project(project.root)
-        done = CliRunner().invoke(cli, arguments)
-        assert isinstance(done.exception, SystemExit | None), done.exc_info
-        return done
-
-    return command
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.operations.logs import configure_logs, is_json, json_lines
 from capstone_metrics.operations.metrics import MetricsFile, MetricsServer
 from capstone_metrics.operations.quality import Gate, Rules
 from capstone_metrics.operations.record import Declared, Recorder, identifier
@@ -76,7 +77,8 @@ class RunWatch:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Keep the name of the environment."""
+        """Keep the name of the environment; log as it is asked for."""
+        configure_logs()
         loader = context.config_loader
         self.environment = str(loader.env or getattr(loader, "default_run_env", ""))
 
@@ -184,6 +186,8 @@ class RunWatch:
     def _listeners(self) -> Iterator[Listener]:
         """Those that are asked for."""
         said = self.configured["parameters"]["operations"]
+        if is_json():
+            yield json_lines
         if path := said.get("prometheus_file"):
             yield MetricsFile(str(path))
         if port := said.get("prometheus_port"):
