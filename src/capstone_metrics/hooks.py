@@ -14,6 +14,7 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.operations.alerts import Alerts, alarm_of
 from capstone_metrics.operations.logs import configure_logs, is_json, json_lines
 from capstone_metrics.operations.metrics import MetricsFile, MetricsServer
 from capstone_metrics.operations.quality import Gate, Rules
@@ -192,6 +193,8 @@ class RunWatch:
             yield MetricsFile(str(path))
         if port := said.get("prometheus_port"):
             yield MetricsServer(port)
+        if alarm := alarm_of(lambda: self.catalog["alerts"]):
+            yield Alerts(alarm)
 
     def _note_findings(self, recorder: Recorder) -> None:
         self.summary.findings = [found.said for found in self.gate.findings]

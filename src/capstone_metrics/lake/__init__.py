@@ -10,6 +10,7 @@ from capstone_metrics.lake.documents import (
     GoldFilesDataset,
     HeadDataset,
     MartDataset,
+    NoteDataset,
 )
 from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
@@ -24,6 +25,7 @@ __all__ = [
     "GoldFilesDataset",
     "HeadDataset",
     "MartDataset",
+    "NoteDataset",
     "PendingDataset",
     "PlannedDataset",
     "ReceiptsDataset",

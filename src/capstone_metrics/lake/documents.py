@@ -144,6 +144,27 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         return {"path": self.storage.root, "key": self.key}
 
 
+class NoteDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
+    """A JSON document that no commit depends on; who saves last has it. Empty until then."""
+
+    def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = storage_of(path)
+        self.key = key
+        self.metadata = metadata
+
+    def save(self, data: dict[str, Any]) -> None:
+        self.storage.overwrite(self.key, document(data).encode())
+
+    def load(self) -> dict[str, Any]:
+        return read_document(self.storage, self.key) if self._exists() else {}
+
+    def _exists(self) -> bool:
+        return self.storage.exists(self.key)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self.storage.root, "key": self.key}
+
+
 class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
     """Loads Gold as the last commit left it, and begins the next one.
 
