@@ -15,6 +15,7 @@ from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.operations.alerts import Alerts, alarm_of
+from capstone_metrics.operations.lineage import Lineage
 from capstone_metrics.operations.logs import configure_logs, is_json, json_lines
 from capstone_metrics.operations.metrics import MetricsFile, MetricsServer
 from capstone_metrics.operations.quality import Gate, Rules
@@ -136,10 +137,13 @@ class RunWatch:
             self.recorder.node_returned(node.name)
 
     @hook_impl
-    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Keep the Gold that is about to be replaced."""
+    def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Take note of what was loaded; keep the Gold that is about to be replaced."""
         if dataset_name == "gold_before":
             self.gold_before = data.manifest
+        address = getattr(self.catalog.get(dataset_name), "address", None)
+        if self.recorder and address and (layer := _layer(node)):
+            self.recorder.loaded(layer, dataset_name, address)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -193,6 +197,8 @@ class RunWatch:
             yield MetricsFile(str(path))
         if port := said.get("prometheus_port"):
             yield MetricsServer(port)
+        if said.get("openlineage"):
+            yield Lineage()
         if alarm := alarm_of(lambda: self.catalog["alerts"]):
             yield Alerts(alarm)
 

@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import io
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pyarrow as pa
@@ -53,15 +54,22 @@ class MartDataset(AbstractDataset["ir.Table", pa.Table]):
         self.metadata = metadata
         self.saved = Saved()
 
+    @property
+    def address(self) -> str:
+        """Where the file lies."""
+        return self.storage.address(self.key)
+
     def save(self, data: ir.Table) -> None:
         table, commit = data.to_pyarrow(), opened(self.storage, GOLD_LAYER)
         with commit.stage(self.key) as path, path.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(_LineFeeds(file), lineterminator="\r\n")
             rows.writerow(table.column_names)
             rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        self.saved = Saved(bytes=0)
+        columns = {name: str(kind) for name, kind in data.schema().items()}
+        self.saved = Saved(bytes=0, columns=columns, address=self.address)
         if commit.put(self.key):
-            self.saved = Saved(rows=table.num_rows, files=1, bytes=commit.size(self.key))
+            size = commit.size(self.key)
+            self.saved = replace(self.saved, rows=table.num_rows, files=1, bytes=size)
 
     def load(self) -> pa.Table:
         new = staged(self.storage, GOLD_LAYER, self.key)
@@ -95,6 +103,11 @@ class GoldFilesDataset(AbstractDataset[None, GoldFiles]):
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self.storage = storage_of(path)
         self.metadata = metadata
+
+    @property
+    def address(self) -> str:
+        """The folder of the files."""
+        return self.storage.address(GOLD_LAYER)
 
     def load(self) -> GoldFiles:
         return GoldFiles(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 VARIABLE = "CAPSTONE_LOG_FORMAT"
 FORMATS = ("rich", "json")
 
+COUNTS = ("rows", "files", "removed", "bytes")
+"""What is said of a dataset that was saved."""
+
 log = logging.getLogger(__name__)
 
 
@@ -79,14 +82,17 @@ class JsonLines(Listener):
 
     def node_ended(self, record: Record, node: str) -> None:
         times = record["nodes"][node]
-        saved = record["datasets"].items()
         self._say(
             f"Node {node} has ended.",
             "node_ended",
             node=node,
             layer=_layer(record, node),
             seconds=round(times["ended"] - times["begun"], 3),
-            datasets={name: counts for name, counts in saved if counts["node"] == node},
+            datasets={
+                name: {kind: saved[kind] for kind in COUNTS if kind in saved}
+                for name, saved in record["datasets"].items()
+                if saved["node"] == node
+            },
         )
 
     def ended(self, record: Record) -> None:

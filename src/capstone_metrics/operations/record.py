@@ -148,7 +148,9 @@ class Recorder:
             "at_work": [],
             "error": None,
             "nodes": {name: {"layer": layer} for name, layer in declared.nodes},
+            "loaded": {},
             "datasets": {},
+            "addresses": {},
             "windows": {},
             "layers": {},
             "total": {},
@@ -171,6 +173,14 @@ class Recorder:
         self.record["at_work"].append(name)
         self._write()
         self._tell("node_begun", name)
+
+    @_harmless
+    def loaded(self, layer: str, dataset: str, address: str) -> None:
+        """Take note of what a layer loaded, and where that lies."""
+        names = self.record["loaded"].setdefault(layer, [])
+        if dataset not in names:
+            names.append(dataset)
+        self.record["addresses"][dataset] = address
 
     @_harmless
     def node_returned(self, name: str) -> None:
@@ -201,6 +211,8 @@ class Recorder:
         elif dataset in GENERATIONS:
             manifest = data if dataset == "gold_manifest" else data.manifest
             self.record[GENERATIONS[dataset]] = manifest["generation"]
+            if dataset == "serving":
+                self.record["datasets"][dataset]["tables"] = data.tables
         self.record["layers"] = _layers(summary, self.record["layers"])
         if dataset in COMMITS:
             self.record["layers"][COMMITS[dataset]]["committed"] = _said(self.clock())
@@ -251,7 +263,10 @@ class Recorder:
         if saved.bytes is not None:
             counts["bytes"] = saved.bytes
         layer = self.record["nodes"][node]["layer"]
-        self.record["datasets"][dataset] = {"layer": layer, "node": node, **counts}
+        columns = {"columns": dict(saved.columns)} if saved.columns else {}
+        self.record["datasets"][dataset] = {"layer": layer, "node": node, **counts, **columns}
+        if saved.address:
+            self.record["addresses"][dataset] = saved.address
         self._add_windows({name: {"ingested": lines} for name, lines in saved.lines.items()})
 
     def _over(self, name: str) -> None:
