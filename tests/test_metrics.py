@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import socket
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from capstone_metrics.errors import CapstoneError
-from tests.conftest import project_copy
+from tests.conftest import ROOT, project_copy
 from tests.lakes import add, clear, finished, line, run_here, started
 from tests.receiver import closed_port
 from tests.test_runs import records
@@ -90,6 +91,8 @@ def test_the_numbers_are_those_of_the_record(watched: Project, lake: Path) -> No
     assert found["run_ended_timestamp_seconds",] == seconds(record["ended"])
     committed = found["layer_committed_timestamp_seconds", "gold"]
     assert committed == seconds(record["layers"]["gold"]["committed"])
+    rules = (ROOT / "infra/prometheus/rules.yml").read_text()
+    assert set(re.findall(r"capstone_(\w+)", rules)) <= {name for name, *_ in found}
 
 
 def test_a_run_that_fails_says_so(watched: Project, lake: Path) -> None:
