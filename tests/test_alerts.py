@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations import alerts
-from capstone_metrics.operations.alerts import VARIABLE, Webhook
+from capstone_metrics.operations.listeners import alerts
+from capstone_metrics.operations.listeners.alerts import VARIABLE, Webhook
 from tests.lakes import LAKE_PIPELINES, add, clear, line, run_here
 from tests.receiver import Receiver, closed_port, receiver
 from tests.test_runs import leave_one_dead, records
@@ -92,6 +92,17 @@ def test_a_run_that_was_killed_is_told_by_the_next(watched: Watched) -> None:
 
     (alert,) = watched.hook.bodies
     assert alert["problems"][0]["said"] == f"run {killed} killed at merge"
+
+
+def test_a_run_that_was_killed_is_told_by_a_command_too(watched: Watched, here: Any) -> None:
+    killed = leave_one_dead(watched.project, watched.lake)
+    here(watched.project, "runs")
+    (alert,) = watched.hook.bodies
+    assert alert["problems"][0]["said"] == f"run {killed} killed at merge"
+
+    here(watched.project, "status", "--alert")
+    said = [each["said"] for body in watched.hook.bodies[1:] for each in body["problems"]]
+    assert [each for each in said if killed in each] == []
 
 
 def address(fault: int | str, hook: Receiver) -> str:

@@ -14,7 +14,7 @@ from openlineage.client import event_v2, generated
 from openlineage.client.generated.base import BaseFacet
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.lineage import Lineage
+from capstone_metrics.operations.listeners.lineage import Lineage
 from tests.conftest import project_copy
 from tests.lakes import LAKE_PIPELINES, add, clear, line, run_here
 from tests.receiver import Receiver, closed_port, receiver
@@ -226,7 +226,7 @@ def test_an_interrupted_layer_is_aborted_too() -> None:
         "merge": {"layer": "silver", "begun": 1},
         "plan": {"layer": "gold"},
     }
-    Heard().ended({"state": "killed", "nodes": nodes})
+    Heard().died({"state": "killed", "nodes": nodes})
     assert emitted == [("ABORT", "silver"), ("ABORT", None)]
 
 

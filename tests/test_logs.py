@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 from capstone_metrics.cli import cli
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.logs import VARIABLE, json_lines
+from capstone_metrics.operations.listeners.logs import VARIABLE, json_lines
 from tests.lakes import add, clear, line, run_here
 from tests.test_runs import leave_one_dead, records
 

@@ -14,10 +14,8 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.alerts import Alerts, alarm_of
-from capstone_metrics.operations.lineage import Lineage
-from capstone_metrics.operations.logs import configure_logs, is_json, json_lines
-from capstone_metrics.operations.metrics import MetricsFile, MetricsServer
+from capstone_metrics.operations.listeners import listeners_of
+from capstone_metrics.operations.listeners.logs import configure_logs
 from capstone_metrics.operations.quality import Gate, Rules
 from capstone_metrics.operations.record import Declared, Recorder, identifier
 from capstone_metrics.operations.summary import LAYERS, Summary
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
-    from capstone_metrics.operations.listener import Listener
+    from capstone_metrics.operations.listeners.listener import Listener
 
 
 PLAN = "plan"
@@ -113,7 +111,7 @@ class RunWatch:
         flags = (bool(said.get(name)) for name in ("allow_findings", "full"))
         self.gate = Gate(rules, *flags)
         if not is_plan:
-            self.recorder = Recorder(lambda: self.catalog["runs"], self._listeners())
+            self.recorder = Recorder(lambda: self.catalog["runs"], listeners=self._listeners())
             self.recorder.begin(
                 Declared(
                     environment=self.environment,
@@ -189,18 +187,8 @@ class RunWatch:
             self._copy(self.recorder)
 
     def _listeners(self) -> Iterator[Listener]:
-        """Those that are asked for."""
         said = self.configured["parameters"]["operations"]
-        if is_json():
-            yield json_lines
-        if path := said.get("prometheus_file"):
-            yield MetricsFile(str(path))
-        if port := said.get("prometheus_port"):
-            yield MetricsServer(port)
-        if said.get("openlineage"):
-            yield Lineage()
-        if alarm := alarm_of(lambda: self.catalog["alerts"]):
-            yield Alerts(alarm)
+        return listeners_of(said, lambda: self.catalog["alerts"])
 
     def _note_findings(self, recorder: Recorder) -> None:
         self.summary.findings = [found.said for found in self.gate.findings]

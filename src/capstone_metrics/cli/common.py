@@ -12,7 +12,7 @@ from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
 
 from capstone_metrics.errors import reason
-from capstone_metrics.operations.logs import is_json, json_lines
+from capstone_metrics.operations.listeners.logs import is_json, json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -111,8 +111,8 @@ def show(env: str | None, run: str, as_json: bool) -> None:
 
 def _alert(env: str | None, found: Status, catalog: Any) -> None:
     """Have the webhook know what is wrong; that it could not is a warning."""
-    from capstone_metrics.operations.alerts import VARIABLE, alarm_of  # noqa: PLC0415
     from capstone_metrics.operations.deadlines import Health  # noqa: PLC0415
+    from capstone_metrics.operations.listeners.alerts import VARIABLE, alarm_of  # noqa: PLC0415
 
     alarm = alarm_of(lambda: catalog["alerts"])
     if not alarm:
@@ -126,10 +126,18 @@ def _alert(env: str | None, found: Status, catalog: Any) -> None:
 
 
 def _kept(catalog: Any) -> Any:
-    """The records of runs; those that died are marked so, where this user may write."""
-    kept = catalog["runs"]
+    """The records of runs; those that died are marked so, and told, where this user may write."""
+    kept, died = catalog["runs"], []
     with contextlib.suppress(CapstoneError):
-        kept.close()
+        died = kept.close()
+    if died:
+        from capstone_metrics.operations.listeners import listeners_of  # noqa: PLC0415
+        from capstone_metrics.operations.listeners.listener import Listeners  # noqa: PLC0415
+
+        said = catalog.load("params:operations")
+        listeners = Listeners(listeners_of(said, lambda: catalog["alerts"]))
+        for record in died:
+            listeners.tell("died", record)
     return kept
 
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from capstone_metrics.changes import lot_of
 from capstone_metrics.errors import CapstoneError, reason
-from capstone_metrics.operations.listener import Listeners
+from capstone_metrics.operations.listeners.listener import Listeners
 from capstone_metrics.operations.summary import COMMITS, Summary
 from capstone_metrics.schedule import Calendar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from capstone_metrics.operations.listener import Listener
+    from capstone_metrics.operations.listeners.listener import Listener
     from capstone_metrics.saved import Saved
 
 log = logging.getLogger(__name__)
@@ -108,15 +108,15 @@ class Recorder:
 
     Args:
         runs: gives where records are kept.
-        listeners: are told of the run, each time after the record.
         clock: gives the time, in UTC.
+        listeners: are told of the run, each time after the record.
     """
 
     def __init__(
         self,
         runs: Callable[[], Runs],
-        listeners: Iterable[Listener] = (),
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        listeners: Iterable[Listener] = (),
     ) -> None:
         self.runs = runs
         self.listeners = Listeners(listeners)

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.listener import Listener
+from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry, Metric
 
-    from capstone_metrics.operations.listener import Record
+    from capstone_metrics.operations.listeners.listener import Record
 
     Values = Mapping[Any, float]
 

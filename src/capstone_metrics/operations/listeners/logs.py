@@ -11,12 +11,12 @@ from pythonjsonlogger.json import JsonFormatter
 from rich.logging import RichHandler
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.listener import Listener
+from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from capstone_metrics.operations.listener import Record
+    from capstone_metrics.operations.listeners.listener import Record
 
 VARIABLE = "CAPSTONE_LOG_FORMAT"
 FORMATS = ("rich", "json")

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.listener import Listener
+from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from openlineage.client import OpenLineageClient
     from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent, RunState
 
-    from capstone_metrics.operations.listener import Record
+    from capstone_metrics.operations.listeners.listener import Record
 
 NAMESPACE = "capstone-metrics"
 """Of jobs, unless `OPENLINEAGE_NAMESPACE` says another."""
+
+LONGEST_WAIT = 5  # seconds, for events that are still on their way
 
 ENDS = {"succeeded": "COMPLETE", "failed": "FAIL", "killed": "ABORT"}
 
@@ -66,6 +68,10 @@ class Lineage(Listener):
             self._emit("COMPLETE", record, layer)
 
     def ended(self, record: Record) -> None:
+        self.died(record)
+        self.client.close(timeout=LONGEST_WAIT)
+
+    def died(self, record: Record) -> None:
         end = ENDS[record["state"]]
         layers = dict.fromkeys(each["layer"] for each in record["nodes"].values())
         for layer in filter(None, layers):
@@ -73,10 +79,6 @@ class Lineage(Listener):
             if has_begun and not _is_over(record, layer):
                 self._emit(end, record, layer)
         self._emit(end, record)
-        self.client.close(timeout=5)
-
-    def died(self, record: Record) -> None:
-        self.ended(record)
 
     def _emit(self, state: str, record: Record, layer: str | None = None) -> None:
         client = self.client

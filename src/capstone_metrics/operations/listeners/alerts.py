@@ -14,13 +14,13 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.operations.deadlines import Run
-from capstone_metrics.operations.listener import Listener
+from capstone_metrics.operations.listeners.listener import Listener
 from capstone_metrics.operations.status import last_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from capstone_metrics.operations.listener import Record
+    from capstone_metrics.operations.listeners.listener import Record
     from capstone_metrics.operations.status import Check
 
 VARIABLE = "CAPSTONE_ALERT_URL"
