@@ -156,6 +156,7 @@ def test_what_is_late_is_told_once(watched: Watched, here: Any) -> None:
         watched.hook.bodies.clear()
         done = here(watched.project, "status", "--alert", "--json", f"--now={now}", "--windows=1")
         assert json.loads(done.stdout)["now"].startswith(now)
+        assert TOKEN not in done.output
         return [each["said"] for body in watched.hook.bodies for each in body["problems"]]
 
     add(watched.lake, "2026-01-31T08", line())

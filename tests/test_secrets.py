@@ -97,8 +97,6 @@ def test_no_secret_is_told(
         done = watched.kedro("run", "--env=s3", *options, check=False)
         assert done.returncode == expected, done.stdout + done.stderr
         said += [done.stdout, done.stderr]
-    done = watched.kedro("status", "--env=s3", "--alert", check=False)
-    said += [done.stdout, done.stderr]
 
     levels = [json.loads(text)["level"] for text in said[1].splitlines()]
     assert {"DEBUG", "INFO"} <= set(levels)
