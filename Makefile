@@ -38,11 +38,11 @@ test-spark: $(VENV)/.spark
 test-image: $(VENV)/.dev
 	BUILD_IMAGE=yes $(BIN)/pytest tests/infra/test_image.py $(ARGS)
 
-# what a window costs as the lake grows, and what a publication costs, each against peers in the
-# same run; takes three minutes. A missed goal fails it, after both have run
+# what a window costs as the lake grows, what a publication costs, and what it costs to watch a run,
+# each against peers in the same run; takes seven minutes. A missed goal fails it, after all have run
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.growth; growth=$$?; \
-	$(BIN)/python -m benchmarks.publication && exit $$growth
+	@failed=0; for each in growth publication watching; do \
+		$(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
 
 # a million observations on Spark beside DuckDB, and what Spark plans; takes six minutes
 bench-spark: $(VENV)/.spark
@@ -157,7 +157,7 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
-		--extra s3 --extra metrics --extra viz --extra notebook --extra dashboard --group dev \
+		--extra s3 --extra metrics --extra lineage --extra viz --extra notebook --extra dashboard --group dev \
 		--constraints requirements.lock \
 		--generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \

@@ -24,6 +24,8 @@ import yaml
 from benchmarks.report import ROOT, conclude, spread, table
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from benchmarks.report import Verdict
 
 KEDRO = str(Path(sys.executable).parent / "kedro")
@@ -69,13 +71,20 @@ class Project:
         return self.kedro("run", "--env=local", pipelines, f"--params=now={now.isoformat()}")
 
     def kedro(self, *arguments: str) -> Cost:
-        """Run a command in a process of its own."""
+        """Run a command of Kedro in a process of its own."""
+        return self.measured([KEDRO, *arguments])
+
+    def measured(
+        self, command: list[str], stderr: IO[str] | None = None, **environment: str
+    ) -> Cost:
+        """Run a program, with what is set in its environment beside what is there."""
         lake, wall, cpu = self.files(), time.monotonic(), _cpu_of_children()
         subprocess.run(
-            [KEDRO, *arguments],
+            command,
             cwd=self.root,
-            env=self.environment,
+            env={**self.environment, **environment},
             stdout=subprocess.DEVNULL,
+            stderr=stderr,
             check=True,
         )
         cpu, wall = _cpu_of_children() - cpu, time.monotonic() - wall

@@ -16,20 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from benchmarks.growth import FILLED, Project
+from benchmarks.growth import FILLED
+from benchmarks.million import fill
 from benchmarks.report import RESULTS, conclude, spread, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.growth import Cost
+    from benchmarks.growth import Cost, Project
     from benchmarks.report import Verdict
 
 PLANS = RESULTS / "spark-plans.txt"
 
 ROUNDS = 2
-CHANNELS = 140
-DAYS = 60
 STAGES = "--pipelines=bronze_to_silver,silver_to_gold"
 
 PRODUCTS = ("CartesianProduct", "BroadcastNestedLoopJoin")
@@ -48,25 +47,11 @@ class Planned:
     to_driver: int
 
 
-def fill(folder: Path) -> Project:
-    """A million observations in Bronze; in its environment `spark`, the engine logs events."""
-    project = Project(folder / "project", DAYS)
-    path = project.root / "conf/local/parameters_sources.yml"
-    declared = yaml.safe_load(path.read_text())
-    networks = declared["networks"]
-    declared["sources"]["faker"]["channels"] = [
-        {
-            "faculdade": f"F{number:03}",
-            "rede_social": networks[number % len(networks)],
-            "qtd_inscritos": 1000 * (number + 1),
-        }
-        for number in range(CHANNELS)
-    ]
-    path.write_text(yaml.safe_dump(declared))
-    events = folder / "events"
+def log_events(project: Project, events: Path) -> None:
+    """Have an environment `spark`, whose engine logs its events."""
     events.mkdir()
     (project.root / "conf/spark").mkdir()
-    shutil.copy(path, project.root / "conf/spark")
+    shutil.copy(project.root / "conf/local/parameters_sources.yml", project.root / "conf/spark")
     logged = {
         "spark.eventLog.enabled": "true",
         "spark.eventLog.compress": "false",
@@ -76,8 +61,6 @@ def fill(folder: Path) -> Project:
     engine = {"name": "spark", "options": logged}
     settings = {"lake": "data", "engine": engine, "database": "capstone_spark"}
     (project.root / "conf/spark/globals.yml").write_text(yaml.safe_dump(settings))
-    project.kedro("run", "--env=local", "--pipelines=ingest_bronze", f"--params=now={FILLED}")
-    return project
 
 
 def build(project: Project, env: str) -> tuple[Cost, dict[str, bytes]]:
@@ -129,7 +112,8 @@ def main() -> None:
     costs: dict[str, list[Any]] = {"duckdb": [], "spark": []}
     with tempfile.TemporaryDirectory(prefix="capstone-") as made:
         folder = Path(made)
-        project = fill(folder)
+        project = fill(folder / "project")
+        log_events(project, folder / "events")
         size = sum(path.stat().st_size for path in (project.root / "data/bronze").rglob("*.jsonl"))
         gold = []
         for _ in range(ROUNDS):

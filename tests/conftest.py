@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import pytest
 import yaml
+from click.testing import CliRunner
 from infra.s3.seaweed import SeaweedFS
+from kedro.framework.startup import bootstrap_project
 
+from capstone_metrics.cli import cli
 from capstone_metrics.serving.embedded import EmbeddedServer
 from tests import engines
 from tests.s3 import Faulty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from click.testing import Result
 
     from capstone_metrics.serving.embedded import Address
 
@@ -196,3 +201,18 @@ def project_copy(open_folder: Path) -> Iterator[Project]:
     for cluster in root.rglob("cluster"):
         EmbeddedServer(cluster.parent, port=0).stop()
     shutil.rmtree(root)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A command of the project, in this process."""
+
+    def command(project: Project, *arguments: str, width: int = 200) -> Result:
+        monkeypatch.chdir(project.root)
+        monkeypatch.setenv("COLUMNS", str(width))
+        bootstrap_project(project.root)
+        done = CliRunner().invoke(cli, arguments)
+        assert isinstance(done.exception, SystemExit | None), done.exc_info
+        return done
+
+    return command

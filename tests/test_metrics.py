@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import re
+import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from capstone_metrics.errors import CapstoneError
-from tests.conftest import project_copy
-from tests.lakes import add, clear, line, run_here
+from tests.conftest import ROOT, project_copy
+from tests.lakes import add, clear, finished, line, run_here, started
+from tests.receiver import closed_port
 from tests.test_runs import records
 
 if TYPE_CHECKING:
@@ -20,14 +26,14 @@ if TYPE_CHECKING:
 
     from tests.conftest import Project
 
+    Numbers = dict[tuple[str, ...], float]
+
 
 @pytest.fixture(scope="module")
 def watched(open_folder: Path) -> Iterator[Project]:
     """A project whose runs leave their numbers in a file."""
     with project_copy(open_folder) as copy:
         copy.ingest_nothing()
-        declared = {"kept_days": 400, "prometheus_file": str(copy.root / "capstone.prom")}
-        copy.configure("parameters_operations.yml", operations=declared)
         yield copy
 
 
@@ -35,18 +41,24 @@ def watched(open_folder: Path) -> Iterator[Project]:
 def lake(watched: Project) -> Path:
     """An empty one."""
     clear(watched.root / "data")
+    declared = {"kept_days": 400, "prometheus_file": str(watched.root / "capstone.prom")}
+    watched.configure("parameters_operations.yml", operations=declared)
     (watched.root / "capstone.prom").unlink(missing_ok=True)
     return watched.root / "data"
 
 
-def numbers(project: Project) -> dict[tuple[str, ...], float]:
+def numbers(project: Project) -> Numbers:
+    """What is in the file."""
+    return samples((project.root / "capstone.prom").read_text())
+
+
+def samples(text: str) -> Numbers:
     """Each sample by its name and its labels in the order of theirs, as Prometheus reads it."""
-    families = text_string_to_metric_families((project.root / "capstone.prom").read_text())
-    samples = [sample for family in families for sample in family.samples]
-    assert {sample.labels.pop("environment") for sample in samples} == {"local"}
+    found = [each for family in text_string_to_metric_families(text) for each in family.samples]
+    assert {sample.labels.pop("environment") for sample in found} == {"local"}
     return {
         (each.name.removeprefix("capstone_"), *map(str, each.labels.values())): each.value
-        for each in samples
+        for each in found
     }
 
 
@@ -79,6 +91,8 @@ def test_the_numbers_are_those_of_the_record(watched: Project, lake: Path) -> No
     assert found["run_ended_timestamp_seconds",] == seconds(record["ended"])
     committed = found["layer_committed_timestamp_seconds", "gold"]
     assert committed == seconds(record["layers"]["gold"]["committed"])
+    rules = (ROOT / "infra/prometheus/rules.yml").read_text()
+    assert set(re.findall(r"capstone_(\w+)", rules)) <= {name for name, *_ in found}
 
 
 def test_a_run_that_fails_says_so(watched: Project, lake: Path) -> None:
@@ -91,6 +105,51 @@ def test_a_run_that_fails_says_so(watched: Project, lake: Path) -> None:
     assert found["run_info", record["run"], "failed"] == 1
     assert found["run_succeeded",] == 0
     assert ("layer_committed_timestamp_seconds", "gold") not in found
+
+
+def test_prometheus_is_answered_while_a_run_lasts_and_not_after(
+    watched: Project, lake: Path
+) -> None:
+    days = [f"2026-01-{day:02}" for day in range(1, 31)]
+    posts = (line(video_id=f"{d}-{n}", data_postagem=d) for n in range(300) for d in days)
+    add(lake, "2026-01-31T08", *posts)
+    port = closed_port()
+    declared = {"kept_days": 400, "prometheus_port": port}
+    watched.configure("parameters_operations.yml", operations=declared)
+    process = started(watched)
+    scraped: list[Numbers] = []
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            text = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+            scraped.append(samples(text))
+        time.sleep(0.02)
+    assert finished(process)[0] == 0
+    (record,) = records(lake)
+
+    assert len(scraped) > 2
+    assert {found["run_info", record["run"], "running"] for found in scraped} == {1}
+    nodes = {
+        key[1] for found in scraped for key in found if key[0] == "node_at_work" and found[key]
+    }
+    assert nodes <= set(record["nodes"])
+    assert {"observe", "merge"} <= nodes
+    last = scraped[-1]
+    assert last["layer_rows", "written", "silver"] == record["layers"]["silver"]["written"] == 9000
+    with pytest.raises(OSError, match="refused"):
+        urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+
+
+def test_a_port_that_is_taken_is_one_warning(
+    watched: Project, lake: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        declared = {"kept_days": 400, "prometheus_port": taken.getsockname()[1]}
+        watched.configure("parameters_operations.yml", operations=declared)
+        run_here(watched)
+
+    (warning,) = caplog.messages
+    assert warning.startswith("operations.prometheus_port: 127.0.0.1:")
+    assert records(lake)[0]["state"] == "succeeded"
 
 
 def test_a_file_that_cannot_be_written_is_one_warning(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +127,31 @@ def test_a_run_killed_in_the_middle_is_found_by_the_next(shared: Project, lake: 
     assert [path.name for path in (lake / "_tmp").glob("operations-*")] == []
 
 
+def test_a_run_that_is_interrupted_says_so_itself(shared: Project, lake: Path) -> None:
+    process = stopped_in_merge(shared, lake)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    code, said = finished(process)
+    (record,) = records(lake)
+
+    assert code == -signal.SIGINT, said
+    assert (record["state"], record["at_work"]) == ("killed", ["merge"])
+    assert record["ended"]
+
+
 def killed_in_merge(project: Project, lake: Path) -> list[str]:
     """Kill a run that has begun to stage the rows of Silver, as `merge` does; its last words."""
+    process = stopped_in_merge(project, lake)
+    (record,) = records(lake)
+    assert record["state"] == "running"
+    process.kill()
+    assert finished(process)[0] == -signal.SIGKILL
+    at_work: list[str] = record["at_work"]
+    return at_work
+
+
+def stopped_in_merge(project: Project, lake: Path) -> subprocess.Popen[str]:
+    """A run that was stopped there, by SIGSTOP."""
     days = [f"2026-01-{day:02}" for day in range(1, 31)]
     posts = (line(video_id=f"{d}-{n}", data_postagem=d) for n in range(1000) for d in days)
     add(lake, "2026-01-31T08", *posts)
@@ -137,9 +161,17 @@ def killed_in_merge(project: Project, lake: Path) -> list[str]:
     while not list(staged("silver-*/silver/criacao/*/*")) and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGSTOP)
-    (record,) = records(lake)
-    assert record["state"] == "running"
-    process.kill()
-    assert finished(process)[0] == -signal.SIGKILL
-    at_work: list[str] = record["at_work"]
-    return at_work
+    return process
+
+
+def leave_one_dead(project: Project, lake: Path) -> str:
+    """Have the record of a run be as if it had been killed in `merge`; its identifier."""
+    run_here(project)
+    record = records(lake)[-1]
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    record |= {"state": "running", "at_work": ["merge"], "ended": None, "seconds": None}
+    record["process"]["pid"] = ended.pid
+    kept = lake / "operations/runs" / f"{record['run']}.json"
+    kept.rename(kept.with_suffix(".running.json")).write_text(json.dumps(record))
+    return str(record["run"])

@@ -7,19 +7,19 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner, Result
-from kedro.framework.startup import bootstrap_project
 
-from capstone_metrics.cli import cli
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.conftest import Project, project_copy
 from tests.lakes import clear
+from tests.test_metrics import samples
 from tests.test_runs import killed_in_merge, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from click.testing import Result
 
 EXPORT = """\
 video_id,faculdade,rede_social,data_postagem,views,likes,comentarios
@@ -31,21 +31,6 @@ v3,GRAN,tiktok,2026-01-31,n/d,1,0
 CANARY = "canário-9f3b"
 
 
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A command of a project, in this process."""
-
-    def command(project: Project, *arguments: str, width: int = 200) -> Result:
-        monkeypatch.chdir(project.root)
-        monkeypatch.setenv("COLUMNS", str(width))
-        bootstrap_project(project.root)
-        done = CliRunner().invoke(cli, arguments)
-        assert isinstance(done.exception, SystemExit | None), done.exc_info
-        return done
-
-    return command
-
-
 @pytest.fixture(scope="module")
 def ran(open_folder: Path) -> Iterator[tuple[Project, str]]:
     """A project whose windows of 20:00 and 08:00 were run in time, and what the first run said."""
@@ -54,7 +39,16 @@ def ran(open_folder: Path) -> Iterator[tuple[Project, str]]:
         export = {"type": "files", "format": "csv", "path": "export.csv"}
         copy.configure("parameters_sources.yml", sources={"mine": export})
         copy.configure("parameters_quality.yml", quality={})
-        yield copy, copy.run(now="2026-01-31T20:05").stdout
+        told = {"prometheus_file": str(copy.root / "capstone.prom"), "openlineage": True}
+        copy.configure("parameters_operations.yml", operations={"kept_days": 400, **told})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CAPSTONE_LOG_FORMAT", "json")
+            for name, value in (("TYPE", "file"), ("APPEND", "true")):
+                patch.setenv(f"OPENLINEAGE__TRANSPORT__{name}", value)
+            patch.setenv("OPENLINEAGE__TRANSPORT__LOG_FILE_PATH", str(copy.root / "events"))
+            done = copy.run(now="2026-01-31T20:05")
+        (copy.root / "log").write_text(done.stderr)
+        yield copy, done.stdout
 
 
 def status(done: Result) -> dict[str, Any]:
@@ -97,6 +91,8 @@ def test_every_place_has_the_same_numbers(ran: tuple[Project, str], here: Any) -
     found = status(here(project, "status", "--now=2026-01-31T20:10", "--json"))
     (listed,) = json.loads(here(project, "runs", "--json").stdout)
 
+    total = record["total"]
+    assert total["lines"] == total["current"] + total["superseded"] + total["quarantined"]
     identity = "4 lines in Bronze = 2 current in Silver + 1 superseded + 1 quarantined"
     assert record["total"] == {"lines": 4, "current": 2, "superseded": 1, "quarantined": 1}
     assert identity in said
@@ -125,6 +121,41 @@ def test_every_place_has_the_same_numbers(ran: tuple[Project, str], here: Any) -
         db.execute("SELECT state, record -> 'layers', record -> 'total' FROM serving.runs")
         assert db.fetchall() == [("succeeded", record["layers"], record["total"])]
     assert rows == record["layers"]["serving"]["rows_in"] == record["datasets"]["serving"]["rows"]
+
+
+def test_what_is_told_to_machines_has_the_same_numbers(ran: tuple[Project, str]) -> None:
+    root = ran[0].root
+    (record,) = records(root / "data")
+
+    found = samples((root / "capstone.prom").read_text())
+    assert found["run_info", record["run"], "succeeded"] == 1
+    kinds = {"in": "rows_in", "written": "written", "quarantined": "quarantined"}
+    for name, layer in record["layers"].items():
+        for kind, count in kinds.items():
+            assert found.get(("layer_rows", kind, name)) == layer[count]
+    assert {kind: found["lines", kind] for kind in ("current", "superseded", "quarantined")} == {
+        kind: count for kind, count in record["total"].items() if kind != "lines"
+    }
+
+    lines = [json.loads(text) for text in (root / "log").read_text().splitlines()]
+    assert {each["run"] for each in lines} == {record["run"]}
+    assert (lines[-1]["layers"], lines[-1]["total"]) == (record["layers"], record["total"])
+
+    events = [json.loads(text) for text in (root / "events").read_text().splitlines()]
+    tags = [each["run"]["facets"]["tags"]["tags"] for each in events]
+    named = {each["value"] for tag in tags for each in tag if each["source"] == "CAPSTONE"}
+    assert named == {record["run"]}
+    told = {
+        written["name"].removeprefix(f"{root}/data/"): written["outputFacets"]["outputStatistics"]
+        for each in events
+        for written in each["outputs"]
+        if written.get("outputFacets")
+    }
+    assert told["silver/criacao"]["rowCount"] == record["total"]["current"] == 2
+    assert told["silver/quarentena"]["rowCount"] == record["total"]["quarantined"] == 1
+    for layer in ("bronze", "silver", "gold"):
+        rows = sum(told[name]["rowCount"] for name in told if name.startswith(f"{layer}/"))
+        assert rows == record["layers"][layer]["written"]
 
 
 def test_the_database_is_asked_if_it_runs_and_not_started(

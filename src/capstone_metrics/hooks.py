@@ -14,17 +14,22 @@ from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.metrics import write_metrics
+from capstone_metrics.operations.listeners import listeners_of
+from capstone_metrics.operations.listeners.logs import configure_logs
 from capstone_metrics.operations.quality import Gate, Rules
 from capstone_metrics.operations.record import Declared, Recorder, identifier
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.saved import Saved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kedro.framework.context import KedroContext
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
+
+    from capstone_metrics.operations.listeners.listener import Listener
 
 
 PLAN = "plan"
@@ -72,7 +77,8 @@ class RunWatch:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Keep the name of the environment."""
+        """Keep the name of the environment; log as it is asked for."""
+        configure_logs()
         loader = context.config_loader
         self.environment = str(loader.env or getattr(loader, "default_run_env", ""))
 
@@ -105,7 +111,7 @@ class RunWatch:
         flags = (bool(said.get(name)) for name in ("allow_findings", "full"))
         self.gate = Gate(rules, *flags)
         if not is_plan:
-            self.recorder = Recorder(lambda: self.catalog["runs"])
+            self.recorder = Recorder(lambda: self.catalog["runs"], listeners=self._listeners())
             self.recorder.begin(
                 Declared(
                     environment=self.environment,
@@ -129,10 +135,13 @@ class RunWatch:
             self.recorder.node_returned(node.name)
 
     @hook_impl
-    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Keep the Gold that is about to be replaced."""
+    def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Take note of what was loaded; keep the Gold that is about to be replaced."""
         if dataset_name == "gold_before":
             self.gold_before = data.manifest
+        address = getattr(self.catalog.get(dataset_name), "address", None)
+        if self.recorder and address and (layer := _layer(node)):
+            self.recorder.loaded(layer, dataset_name, address)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -177,6 +186,10 @@ class RunWatch:
             self.recorder.end(error)
             self._copy(self.recorder)
 
+    def _listeners(self) -> Iterator[Listener]:
+        said = self.configured["parameters"]["operations"]
+        return listeners_of(said, lambda: self.catalog["alerts"])
+
     def _note_findings(self, recorder: Recorder) -> None:
         self.summary.findings = [found.said for found in self.gate.findings]
         recorder.found(self.gate.facts())
@@ -187,15 +200,14 @@ class RunWatch:
         return [each for each in records if each["run"] != recorder.record.get("run")]
 
     def _copy(self, recorder: Recorder) -> None:
-        """Have Prometheus know the run, and the database if the run has published."""
-        said = self.configured["parameters"].get("operations") or {}
-        if path := said.get("prometheus_file"):
-            recorder.copy(partial(write_metrics, recorder.record, str(path)))
+        """Have the database know the run, if the run has published."""
         if "serving" in self.summary.layers:
             recorder.copy(lambda: self.catalog["serving"].mirror(self.catalog["runs"]))
 
     def _results(self) -> list[tuple[str, str]]:
         results = []
+        if self.recorder and (run := self.recorder.record.get("run")):
+            results.append(("Run", run))
         made = _requests() - self.requests
         if made:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(made.items()))

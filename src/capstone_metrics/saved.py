@@ -21,6 +21,8 @@ class Saved:
         removed: how many files or rows it removed.
         bytes: of the files that it wrote; None where that is not known.
         lines: of each object that it added to Bronze, by its name.
+        columns: the type of each column of the table, by its name; empty where there is none.
+        address: where it wrote, as others call it; None for what is of no use to them.
     """
 
     rows: int = 0
@@ -28,3 +30,5 @@ class Saved:
     removed: int = 0
     bytes: int | None = field(default=None, compare=False)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)
+    address: str | None = field(default=None, compare=False)

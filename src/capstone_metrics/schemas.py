@@ -254,3 +254,14 @@ class Publication:
     files: Mapping[str, bytes]
     terms: Terms = field(default_factory=Terms)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Of each mart its `rows`, and of its `columns` the types by their names."""
+        return {
+            name: {
+                "rows": self.manifest["marts"][name]["rows"],
+                "columns": {column: str(gold_type(column)) for column in mart.columns},
+            }
+            for name, mart in self.marts.items()
+        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,9 +12,25 @@ from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
 
 from capstone_metrics.errors import reason
+from capstone_metrics.operations.listeners.logs import is_json, json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO
+
+log = logging.getLogger(__name__)
+
+
+class Sentence(click.ClickException):
+    """An error that is told in one sentence, where logs are JSON as one of their lines."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Tell it."""
+        if is_json():
+            json_lines.install()
+            log.error("%s", self.message)
+        else:
+            super().show(file)
 
 
 @contextlib.contextmanager
@@ -22,12 +39,12 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except MissingConfigException as error:
-        raise click.ClickException(
+        raise Sentence(
             f"{error}. --env names an environment, and --conf-source where its configuration is."
         ) from None
     except Exception as error:
         if ours := reason(error):
-            raise click.ClickException(str(ours)) from None
+            raise Sentence(str(ours)) from None
         raise
 
 

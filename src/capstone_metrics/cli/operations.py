@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.cli.utils import env_option
+from kedro.framework.project import settings
 from kedro.io import DatasetError
 from rich.console import Console
 
@@ -17,7 +19,9 @@ from capstone_metrics.errors import CapstoneError, reason
 from capstone_metrics.schedule import Timetable, instant_of, zone_of
 
 if TYPE_CHECKING:
-    from capstone_metrics.operations.status import Facts
+    from capstone_metrics.operations.status import Facts, Status
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -25,8 +29,9 @@ if TYPE_CHECKING:
 @click.option("--now", help="Look at the lake at another instant, on the clock of the runs' now.")
 @click.option("--windows", default=4, type=click.IntRange(min=1), help="How many of each layer.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+@click.option("--alert", is_flag=True, help="Send what is wrong and was not sent to the webhook.")
 @one_sentence()
-def status(env: str | None, now: str | None, windows: int, as_json: bool) -> None:
+def status(env: str | None, now: str | None, windows: int, as_json: bool, alert: bool) -> None:
     """Say what is late, missing or failed, and how the layers stand to one another.
 
     The exit code is for a monitor: 0 if all is well, 1 for a warning, 2 if something is critical,
@@ -55,6 +60,8 @@ def status(env: str | None, now: str | None, windows: int, as_json: bool) -> Non
         echo_json(found.document())
     else:
         found.show(Console())
+    if alert:
+        _alert(env, found, catalog)
     raise SystemExit(found.health)
 
 
@@ -102,11 +109,35 @@ def show(env: str | None, run: str, as_json: bool) -> None:
         show_run(Console(), found[0], zone_of(catalog.load("params:schedule")))
 
 
+def _alert(env: str | None, found: Status, catalog: Any) -> None:
+    """Have the webhook know what is wrong; that it could not is a warning."""
+    from capstone_metrics.operations.deadlines import Health  # noqa: PLC0415
+    from capstone_metrics.operations.listeners.alerts import VARIABLE, alarm_of  # noqa: PLC0415
+
+    alarm = alarm_of(lambda: catalog["alerts"])
+    if not alarm:
+        raise CapstoneError(f"--alert: {VARIABLE} names no webhook.")
+    problems = [each for each in found.problems if each.health is not Health.UNKNOWN]
+    environment = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
+    try:
+        alarm.tell(environment, problems, are_all=True)
+    except Exception as error:
+        log.warning("%s: %s", VARIABLE, reason(error) or type(error).__name__)
+
+
 def _kept(catalog: Any) -> Any:
-    """The records of runs; those that died are marked so, where this user may write."""
-    kept = catalog["runs"]
+    """The records of runs; those that died are marked so, and told, where this user may write."""
+    kept, died = catalog["runs"], []
     with contextlib.suppress(CapstoneError):
-        kept.close()
+        died = kept.close()
+    if died:
+        from capstone_metrics.operations.listeners import listeners_of  # noqa: PLC0415
+        from capstone_metrics.operations.listeners.listener import Listeners  # noqa: PLC0415
+
+        said = catalog.load("params:operations")
+        listeners = Listeners(listeners_of(said, lambda: catalog["alerts"]))
+        for record in died:
+            listeners.tell("died", record)
     return kept
 
 

@@ -9,6 +9,7 @@ from capstone_metrics.lake.documents import (
     GoldBeforeDataset,
     HeadDataset,
     MartDataset,
+    NoteDataset,
 )
 from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
@@ -22,6 +23,7 @@ __all__ = [
     "GoldBeforeDataset",
     "HeadDataset",
     "MartDataset",
+    "NoteDataset",
     "PendingDataset",
     "PlannedDataset",
     "ReceiptsDataset",

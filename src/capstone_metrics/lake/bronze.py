@@ -33,6 +33,11 @@ class _Bronze:
         self.prefix = prefix
         self.metadata = metadata
 
+    @property
+    def address(self) -> str:
+        """Where it lies."""
+        return self.storage.address(self.prefix)
+
     def objects(self) -> list[str]:
         """The names of the objects, `fonte=…/janela=…/….jsonl`, in order."""
         names = [key.removeprefix(f"{self.prefix}/") for key in self.storage.keys(self.prefix)]
@@ -73,7 +78,8 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
             if self.storage.create(f"{self.prefix}/{name}", count.passing(chunks())):
                 lines[name] = count.lines
                 size += count.bytes
-        self.saved = Saved(rows=sum(lines.values()), files=len(lines), bytes=size, lines=lines)
+        rows = sum(lines.values())
+        self.saved = Saved(rows, len(lines), bytes=size, lines=lines, address=self.address)
 
     def load(self) -> ir.Table:
         lines, _ = engine_of(self.engine).lines_of(self.storage, self.prefix, self.objects())

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pyarrow as pa
@@ -54,15 +55,22 @@ class MartDataset(AbstractDataset["ir.Table", MartFile]):
         self.metadata = metadata
         self.saved = Saved()
 
+    @property
+    def address(self) -> str:
+        """Where the file lies."""
+        return self.storage.address(self.key)
+
     def save(self, data: ir.Table) -> None:
         table, commit = data.to_pyarrow(), opened(self.storage, GOLD_LAYER)
         with commit.stage(self.key) as path, path.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(_LineFeeds(file), lineterminator="\r\n")
             rows.writerow(table.column_names)
             rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-        self.saved = Saved(bytes=0)
+        columns = {name: str(kind) for name, kind in data.schema().items()}
+        self.saved = Saved(bytes=0, columns=columns, address=self.address)
         if commit.put(self.key):
-            self.saved = Saved(rows=table.num_rows, files=1, bytes=commit.size(self.key))
+            size = commit.size(self.key)
+            self.saved = replace(self.saved, rows=table.num_rows, files=1, bytes=size)
 
     def load(self) -> MartFile:
         return MartFile(
@@ -137,6 +145,27 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self.storage.address(self.key)}
+
+
+class NoteDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
+    """A JSON document that no commit depends on; who saves last has it. Empty until then."""
+
+    def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = storage_of(path)
+        self.key = key
+        self.metadata = metadata
+
+    def save(self, data: dict[str, Any]) -> None:
+        self.storage.overwrite(self.key, document(data).encode())
+
+    def load(self) -> dict[str, Any]:
+        return read_document(self.storage, self.key) if self._exists() else {}
+
+    def _exists(self) -> bool:
+        return self.storage.exists(self.key)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self.storage.root, "key": self.key}
 
 
 class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):

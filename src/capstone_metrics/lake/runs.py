@@ -49,19 +49,23 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         self.silence = dt.timedelta(minutes=silent_minutes)
         self.metadata = metadata
 
-    def begin(self, record: Record, oldest: str) -> None:
+    def begin(self, record: Record, oldest: str) -> list[Record]:
         """Write the first record of a run, after what the runs before it left was put in order.
 
         Those that died are marked so, and those that are older than `oldest` are forgotten.
+
+        Returns:
+            The records of those that died.
         """
         names = self.names()
-        self.close(names)
+        died = self.close(names)
         self.storage.delete([key for name, key in names.items() if name < oldest])
         if not self.storage.is_remote and self.storage.has_abandoned(LAYER):
             with self.storage.locked(LAYER):
                 self.storage.sweep(LAYER)
         record["process"] = this_process()
         self.save(record)
+        return died
 
     def save(self, data: Record) -> None:
         """Write the record of this process's run."""
@@ -94,14 +98,19 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         """The records whose identifiers have a part."""
         return self._read(key for name, key in self.names().items() if part in name)
 
-    def close(self, names: Mapping[str, str] | None = None) -> None:
-        """Mark the runs that died. One that ended meanwhile keeps what it said itself."""
-        names = self.names() if names is None else names
+    def close(self, names: Mapping[str, str] | None = None) -> list[Record]:
+        """Mark the runs that died, and give their records.
+
+        One that ended meanwhile keeps what it said itself.
+        """
+        names, died = self.names() if names is None else names, []
         for record in self._read(key for key in names.values() if key.endswith(f"{RUNNING}.json")):
             if record["state"] == "killed":
                 name, text = record["run"], document(record).encode()
-                self.storage.create(_key(name, False), [text])
+                if self.storage.create(_key(name, False), [text]):
+                    died.append(record)
                 self.storage.delete([_key(name, True)])
+        return died
 
     def names(self) -> dict[str, str]:
         """The key of each record, by its identifier; that of its end, which sorts first, if any."""

@@ -70,6 +70,11 @@ class PendingDataset(AbstractDataset[Any, Pending]):
         self.first, self.last = first, last
         self.metadata = metadata
 
+    @property
+    def address(self) -> str:
+        """Where Bronze lies."""
+        return self.bronze.address
+
     def load(self) -> Pending:
         settle(self.storage, LAYER, HEAD)
         begin(self.storage, LAYER)

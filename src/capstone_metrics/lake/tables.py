@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kedro.io import AbstractDataset
@@ -63,11 +64,17 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         self.metadata = metadata
         self.saved = Saved()
 
+    @property
+    def address(self) -> str | None:
+        """Where the table lies; None of an index, which is nobody else's."""
+        return self.storage.address(self.layout.prefix) if self.is_data else None
+
     def save(self, data: Change) -> None:
-        self.saved = Saved()
+        schema = self.layout.schema
+        columns = {name: str(kind) for name, kind in schema.items()} if self.is_data else {}
+        self.saved = Saved(columns=columns, address=self.address)
         if data.partitions == []:
             return
-        schema = self.layout.schema
         table = data.rows.select(*schema).cast(schema)
         before = set(self.keys())
         if data.partitions is not None:
@@ -80,10 +87,11 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
                 files += 1
                 rows += staged.rows
                 size += commit.size(staged.key)
-        for gone in before - after:
-            commit.delete(gone)
+        gone = before - after
+        for key in gone:
+            commit.delete(key)
         counted = rows if self.is_data else 0
-        self.saved = Saved(rows=counted, files=files, removed=len(before - after), bytes=size)
+        self.saved = replace(self.saved, rows=counted, files=files, removed=len(gone), bytes=size)
 
     def load(self) -> ir.Table:
         return engine_of(self.engine).read(self.storage, self.keys(), self.layout)

@@ -1,1 +1,1 @@
-"""What a run did, told to whoever started it."""
+"""What a run did: its record, what is told from it, and what is late."""

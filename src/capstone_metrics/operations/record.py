@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import hashlib
 import json
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from capstone_metrics.changes import lot_of
 from capstone_metrics.errors import CapstoneError, reason
+from capstone_metrics.operations.listeners.listener import Listeners
 from capstone_metrics.operations.summary import COMMITS, Summary
 from capstone_metrics.schedule import Calendar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from capstone_metrics.operations.listeners.listener import Listener
     from capstone_metrics.saved import Saved
 
 log = logging.getLogger(__name__)
@@ -45,8 +48,12 @@ ENGINES = {"duckdb": "duckdb", "spark": "pyspark"}
 class Runs(Protocol):
     """Where records are kept."""
 
-    def begin(self, record: dict[str, Any], oldest: str) -> None:
-        """Put the records of other runs in order, and write the first one of this run."""
+    def begin(self, record: dict[str, Any], oldest: str) -> list[dict[str, Any]]:
+        """Put the records of other runs in order, and write the first one of this run.
+
+        Returns:
+            The records of the runs that were found dead.
+        """
 
     def save(self, data: dict[str, Any]) -> None:
         """Write the record as it is now."""
@@ -102,14 +109,17 @@ class Recorder:
     Args:
         runs: gives where records are kept.
         clock: gives the time, in UTC.
+        listeners: are told of the run, each time after the record.
     """
 
     def __init__(
         self,
         runs: Callable[[], Runs],
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        listeners: Iterable[Listener] = (),
     ) -> None:
         self.runs = runs
+        self.listeners = Listeners(listeners)
         self.clock = clock
         self.record: dict[str, Any] = {}
         self.lock = RLock()
@@ -118,9 +128,13 @@ class Recorder:
         self._left: dict[str, set[str]] = {}
         self._end = Event()
 
-    @_harmless
     def begin(self, declared: Declared) -> None:
         """Write down that a run begins, and what it is."""
+        self._begin(declared)
+        self._tell("begun")
+
+    @_harmless
+    def _begin(self, declared: Declared) -> None:
         begun, self._mark = self.clock(), time.monotonic()
         kept = dt.timedelta(days=declared.parameters["operations"]["kept_days"])
         self.record |= {
@@ -134,7 +148,9 @@ class Recorder:
             "at_work": [],
             "error": None,
             "nodes": {name: {"layer": layer} for name, layer in declared.nodes},
+            "loaded": {},
             "datasets": {},
+            "addresses": {},
             "windows": {},
             "layers": {},
             "total": {},
@@ -142,9 +158,12 @@ class Recorder:
             "findings": [],
             **dict.fromkeys(GENERATIONS.values()),
         }
-        self.runs().begin(self.record, identifier(begun - kept))
+        died = self.runs().begin(self.record, identifier(begun - kept))
         self.is_begun = True
+        for record in died:
+            self.listeners.tell("died", record)
         Thread(target=self._keep_up, daemon=True).start()
+        atexit.register(self.abandon)  # Kedro says nothing of a run that was interrupted
 
     @_harmless
     def node_begins(self, name: str, outputs: Iterable[str]) -> None:
@@ -153,6 +172,15 @@ class Recorder:
         self.record["nodes"][name]["begun"] = self._seconds()
         self.record["at_work"].append(name)
         self._write()
+        self._tell("node_begun", name)
+
+    @_harmless
+    def loaded(self, layer: str, dataset: str, address: str) -> None:
+        """Take note of what a layer loaded, and where that lies."""
+        names = self.record["loaded"].setdefault(layer, [])
+        if dataset not in names:
+            names.append(dataset)
+        self.record["addresses"][dataset] = address
 
     @_harmless
     def node_returned(self, name: str) -> None:
@@ -183,6 +211,8 @@ class Recorder:
         elif dataset in GENERATIONS:
             manifest = data if dataset == "gold_manifest" else data.manifest
             self.record[GENERATIONS[dataset]] = manifest["generation"]
+            if dataset == "serving":
+                self.record["datasets"][dataset]["tables"] = data.tables
         self.record["layers"] = _layers(summary, self.record["layers"])
         if dataset in COMMITS:
             self.record["layers"][COMMITS[dataset]]["committed"] = _said(self.clock())
@@ -209,26 +239,40 @@ class Recorder:
         if not self._end.is_set():
             self._finish("killed", None)
 
-    @_harmless
     def _finish(self, state: str, error: BaseException | None) -> None:
         self._end.set()
+        atexit.unregister(self.abandon)
         said = _sentence(error) if error else None
         self.record |= {"state": state, "seconds": self._seconds(), "error": said}
         self.record["ended"] = self.record["updated"] = _said(self.clock())
         if self.is_begun or not error:  # else the store is down, and is not waited for again
-            self.runs().save(self.record)
+            self._save_end()
+        self._tell("ended")
+
+    def _tell(self, what: str, *about: Any) -> None:
+        """Tell the listeners, unless not even the run's beginning could be noted."""
+        if "run" in self.record:
+            self.listeners.tell(what, self.record, *about)
+
+    @_harmless
+    def _save_end(self) -> None:
+        self.runs().save(self.record)
 
     def _add_dataset(self, node: str, dataset: str, saved: Saved) -> None:
         counts = {"rows": saved.rows, "files": saved.files, "removed": saved.removed}
         if saved.bytes is not None:
             counts["bytes"] = saved.bytes
         layer = self.record["nodes"][node]["layer"]
-        self.record["datasets"][dataset] = {"layer": layer, "node": node, **counts}
+        columns = {"columns": dict(saved.columns)} if saved.columns else {}
+        self.record["datasets"][dataset] = {"layer": layer, "node": node, **counts, **columns}
+        if saved.address:
+            self.record["addresses"][dataset] = saved.address
         self._add_windows({name: {"ingested": lines} for name, lines in saved.lines.items()})
 
     def _over(self, name: str) -> None:
         self.record["nodes"][name]["ended"] = self._seconds()
         self.record["at_work"].remove(name)
+        self._tell("node_ended", name)
 
     def _add_windows(self, objects: Mapping[str, Mapping[str, int]]) -> None:
         """Add up the counts of some objects of Bronze by their windows."""

@@ -86,10 +86,14 @@ class Status:
     @property
     def summary(self) -> str:
         """What is wrong, in a line."""
+        return "; ".join(check.said for check in self.problems) or "every layer is in time"
+
+    @property
+    def problems(self) -> list[Check]:
+        """What is wrong, the worst first; at the end what is not known."""
         checks = [*self._slot_checks(), *self.checks]
         bad = [check for check in checks if check.health is not Health.OK]
-        said = sorted(bad, key=lambda check: -(check.health % Health.UNKNOWN))
-        return "; ".join(check.said for check in said) or "every layer is in time"
+        return sorted(bad, key=lambda check: -(check.health % Health.UNKNOWN))
 
     def _slot_checks(self) -> Iterator[Check]:
         for layer, of_layer in self.slots.items():
@@ -186,7 +190,7 @@ def _checks(
     slots: Mapping[str, Sequence[Outcome]], runs: Sequence[Run], facts: Facts, now: dt.datetime
 ) -> Iterator[Check]:
     begun = sorted((run for run in runs if run.begun <= now), key=lambda run: run.begun)
-    yield _last_run(begun, now)
+    yield last_run(begun, now)
     if facts.newest:
         yield _freshness(slots["bronze"], facts.newest, now)
     yield _findings(begun)
@@ -198,7 +202,8 @@ def _checks(
         yield _publication(facts, runs)
 
 
-def _last_run(begun: Sequence[Run], now: dt.datetime) -> Check:
+def last_run(begun: Sequence[Run], now: dt.datetime) -> Check:
+    """How the last of some runs, in the order of their beginning, stood at an instant."""
     if not begun:
         return Check("last run", Health.UNKNOWN, "no run is recorded")
     last = begun[-1]

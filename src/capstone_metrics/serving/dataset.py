@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -162,7 +163,14 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         if not self.remote:
             self.start()
         with self._plainly(), closing(self._connect(LOADER)) as database:
-            return publish(database, data, whole=whole)
+            saved = publish(database, data, whole=whole)
+            return replace(saved, address=self._address(database))
+
+    def _address(self, database: connection) -> str:
+        """The schema whose tables were written, as OpenLineage calls it."""
+        host, port = database.info.host, database.info.port
+        is_network = host and not host.startswith("/")
+        return f"postgres://{host if is_network else 'localhost'}:{port}/{self.database}.serving"
 
     def _connect(self, role: str) -> connection:
         """As a role of the embedded server, or as the user whom the environment names."""

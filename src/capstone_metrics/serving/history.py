@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection
 
-APART = ("process", "parameters")
-"""What of a record is no reader's business: the machine, and what was said to a run."""
+APART = ("process", "parameters", "addresses")
+"""What of a record is no reader's business: the machine, its places, what was said to a run."""
 
 ENDED = "SELECT run FROM serving.runs WHERE state <> 'running'"
 ENTER = """

@@ -1,0 +1,149 @@
+"""What it costs to watch a run: a million observations from Bronze to Gold, watched and not.
+
+Watched is with all that there is: the record, logs as JSON, the numbers for Prometheus in a file
+and by HTTP, the events of OpenLineage, and then a status that alerts. Not watched is with settings
+of the project whose hooks leave out the one that watches. Each is a process of its own; they take
+turns. Compared are the CPU seconds of the whole process, all its threads and its start included.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import yaml
+from benchmarks.growth import FILLED
+from benchmarks.million import fill
+from benchmarks.report import ROOT, conclude, spread, table
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+if TYPE_CHECKING:
+    from benchmarks.growth import Cost, Project
+
+ROUNDS = 6
+HIGHEST_OVERHEAD = 0.03
+STAGES = ["bronze_to_silver", "silver_to_gold"]
+WATCHED, NOT_WATCHED = "watched", "not watched"
+LOOPBACK = "127.0.0.1"
+
+
+class Receiver(ThreadingHTTPServer):
+    """A webhook on loopback that accepts every alert, and counts them."""
+
+    daemon_threads = True
+    alerts = 0
+
+
+class Accepting(BaseHTTPRequestHandler):
+    """Accepts an alert."""
+
+    def do_POST(self) -> None:
+        """Count it, and say nothing of it."""
+        assert isinstance(self.server, Receiver)
+        self.server.alerts += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response_only(200)
+        self.end_headers()
+
+
+def run(root: str, mode: str) -> None:
+    """One run in this process; if it is watched, with the status after it."""
+    from capstone_metrics import settings  # noqa: PLC0415 - the other process needs none of it
+    from capstone_metrics.cli import cli  # noqa: PLC0415
+
+    if mode == NOT_WATCHED:
+        settings.HOOKS = settings.HOOKS[:1]
+    bootstrap_project(Path(root))
+    made = KedroSession.create(project_path=root, env="local", runtime_params={"now": str(FILLED)})
+    with made as session:
+        session.run(pipeline_names=STAGES)
+    if mode == WATCHED:
+        with suppress(SystemExit):
+            cli.main(["status", "--env=local", "--alert"], standalone_mode=False)
+
+
+def watched(project: Project, webhook: int) -> dict[str, str]:
+    """The environment of a run that everything watches, which the configuration asks for too."""
+    with socket.socket() as one:
+        one.bind((LOOPBACK, 0))
+        port = one.getsockname()[1]
+    declared = {
+        "kept_days": 400,
+        "prometheus_file": str(project.root / "capstone.prom"),
+        "prometheus_port": port,
+        "openlineage": True,
+    }
+    path = project.root / "conf/local/parameters_operations.yml"
+    path.write_text(yaml.safe_dump({"operations": declared}))
+    return {
+        "CAPSTONE_LOG_FORMAT": "json",
+        "CAPSTONE_ALERT_URL": f"http://{LOOPBACK}:{webhook}/",
+        "OPENLINEAGE__TRANSPORT__TYPE": "file",
+        "OPENLINEAGE__TRANSPORT__APPEND": "true",
+        "OPENLINEAGE__TRANSPORT__LOG_FILE_PATH": str(project.root / "events"),
+    }
+
+
+def measure(project: Project, webhook: Receiver) -> dict[str, list[Cost]]:
+    """Silver and Gold from Bronze alone, watched and not, in turn; the first of each to warm up."""
+    everything = watched(project, webhook.server_address[1])
+    costs: dict[str, list[Cost]] = {WATCHED: [], NOT_WATCHED: []}
+    for number in range(ROUNDS + 1):
+        order = list(costs) if number % 2 else list(costs)[::-1]
+        for mode in order:
+            for layer in ("silver", "gold", "operations"):
+                shutil.rmtree(project.root / "data" / layer, ignore_errors=True)
+            webhook.alerts = 0
+            asked = everything if mode == WATCHED else {}
+            with (project.root / "log").open("w") as log:
+                command = [sys.executable, "-m", "benchmarks.watching", str(project.root), mode]
+                cost = project.measured(command, stderr=log, PYTHONPATH=str(ROOT), **asked)
+            check(project, webhook, is_watched=mode == WATCHED)
+            if number:
+                costs[mode].append(cost)
+    return costs
+
+
+def check(project: Project, webhook: Receiver, *, is_watched: bool) -> None:
+    """Be sure that a run was watched by all that there is, or by nothing."""
+    left = [project.root / name for name in ("capstone.prom", "events", "data/operations/runs")]
+    found = [path.exists() for path in left]
+    found += ["run_ended" in (project.root / "log").read_text(), webhook.alerts > 0]
+    assert found == [is_watched] * len(found), found
+    for path in left[:2]:
+        path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Measure, show and judge."""
+    with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
+        project = fill(Path(folder) / "project")
+        webhook = Receiver((LOOPBACK, 0), Accepting)
+        Thread(target=webhook.serve_forever, daemon=True).start()
+        costs = measure(project, webhook)
+        webhook.shutdown()
+    rows = [
+        (mode, *(spread([getattr(run, what) for run in runs]) for what in ("cpu", "wall")))
+        for mode, runs in costs.items()
+    ]
+    print(table(("run", "CPU s", "wall s"), rows))
+    # the least of each, for whatever else the machine does only adds to a run
+    least, peer = (min(run.cpu for run in runs) for runs in costs.values())
+    overhead = least / peer - 1
+    verdicts = [("CPU of watching / of the run", overhead, HIGHEST_OVERHEAD)]
+    conclude("watching", costs, verdicts, ("kedro", "openlineage-python", "prometheus-client"))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        run(*sys.argv[1:])
+    else:
+        main()

@@ -1,0 +1,214 @@
+"""Events of OpenLineage: a run and, below it, a job for each layer, with what they read and wrote.
+
+Where they go is said in OpenLineage's own way: by `OPENLINEAGE_…` in the environment, or by an
+`openlineage.yml`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.operations.listeners.listener import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from openlineage.client import OpenLineageClient
+    from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent, RunState
+
+    from capstone_metrics.operations.listeners.listener import Record
+
+NAMESPACE = "capstone-metrics"
+"""Of jobs, unless `OPENLINEAGE_NAMESPACE` says another."""
+
+LONGEST_WAIT = 5  # seconds, for events that are still on their way
+
+ENDS = {"succeeded": "COMPLETE", "failed": "FAIL", "killed": "ABORT"}
+
+
+class Lineage(Listener):
+    """Emits the events of a run, and those that one which was killed has left out."""
+
+    name = "operations.openlineage"
+
+    @cached_property
+    def client(self) -> OpenLineageClient:
+        """The official client.
+
+        Raises:
+            CapstoneError: if it is not installed.
+        """
+        try:
+            from openlineage.client import OpenLineageClient  # noqa: PLC0415
+            from openlineage.client.event_v2 import set_producer  # noqa: PLC0415
+        except ImportError as error:
+            raise CapstoneError(
+                "the extra 'lineage' of this package is not installed; install it, or leave the "
+                "setting out."
+            ) from error
+        set_producer(f"urn:capstone-metrics:{version('capstone-metrics')}")
+        return OpenLineageClient()
+
+    def begun(self, record: Record) -> None:
+        self._emit("START", record)
+
+    def node_begun(self, record: Record, node: str) -> None:
+        layer = record["nodes"][node]["layer"]
+        if layer and sum("begun" in each for each in _nodes(record, layer)) == 1:
+            self._emit("START", record, layer)
+
+    def node_ended(self, record: Record, node: str) -> None:
+        layer = record["nodes"][node]["layer"]
+        if layer and _is_over(record, layer):
+            self._emit("COMPLETE", record, layer)
+
+    def ended(self, record: Record) -> None:
+        self.died(record)
+        self.client.close(timeout=LONGEST_WAIT)
+
+    def died(self, record: Record) -> None:
+        end = ENDS[record["state"]]
+        layers = dict.fromkeys(each["layer"] for each in record["nodes"].values())
+        for layer in filter(None, layers):
+            has_begun = any("begun" in each for each in _nodes(record, layer))
+            if has_begun and not _is_over(record, layer):
+                self._emit(end, record, layer)
+        self._emit(end, record)
+
+    def _emit(self, state: str, record: Record, layer: str | None = None) -> None:
+        client = self.client
+        from openlineage.client.event_v2 import RunState  # noqa: PLC0415
+
+        client.emit(event_of(RunState[state], record, layer))
+
+
+def event_of(state: RunState, record: Record, layer: str | None = None) -> RunEvent:
+    """An event of a run, or of one of its layers.
+
+    Args:
+        state: what has become of it.
+        record: of the run.
+        layer: of which it is; None for the run as a whole, which has no datasets of its own.
+    """
+    from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
+
+    namespace = os.environ.get("OPENLINEAGE_NAMESPACE") or NAMESPACE
+    whole = f"{record['environment']}.{'.'.join(record['pipelines'])}"
+    run_facets: dict[str, Any] = {
+        "tags": facet_v2.tags_run.TagsRunFacet(
+            [facet_v2.tags_run.TagsRunFacetFields("run", record["run"], "CAPSTONE")]
+        ),
+        "processing_engine": facet_v2.processing_engine_run.ProcessingEngineRunFacet(
+            version=record["versions"]["kedro"], name="Kedro"
+        ),
+    }
+    if record["now"]:
+        run_facets["nominalTime"] = facet_v2.nominal_time_run.NominalTimeRunFacet(record["now"])
+    if layer:
+        parent = facet_v2.parent_run
+        run_facets["parent"] = parent.ParentRunFacet(
+            parent.Run(_identifier(record)), parent.Job(namespace, whole)
+        )
+    if record["error"] and state.value == "FAIL":
+        run_facets["errorMessage"] = facet_v2.error_message_run.ErrorMessageRunFacet(
+            record["error"], "python"
+        )
+    kind = facet_v2.job_type_job.JobTypeJobFacet(
+        "BATCH", "KEDRO", jobType="TASK" if layer else "PIPELINE"
+    )
+    return event_v2.RunEvent(
+        eventType=state,
+        eventTime=dt.datetime.now(dt.UTC).isoformat(),
+        run=event_v2.Run(_identifier(record, layer), run_facets),
+        job=event_v2.Job(
+            namespace, f"{record['environment']}.{layer}" if layer else whole, {"jobType": kind}
+        ),
+        inputs=list(_inputs(record, layer)) if layer else [],
+        outputs=list(_outputs(record, layer)) if layer else [],
+    )
+
+
+def _identifier(record: Record, layer: str | None = None) -> str:
+    """The UUID of a run, or of a layer of it: always the same."""
+    from openlineage.client.uuid import generate_static_uuid  # noqa: PLC0415
+
+    name = f"{record['run']}.{layer}" if layer else record["run"]
+    return str(generate_static_uuid(dt.datetime.fromisoformat(record["begun"]), name.encode()))
+
+
+def _inputs(record: Record, layer: str) -> Iterator[InputDataset]:
+    from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
+
+    if layer == "serving":
+        for mart, facts in _tables(record).items():
+            rows = facet_v2.input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
+                facts["rows"]
+            )
+            where = record["addresses"][mart]
+            yield event_v2.InputDataset(*_named(where), {"inputStatistics": rows})
+        return
+    written = {_address(record, name) for name in _saved(record, layer)}
+    for name in record["loaded"].get(layer, ()):
+        if _address(record, name) not in written:
+            yield event_v2.InputDataset(*_named(_address(record, name)))
+
+
+def _outputs(record: Record, layer: str) -> Iterator[OutputDataset]:
+    from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
+
+    statistics = facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
+    for name, saved in _saved(record, layer).items():
+        if layer != "serving":
+            counts = statistics(saved["rows"], saved.get("bytes"), saved["files"])
+            where = _named(_address(record, name))
+            schema = _schema(saved.get("columns", {}))
+            yield event_v2.OutputDataset(*where, {"outputStatistics": counts}, facets=schema)
+    for mart, facts in _tables(record).items() if layer == "serving" else ():
+        where = _named(f"{record['addresses']['serving']}.{mart}")
+        yield event_v2.OutputDataset(*where, facets=_schema(facts["columns"]))
+
+
+def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
+    from openlineage.client.facet_v2 import schema_dataset  # noqa: PLC0415
+
+    fields = [schema_dataset.SchemaDatasetFacetFields(name, kind) for name, kind in columns.items()]
+    return {"schema": schema_dataset.SchemaDatasetFacet(fields)} if fields else {}
+
+
+def _named(address: str) -> tuple[str, str]:
+    """What OpenLineage calls the place of data: its namespace, and its name there."""
+    scheme, sign, rest = address.partition("://")
+    if not sign:
+        return "file", address
+    host, _, name = rest.partition("/")
+    return f"{scheme}://{host}", name
+
+
+def _address(record: Record, dataset: str) -> str:
+    address: str = record["addresses"][dataset]
+    return address
+
+
+def _saved(record: Record, layer: str) -> dict[str, Any]:
+    """The datasets of a layer that were saved, and lie somewhere that others may know."""
+    saved = record["datasets"].items()
+    return {n: of for n, of in saved if of["layer"] == layer and n in record["addresses"]}
+
+
+def _tables(record: Record) -> dict[str, Any]:
+    """The tables of the database, if they were published."""
+    tables: dict[str, Any] = record["datasets"].get("serving", {}).get("tables", {})
+    return tables
+
+
+def _nodes(record: Record, layer: str) -> list[Mapping[str, Any]]:
+    return [each for each in record["nodes"].values() if each["layer"] == layer]
+
+
+def _is_over(record: Record, layer: str) -> bool:
+    return all("ended" in each for each in _nodes(record, layer))
