@@ -131,10 +131,11 @@ def quarantined(ctx: click.Context, env: str | None, rule: str | None, lines: in
     catalog = catalog_of(env)
     for name, count in catalog.load("silver_head")["reasons"].items():
         click.echo(f"{count:>10}  {name}")
-    rejected = catalog.load("silver_quarentena").order_by("objeto", "linha")
+    rejected = catalog.load("silver_quarentena")
     if rule:
         rejected = rejected.filter(rejected.regras.contains(rule))
-    for row in rejected.limit(lines).to_pyarrow().to_pylist() if lines else ():
+    some = rejected.order_by("objeto", "linha").limit(lines)
+    for row in some.to_pyarrow().to_pylist() if lines else ():
         click.echo(f"{row['objeto']}:{row['linha']} {', '.join(row['regras'])}")
         click.echo(f"    {row['texto'] or row['texto_base64']}")
 

@@ -35,6 +35,9 @@ MEMORY = "1GB"
 
 SPILL = "duckdb"
 
+UNORDERED = {"preserve_insertion_order": "false"}
+"""No expression counts on the order of rows that it does not say, and to keep it costs a tenth."""
+
 SHORT_LINE = 1 << 24
 """Bytes of a line of JSON for which DuckDB has room, unless it is told of longer ones."""
 
@@ -47,7 +50,7 @@ class OnDuckDB(Engine):
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        self.connection = ibis.duckdb.connect(**{**_bounded(), **options})
+        self.connection = ibis.duckdb.connect(**{**UNORDERED, **_bounded(), **options})
         functions = resources.files(__package__).joinpath("duckdb.sql").read_text()
         self.connection.raw_sql(functions)
         self._view = lru_cache(maxsize=16)(self._new_view)
