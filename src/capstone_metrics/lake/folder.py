@@ -97,7 +97,8 @@ class Folder(Storage):
         return True
 
     def overwrite(self, key: str, content: bytes) -> str:
-        path, workspace = self.path(key), self.workspace(ONE_OBJECT)
+        layer = key.partition("/")[0]
+        path, workspace = self.path(key), self.workspace({TEMPORARY: ONE_OBJECT}.get(layer, layer))
         try:
             with plain_errors(path):
                 staged = workspace / "object"
