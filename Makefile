@@ -38,10 +38,11 @@ test-spark: $(VENV)/.spark
 test-image: $(VENV)/.dev
 	BUILD_IMAGE=yes $(BIN)/pytest tests/infra/test_image.py $(ARGS)
 
-# what a window costs as the lake grows, what a publication costs, and what it costs to watch a run,
-# each against peers in the same run; takes seven minutes. A missed goal fails it, after all have run
-bench: $(VENV)/.dev
-	@failed=0; for each in growth publication watching; do \
+# what each step costs beside what the machine can do and what one would use instead, as the lake grows,
+# when it is published, and when it is watched; takes fifteen minutes. A missed goal fails it, after all
+# have run. ARGS are of the first: ARGS=--observations=20000000
+bench: $(VENV)/.peers
+	@$(BIN)/python -m benchmarks.steps $(ARGS); failed=$$?; for each in growth publication watching; do \
 		$(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
 
 # a million observations on Spark beside DuckDB, and what Spark plans; takes six minutes
@@ -143,6 +144,11 @@ $(VENV)/.spark: requirements-spark.lock $(VENV)/.dev
 	@touch $@
 
 # of its own: it pins other versions of what the project has
+$(VENV)/.peers: benchmarks/peers/peers.lock $(VENV)/.dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/peers
+	$(BIN)/uv pip install --quiet --python $(VENV)/peers/bin/python --requirements benchmarks/peers/peers.lock
+	@touch $@
+
 $(VENV)/.checkov: $(VENV)/bin/uv
 	$(BIN)/uv venv --quiet --clear $(VENV)/checkov
 	$(BIN)/uv pip install --quiet --python $(VENV)/checkov/bin/python checkov==3.3.30
@@ -167,6 +173,8 @@ lock: $(VENV)/bin/uv
 		$(BIN)/uv pip compile infra/docker/$$image.in --quiet --upgrade --universal --python-version 3.11 \
 			--constraints requirements-dev.lock --generate-hashes --no-header --no-annotate \
 			--output-file infra/docker/$$image.lock; done
+	$(BIN)/uv pip compile benchmarks/peers/peers.in --quiet --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --output-file benchmarks/peers/peers.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,8 +3,9 @@ r"""What publishing a million rows costs, beside what else would bring them to P
 The mart has a thousand days of a thousand rows. Each round takes all in turn, on the embedded
 server: bare `\copy` by psql into an empty table of the same columns and key; a first publication,
 which also makes the table; the same Gold once more; one in which a day has changed; and a plain
-script that upserts row by row, on a sample of the rows. A publication is measured from Gold's
-files in the lake until it is committed; the start of Python is left out, of psql it is in.
+script that upserts row by row, on a sample of the rows. The first round has dlt merge them, too.
+A publication is measured from Gold's files in the lake until it is committed; the start of Python
+is left out, that of psql and of dlt is in.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg2
 from benchmarks.report import conclude, spread, table
+from benchmarks.steps import BIN, PEERS
 
 from capstone_metrics.lake import HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
@@ -74,6 +76,7 @@ GOALS = {
     "first publication / row by row, a row": 1 / 50,
     "unchanged / first publication": 0.02,
     "one day changed / first publication": 0.05,
+    "first publication / dlt": 1.0,
 }
 
 
@@ -172,6 +175,19 @@ class Server:
             for row in islice(csv.reader(lines), 1, 1 + SAMPLE):
                 db.execute(UPSERT, row)
 
+    def by_dlt(self, file: Path) -> None:
+        """A merge by dlt, into a schema of its own."""
+        logins = (line.split(":") for line in self.address.passfile.read_text().splitlines())
+        password = next(login[-1] for login in logins if login[-2] == ADMIN)
+        address = f"postgresql://{ADMIN}@{self.address.host}:{self.address.port}/{DATABASE}"
+        settings = {"CREDENTIALS__PASSWORD": password, "RUNTIME__DLTHUB_TELEMETRY": "false"}
+        subprocess.run(
+            [str(BIN / "python"), str(PEERS / "by_dlt.py"), str(file), address],
+            env={**os.environ, **settings},
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+
     def cpu(self) -> float:
         """Seconds of all of its processes, those that have ended too; waits for clients to go."""
         while True:
@@ -212,7 +228,7 @@ def measure(folder: Path) -> dict[str, list[Cost]]:
     before.write()
     after.write(changed_day=DAYS // 2)
     server = Server(folder / "postgres")
-    names = ("\\copy", "first publication", "unchanged", "one day changed", "row by row")
+    names = ("\\copy", "first publication", "unchanged", "one day changed", "row by row", "dlt")
     costs: dict[str, list[Cost]] = {name: [] for name in names}
     try:
         for _ in range(ROUNDS):
@@ -229,6 +245,10 @@ def measure(folder: Path) -> dict[str, list[Cost]]:
             server.renew(with_table=True)
             with timed(server, costs["row by row"]):
                 server.upsert(before.file)
+            if not costs["dlt"]:
+                server.renew(with_table=False)
+                with timed(server, costs["dlt"]):
+                    server.by_dlt(before.file)
     finally:
         server.embedded.stop()
     return costs
@@ -236,7 +256,7 @@ def measure(folder: Path) -> dict[str, list[Cost]]:
 
 def judge(costs: dict[str, list[Cost]]) -> list[Verdict]:
     """Compare the time on the clock, by the median of the rounds."""
-    copy, first, unchanged, day, rows = ([c.wall for c in each] for each in costs.values())
+    copy, first, unchanged, day, rows, dlt = ([c.wall for c in each] for each in costs.values())
     scale = DAYS * KEYS / SAMPLE
 
     def ratio(ones: list[float], others: list[float]) -> float:
@@ -247,6 +267,7 @@ def judge(costs: dict[str, list[Cost]]) -> list[Verdict]:
         ratio(first, rows) / scale,
         ratio(unchanged, first),
         ratio(day, first),
+        first[0] / dlt[0],
     )
     return [(what, each, GOALS[what]) for what, each in zip(GOALS, found, strict=True)]
 
@@ -257,7 +278,7 @@ def show(costs: dict[str, list[Cost]]) -> None:
         (name, *(spread([getattr(run, what) for run in runs]) for what in Cost.__annotations__))
         for name, runs in costs.items()
     ]
-    rows[-1] = (f"row by row, {SAMPLE:,} rows", *rows[-1][1:])
+    rows[-2] = (f"row by row, {SAMPLE:,} rows", *rows[-2][1:])
     print(f"{DAYS * KEYS:,} rows")
     print(table(("what", "wall s", "CPU s of the client", "CPU s of the server"), rows))
 

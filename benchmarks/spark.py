@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from benchmarks.growth import FILLED
-from benchmarks.million import fill
+from benchmarks.observations import fill
 from benchmarks.report import RESULTS, conclude, spread, table
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def main() -> None:
     costs: dict[str, list[Any]] = {"duckdb": [], "spark": []}
     with tempfile.TemporaryDirectory(prefix="capstone-") as made:
         folder = Path(made)
-        project = fill(folder / "project")
+        project, _ = fill(folder / "project")
         log_events(project, folder / "events")
         size = sum(path.stat().st_size for path in (project.root / "data/bronze").rglob("*.jsonl"))
         gold = []

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 from benchmarks.growth import FILLED
-from benchmarks.million import fill
+from benchmarks.observations import fill
 from benchmarks.report import ROOT, conclude, spread, table
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -125,7 +125,7 @@ def check(project: Project, webhook: Receiver, *, is_watched: bool) -> None:
 def main() -> None:
     """Measure, show and judge."""
     with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
-        project = fill(Path(folder) / "project")
+        project, _ = fill(Path(folder) / "project")
         webhook = Receiver((LOOPBACK, 0), Accepting)
         Thread(target=webhook.serve_forever, daemon=True).start()
         costs = measure(project, webhook)

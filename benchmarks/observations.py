@@ -1,4 +1,4 @@
-"""A million observations in Bronze."""
+"""Observations in Bronze, as many as are asked for, by the project's own source."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from benchmarks.growth import FILLED, Project
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHANNELS = 140
+    from benchmarks.growth import Cost
+
+MILLION = 1_000_000
 DAYS = 60
+A_CHANNEL = 7140
+"""Observations of a channel in that time."""
 
 
-def fill(root: Path) -> Project:
-    """A project whose Bronze has them, and nothing else."""
+def fill(root: Path, observations: int = MILLION) -> tuple[Project, Cost]:
+    """A project whose Bronze has about as many, and nothing else; and what it cost to make them."""
     project = Project(root, DAYS)
     path = project.root / "conf/local/parameters_sources.yml"
     declared = yaml.safe_load(path.read_text())
@@ -26,8 +30,8 @@ def fill(root: Path) -> Project:
             "rede_social": networks[number % len(networks)],
             "qtd_inscritos": 1000 * (number + 1),
         }
-        for number in range(CHANNELS)
+        for number in range(observations // A_CHANNEL)
     ]
     path.write_text(yaml.safe_dump(declared))
-    project.kedro("run", "--env=local", "--pipelines=ingest_bronze", f"--params=now={FILLED}")
-    return project
+    ingest = ("--pipelines=ingest_bronze", f"--params=now={FILLED}")
+    return project, project.kedro("run", "--env=local", *ingest)

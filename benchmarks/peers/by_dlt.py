@@ -1,0 +1,27 @@
+"""dlt to PostgreSQL: a mart by its key."""
+
+import sys
+import tempfile
+
+import dlt
+from pyarrow import csv
+
+file, dsn = sys.argv[1:]
+
+
+@dlt.resource(
+    name="gold_bench", write_disposition="merge", primary_key=["data_postagem", "faculdade"]
+)
+def gold():  # noqa: ANN201
+    """The rows of its CSV."""
+    yield csv.read_csv(file)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    pipeline = dlt.pipeline(
+        "peer",
+        pipelines_dir=folder,
+        destination=dlt.destinations.postgres(dsn),
+        dataset_name="by_dlt",
+    )
+    pipeline.run(gold)
