@@ -25,7 +25,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipeline_registry import register_pipelines
 from capstone_metrics.serving.administer import PASSWORDS
 from capstone_metrics.serving.embedded import LOADER, READER
-from capstone_metrics.serving.remote import VARIABLE, RemoteServer
+from capstone_metrics.serving.remote import SECRET, VARIABLE, RemoteServer
 from tests.conftest import ROOT
 from tests.infra.terraform import FOLDER, Configuration, leaves
 
@@ -198,14 +198,20 @@ def check_publisher(c: Configuration) -> None:
     assert "dbname=${local.database}" in local["dsn"]
     dsn = re.sub(r"\$\{[^}]+\}", "5432", local["dsn"]).replace("host=5432", "host=db.example")
     assert "sslmode=verify-full" in RemoteServer(f"{dsn} user=x", "5432").conninfo("x")
-    task = (c.folder / "tasks.tf").read_text()
-    assert f"{VARIABLE} = " in task
     tasks = local["tasks"]
+    secret = f'${{aws_secretsmanager_secret.role["{LOADER}"].arn}}'
+    assert tasks["publication"]["login"] == {
+        VARIABLE: "${local.dsn}",
+        f"{VARIABLE}{SECRET}": secret,
+    }
+    assert tasks["publication"]["secrets"] == {}  # it reads its own, as it is when it connects
+    readers = {o for o, s in c.statements() if secret in s.get("resources", ())}
+    assert readers == {"publisher", "passwords"}
+    assert set(tasks["administration"]["login"]) == {VARIABLE}
     assert set(tasks["administration"]["secrets"]) == {"PGPASSWORD", *PASSWORDS.values()}
-    assert tasks["publication"]["user"] == LOADER
     (secrets,) = c.resources("aws_secretsmanager_secret").values()
     assert secrets["for_each"] == f'${{toset(["{LOADER}", "{READER}"])}}'
-    given = cli.run.make_context("task", tasks["publication"]["command"]).params
+    given = cli.run.make_context("task", [*tasks["publication"]["command"]]).params
     assert (given["env"], given["pipelines"]) == ("prod", ["publish_gold"])
     assert set(given["pipelines"]) <= set(register_pipelines())
     assert tasks["administration"]["command"] == ["-m", "capstone_metrics.serving.administer"]
@@ -298,6 +304,8 @@ PLANTS: list[tuple[str, str, str, Callable[[Configuration], None] | None, str | 
     ("roles.tf", "= [aws_sqs_queue.missed.arn]", '= ["*"]', check_policies, "roles"),
     ("roles.tf", "iam:PassedToService", "iam:AssociatedResourceArn", check_policies, "roles"),
     ("roles.tf", '["ec2.amazonaws.com"]', '["*"]', check_policies, "roles"),
+    ("tasks.tf", "CAPSTONE_DSN_SECRET =", "CAPSTONE_SECRET =", check_publisher, "publication"),
+    ("tasks.tf", "secrets = {}", 'secrets = { PGPASSWORD = "x" }', check_publisher, "publication"),
     ("tasks.tf", HOUR, "22", check_schedule, "publication"),
     ("tasks.tf", "= local.schedule.timezone", '= "UTC"', check_schedule, "publication"),
     (SCHEDULE, '"23:00"', '"23:30"', None, "publication"),
