@@ -82,7 +82,7 @@ sbom: $(VENV)/.dev
 			--output-file=dist/$$(basename $$lock).cdx.json $$lock.lock || exit 1; done
 
 # what infra/terraform declares, its tests, and that they find planted faults; needs Terraform, and
-# its registry for the AWS provider; takes five minutes. Nothing is asked of AWS
+# its registry for the AWS provider; takes ten minutes or more. Nothing is asked of AWS
 terraform: $(VENV)/.dev
 	terraform -chdir=infra/terraform init -backend=false -input=false
 	terraform -chdir=infra/terraform fmt -check -recursive

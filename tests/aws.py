@@ -12,24 +12,32 @@ import boto3
 from infra.s3.seaweed import HOST, REGION
 from moto.server import ThreadedMotoServer
 
+from tests.conftest import ROOT
+from tests.infra.terraform import Configuration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PUBLICATION = "publication"
 """The role of the publication's task."""
 
+PUBLISHER = "publisher"
+"""Its policy in Terraform."""
+
+
+LOGIN = 'aws_secretsmanager_secret.role["loader"].arn'
+"""What Terraform knows the secret by that a publication logs in with."""
+
 
 def may_publish(bucket: str, prefix: str) -> list[dict[str, Any]]:
-    """The least that a publication needs: it reads Gold, and keeps the records of runs."""
-    inside = f"arn:aws:s3:::{bucket}/{prefix}"
-    reads = {"Action": ["s3:GetObject"], "Resource": [f"{inside}/gold/*"]}
-    records = {
-        "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
-        "Resource": [f"{inside}/operations/*"],
-    }
-    probe = {"Action": ["s3:PutObject"], "Resource": [f"{inside}/_tmp/conditional-writes"]}
-    lists = {"Action": ["s3:ListBucket"], "Resource": [f"arn:aws:s3:::{bucket}"]}
-    return [{"Effect": "Allow", **each} for each in (reads, records, probe, lists)]
+    """What Terraform lets a publication do in a lake: the statements of its policy on S3."""
+    arn = f"arn:aws:s3:::{bucket}"
+    values = {"local.lake": f"{arn}/{prefix}", "aws_s3_bucket.lake.arn": arn, LOGIN: "none of S3"}
+    return [
+        {"Effect": "Allow", "Action": each["actions"], "Resource": each["resources"]}
+        for each in Configuration(ROOT).granted(PUBLISHER, values)
+        if each["actions"] != ["secretsmanager:GetSecretValue"]
+    ]
 
 
 @contextmanager

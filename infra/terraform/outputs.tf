@@ -68,6 +68,11 @@ output "administration" {
   value       = jsonencode(merge(local.run_task, { taskDefinition = aws_ecs_task_definition.this["administration"].family }))
 }
 
+output "github_roles" {
+  description = "The variable AWS_ROLE of each environment of GitHub"
+  value       = { for name, role in aws_iam_role.github : local.github_environments[name] => role.arn }
+}
+
 locals {
   run_task = {
     cluster    = aws_ecs_cluster.this.name

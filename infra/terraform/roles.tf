@@ -23,7 +23,8 @@ data "aws_iam_policy_document" "assumed" {
   }
 }
 
-# The publisher: it reads Gold, and keeps the records of runs.
+# The publisher: it reads Gold, keeps the records of runs, and knows as whom to connect. This is the
+# one place that says so; the tests publish as who may do this and no more.
 
 resource "aws_iam_role" "publisher" {
   name               = "${local.name}-publisher"
@@ -62,9 +63,15 @@ data "aws_iam_policy_document" "publisher" {
     actions   = ["s3:PutObject"]
     resources = ["${local.lake}/_tmp/conditional-writes"]
   }
+
+  statement {
+    sid       = "Login"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.role["loader"].arn]
+  }
 }
 
-# What Fargate does before a task starts: its image, its secrets, its log.
+# What Fargate does before a task starts: its image, its log.
 
 resource "aws_iam_role" "execution" {
   for_each = toset(["publication", "administration"])
@@ -102,11 +109,23 @@ data "aws_iam_policy_document" "execution" {
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
     resources = ["${aws_cloudwatch_log_group.tasks.arn}:*"]
   }
+}
 
+# to administer the database, also its passwords; the publication fetches its own, when it connects
+resource "aws_iam_role_policy" "passwords" {
+  name   = "passwords"
+  role   = aws_iam_role.execution["administration"].name
+  policy = data.aws_iam_policy_document.passwords.json
+}
+
+data "aws_iam_policy_document" "passwords" {
   statement {
-    sid       = "Secrets"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = local.task_secrets[each.key]
+    actions = ["secretsmanager:GetSecretValue"]
+    resources = [
+      local.master_secret,
+      aws_secretsmanager_secret.role["loader"].arn,
+      aws_secretsmanager_secret.role["bi_reader"].arn,
+    ]
   }
 }
 

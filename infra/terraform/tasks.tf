@@ -16,19 +16,22 @@ locals {
   certificates = "/tmp/rds-ca.pem"
 
   tasks = {
-    # the image's own entry point is python -m capstone_metrics
+    # the image's own entry point is python -m capstone_metrics; as whom it connects it asks by itself
     publication = {
       entry   = null
       command = ["--env=prod", "--pipelines=publish_gold"]
-      user    = "loader"
       role    = aws_iam_role.publisher.arn
-      secrets = { PGPASSWORD = "${aws_secretsmanager_secret.role["loader"].arn}:password::" }
+      login = {
+        CAPSTONE_DSN        = local.dsn
+        CAPSTONE_DSN_SECRET = aws_secretsmanager_secret.role["loader"].arn
+      }
+      secrets = {}
     }
     administration = {
       entry   = ["python"]
       command = ["-m", "capstone_metrics.serving.administer"]
-      user    = aws_db_instance.serving.username
       role    = null
+      login   = { CAPSTONE_DSN = "${local.dsn} user=${aws_db_instance.serving.username}" }
       secrets = {
         PGPASSWORD               = "${local.master_secret}:password::"
         CAPSTONE_LOADER_PASSWORD = "${aws_secretsmanager_secret.role["loader"].arn}:password::"
@@ -37,11 +40,6 @@ locals {
     }
   }
 
-  # which secrets Fargate fetches to start a task
-  task_secrets = {
-    publication    = [aws_secretsmanager_secret.role["loader"].arn]
-    administration = concat([local.master_secret], values(aws_secretsmanager_secret.role)[*].arn)
-  }
   master_secret = aws_db_instance.serving.master_user_secret[0].secret_arn
 }
 
@@ -53,6 +51,7 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = "awsvpc"
   cpu                      = 256
   memory                   = 1024
+  skip_destroy             = true # what ran stays known, and who deploys need not be able to remove it
   execution_role_arn       = aws_iam_role.execution[each.key].arn
   task_role_arn            = each.value.role
 
@@ -88,7 +87,7 @@ resource "aws_ecs_task_definition" "this" {
       command    = each.value.command
       dependsOn  = [{ containerName = "prepare", condition = "SUCCESS" }]
 
-      environment            = [for name, value in merge(local.variables, { CAPSTONE_DSN = "${local.dsn} user=${each.value.user}" }) : { name = name, value = value }]
+      environment            = [for name, value in merge(local.variables, each.value.login) : { name = name, value = value }]
       secrets                = [for name, arn in each.value.secrets : { name = name, valueFrom = arn }]
       mountPoints            = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
       readonlyRootFilesystem = true

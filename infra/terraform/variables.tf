@@ -188,3 +188,16 @@ variable "monthly_budget_usd" {
     error_message = "monthly_budget_usd is more than 0."
   }
 }
+
+variable "github_repository" {
+  description = "Whose workflows may deploy: OWNER/REPOSITORY, or OWNER@ID/REPOSITORY@ID if its tokens say so; without, none may"
+  type        = string
+  default     = null
+
+  validation {
+    condition = var.github_repository == null || can(regex(
+      "^([A-Za-z0-9-]+/[A-Za-z0-9._-]+|[A-Za-z0-9-]+@[0-9]+/[A-Za-z0-9._-]+@[0-9]+)$", var.github_repository
+    ))
+    error_message = "github_repository is one repository, such as example/capstone-metrics or example@123/capstone-metrics@456."
+  }
+}

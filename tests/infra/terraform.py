@@ -12,7 +12,7 @@ import hcl2
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FOLDER = "infra/terraform"
@@ -80,6 +80,14 @@ class Configuration:
             for statement in body.get("statement", ()):
                 yield address.removeprefix("aws_iam_policy_document."), statement
 
+    def granted(self, owner: str, values: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The statements of a policy, with the values of all that their resources refer to."""
+        return [
+            {**statement, "resources": [_filled(each, values) for each in statement["resources"]]}
+            for document, statement in self.statements()
+            if document == owner
+        ]
+
     def values(self, name: str) -> dict[str, Any]:
         """What an example environment says."""
         return _read((self.folder / "environments" / f"{name}.tfvars").read_text())
@@ -93,6 +101,13 @@ def leaves(value: Any) -> Iterator[tuple[str, Any]]:
                 yield from leaves(each)
             else:
                 yield name, each
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for reference, value in values.items():
+        text = text.replace(f"${{{reference}}}", value)
+    assert "$" not in text
+    return text
 
 
 @cache

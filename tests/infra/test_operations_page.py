@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md exist, with their options, and name what is there."""
+"""The commands of the pages on deployments exist, with their options, and name what is there."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from botocore import xform_name
 from botocore.exceptions import UnknownServiceError
 
 from capstone_metrics import cli
+from capstone_metrics.serving.embedded import LOADER, READER
 from tests.conftest import ROOT
 from tests.infra.terraform import FOLDER, Configuration
-from tests.test_readme import script
+from tests.test_readme import COMMENT, script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PAGE = ROOT / "docs/operations.md"
+PAGES = [PAGE, ROOT / "docs/delivery.md", ROOT / "docs/databricks.md"]
 PROGRAMS = "aws|terraform|databricks|kedro|make|docker"
+SET = r"[A-Z_]+=(?:\"[^\"]*\"|\S*)"
 COMMAND = re.compile(
-    rf"(?:^ *|\| *|&& *|while +)({PROGRAMS}) ((?:[^|)\n\"'&]|\"[^\"]*\"|'[^']*')*)", re.M
+    rf"(?:^ *(?:{SET} +)*|\| *|&& *|while +)({PROGRAMS}) ((?:[^|)\n\"'&]|\"[^\"]*\"|'[^']*')*)",
+    re.M,
 )
 NESTED = re.compile(r"\$\((?:[^()]|\([^()]*\))*\)")
 OF_THE_CLI = {("ecr", "get-login-password"), ("logs", "tail")}  # and of no service's model
@@ -34,8 +39,10 @@ EVERYWHERE = {"cli-input-json", "max-items", "output", "query"}
 NUMBER = re.compile(r"[\d,]*\d(?:\.\d+)?")
 TIMES = "\N{MULTIPLICATION SIGN}"
 PRODUCT = re.compile(rf"((?:{NUMBER.pattern} {TIMES} )+{NUMBER.pattern}) = ({NUMBER.pattern})")
-TERRAFORM = {"apply", "destroy", "init", "output", "plan"}
-OF_DATABRICKS = {"deploy", "destroy", "run"}
+TERRAFORM = {"apply", "destroy", "import", "init", "output", "plan"}
+AS_THEY_ARE = {"-lock=false", "-lockfile=readonly"}
+OF_DATABRICKS = {"deploy", "destroy", "run", "validate"}
+NAME = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -72,7 +79,7 @@ def check_aws(service: str, operation: str, *options: str) -> None:
 def check_terraform(folder: str, verb: str, *options: str) -> None:
     c = Configuration(ROOT)
     assert (folder, verb in TERRAFORM) == (f"-chdir={FOLDER}", True)
-    for option in options:
+    for option in set(options) - AS_THEY_ARE:
         name, _, value = option.partition("=")
         if name in {"-var-file", "-backend-config"}:
             assert (c.folder / value).is_file()
@@ -80,6 +87,8 @@ def check_terraform(folder: str, verb: str, *options: str) -> None:
             assert value.partition("=")[0] in c.blocks("variable")
         elif name == "-replace":
             assert value in c.blocks("resource")
+        elif verb == "import":
+            assert name.startswith("arn:") or name.partition("[")[0] in c.blocks("resource")
         elif verb == "output":
             assert name == "-raw" or name in c.blocks("output")
         else:
@@ -111,11 +120,12 @@ def check_kedro(*words: str) -> None:
 
 def check_make(*goals: str) -> None:
     made = (ROOT / "Makefile").read_text()
-    assert all(re.search(rf"^{goal}:", made, re.MULTILINE) for goal in goals)
+    named = [re.escape(goal.replace(".venv", "$(VENV)")) for goal in goals]
+    assert all(re.search(rf"^{goal}:", made, re.MULTILINE) for goal in named)
 
 
 def check_docker(verb: str, *options: str) -> None:
-    assert verb in {"build", "login", "push"}
+    assert verb in {"build", "compose", "login", "push", "run"}
 
 
 CHECKS = {
@@ -135,10 +145,11 @@ def check(text: str) -> int:
     return len(found)
 
 
-def test_the_commands_exist() -> None:
-    text = script(PAGE.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_commands_exist(page: Path) -> None:
+    text = COMMENT.sub("", script(page.read_text(encoding="utf-8")))
 
-    assert check(text) == len(re.findall(rf"(?<![\w/])(?:{PROGRAMS}) (?=[a-z-])", text))
+    assert check(text) == len(re.findall(rf"(?<![\w/])(?:{PROGRAMS}) (?=[a-z.-])", text))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +162,7 @@ def test_the_commands_exist() -> None:
         "queue=$(aws sqs get-queue-url --queue=x)",
         "terraform -chdir=infra/terraform output -raw passwords",
         "terraform -chdir=infra/terraform apply -var=actif=false",
+        "terraform -chdir=infra/terraform import aws_iam_role.gitlab arn:aws:iam::0:role/x",
         "terraform -chdir=infra/terraform apply -replace=aws_db_instance.database",
         "terraform -chdir=infra/terraform plan -var-file=environments/staging.tfvars",
         "databricks bundle run silver --target=prod",
@@ -163,6 +175,56 @@ def test_the_commands_exist() -> None:
 def test_one_that_does_not_is_found(command: str) -> None:
     with pytest.raises((AssertionError, KeyError, click.UsageError, UnknownServiceError)):
         check(command)
+
+
+def bundle() -> set[str]:
+    """The variables of the bundle of Databricks."""
+    return set(yaml.safe_load((ROOT / "infra/databricks/databricks.yml").read_text())["variables"])
+
+
+def check_names(text: str) -> None:
+    """What a page calls by a name is an output, a variable, a pipeline or a role."""
+    c = Configuration(ROOT)
+    variables, outputs = set(c.blocks("variable")), set(c.blocks("output"))
+    pipelines = {path.name for path in (ROOT / "src/capstone_metrics/pipelines").iterdir()}
+    known = {*variables, *outputs, *bundle(), *pipelines, LOADER, READER}
+    assert set(NAME.findall(text)) <= known
+    assert set(re.findall(r"output (?:-raw )?([a-z_]+)", script(text))) <= outputs
+    assert set(re.findall(r"output `(\w+)`", text)) <= outputs
+    assert set(re.findall(r'(?:TF_VAR_|-var="?)(\w+)', text)) <= variables
+    assert {name.lower() for name in re.findall(r"BUNDLE_VAR_(\w+)", text)} <= bundle()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_names_exist(page: Path) -> None:
+    check_names(page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The role needs `iam:PassRole` on `databricks_arn`.",
+        "The output `network_id` says so.",
+        "```sh\nterraform -chdir=infra/terraform output passwords\n```",
+        "```sh\nexport TF_VAR_image=1\n```",
+        "```sh\nexport BUNDLE_VAR_lake=a-lake\n```",
+    ],
+)
+def test_a_name_of_nothing_is_found(text: str) -> None:
+    with pytest.raises(AssertionError):
+        check_names(text)
+
+
+def test_the_outputs_name_variables_of_the_bundle() -> None:
+    said = {
+        name: body["description"] for name, body in Configuration(ROOT).blocks("output").items()
+    }
+    named = set(re.findall(r"variable (\w+) of the (?:Databricks )?bundle", str(said)))
+    same = {name for name, text in said.items() if "of the same name of the bundle" in text}
+
+    assert {"bucket", "prefix", "region"} == named
+    assert same == {"instance_profile_arn"}
+    assert named | same <= bundle()
 
 
 def test_the_prices_add_up() -> None:

@@ -14,13 +14,15 @@ import pytest
 
 from capstone_metrics.serving.embedded import READER
 from capstone_metrics.serving.provision import connect, provision
+from tests.aws import LOGIN, PUBLISHER, secrets_manager
+from tests.conftest import ROOT
 from tests.infra.terraform import Configuration
 from tests.lakes import BucketLake, line, run_here
 from tests.s3 import Faults, Faulty, Request
+from tests.serving.test_secret import CANARY, of, set_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from infra.s3.seaweed import SeaweedFS
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 PREFIX = "publisher-role"
 ACTIONS = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject"}
 DELETED = "s3:DeleteObject"
+SECRET = "login"
+LOGS_IN = ("secretsmanager:GetSecretValue", SECRET)
 OLD, DEAD = "20240101T000000.000Z-0000", "20260130T230000.000Z-dead"
 
 
@@ -43,18 +47,10 @@ def proxy(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault
 
 
 @pytest.fixture
-def statements(tmp_path: Path) -> list[dict[str, Any]]:
+def statements() -> list[dict[str, Any]]:
     """Of the publisher's role, with the lake of this module in the place of the real one."""
-    known = {"${local.lake}": PREFIX, "${aws_s3_bucket.lake.arn}": ""}
-    found = []
-    for owner, statement in Configuration.copy(tmp_path).statements():
-        if owner == "publisher":
-            text = json.dumps(statement)
-            for reference, key in known.items():
-                text = text.replace(reference, key)
-            assert "$" not in text
-            found.append(json.loads(text))
-    return found
+    values = {"local.lake": PREFIX, "aws_s3_bucket.lake.arn": "", LOGIN: SECRET}
+    return Configuration(ROOT).granted(PUBLISHER, values)
 
 
 def needed(request: Request) -> tuple[str, str] | None:
@@ -107,14 +103,19 @@ def test_a_publication_asks_for_all_that_its_role_may_and_no_more(  # noqa: PLR0
     before = set(lake.keys())
 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-    monkeypatch.setenv("CAPSTONE_DSN", f"host={address.host} port={address.port} user=loader")
-    monkeypatch.setenv("PGPASSFILE", str(address.passfile))
+    user = f"task_{uuid.uuid4().hex}"
+    set_password(address, user, CANARY)
+    monkeypatch.delenv("PGPASSFILE", raising=False)
+    monkeypatch.setenv("CAPSTONE_DSN", f"host={address.host} port={address.port}")
     proxy.faults = Faults(
         errors=1,
         error=(403, "AccessDenied"),
         only=lambda request: not is_allowed(statements, needed(request)),
     )
-    run_here(project, ["publish_gold"], env="s3")
+    with secrets_manager() as secrets:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets.endpoint)
+        monkeypatch.setenv("CAPSTONE_DSN_SECRET", secrets.keep(user, of(user, CANARY)))
+        run_here(project, ["publish_gold"], env="s3")
 
     assert {request.fate for request in proxy.requests} == {"passed"}
     with closing(connect(address, database, READER)) as reader, reader.cursor() as db:
@@ -126,7 +127,7 @@ def test_a_publication_asks_for_all_that_its_role_may_and_no_more(  # noqa: PLR0
     # each statement is one without which something would have been refused
     gone = before - set(lake.keys())
     assert gone == {old, dead}
-    needs = {*map(needed, proxy.requests), *((DELETED, f"{PREFIX}/{key}") for key in gone)}
+    needs = {LOGS_IN, *map(needed, proxy.requests), *((DELETED, f"{PREFIX}/{key}") for key in gone)}
     assert all(is_allowed(statements, need) for need in needs)
     for statement in statements:
         for action in statement["actions"]:

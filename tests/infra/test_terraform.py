@@ -25,7 +25,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipeline_registry import register_pipelines
 from capstone_metrics.serving.administer import PASSWORDS
 from capstone_metrics.serving.embedded import LOADER, READER
-from capstone_metrics.serving.remote import VARIABLE, RemoteServer
+from capstone_metrics.serving.remote import SECRET, VARIABLE, RemoteServer
 from tests.conftest import ROOT
 from tests.infra.terraform import FOLDER, Configuration, leaves
 
@@ -46,7 +46,17 @@ OPENING = {  # what would let something in or out of the network, or log in for 
 EVERYBODY = {"0.0.0.0/0", "::/0"}
 PUBLIC = ("publicly_accessible", "map_public_ip_on_launch", "assign_public_ip")
 SAID_EACH_TIME = {"image_tag", "rds_ca_bundle"}  # in the environment, which a file would override
-NO_RESOURCE = {"ecr:GetAuthorizationToken"}  # knows none
+ISSUER = "token.actions.githubusercontent.com"
+SUBJECT = "repo:${var.github_repository}:environment:${each.value}"
+READS = re.compile(r"[a-z0-9]+:(Describe|Get|List|View)[A-Za-z]+")
+NO_RESOURCE = {  # knows none, or is asked for without its name
+    *("cloudwatch:DescribeAlarms", "ec2:DescribeNetworkAcls", "ec2:DescribeNetworkInterfaces"),
+    *("ec2:DescribePrefixLists", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroupRules"),
+    *("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcAttribute"),
+    *("ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs", "ecr:GetAuthorizationToken"),
+    *("ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition", "logs:DescribeLogGroups"),
+    *("logs:DescribeResourcePolicies", "rds:DescribeDBInstances", "sns:GetSubscriptionAttributes"),
+}
 
 
 @pytest.fixture
@@ -110,6 +120,8 @@ def check_policies(c: Configuration) -> None:
     for owner, statement in allowed:
         assert not {"not_actions", "not_resources", "not_principals"} & set(statement)
         assert not [action for action in statement["actions"] if "*" in action], owner
+        if "resources" in statement:  # in a list, so that each can be seen here
+            assert isinstance(statement["resources"], list), owner
         if not set(statement["actions"]) <= NO_RESOURCE:
             assert "*" not in statement.get("resources", []), owner
         for who in statement.get("principals", ()):
@@ -117,7 +129,43 @@ def check_policies(c: Configuration) -> None:
     reads = {s["sid"]: (s["actions"], s["resources"]) for o, s in allowed if o == "publisher"}
     assert reads["Gold"] == (["s3:GetObject"], ["${local.lake}/gold/*"])
     passed = [s for _, s in allowed if "iam:PassRole" in s["actions"]]
-    assert [("iam:PassedToService" in str(s["condition"])) for s in passed] == [True]
+    assert passed
+    assert all("iam:PassedToService" in str(s["condition"]) for s in passed)
+
+
+def check_github(c: Configuration) -> None:
+    """Who is trusted is one repository, in the environment of a role; and what each role may."""
+    assert c.blocks("variable")["github_repository"]["default"] is None
+    (provider,) = c.resources("aws_iam_openid_connect_provider").values()
+    assert (provider["url"], provider["client_id_list"]) == (
+        f"https://{ISSUER}",
+        ["sts.amazonaws.com"],
+    )
+    (owner, trust), *others = ((o, s) for o, s in c.statements() if "Federated" in str(s))
+    assert (owner, others) == ("github_trust", [])
+    assert trust["actions"] == ["sts:AssumeRoleWithWebIdentity"]
+    (principal,) = trust["principals"]
+    assert principal["identifiers"] == ["${aws_iam_openid_connect_provider.github[0].arn}"]
+    assert [(each["test"], each["variable"], each["values"]) for each in trust["condition"]] == [
+        ("StringEquals", f"{ISSUER}:aud", ["sts.amazonaws.com"]),
+        ("StringEquals", f"{ISSUER}:sub", [SUBJECT]),
+    ]
+    may = {
+        name: [(a, s) for o, s in c.statements() if o == f"github_{name}" for a in s["actions"]]
+        for name in ("reads", "applies")
+    }
+    assert all(READS.fullmatch(action) for action, _ in may["reads"])
+    assert not {"secretsmanager:GetSecretValue"} & {a for both in may.values() for a, _ in both}
+    objects = [s["resources"] for both in may.values() for a, s in both if a.endswith("Object")]
+    assert all(each.startswith("${local.state}/") for resources in objects for each in resources)
+    assert {a for a, _ in may["applies"] if a.startswith("iam:")} == {"iam:PassRole"}
+    removed = {a for a, _ in may["applies"] if re.search("Delete|Remove|Deregister", a)}
+    assert removed == {"s3:DeleteObject", "scheduler:DeleteSchedule"}
+    policies = c.resources("aws_iam_role_policy")
+    assert policies["github_reads"]["for_each"] == "${aws_iam_role.github}"
+    assert policies["github_applies"]["for_each"].endswith('if name == "apply"}}')
+    assert not [p for p in policies.values() if "github" in p["role"]]
+    assert all(each["skip_destroy"] for each in c.resources("aws_ecs_task_definition").values())
 
 
 def check_schedule(c: Configuration) -> None:
@@ -180,7 +228,9 @@ def check_variables(c: Configuration) -> None:
         backend = (c.folder / f"environments/{environment}.s3.tfbackend").read_text()
         assert re.search(r"^encrypt += true$", backend, re.MULTILINE)
         assert re.search(r"^use_lockfile += true$", backend, re.MULTILINE)
-        assert f"/{environment}.tfstate" in backend
+        assert f'"capstone-metrics/{environment}.tfstate"' in backend
+        state = c.locals()["state"].partition(":::")[2]
+        assert f'"{state.replace("${var.account_id}", said["account_id"])}"' in backend
         for each in (str(said), backend):
             assert set(re.findall(r"\d{12}", each)) == {"000000000000"}
             assert not re.search(r"AKIA|BEGIN|@(?!example\.org)", each)
@@ -198,14 +248,20 @@ def check_publisher(c: Configuration) -> None:
     assert "dbname=${local.database}" in local["dsn"]
     dsn = re.sub(r"\$\{[^}]+\}", "5432", local["dsn"]).replace("host=5432", "host=db.example")
     assert "sslmode=verify-full" in RemoteServer(f"{dsn} user=x", "5432").conninfo("x")
-    task = (c.folder / "tasks.tf").read_text()
-    assert f"{VARIABLE} = " in task
     tasks = local["tasks"]
+    secret = f'${{aws_secretsmanager_secret.role["{LOADER}"].arn}}'
+    assert tasks["publication"]["login"] == {
+        VARIABLE: "${local.dsn}",
+        f"{VARIABLE}{SECRET}": secret,
+    }
+    assert tasks["publication"]["secrets"] == {}  # it reads its own, as it is when it connects
+    readers = {o for o, s in c.statements() if secret in s.get("resources", ())}
+    assert readers == {"publisher", "passwords"}
+    assert set(tasks["administration"]["login"]) == {VARIABLE}
     assert set(tasks["administration"]["secrets"]) == {"PGPASSWORD", *PASSWORDS.values()}
-    assert tasks["publication"]["user"] == LOADER
     (secrets,) = c.resources("aws_secretsmanager_secret").values()
     assert secrets["for_each"] == f'${{toset(["{LOADER}", "{READER}"])}}'
-    given = cli.run.make_context("task", tasks["publication"]["command"]).params
+    given = cli.run.make_context("task", [*tasks["publication"]["command"]]).params
     assert (given["env"], given["pipelines"]) == ("prod", ["publish_gold"])
     assert set(given["pipelines"]) <= set(register_pipelines())
     assert tasks["administration"]["command"] == ["-m", "capstone_metrics.serving.administer"]
@@ -248,6 +304,7 @@ CHECKS = [
     check_openings,
     check_storage,
     check_policies,
+    check_github,
     check_schedule,
     check_alarms,
     check_variables,
@@ -263,6 +320,13 @@ GROUP = 'resource "aws_default_security_group" "closed" {\n  vpc_id = aws_vpc.th
 OPENED = "  ingress {\n    protocol  = -1\n    from_port = 0\n    to_port   = 0\n  }\n"
 VERSIONED = 'status = "{}"\n  }}\n}}'
 WRITES = '"s3:DeleteObject", "s3:GetObject", "s3:PutObject"'
+AUDIENCE = """    condition {
+      test     = "StringEquals"
+      variable = "token.actions.githubusercontent.com:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+"""
+PULL_REQUEST = '${each.key == "apply" ? "pull_request" : "environment:plan"}'
 HOUR = '${tonumber(split(":", each.key)[0])}'
 SCHEDULE = "../../conf/base/parameters/schedule.yml"
 
@@ -298,6 +362,20 @@ PLANTS: list[tuple[str, str, str, Callable[[Configuration], None] | None, str | 
     ("roles.tf", "= [aws_sqs_queue.missed.arn]", '= ["*"]', check_policies, "roles"),
     ("roles.tf", "iam:PassedToService", "iam:AssociatedResourceArn", check_policies, "roles"),
     ("roles.tf", '["ec2.amazonaws.com"]', '["*"]', check_policies, "roles"),
+    ("github.tf", SUBJECT, "repo:${var.github_repository}:*", check_github, "github"),
+    ("github.tf", SUBJECT, "*", check_github, "github"),
+    ("github.tf", "environment:${each.value}", PULL_REQUEST, check_github, "github"),
+    ("github.tf", AUDIENCE, "", check_github, "github"),
+    ("github.tf", '"StringEquals"', '"StringLike"', check_github, "github"),
+    ("github.tf", '"https://token', '"https://tokens', check_github, "github"),
+    ("github.tf", ' if name == "apply"', "", check_github, "github"),
+    ("github.tf", '"iam:GetRole"', '"iam:PutRolePolicy"', check_github, None),
+    ("github.tf", '"ecr:GetAuthorizationToken"', '"ec2:CreateRoute"', check_policies, None),
+    ("github.tf", "[aws_iam_role.scheduler.arn]", '["*"]', check_policies, "github"),
+    ("github.tf", "capstone-terraform-", "terraform-", check_variables, "github"),
+    ("variables.tf", "^([A-Za-z0-9-]+/[A-Za-z0-9._-]+|", "^(.+/.+|", None, "github"),
+    ("tasks.tf", "CAPSTONE_DSN_SECRET =", "CAPSTONE_SECRET =", check_publisher, "publication"),
+    ("tasks.tf", "secrets = {}", 'secrets = { PGPASSWORD = "x" }', check_publisher, "publication"),
     ("tasks.tf", HOUR, "22", check_schedule, "publication"),
     ("tasks.tf", "= local.schedule.timezone", '= "UTC"', check_schedule, "publication"),
     (SCHEDULE, '"23:00"', '"23:30"', None, "publication"),

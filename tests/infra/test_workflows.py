@@ -14,6 +14,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.infra.image import stages_of
+from tests.infra.terraform import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ TOKENS = {"plan", "deploy"}
 def copy(tmp_path: Path) -> Path:
     """The workflows, to plant faults in, and what they name."""
     shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    Configuration.copy(tmp_path)
     for part in ("Makefile", ".ci/run", "infra/docker/Dockerfile", *PAGES):
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / part, tmp_path / part)
@@ -121,6 +123,42 @@ def check_commands(root: Path) -> None:
             assert OF_THE_RUNNER.fullmatch(command) or command in said, command
 
 
+def check_environments(root: Path) -> None:
+    """The environments that take a role of AWS are those that AWS trusts."""
+    deploy = workflows(root)["deploy"]["jobs"]
+    taking = {
+        "plan" if any(" plan " in step.get("run", "") for step in job["steps"]) else "apply": job
+        for job in deploy.values()
+        if any("configure-aws-credentials" in step.get("uses", "") for step in job.get("steps", ()))
+    }
+    trusted = Configuration(root).locals()["github_environments"]
+    assert {verb: job["environment"] for verb, job in taking.items()} == trusted
+
+
+def check_variables(root: Path) -> None:
+    """Terraform is told what it asks for, and nothing else; and GitHub what the page says."""
+    deploy = workflows(root)["deploy"]
+    (plan,) = (command for command in commands(root) if " plan " in command)
+    c = Configuration(root)
+    declared = c.blocks("variable")
+    said = set(re.findall(r'-var="?(\w+)=', plan))
+    environment = {name.removeprefix("TF_VAR_") for name in deploy["env"] if "TF_VAR_" in name}
+    (file,) = re.findall(r"-var-file=environments/(\w+)\.tfvars", plan)
+    assert said | environment <= set(declared)
+    assert not environment & set(c.values(file))  # the file would win
+    needed = {name for name, body in declared.items() if "default" not in body}
+    assert needed <= said | environment | set(c.values(file))
+    bundle = yaml.safe_load((ROOT / "infra/databricks/databricks.yml").read_text())
+    without = {name for name, body in bundle["variables"].items() if "default" not in body}
+    steps = deploy["jobs"]["deploy"]["steps"]
+    given = {name.partition("BUNDLE_VAR_")[2] for step in steps for name in step.get("env", {})}
+    assert given - {""} == without - set(bundle["targets"]["prod"]["variables"])
+    used = re.findall(r"vars\.(\w+)", (root / FOLDER / "deploy.yml").read_text())
+    page = (root / "docs/delivery.md").read_text()
+    assert used
+    assert all(f"`{name}`" in page for name in used)
+
+
 def check_base(root: Path) -> None:
     base = stages_of(root / "infra/docker/Dockerfile")["base"].base
     assert workflows(root)["ci"]["jobs"]["test"]["container"] == base
@@ -133,6 +171,8 @@ CHECKS = [
     check_permissions,
     check_approval,
     check_commands,
+    check_environments,
+    check_variables,
     check_base,
 ]
 
@@ -160,6 +200,14 @@ def test_the_workflows_hold(copy: Path, check: Callable[[Path], None]) -> None:
         ("ci", "bash .ci/run", "bash .ci/runs", check_commands),
         ("deploy", "bundle deploy --target=prod", "bundle deploy --target=dev", check_commands),
         ("deploy", "environments/prod.tfvars", "environments/dev.tfvars", check_commands),
+        ("ci", "make audit-infra", "make audit-terraform", check_commands),
+        ("deploy", "environment: plan", "environment: planning", check_environments),
+        ("deploy", "environment: production", "environment: plan", check_environments),
+        ("deploy", '-var="image_tag=', '-var="image=', check_variables),
+        ("deploy", "TF_VAR_rds_ca_bundle", "TF_VAR_rds_ca", check_variables),
+        ("deploy", "TF_VAR_rds_ca_bundle", "RDS_CA_BUNDLE", check_variables),
+        ("deploy", "BUNDLE_VAR_bucket", "BUNDLE_VAR_lake", check_variables),
+        ("deploy", "vars.AWS_ROLE", "vars.ROLE", check_variables),
         ("ci", "container: python:3.11.16", "container: python:3.12.1", check_base),
     ],
 )

@@ -9,3 +9,6 @@ database_class     = "db.t4g.small"
 endpoint_zones     = 2
 alarm_emails       = ["data@example.org"] # yours
 monthly_budget_usd = 300
+
+# without it the workflows may do nothing in AWS: docs/delivery.md
+# github_repository = "OWNER/REPOSITORY"

@@ -71,16 +71,23 @@ run "the_publication_starts_at_its_hour_and_somebody_is_told_if_not" {
       AWS_REGION      = "sa-east-1"
       CAPSTONE_BUCKET = "capstone-test-lake-123456789012"
       CAPSTONE_PREFIX = "lakes/test"
-      CAPSTONE_DSN    = "host=serving.example.rds.amazonaws.com port=5432 dbname=capstone_prod sslrootcert=/tmp/rds-ca.pem user=loader"
+      CAPSTONE_DSN    = "host=serving.example.rds.amazonaws.com port=5432 dbname=capstone_prod sslrootcert=/tmp/rds-ca.pem"
       DO_NOT_TRACK    = "1"
       HOME            = "/tmp"
+
+      CAPSTONE_DSN_SECRET = "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader"
     }
     error_message = "The publisher is told something else of the lake or the database, or a secret."
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].secrets == [{ name = "PGPASSWORD", valueFrom = "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader:password::" }]
-    error_message = "The publisher has another secret than the password of loader."
+    condition     = jsondecode(aws_ecs_task_definition.this["publication"].container_definitions)[1].secrets == []
+    error_message = "A password lies in the publisher's environment, where it outlives a rotation."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.this["publication"].skip_destroy && aws_ecs_task_definition.this["administration"].skip_destroy
+    error_message = "A deployment removes the task before it, which it may not."
   }
 
   assert {

@@ -54,8 +54,9 @@ run "each_role_may_do_what_its_part_needs" {
       Gold    = [toset(["s3:GetObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/gold/*"])]
       Records = [toset(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/operations/*"])]
       Probe   = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/_tmp/conditional-writes"])]
+      Login   = [toset(["secretsmanager:GetSecretValue"]), toset(["arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader"])]
     }
-    error_message = "The publisher may do more or less than read Gold and keep the records of runs."
+    error_message = "The publisher may do more or less than read Gold, keep the records of runs and log in."
   }
 
   assert {
@@ -85,15 +86,12 @@ run "each_role_may_do_what_its_part_needs" {
   }
 
   assert {
-    condition = { for task, document in data.aws_iam_policy_document.execution : task => one([for statement in document.statement : statement.resources if statement.sid == "Secrets"]) } == {
-      publication = toset(["arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader"])
-      administration = toset([
-        "arn:aws:secretsmanager:sa-east-1:123456789012:secret:master",
-        "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader",
-        "arn:aws:secretsmanager:sa-east-1:123456789012:secret:bi_reader",
-      ])
-    }
-    error_message = "A task starts with another one's password, or without its own."
+    condition = one(data.aws_iam_policy_document.passwords.statement).resources == toset([
+      "arn:aws:secretsmanager:sa-east-1:123456789012:secret:master",
+      "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader",
+      "arn:aws:secretsmanager:sa-east-1:123456789012:secret:bi_reader",
+    ]) && aws_iam_role_policy.passwords.role == "capstone-test-administration-execution"
+    error_message = "The publication starts with a password of others, or the administration without one."
   }
 
   assert {
@@ -101,7 +99,6 @@ run "each_role_may_do_what_its_part_needs" {
       Registry = toset(["ecr:GetAuthorizationToken"])
       Image    = toset(["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"])
       Log      = toset(["logs:CreateLogStream", "logs:PutLogEvents"])
-      Secrets  = toset(["secretsmanager:GetSecretValue"])
     }])
     error_message = "Fargate may do more or less than start a task."
   }

@@ -57,6 +57,12 @@ mock_resource "aws_iam_role" {
   }
 }
 
+mock_resource "aws_iam_openid_connect_provider" {
+  defaults = {
+    arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+  }
+}
+
 mock_resource "aws_iam_instance_profile" {
   defaults = {
     arn = "arn:aws:iam::123456789012:instance-profile/capstone-test-databricks"
