@@ -10,6 +10,7 @@ Some options take a guard out. `--in-place`: files are written under their own n
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,7 @@ GUARDS = {
 
 
 def run(arguments: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # its parent may not have heard it
     options, (root, *pipelines) = (
         [word for word in arguments if word.startswith("--")],
         [word for word in arguments if not word.startswith("--")],

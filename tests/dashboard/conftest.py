@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import sys
 import tempfile
 import uuid
 from contextlib import closing
@@ -140,6 +141,15 @@ def runs_of(record: dict[str, Any], lake: Path) -> RunsDataset:
     runs = RunsDataset(path=str(lake), silent_minutes=10)
     runs.save(record)
     return runs
+
+
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give back the place of the main program, which Streamlit takes for the script that it runs.
+
+    A process that another test starts would run that script again.
+    """
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import os
 import shutil
 import tempfile
 import weakref
@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
 
 import ibis
 import pyarrow as pa
@@ -17,7 +18,7 @@ from ibis.util import gen_name
 
 from capstone_metrics.lake.engine import Engine, Staged
 from capstone_metrics.lake.lines import read_lines
-from capstone_metrics.lake.storage import LOCAL, dead_workspaces, new_workspace
+from capstone_metrics.lake.storage import LOCAL, dead_workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,12 +140,14 @@ class OnDuckDB(Engine):
 
 
 def _bounded() -> dict[str, str]:
-    """Settings by which tables that do not fit into memory lie in files, which go in the end."""
+    """Settings by which tables that do not fit into memory lie in files.
+
+    DuckDB makes the folder when it needs it, and removes it in the end; a killed run cannot.
+    """
     here = Path(tempfile.gettempdir())
     for spilled in dead_workspaces(here, SPILL, LOCAL):
         shutil.rmtree(spilled, ignore_errors=True)
-    folder = new_workspace(here, SPILL, LOCAL)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = here / f"{LOCAL}{SPILL}-{os.getpid()}-{uuid4().hex}"
     return {"memory_limit": MEMORY, "temp_directory": str(folder)}
 
 
