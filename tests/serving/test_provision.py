@@ -88,9 +88,12 @@ def test_the_loader_writes_rows_and_nothing_else(ask: Ask) -> None:
 
 
 def test_nobody_logs_in_as_the_owner(ask: Ask) -> None:
-    query = "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname !~ '^pg_' ORDER BY 1"
+    query = "SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY 1"
+    users = [
+        name for (name,) in ask(ADMIN, query) if not name.startswith("task_")
+    ]  # of other tests
 
-    assert ask(ADMIN, query) == [("bi_reader",), ("loader",), ("postgres",)]
+    assert users == ["bi_reader", "loader", "postgres"]
 
 
 def test_a_statement_of_a_reader_ends(ask: Ask) -> None:
