@@ -30,6 +30,7 @@ from botocore.exceptions import (
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.lease import Lease
+from capstone_metrics.lake.refusals import code_of, sentence_of
 from capstone_metrics.lake.requests import count_requests
 from capstone_metrics.lake.storage import (
     LOCAL,
@@ -187,9 +188,9 @@ class Bucket(Storage):
             try:
                 found = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
             except ClientError as error:
-                if _code(error) in {"400", "403"}:  # without a body; one to GET says more
+                if code_of(error) in {"400", "403"}:  # without a body; one to GET says more
                     self.client.get_object(Bucket=self.bucket, Key=self._name(key))
-                if _code(error) not in MISSING:
+                if code_of(error) not in MISSING:
                     raise
                 self._versions.pop(key, None)
                 return False
@@ -222,7 +223,7 @@ class Bucket(Storage):
             try:
                 file, version = self._get(key)
             except ClientError as error:
-                if _code(error) not in MISSING:
+                if code_of(error) not in MISSING:
                     raise
                 return b"", ""
         with file:
@@ -522,7 +523,7 @@ class Bucket(Storage):
             yield
         except (ClientError, BotoCoreError) as error:
             where = f"{self.root}/{key}".rstrip("/")
-            raise CapstoneError(f"{where}: {_sentence(error)}") from error
+            raise CapstoneError(f"{where}: {sentence_of(error)}") from error
 
 
 ARCHIVE = ".zip"
@@ -549,8 +550,8 @@ def _held(condition: Collection[str]) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        is_gone = _code(error) in MISSING and "IfMatch" in condition
-        if not (is_gone or _code(error) in CONFLICTS):
+        is_gone = code_of(error) in MISSING and "IfMatch" in condition
+        if not (is_gone or code_of(error) in CONFLICTS):
             raise
 
 
@@ -571,56 +572,3 @@ def _same(one: IO[bytes], other: IO[bytes]) -> bool:
         if block != other.read(len(block)):
             return False
     return not other.read(1)
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _sentence(error: ClientError | BotoCoreError) -> str:
-    """What is wrong and what to do, by the error's code or kind; no text of the store's own."""
-    code = _code(error) if isinstance(error, ClientError) else type(error).__name__
-    said = next((text for codes, text in _SENTENCES.items() if code in codes.split()), None)
-    return said or f"the store refused ({code}); check it and run again."
-
-
-_SENTENCES = {
-    "NoSuchKey 404": "there is no such object; run the pipeline that makes it first.",
-    "NoSuchBucket": "there is no such bucket; make it, or correct 'lake' in globals.yml.",
-    "AccessDenied 403 AllAccessDisabled": (
-        "the store denies it to these credentials; grant them s3:ListBucket on the bucket, and "
-        "s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it."
-    ),
-    "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken": (
-        "the store does not know these credentials; correct the access key, the secret or the "
-        "profile."
-    ),
-    "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired": (
-        "the credentials have expired; sign in again and run again."
-    ),
-    "SSOTokenLoadError UnauthorizedSSOTokenError TokenRetrievalError": (
-        "the sign-in has expired; run 'aws sso login' and run again."
-    ),
-    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it and run again.",
-    "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307": (
-        "the bucket is in another region; set AWS_REGION, or 'region' of 'lake' in globals.yml."
-    ),
-    "NoRegionError InvalidRegionError": (
-        "no region is set; set AWS_REGION, or 'region' of 'lake' in globals.yml."
-    ),
-    "NoCredentialsError PartialCredentialsError CredentialRetrievalError": (
-        "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-        "AWS_SECRET_ACCESS_KEY, or give this machine a role."
-    ),
-    "ProfileNotFound": "the profile in AWS_PROFILE is not known; correct it.",
-    "InvalidBucketName ParamValidationError": (
-        "this is no name of a bucket; correct 'lake' in globals.yml."
-    ),
-    "EndpointConnectionError ConnectTimeoutError ConnectionClosedError ReadTimeoutError "
-    "ProxyConnectionError SSLError ResponseStreamingError IncompleteReadError HTTPClientError": (
-        "the store does not answer; check the network and the endpoint, and run again."
-    ),
-    "SlowDown ServiceUnavailable 503 500 502 504 InternalError RequestTimeout Throttling": (
-        "the store is overloaded or out of order; run again later."
-    ),
-}

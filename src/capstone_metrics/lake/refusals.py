@@ -1,0 +1,64 @@
+"""What a store of S3 refuses, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError
+
+
+def code_of(error: ClientError) -> str:
+    """The code that the store answered with."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def sentence_of(error: ClientError | BotoCoreError) -> str:
+    """What is wrong and what to do, by the error's code or kind; no text of the store's own."""
+    code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
+    said = next((text for codes, text in _SENTENCES.items() if code in codes.split()), None)
+    return said or f"the store refused ({code}); check it and run again."
+
+
+_SENTENCES = {
+    "NoSuchKey 404": "there is no such object; run the pipeline that makes it first.",
+    "NoSuchBucket": "there is no such bucket; make it, or correct 'lake' in globals.yml.",
+    "AccessDenied 403 AllAccessDisabled": (
+        "the store denies it to these credentials; grant them s3:ListBucket on the bucket, and "
+        "s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it."
+    ),
+    "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken": (
+        "the store does not know these credentials; correct the access key, the secret or the "
+        "profile."
+    ),
+    "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired": (
+        "the credentials have expired; sign in again and run again."
+    ),
+    "SSOTokenLoadError UnauthorizedSSOTokenError TokenRetrievalError": (
+        "the sign-in has expired; run 'aws sso login' and run again."
+    ),
+    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it and run again.",
+    "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307": (
+        "the bucket is in another region; set AWS_REGION, or 'region' of 'lake' in globals.yml."
+    ),
+    "NoRegionError InvalidRegionError": (
+        "no region is set; set AWS_REGION, or 'region' of 'lake' in globals.yml."
+    ),
+    "NoCredentialsError PartialCredentialsError CredentialRetrievalError": (
+        "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, or give this machine a role."
+    ),
+    "ProfileNotFound": "the profile in AWS_PROFILE is not known; correct it.",
+    "InvalidBucketName ParamValidationError": (
+        "this is no name of a bucket; correct 'lake' in globals.yml."
+    ),
+    "EndpointConnectionError ConnectTimeoutError ConnectionClosedError ReadTimeoutError "
+    "ProxyConnectionError SSLError ResponseStreamingError IncompleteReadError HTTPClientError": (
+        "the store does not answer; check the network and the endpoint, and run again."
+    ),
+    "SlowDown ServiceUnavailable 503 500 502 504 InternalError RequestTimeout Throttling": (
+        "the store is overloaded or out of order; run again later."
+    ),
+}
