@@ -42,7 +42,22 @@ class _LineFeeds:
         return self.file.write(row.removesuffix("\r\n") + "\n")
 
 
-class MartDataset(AbstractDataset["ir.Table", MartFile]):
+class _OneObject:
+    """Which object of the lake a dataset is."""
+
+    def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = storage_of(path)
+        self.key = key
+        self.metadata = metadata
+
+    def _exists(self) -> bool:
+        return self.storage.exists(self.key)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self.storage.address(self.key)}
+
+
+class MartDataset(_OneObject, AbstractDataset["ir.Table", MartFile]):
     """A mart of Gold: saved from an Ibis table as CSV, loaded as a file to read.
 
     No engine is needed to read it. A save stages the file, and it is read there; the manifest's
@@ -50,9 +65,7 @@ class MartDataset(AbstractDataset["ir.Table", MartFile]):
     """
 
     def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = storage_of(path)
-        self.key = key
-        self.metadata = metadata
+        super().__init__(path=path, key=key, metadata=metadata)
         self.saved = Saved()
 
     @property
@@ -101,24 +114,16 @@ class MartDataset(AbstractDataset["ir.Table", MartFile]):
             {"index": list(range(len(data))), "columns": rows.column_names, "data": data}
         )
 
-    def _exists(self) -> bool:
-        return self.storage.exists(self.key)
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self.storage.address(self.key)}
-
-
-class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
+class HeadDataset(_OneObject, AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
     """The head of a layer: a JSON document whose save commits all that was staged.
 
     It says the `generation` of the layer: one more than that which the run read.
     """
 
     def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = storage_of(path)
-        self.key = key
+        super().__init__(path=path, key=key, metadata=metadata)
         self.layer = key.split("/", maxsplit=1)[0]
-        self.metadata = metadata
         self.saved = Saved()
 
     @property
@@ -140,32 +145,15 @@ class HeadDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
         """The document, for Kedro-Viz."""
         return JSONPreview(json.dumps(self.load()))
 
-    def _exists(self) -> bool:
-        return self.storage.exists(self.key)
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self.storage.address(self.key)}
-
-
-class NoteDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
+class NoteDataset(_OneObject, AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
     """A JSON document that no commit depends on; who saves last has it. Empty until then."""
-
-    def __init__(self, *, path: str, key: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = storage_of(path)
-        self.key = key
-        self.metadata = metadata
 
     def save(self, data: dict[str, Any]) -> None:
         self.storage.overwrite(self.key, document(data).encode())
 
     def load(self) -> dict[str, Any]:
         return read_document(self.storage, self.key) if self._exists() else {}
-
-    def _exists(self) -> bool:
-        return self.storage.exists(self.key)
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root, "key": self.key}
 
 
 class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
