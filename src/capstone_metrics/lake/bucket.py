@@ -37,8 +37,8 @@ from capstone_metrics.lake.storage import (
     ONE_OBJECT,
     TEMPORARY,
     Storage,
+    abandoned_here,
     check_key,
-    dead_workspaces,
     new_workspace,
     plain_errors,
 )
@@ -440,13 +440,13 @@ class Bucket(Storage):
             self.delete(self.keys(shared))
 
     def has_abandoned(self, layer: str) -> bool:
-        return bool(self._abandoned(layer) or _abandoned_here(layer))
+        return bool(self._abandoned(layer) or abandoned_here(layer))
 
     def sweep(self, layer: str) -> None:
         abandoned = self._abandoned(layer)
         self._check_lease(layer)
         self.delete(abandoned)
-        for folder in _abandoned_here(layer):
+        for folder in abandoned_here(layer):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _abandoned(self, layer: str) -> list[str]:
@@ -557,10 +557,6 @@ def _held(condition: Collection[str]) -> Iterator[None]:
 
 def _layer(key: str) -> str:
     return key.partition("/")[0]
-
-
-def _abandoned_here(layer: str) -> list[Path]:
-    return dead_workspaces(Path(tempfile.gettempdir()), layer, LOCAL)
 
 
 def _md5() -> Any:

@@ -18,7 +18,7 @@ from ibis.util import gen_name
 
 from capstone_metrics.lake.engine import Engine, Staged
 from capstone_metrics.lake.lines import read_lines
-from capstone_metrics.lake.storage import LOCAL, dead_workspaces
+from capstone_metrics.lake.storage import LOCAL, abandoned_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -144,10 +144,9 @@ def _bounded() -> dict[str, str]:
 
     DuckDB makes the folder when it needs it, and removes it in the end; a killed run cannot.
     """
-    here = Path(tempfile.gettempdir())
-    for spilled in dead_workspaces(here, SPILL, LOCAL):
+    for spilled in abandoned_here(SPILL):
         shutil.rmtree(spilled, ignore_errors=True)
-    folder = here / f"{LOCAL}{SPILL}-{os.getpid()}-{uuid4().hex}"
+    folder = Path(tempfile.gettempdir()) / f"{LOCAL}{SPILL}-{os.getpid()}-{uuid4().hex}"
     return {"memory_limit": MEMORY, "temp_directory": str(folder)}
 
 

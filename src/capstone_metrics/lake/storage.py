@@ -221,6 +221,11 @@ def dead_workspaces(parent: Path, layer: str, before: str = "") -> list[Path]:
     ]
 
 
+def abandoned_here(name: str) -> list[Path]:
+    """The workspaces outside of a lake that dead processes left, by what they were for."""
+    return dead_workspaces(Path(tempfile.gettempdir()), name, LOCAL)
+
+
 def check_key(key: str, root: str) -> str:
     """A key that stays in the lake.
 
