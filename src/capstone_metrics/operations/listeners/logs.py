@@ -7,7 +7,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pythonjsonlogger.json import JsonFormatter
 from rich.logging import RichHandler
 
 from capstone_metrics.errors import CapstoneError
@@ -55,6 +54,8 @@ class JsonLines(Listener):
 
     def install(self) -> None:
         """Take the place of what writes to the terminal, and of the printed traceback."""
+        from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - few runs need it
+
         root = logging.getLogger()
         for handler in list(root.handlers):
             if isinstance(handler, RichHandler) or type(handler) is logging.StreamHandler:
