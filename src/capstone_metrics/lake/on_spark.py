@@ -362,7 +362,11 @@ def _staged(
         for key, part in layout.parts(batch.cast(kinds) for batch in batches):
             layout.write(part, file)
             place, content = f"{prefix}/{key}", file.read_bytes()
-            version = storage.overwrite(place, content)
-            row = (key, part.num_rows, place, version, len(content))
-            named = dict(zip(STAGED.names, row, strict=True))
-            yield pa.RecordBatch.from_pylist([named], STAGED)
+            row = {
+                "key": key,
+                "rows": part.num_rows,
+                "place": place,
+                "version": storage.overwrite(place, content),
+                "size": len(content),
+            }
+            yield pa.RecordBatch.from_pylist([row], STAGED)
