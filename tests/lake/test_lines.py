@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.lake import lines
-from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
+from capstone_metrics.lake.lines import SCHEMA, blocks_of, line_batches, measure
 
 NAME = "fonte=faker/janela=2026-01-31T08/criacao.jsonl"
 
@@ -21,7 +21,11 @@ contents = st.lists(pieces, max_size=12).map(b"".join) | st.binary(max_size=20)
 
 
 def read(content: bytes) -> list[dict[str, Any]]:
-    return [row for batch in line_batches(NAME, io.BytesIO(content)) for row in batch.to_pylist()]
+    return [
+        row
+        for batch in line_batches(NAME, blocks_of(io.BytesIO(content)))
+        for row in batch.to_pylist()
+    ]
 
 
 def texts(content: bytes) -> list[tuple[int, str]]:
@@ -42,7 +46,7 @@ def naive(content: bytes) -> list[tuple[int, str | None, str | None]]:
 
 
 def test_a_line_knows_where_it_stands() -> None:
-    (batch,) = line_batches(NAME, io.BytesIO(b"{}\n"))
+    (batch,) = line_batches(NAME, [b"{}\n"])
     assert batch.schema == SCHEMA
     assert batch.to_pylist() == [
         {
@@ -110,7 +114,7 @@ def test_blocks_make_no_difference(content: bytes, size: int) -> None:
 def test_a_long_object_comes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "BLOCK_BYTES", 100)
     content = b"".join(b"%d\n" % number for number in range(1, 101))
-    batches = list(line_batches(NAME, io.BytesIO(content)))
+    batches = list(line_batches(NAME, blocks_of(io.BytesIO(content))))
     assert len(batches) > 1
     assert [row["texto"] for batch in batches for row in batch.to_pylist()] == [
         str(number) for number in range(1, 101)

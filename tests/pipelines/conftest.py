@@ -33,7 +33,7 @@ def _on_engine(on_engine: None) -> None:
 
 def observed(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> Judged:
     """The verdicts on the lines of Bronze objects, for an empty Silver."""
-    batches = (batch for name, b in objects.items() for batch in line_batches(name, io.BytesIO(b)))
+    batches = (batch for name, b in objects.items() for batch in line_batches(name, [b]))
     lines = engine().table_of(pa.RecordBatchReader.from_batches(SCHEMA, batches))
     counted = {name: measure(io.BytesIO(b)) for name, b in objects.items()}
     empty = {

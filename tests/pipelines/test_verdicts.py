@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.pipelines.bronze_to_silver import judge
 from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
 from tests.pipelines.conftest import NAME, observed
 
@@ -104,6 +105,13 @@ UNUSUAL = [
     ("views", "9223372036854775807", 2**63 - 1),
     ("engagement_rate", "1e-3", 0.001),
     ("engagement_rate", "2", 2.0),
+    ("engagement_rate", "-2", -2.0),
+    ("engagement_rate", "0.1000000000000000055511151231257827021181583404541015625", 0.1),
+    ("engagement_rate", "12345678901234567890", 12345678901234567890.0),
+    ("engagement_rate", "123456789012345678901234567890", 123456789012345678901234567890.0),
+    ("duracao_seg", "null", None),
+    ("duracao_seg", "-3", -3),
+    ("faculdade", '" GRAN "', " GRAN "),
     ("titulo_video", "null", None),
     ("titulo_video", '""', ""),
     ("titulo_video", r'"a\\u0000"', r"a\u0000"),
@@ -126,33 +134,64 @@ UNUSUAL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def verdicts(on_engine: None) -> dict[bytes, dict[str, Any]]:
+LINES = [raw(field, text) for field, text, _ in (*BROKEN, *UNUSUAL)]
+
+
+def numbered(at: int) -> bytes:
+    """One of these lines, with a run of its own."""
+    return LINES[at].replace(LINE["run_id"].encode(), b"%d" % at)
+
+
+def verdicts_on_all() -> list[dict[str, Any]]:
     """What became of each of these lines. Judged at once: a query may take seconds."""
-    lines = [raw(field, text) for field, text, _ in (*BROKEN, *UNUSUAL)]
-    judged = observed({NAME: b"".join(lines)}, {"faker": {"type": "faker"}})
-    rows = judged.rows.order_by("linha").to_pyarrow().to_pylist()
-    return dict(zip(lines, rows, strict=True))
+    content = b"".join(map(numbered, range(len(LINES))))
+    judged = observed({NAME: content}, {"faker": {"type": "faker"}})
+    accepted = judged.rows_of(judged.accepted).to_pyarrow().to_pylist()
+    found = {int(row["run_id"]): {**row, "regras": None} for row in accepted}
+    found |= {row["linha"] - 1: row for row in judged.rejected.to_pyarrow().to_pylist()}
+    assert len(accepted) + judged.rejected.count().to_pyarrow().as_py() == len(LINES)
+    return [found[at] for at in range(len(LINES))]
+
+
+@pytest.fixture(scope="module")
+def verdicts(on_engine: None) -> list[dict[str, Any]]:
+    """What became of each of these lines."""
+    return verdicts_on_all()
 
 
 @pytest.mark.parametrize(("field", "text", "rule"), BROKEN)
 def test_a_broken_field_is_quarantined_by_its_rule(
-    verdicts: dict[bytes, dict[str, Any]], field: str, text: str, rule: str
+    verdicts: list[dict[str, Any]], field: str, text: str, rule: str
 ) -> None:
-    broken = raw(field, text)
-    rejected = verdicts[broken]
+    at = LINES.index(raw(field, text))
+    rejected = verdicts[at]
     assert rejected["regras"] == [rule]
-    assert rejected["texto"] == broken.decode().rstrip("\n")
+    assert rejected["texto"] == numbered(at).decode().rstrip("\n")
     assert rejected["quando"] == "2026-01-31T11:00:00Z"
 
 
 @pytest.mark.parametrize(("field", "text", "value"), UNUSUAL)
 def test_an_unusual_but_good_value_is_accepted(
-    verdicts: dict[bytes, dict[str, Any]], field: str, text: str, value: Any
+    verdicts: list[dict[str, Any]], field: str, text: str, value: Any
 ) -> None:
-    row = verdicts[raw(field, text)]
+    row = verdicts[LINES.index(raw(field, text))]
     assert row["regras"] is None
     assert row[field] == value
+
+
+def test_what_is_accepted_at_one_look_is_so_field_by_field(
+    verdicts: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "plain_of", lambda *_: None)
+    for at, row in enumerate(verdicts_on_all()):
+        assert {name: row[name] for name in verdicts[at]} == verdicts[at]
+
+
+def test_most_usual_lines_are_accepted_at_one_look() -> None:
+    content = line() + line(titulo_video=None, engagement_rate=0) + line(views="x")
+    judged = observed({NAME: content}, {"faker": {"type": "faker"}})
+    assert judged.plain.linha.to_pyarrow().to_pylist() == [1, 2]
+    assert judged.rows.linha.to_pyarrow().to_pylist() == [3]
 
 
 def test_every_broken_rule_is_named(to_silver: Callable[..., Any]) -> None:

@@ -21,10 +21,22 @@ CREATE OR REPLACE MACRO json_object_valid(line) AS (
 
 CREATE OR REPLACE MACRO json_names(line) AS json_keys(line);
 
-CREATE OR REPLACE MACRO json_fields(line, fields) AS json_extract(
-    line,
-    list_transform(fields, lambda field: '/' || replace(replace(field, '~', '~0'), '/', '~1'))
-)::VARCHAR[];
+CREATE OR REPLACE MACRO json_pointers(fields) AS
+    list_transform(fields, lambda field: '/' || replace(replace(field, '~', '~0'), '/', '~1'));
+
+CREATE OR REPLACE MACRO json_fields(line, fields) AS
+    json_extract(line, json_pointers(fields))::VARCHAR[];
+
+-- What the parser lets through is left out here: a NUL, a comma before the bracket at the end. TRY
+-- spares a look of its own at whether the line is JSON.
+CREATE OR REPLACE MACRO json_kinds(line, fields) AS CASE
+    WHEN ends_with(line, '}') AND NOT contains(line, '\u0000')
+        AND NOT ends_with(line, ',}') AND NOT ends_with(line, ' }')
+        AND NOT ends_with(line, E'\t}') AND NOT ends_with(line, E'\r}')
+    THEN TRY(json_type(line, json_pointers(fields)))
+END;
+
+CREATE OR REPLACE MACRO json_values(line, shape) AS TRY(json_transform(line, shape));
 
 CREATE OR REPLACE MACRO present(held) AS list_count(held);
 

@@ -49,15 +49,15 @@ def read_lines(
 
     Args:
         readers: what opens each object, by its name.
-        measures: takes the measure of each object before its lines are read.
+        measures: takes the measure of each object once its lines are read.
     """
 
     def batches() -> Iterator[pa.RecordBatch]:
         for name, opened in progress(readers.items(), "Reading Bronze"):
             with opened() as file, plain_errors(Path(getattr(file, "name", None) or name)):
-                measures[name] = measure(file)
-                file.seek(0)
-                yield from line_batches(name, file)
+                measure = Measure()
+                yield from line_batches(name, measure.passing(blocks_of(file)))
+                measures[name] = measure.taken
 
     return pa.RecordBatchReader.from_batches(SCHEMA, _merged(batches()))
 
@@ -75,34 +75,65 @@ def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from pa.Table.from_batches(parts, SCHEMA).combine_chunks().to_batches()
 
 
-def line_batches(name: str, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+def blocks_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of a file in blocks."""
+    while block := file.read(BLOCK_BYTES):
+        yield block
+
+
+def line_batches(name: str, blocks: Iterable[bytes]) -> Iterator[pa.RecordBatch]:
     """The lines of one object, but for blank ones, in batches of `SCHEMA`.
 
     Lines end with LF or CRLF and are numbered from 1. A byte order mark is no part of the first.
 
     Args:
         name: of the object, `fonte=…/janela=…/….jsonl`.
-        file: its bytes.
+        blocks: its bytes.
     """
     fonte, janela, _ = lot_of(name)
-    first, rest = 1, file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
-    while True:
-        read = file.read(BLOCK_BYTES)
-        block = rest + read
-        end = block.rfind(b"\n") + 1 if read else len(block)
-        whole, rest = block[:end], block[end:]
+    first = 1
+    for whole in _whole_lines(blocks):
+        ends = _ends(whole)
+        linha, texto, encoded = _split(whole, ends, first)
+        shape = pa.array(np.zeros(len(linha), np.int8))
+        constants = (
+            pa.DictionaryArray.from_arrays(shape, pa.array([value])).cast(pa.string())
+            for value in (fonte, janela, name)
+        )
+        yield pa.RecordBatch.from_arrays([*constants, linha, texto, encoded], schema=SCHEMA)
+        first += len(ends)
+
+
+class _WholeLines:
+    """The bytes of an object as blocks of whole lines, without a byte order mark."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._mark = BYTE_ORDER_MARK
+
+    def add(self, block: bytes) -> bytes:
+        """The lines that end in the next bytes."""
+        held = self._rest + block if self._rest else block
+        end = held.rfind(b"\n") + 1
+        whole, self._rest = (held, b"") if end == len(held) else (held[:end], held[end:])
         if whole:
-            ends = _ends(whole)
-            linha, texto, encoded = _split(whole, ends, first)
-            shape = pa.array(np.zeros(len(linha), np.int8))
-            constants = (
-                pa.DictionaryArray.from_arrays(shape, pa.array([value])).cast(pa.string())
-                for value in (fonte, janela, name)
-            )
-            yield pa.RecordBatch.from_arrays([*constants, linha, texto, encoded], schema=SCHEMA)
-            first += len(ends)
-        if not read:
-            return
+            whole, self._mark = whole.removeprefix(self._mark), b""
+        return whole
+
+    @property
+    def rest(self) -> bytes:
+        """The last line, if it lacks its end."""
+        return self._rest.removeprefix(self._mark)
+
+
+def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks of such lines, the last one of a line that may lack its end."""
+    lines = _WholeLines()
+    for block in blocks:
+        if whole := lines.add(block):
+            yield whole
+    if lines.rest:
+        yield lines.rest
 
 
 class LineCount:
@@ -111,19 +142,12 @@ class LineCount:
     def __init__(self) -> None:
         self.bytes = 0
         self._whole = 0
-        self._rest = b""
-        self._is_first = True
+        self._lines = _WholeLines()
 
     def add(self, block: bytes) -> None:
         """Take the next bytes."""
         self.bytes += len(block)
-        held = self._rest + block
-        end = held.rfind(b"\n") + 1
-        whole, self._rest = held[:end], held[end:]
-        if whole and self._is_first:
-            whole = whole.removeprefix(BYTE_ORDER_MARK)
-            self._is_first = False
-        if whole:
+        if whole := self._lines.add(block):
             ends = _ends(whole)
             self._whole += len(ends) - len(_blank(whole, ends))
 
@@ -136,17 +160,33 @@ class LineCount:
     @property
     def lines(self) -> int:
         """How many there were so far; the last one may lack its end."""
-        rest = self._rest.removeprefix(BYTE_ORDER_MARK) if self._is_first else self._rest
-        return self._whole + bool(rest.strip())
+        return self._whole + bool(self._lines.rest.strip())
+
+
+class Measure(LineCount):
+    """Takes the measure of an object by its bytes alone, as they pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._digest = hashlib.sha256()
+
+    def add(self, block: bytes) -> None:
+        """Take the next bytes."""
+        super().add(block)
+        self._digest.update(block)
+
+    @property
+    def taken(self) -> dict[str, Any]:
+        """Its `lines`, `bytes` and `sha256`."""
+        return {"lines": self.lines, "bytes": self.bytes, "sha256": self._digest.hexdigest()}
 
 
 def measure(file: IO[bytes]) -> dict[str, Any]:
     """The `lines`, `bytes` and `sha256` of an object, by its bytes alone."""
-    count, digest = LineCount(), hashlib.sha256()
-    while block := file.read(BLOCK_BYTES):
-        count.add(block)
-        digest.update(block)
-    return {"lines": count.lines, "bytes": count.bytes, "sha256": digest.hexdigest()}
+    found = Measure()
+    for block in blocks_of(file):
+        found.add(block)
+    return found.taken
 
 
 def _split(block: bytes, ends: NDArray[np.intp], first: int) -> tuple[pa.Array, pa.Array, pa.Array]:

@@ -30,13 +30,14 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.engine import Engine, Staged
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.java import provide_java
-from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
+from capstone_metrics.lake.lines import SCHEMA, blocks_of, line_batches, measure
 from capstone_metrics.lake.spark_functions import FUNCTIONS
 from capstone_metrics.lake.storage import Shared, storage_of
 
 try:
     from ibis.backends.pyspark import Backend
-    from ibis.backends.pyspark.datatypes import PySparkSchema
+    from ibis.backends.pyspark.datatypes import PySparkSchema, PySparkType
+    from ibis.backends.sql.compilers.pyspark import PySparkCompiler
     from py4j.protocol import Py4JError
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
@@ -97,8 +98,27 @@ STAGED = pa.schema(
 )
 
 
+class Compiler(PySparkCompiler):  # type: ignore[misc]
+    """Ibis's own, with a function whose type no function of a session can have: any struct."""
+
+    __slots__ = ()
+
+    def visit_ScalarUDF(self, op: Any, **arguments: Any) -> Any:  # noqa: N802 - Ibis's name
+        """`json_values` by Spark's own function, which has to read the types in its call."""
+        if op.__func_name__ != "json_values":
+            return super().visit_ScalarUDF(op, **arguments)
+        line, *_ = arguments.values()
+        fields = (
+            f"`{name.replace('`', '``')}` {PySparkType.from_ibis(kind).simpleString()}"
+            for name, kind in op.dtype.items()
+        )
+        return self.f.from_json(line, ", ".join(fields))
+
+
 class Connection(Backend):  # type: ignore[misc]
     """Ibis's own, with Arrow where it goes by pandas, which makes a float of a null."""
+
+    compiler = Compiler()
 
     def frame(self, expression: ir.Table, **how: Any) -> DataFrame:
         """What an expression says, for Spark."""
@@ -335,7 +355,7 @@ def _lines(
 ) -> Iterator[pa.RecordBatch]:
     """On a worker: the lines of each object."""
     for name, file in _objects(told, prefix, names, batches):
-        yield from line_batches(name, file)
+        yield from line_batches(name, blocks_of(file))
 
 
 def _objects(

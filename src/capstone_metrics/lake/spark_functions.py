@@ -10,12 +10,14 @@ import re
 from functools import lru_cache
 from typing import Any
 
+NUL = r"\u0000"
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 TOKEN = re.compile(
     r"[ \t\r\n]*(?:(?P<mark>[{}\[\],:])"
     r'|(?P<text>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")'
     r"|(?P<scalar>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null))"
 )
+WHOLE = re.compile("-?[0-9]+")
 BLANK = " \t\r\n"
 OBJECT: tuple[str, ...] = ("{",)
 VALUE: tuple[str, ...] = ("{", "[", "text", "scalar")
@@ -25,6 +27,16 @@ FIRST_VALUE, FIRST_KEY = (*VALUE, "]"), (*KEY, "}")
 
 DEEP = 100
 """Brackets in a line from which on it is not read by a function that calls itself."""
+
+
+KINDS = {
+    str: "VARCHAR",
+    bool: "BOOLEAN",
+    type(None): "NULL",
+    tuple: "OBJECT",
+    list: "ARRAY",
+}
+"""What DuckDB calls the kinds of JSON that are no numbers."""
 
 
 class Written(str):
@@ -51,6 +63,18 @@ def json_fields(line: str | None, fields: list[str]) -> list[str | None] | None:
         return None
     found = dict(pairs)
     return [_text(found[field]) if field in found else None for field in fields]
+
+
+def json_kinds(line: str | None, fields: list[str]) -> list[str | None] | None:
+    """The kind of each field of an object, as DuckDB calls it; null where absent.
+
+    Null for any other line, and for one with a NUL.
+    """
+    pairs = _pairs(line)
+    if pairs is None or line is None or NUL in line:
+        return None
+    found = dict(pairs)
+    return [_kind(found[field]) if field in found else None for field in fields]
 
 
 def json_unescaped(token: str | None) -> str | None:
@@ -121,6 +145,17 @@ def _wanted_after(kind: str, closers: list[str]) -> tuple[str, ...]:
     return (",", closers[-1]) if closers else ()
 
 
+def _kind(value: Any) -> str:
+    if not isinstance(value, Written):
+        return KINDS[type(value)]
+    if not WHOLE.fullmatch(value):
+        return "DOUBLE"
+    whole = int(value)
+    if value.startswith("-"):
+        return "BIGINT" if whole >= -(1 << 63) else "DOUBLE"
+    return "UBIGINT" if whole < 1 << 64 else "DOUBLE"
+
+
 def _text(value: Any) -> str:
     if isinstance(value, Written):
         return str(value)
@@ -138,6 +173,7 @@ def _refuse(constant: str) -> None:
 FUNCTIONS = {
     json_object_valid: "boolean",
     json_names: "array<string>",
+    json_kinds: "array<string>",
     json_fields: "array<string>",
     json_unescaped: "string",
 }

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import lot_of
@@ -152,17 +153,21 @@ def _receipts(judged: Judged) -> dict[str, Any]:
     if not judged.objects:
         return {}
     is_rejected = judged.rows.regras.notnull()
-    counts = judged.rows.group_by("objeto").agg(
-        accepted=(~is_rejected).sum(), quarantined=is_rejected.sum()
+    verdicts = ibis.union(
+        judged.plain.select("objeto", is_rejected=ibis.literal(False)),
+        judged.rows.select("objeto", is_rejected=is_rejected),
+    )
+    counts = verdicts.group_by("objeto").agg(
+        accepted=(~verdicts.is_rejected).sum(), quarantined=verdicts.is_rejected.sum()
     )
     found = {row.pop("objeto"): row for row in counts.to_pyarrow().to_pylist()}
     reasons, new_fields = (_lines_by(judged.rows, column) for column in ("regras", "new_fields"))
     receipts = {}
     for name, measured in judged.objects.items():
-        verdicts = found.get(name, {"accepted": 0, "quarantined": 0})
-        _check(name, measured["lines"], sum(verdicts.values()))
+        went = found.get(name, {"accepted": 0, "quarantined": 0})
+        _check(name, measured["lines"], sum(went.values()))
         said = {"reasons": reasons[name], "new_fields": new_fields[name]}
-        receipts[name] = {"object": name, **measured, **verdicts, **said}
+        receipts[name] = {"object": name, **measured, **went, **said}
     return receipts
 
 

@@ -5,8 +5,12 @@ is another function. So `json_keys` becomes Spark's `json_object_keys`.
 """
 
 import datetime as dt
+import json
+from collections.abc import Mapping
 
 import ibis
+import ibis.expr.datatypes as types
+import ibis.expr.types as ir
 
 
 @ibis.udf.scalar.builtin
@@ -22,6 +26,32 @@ def json_names(line: str) -> list[str]:
 @ibis.udf.scalar.builtin
 def json_fields(line: str, fields: list[str]) -> list[str]:
     """The JSON text of each field of a valid object: `1.7`, `true`, `"12"`; null where absent."""
+
+
+@ibis.udf.scalar.builtin
+def json_kinds(line: str, fields: list[str]) -> list[str]:
+    """The kind of each field of an object, as DuckDB calls it; null where absent.
+
+    A number that is no whole one is `DOUBLE`; so are NaN, Infinity and one past 64 bits. There are
+    none of a line that is not JSON, and none where that, or a NUL in it, is not plain to see.
+    """
+
+
+def json_values(line: ir.StringValue, shape: Mapping[str, types.DataType]) -> ir.StructValue:
+    """The values of some fields of an object; null where one is absent or not of its type.
+
+    Args:
+        line: JSON or not, of which the values are all null.
+        shape: by the name of the field `string`, `int64` or `float64`.
+    """
+    names = {"string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE"}
+    said = json.dumps({field: names[str(kind)] for field, kind in shape.items()})
+    signature = ((types.string, types.string), types.Struct(dict(shape)))
+
+    def taken(line: ir.StringValue, said: str) -> ir.StructValue:
+        """Declared here, for its type is that of the call."""
+
+    return ibis.udf.scalar.builtin(taken, name="json_values", signature=signature)(line, said)
 
 
 @ibis.udf.scalar.builtin
@@ -42,3 +72,16 @@ def local_to_utc(moment: dt.datetime, zone: str) -> dt.datetime:
 @ibis.udf.scalar.builtin
 def utc_to_local(moment: dt.datetime, zone: str) -> dt.datetime:
     """The local time of a UTC time."""
+
+
+def arrival(lines: ir.Table, zone: str) -> ir.TimestampValue:
+    """When the window of a line began, in UTC.
+
+    Args:
+        lines: with their `janela`.
+        zone: of windows.
+    """
+    begun: ir.TimestampValue = local_to_utc(
+        (lines.janela.replace("T", " ") + ":00:00").cast("timestamp"), zone
+    )
+    return begun

@@ -13,15 +13,17 @@ import ibis.expr.types as ir
 from capstone_metrics.changes import Before, Pending, lot_of
 from capstone_metrics.pipelines.bronze_to_silver.declaration import Contract, contract_of
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
+    arrival,
     json_fields,
     json_names,
     json_object_valid,
-    local_to_utc,
     present,
 )
+from capstone_metrics.pipelines.bronze_to_silver.plain import Plain, plain_of
 from capstone_metrics.pipelines.bronze_to_silver.reading import read
-from capstone_metrics.schemas import QUARANTINE, SILVER
+from capstone_metrics.schemas import PLACES, QUARANTINE, SILVER
 
+PLACE = ["objeto", "linha"]
 OBSERVED = ibis.schema({**SILVER, **QUARANTINE, "new_fields": "array<string>"})
 
 
@@ -30,14 +32,19 @@ class Judged:
     """The pending lines with their verdicts, and what they came with.
 
     Attributes:
-        rows: the columns of Silver and of the quarantine; `regras` is null in an accepted line.
-            `new_fields` are the fields that the source of the line does not declare, or null.
+        plain: the places of the lines that were accepted at one look.
+        sources: the lines from which their rows are read.
+        rows: of the other lines, the columns of Silver and of the quarantine; `regras` is null in
+            an accepted one. `new_fields` are the fields that the source of the line does not
+            declare, or null.
         objects: what is known of each Bronze object, by its name.
         before: Silver as it was.
         is_full: whether Silver is to be built anew from them.
         declared: by source, what tells its declaration from another one.
     """
 
+    plain: ir.Table
+    sources: tuple[Plain, ...]
     rows: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
     before: Before
@@ -46,13 +53,23 @@ class Judged:
 
     @property
     def accepted(self) -> ir.Table:
-        """The lines that broke no rule."""
-        return self.rows.filter(self.rows.regras.isnull())
+        """The places of the lines that broke no rule."""
+        return ibis.union(self.plain, self._accepted.select(*PLACES))
 
     @property
     def rejected(self) -> ir.Table:
         """The lines that broke one."""
         return self.rows.filter(self.rows.regras.notnull())
+
+    @property
+    def _accepted(self) -> ir.Table:
+        return self.rows.filter(self.rows.regras.isnull())
+
+    def rows_of(self, places: ir.Table) -> ir.Table:
+        """The rows of Silver of some places that were accepted."""
+        plain = places.anti_join(self.rows, PLACE)
+        rows = (source.rows(plain) for source in self.sources)
+        return ibis.union(self._accepted.semi_join(places, PLACE).select(*SILVER), *rows)
 
 
 def observe(
@@ -73,17 +90,31 @@ def observe(
     contracts = {name: contract_of(name, source, zone) for name, source in sources.items()}
     declared = {name: c.digest(sorted(networks), zone) for name, c in contracts.items()}
     judged = partial(Judged, before=pending.before, is_full=pending.is_full, declared=declared)
-    if not pending.objects:
-        return judged(ibis.memtable([], schema=OBSERVED), {})
-    lines = pending.lines
-    # each of them reads Bronze again, on an engine that holds no lines
-    parts = [
-        _read_source(lines.filter(lines.fonte == name), contracts[name], networks, zone)
-        if name in contracts
-        else _refuse(lines.filter(lines.fonte == name), zone)
-        for name in sorted({lot_of(name)[0] for name in pending.objects})
-    ]
-    return judged((ibis.union(*parts) if len(parts) > 1 else parts[0]).cache(), pending.objects)
+    plain, looked, rows = [ibis.memtable([], schema=PLACES)], [], []
+    for name in sorted({lot_of(name)[0] for name in pending.objects}):
+        lines, contract = pending.lines.filter(pending.lines.fonte == name), contracts.get(name)
+        source = plain_of(lines, contract, zone) if contract else None
+        if source:
+            looked.append(source)
+            places = source.places(networks).cache()
+            plain.append(places.filter(places.is_plain).select(*PLACES))
+            others = places.filter(~places.is_plain)
+            if not others.count().to_pyarrow().as_py():
+                continue
+            lines = lines.semi_join(others, PLACE)
+        rows.append(
+            _read_source(lines, contract, networks, zone) if contract else _refuse(lines, zone)
+        )
+    return judged(
+        ibis.union(*plain),
+        tuple(looked),
+        _together(rows).cache() if rows else ibis.memtable([], schema=OBSERVED),
+        pending.objects,
+    )
+
+
+def _together(tables: list[ir.Table]) -> ir.Table:
+    return ibis.union(*tables) if len(tables) > 1 else tables[0]
 
 
 def _read_source(lines: ir.Table, contract: Contract, networks: list[str], zone: str) -> ir.Table:
@@ -104,7 +135,7 @@ def _read_source(lines: ir.Table, contract: Contract, networks: list[str], zone:
     lines = lines.mutate(new_fields=ibis.ifelse(lines.is_read & ~lines.is_usual, strangers, None))
     lines, broken = read(lines, contract, known)
 
-    arrived = {"ingestion_ts": _arrival(lines, zone), "run_id": lines.fonte + "-" + lines.janela}
+    arrived = {"ingestion_ts": arrival(lines, zone), "run_id": lines.fonte + "-" + lines.janela}
     lines = lines.mutate(
         **{
             name: ibis.ifelse(lines[name].isnull(), value, lines[name])
@@ -129,11 +160,6 @@ def _read_source(lines: ir.Table, contract: Contract, networks: list[str], zone:
     )
 
 
-def _arrival(lines: ir.Table, zone: str) -> ir.TimestampValue:
-    """When the window of a line began, in UTC."""
-    return local_to_utc((lines.janela.replace("T", " ") + ":00:00").cast("timestamp"), zone)
-
-
 def _refuse(lines: ir.Table, zone: str) -> ir.Table:
     """The lines of sources that are not declared any more."""
     return _observations(lines, zone, {"source.undeclared": ibis.literal(True)})
@@ -145,10 +171,10 @@ def _observations(lines: ir.Table, zone: str, rules: Mapping[str, ir.BooleanValu
     lines = lines.mutate(**broken)
     lines = lines.mutate(is_rejected=ibis.or_(*(lines[column] for column in broken)))
     names = [ibis.ifelse(lines[f"{rule}.broken"], rule, None) for rule in rules]
-    arrival = _arrival(lines, zone)
+    arrived = arrival(lines, zone)
     of_rejected = {
         "lote": lines.objeto.re_extract(r"([^/]+)\.jsonl\z", 1),
-        "quando": arrival.strftime("%Y-%m-%d") + "T" + arrival.strftime("%H:%M:%S") + "Z",
+        "quando": arrived.strftime("%Y-%m-%d") + "T" + arrived.strftime("%H:%M:%S") + "Z",
         "regras": ibis.array(names).filter(lambda rule: rule.notnull()),
         "texto": lines.texto,
         "texto_base64": lines.texto_base64,

@@ -44,20 +44,24 @@ def merge(judged: Judged) -> tuple[Change, Change, Change, dict[str, int]]:
         The changes of `silver_criacao`, `silver_places` and `silver_locator`, and counts: the
         observations `accepted`, and the rows of the changed partitions `before` and `after`.
     """
-    before, accepted = judged.before, judged.accepted
+    before = judged.before
     if not judged.objects:
         rows, places, locator = (
             Change(ibis.memtable([], schema=schema), []) for schema in (SILVER, PLACES, LOCATOR)
         )
         return rows, places, locator, {"accepted": 0, "before": 0, "after": 0}
     found = _merge_places(judged)
-    rows = accepted.semi_join(found.fresh, ["objeto", "linha"]).select(*SILVER)
+    rows = judged.rows_of(found.fresh)
     if found.touched is not None:
         old = _within(before.tables["criacao"], found.touched).semi_join(found.kept, "video_id")
         rows = ibis.union(rows, old.select(*SILVER))
     merged = ibis.union(found.fresh, found.kept)
     relocated = found.fresh.anti_join(found.known, ["video_id", "rede_social", "data_postagem"])
-    counts = {"accepted": _count(accepted), "before": _count(found.known), "after": _count(merged)}
+    counts = {
+        "accepted": _count(judged.accepted),
+        "before": _count(found.known),
+        "after": _count(merged),
+    }
     return (
         Change(rows, found.touched),
         Change(merged.select(*PLACES), found.touched),
@@ -99,7 +103,7 @@ def latest(places: ir.Table) -> ir.Table:
 
 
 def _merge_places(judged: Judged) -> Merged:
-    new = latest(judged.accepted.select(*PLACES).mutate(is_new=True)).cache()
+    new = latest(judged.accepted.mutate(is_new=True)).cache()
     if judged.is_full or judged.before.generation == 0:
         known, touched = new.filter(~new.is_new), None
     else:

@@ -36,10 +36,9 @@ NEVER_BLANK = ("faculdade", "video_id")
 
 WHOLE_NUMBER = r"^-?[0-9]+\z"
 NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\z"
-ISO_TIME = (
-    r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
-    r"([T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):?[0-5]\d)?)?\z"
-)
+ISO_DATE = r"[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+ISO_HOUR = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+ISO_TIME = rf"^{ISO_DATE}([T ]{ISO_HOUR}(\.\d{{1,9}})?(Z|[+-](0\d|1[0-4]):?[0-5]\d)?)?\z"
 ESCAPED_NUL = r"(^|[^\\])(\\\\)*\\u0000"
 CLOCK = 19
 """The length of `2026-01-31T20:05:00`; a fraction and an offset stand after it."""
