@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -54,18 +54,30 @@ class Before:
 
 
 @dataclass(frozen=True)
+class Lot:
+    """Lines of Bronze that are read together.
+
+    Attributes:
+        lines: the lines, with their `fonte`, `janela`, `objeto` and `linha`.
+        objects: by name the `lines`, `bytes` and `sha256` of the objects that end among them,
+            counted from the bytes.
+    """
+
+    lines: ir.Table
+    objects: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Pending:
     """The Bronze objects that a merge takes in, and what it merges them with.
 
     Attributes:
-        lines: their lines.
-        objects: by name the `lines`, `bytes` and `sha256` counted from the bytes.
+        lots: their lines, read as they are asked for, once.
         before: Silver as the last commit left it.
         is_full: whether Silver is to be built anew from them, and to forget what it is.
     """
 
-    lines: ir.Table
-    objects: dict[str, dict[str, Any]]
+    lots: Iterable[Lot]
     before: Before
     is_full: bool = False
 

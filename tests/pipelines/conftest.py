@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from capstone_metrics.changes import Before, Pending
+from capstone_metrics.changes import Before, Lot, Pending
 from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
 from capstone_metrics.pipelines.bronze_to_silver.judge import observe
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
@@ -40,7 +40,7 @@ def observed(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> Judged
         name: engine().table_of(TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
         for name in ("criacao", "places", "locator")
     }
-    return observe(Pending(lines, counted, Before(empty, {})), sources, NETWORKS, SCHEDULE)
+    return observe(Pending([Lot(lines, counted)], Before(empty, {})), sources, NETWORKS, SCHEDULE)
 
 
 @pytest.fixture

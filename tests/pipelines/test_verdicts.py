@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver import judge
+from capstone_metrics.pipelines.bronze_to_silver import lot
 from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
+from capstone_metrics.pipelines.bronze_to_silver.verdicts import judge_by_field
 from tests.pipelines.conftest import NAME, observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import ibis.expr.types as ir
 
 LINE = {
     "faculdade": "GRAN",
@@ -138,18 +141,17 @@ LINES = [raw(field, text) for field, text, _ in (*BROKEN, *UNUSUAL)]
 
 
 def numbered(at: int) -> bytes:
-    """One of these lines, with a run of its own."""
-    return LINES[at].replace(LINE["run_id"].encode(), b"%d" % at)
+    """One of these lines, of a video of its own."""
+    return LINES[at].replace(b'"v1"', b'"v%d"' % at)
 
 
 def verdicts_on_all() -> list[dict[str, Any]]:
     """What became of each of these lines. Judged at once: a query may take seconds."""
     content = b"".join(map(numbered, range(len(LINES))))
     judged = observed({NAME: content}, {"faker": {"type": "faker"}})
-    accepted = judged.rows_of(judged.accepted).to_pyarrow().to_pylist()
-    found = {int(row["run_id"]): {**row, "regras": None} for row in accepted}
-    found |= {row["linha"] - 1: row for row in judged.rejected.to_pyarrow().to_pylist()}
-    assert len(accepted) + judged.rejected.count().to_pyarrow().as_py() == len(LINES)
+    accepted, rejected = (t.to_pyarrow().to_pylist() for t in (judged.accepted, judged.rejected))
+    found = {row["linha"] - 1: row for row in rejected}
+    found |= {row["linha"] - 1: {**row, "regras": None} for row in accepted}
     return [found[at] for at in range(len(LINES))]
 
 
@@ -182,16 +184,23 @@ def test_an_unusual_but_good_value_is_accepted(
 def test_what_is_accepted_at_one_look_is_so_field_by_field(
     verdicts: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge, "plain_of", lambda *_: None)
+    monkeypatch.setattr(lot, "plain_of", lambda *_: None)
     for at, row in enumerate(verdicts_on_all()):
         assert {name: row[name] for name in verdicts[at]} == verdicts[at]
 
 
-def test_most_usual_lines_are_accepted_at_one_look() -> None:
-    content = line() + line(titulo_video=None, engagement_rate=0) + line(views="x")
-    judged = observed({NAME: content}, {"faker": {"type": "faker"}})
-    assert judged.plain.linha.to_pyarrow().to_pylist() == [1, 2]
-    assert judged.rows.linha.to_pyarrow().to_pylist() == [3]
+def test_most_usual_lines_are_accepted_at_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[int] = []
+
+    def judge(lines: ir.Table, *how: Any) -> ir.Table:
+        others.extend(lines.linha.to_pyarrow().to_pylist())
+        return judge_by_field(lines, *how)
+
+    monkeypatch.setattr(lot, "judge_by_field", judge)
+    usual = line() + line(titulo_video=None, engagement_rate=0, duracao_seg=2**40)
+    judged = observed({NAME: usual + line(views="x")}, {"faker": {"type": "faker"}})
+    assert others == [3]
+    assert judged.lines("accepted") == 2
 
 
 def test_every_broken_rule_is_named(to_silver: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis
 
+from capstone_metrics.changes import Lot
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class Engine(ABC):
         Returns:
             A table of `lake.lines.SCHEMA`; and by name what `lake.lines.measure` says.
         """
+
+    def lots_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Lot]:
+        """The same in lots, one after the other, where the engine has no room for all lines.
+
+        The lines of a lot are there until the next one is asked for.
+        """
+        if names:
+            yield Lot(*self.lines_of(storage, prefix, names))
 
     @abstractmethod
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -12,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstone_metrics.changes import lot_of
-from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import plain_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -43,21 +43,28 @@ SCHEMA = pa.schema(
 
 
 def read_lines(
-    readers: Mapping[str, Callable[[], IO[bytes]]], measures: dict[str, dict[str, Any]]
+    objects: Iterable[tuple[str, Callable[[], IO[bytes]]]],
+    measures: dict[str, dict[str, Any]],
+    most: float = math.inf,
 ) -> pa.RecordBatchReader:
     """The lines of some objects, one object after another.
 
     Args:
-        readers: what opens each object, by its name.
+        objects: the name of each, and what opens it.
         measures: takes the measure of each object once its lines are read.
+        most: the bytes after which no other object is begun.
     """
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for name, opened in progress(readers.items(), "Reading Bronze"):
+        held = 0
+        for name, opened in objects:
             with opened() as file, plain_errors(Path(getattr(file, "name", None) or name)):
                 measure = Measure()
                 yield from line_batches(name, measure.passing(blocks_of(file)))
                 measures[name] = measure.taken
+            held += measure.bytes
+            if held >= most:
+                return
 
     return pa.RecordBatchReader.from_batches(SCHEMA, _merged(batches()))
 

@@ -9,19 +9,21 @@ import weakref
 from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import ibis
 import pyarrow as pa
 from ibis.util import gen_name
 
+from capstone_metrics.changes import Lot
 from capstone_metrics.lake.engine import Engine, Staged
 from capstone_metrics.lake.lines import read_lines
+from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import LOCAL, abandoned_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
@@ -35,6 +37,9 @@ MEMORY = "1GB"
 """What DuckDB takes, unless its options say otherwise; Python and Arrow take some more."""
 
 SPILL = "duckdb"
+
+LOT_BYTES = 1 << 29
+"""How much of Bronze is read at once: there is room for it, and for what is made of it."""
 
 UNORDERED = {"preserve_insertion_order": "false"}
 """No expression counts on the order of rows that it does not say, and to keep it costs a tenth."""
@@ -85,8 +90,17 @@ class OnDuckDB(Engine):
         self, storage: Storage, prefix: str, names: list[str]
     ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
         measures: dict[str, dict[str, Any]] = {}
-        readers = {name: partial(storage.open, f"{prefix}/{name}") for name in names}
-        return self.table_of(read_lines(readers, measures)), measures
+        return self.table_of(read_lines(_opened(storage, prefix, names), measures)), measures
+
+    def lots_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Lot]:
+        objects = _opened(storage, prefix, names)
+        while True:
+            measures: dict[str, dict[str, Any]] = {}
+            lines = self.table_of(read_lines(objects, measures, LOT_BYTES))
+            if not measures:
+                return
+            yield Lot(lines, measures)
+            self.connection.drop_table(lines.get_name(), force=True)
 
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
         if not keys:
@@ -137,6 +151,14 @@ class OnDuckDB(Engine):
             with commit.stage(key) as file:
                 layout.write(part, file)
             yield Staged(key, part.num_rows)
+
+
+def _opened(
+    storage: Storage, prefix: str, names: list[str]
+) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+    """The name of each object of Bronze, and what opens it."""
+    for name in progress(names, "Reading Bronze"):
+        yield name, partial(storage.open, f"{prefix}/{name}")
 
 
 def _bounded() -> dict[str, str]:

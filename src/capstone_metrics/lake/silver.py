@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from io import BytesIO
+from itertools import chain
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
-import ibis
 from kedro.io import AbstractDataset, DatasetError
 
-from capstone_metrics.changes import Before, Pending, Tables, lot_of
+from capstone_metrics.changes import Before, Lot, Pending, Tables, lot_of
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.bronze import BronzeObjectsDataset
 from capstone_metrics.lake.commit import begin, opened, settle
@@ -21,10 +21,10 @@ from capstone_metrics.saved import Saved
 from capstone_metrics.schedule import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from capstone_metrics.lake.bronze import Objects
-    from capstone_metrics.lake.engine import Said
+    from capstone_metrics.lake.engine import Engine, Said
 
 LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
 
@@ -84,11 +84,8 @@ class PendingDataset(AbstractDataset[Any, Pending]):
         """What is pending, and with it some objects that Bronze does not hold yet."""
         before, engine = self._before(), engine_of(self.engine)
         names = [name for name in self._names() if name not in planned]
-        lines, objects = engine.lines_of(self.storage, self.bronze.prefix, names)
-        if planned:
-            readers = {name: partial(_in_memory, chunks) for name, chunks in planned.items()}
-            lines = ibis.union(lines, engine.table_of(read_lines(readers, objects)))
-        return Pending(lines, objects, before, self.full)
+        lots = engine.lots_of(self.storage, self.bronze.prefix, names)
+        return Pending(chain(lots, _planned(engine, planned)), before, self.full)
 
     def _names(self) -> list[str]:
         span = Span.of(self.first, self.last)
@@ -156,6 +153,14 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root}
+
+
+def _planned(engine: Engine, planned: Objects) -> Iterator[Lot]:
+    """The lines of objects that are not in Bronze yet."""
+    if planned:
+        objects = ((name, partial(_in_memory, chunks)) for name, chunks in planned.items())
+        measures: dict[str, dict[str, Any]] = {}
+        yield Lot(engine.table_of(read_lines(objects, measures)), measures)
 
 
 def _in_memory(chunks: Callable[[], Iterable[bytes]]) -> IO[bytes]:

@@ -8,9 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import ibis
-import ibis.expr.types as ir
-
 from capstone_metrics.changes import lot_of
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
@@ -150,35 +147,12 @@ def _receipts(judged: Judged) -> dict[str, Any]:
     Raises:
         CapstoneError: if an object has more or fewer judged lines than lines.
     """
-    if not judged.objects:
-        return {}
-    is_rejected = judged.rows.regras.notnull()
-    verdicts = ibis.union(
-        judged.plain.select("objeto", is_rejected=ibis.literal(False)),
-        judged.rows.select("objeto", is_rejected=is_rejected),
-    )
-    counts = verdicts.group_by("objeto").agg(
-        accepted=(~verdicts.is_rejected).sum(), quarantined=verdicts.is_rejected.sum()
-    )
-    found = {row.pop("objeto"): row for row in counts.to_pyarrow().to_pylist()}
-    reasons, new_fields = (_lines_by(judged.rows, column) for column in ("regras", "new_fields"))
     receipts = {}
     for name, measured in judged.objects.items():
-        went = found.get(name, {"accepted": 0, "quarantined": 0})
-        _check(name, measured["lines"], sum(went.values()))
-        said = {"reasons": reasons[name], "new_fields": new_fields[name]}
-        receipts[name] = {"object": name, **measured, **went, **said}
+        verdicts = judged.verdicts[name]
+        _check(name, measured["lines"], verdicts["accepted"] + verdicts["quarantined"])
+        receipts[name] = {"object": name, **measured, **verdicts}
     return receipts
-
-
-def _lines_by(rows: ir.Table, column: str) -> dict[str, dict[str, int]]:
-    """For each object the lines that have each value of a column of lists."""
-    values = rows.filter(rows[column].notnull()).select("objeto", value=rows[column].unnest())
-    counts = values.group_by("objeto", "value").agg(lines=values.count())
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in counts.order_by("objeto", "value").to_pyarrow().to_pylist():
-        found[row["objeto"]][row["value"]] = row["lines"]
-    return found
 
 
 def _check(what: str, expected: int, found: int) -> None:

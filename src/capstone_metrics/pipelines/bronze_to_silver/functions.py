@@ -72,16 +72,3 @@ def local_to_utc(moment: dt.datetime, zone: str) -> dt.datetime:
 @ibis.udf.scalar.builtin
 def utc_to_local(moment: dt.datetime, zone: str) -> dt.datetime:
     """The local time of a UTC time."""
-
-
-def arrival(lines: ir.Table, zone: str) -> ir.TimestampValue:
-    """When the window of a line began, in UTC.
-
-    Args:
-        lines: with their `janela`.
-        zone: of windows.
-    """
-    begun: ir.TimestampValue = local_to_utc(
-        (lines.janela.replace("T", " ") + ":00:00").cast("timestamp"), zone
-    )
-    return begun

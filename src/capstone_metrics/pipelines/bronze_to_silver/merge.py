@@ -11,7 +11,9 @@ import ibis.expr.types as ir
 
 from capstone_metrics.changes import Before, Change, lot_of
 from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
-from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER
+from capstone_metrics.pipelines.bronze_to_silver.latest import latest
+from capstone_metrics.pipelines.bronze_to_silver.lot import PLACE
+from capstone_metrics.schemas import LOCATOR, PLACES, SILVER
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ def merge(judged: Judged) -> tuple[Change, Change, Change, dict[str, int]]:
         )
         return rows, places, locator, {"accepted": 0, "before": 0, "after": 0}
     found = _merge_places(judged)
-    rows = judged.rows_of(found.fresh)
+    rows = judged.accepted.semi_join(found.fresh, PLACE).select(*SILVER)
     if found.touched is not None:
         old = _within(before.tables["criacao"], found.touched).semi_join(found.kept, "video_id")
         rows = ibis.union(rows, old.select(*SILVER))
     merged = ibis.union(found.fresh, found.kept)
     relocated = found.fresh.anti_join(found.known, ["video_id", "rede_social", "data_postagem"])
     counts = {
-        "accepted": _count(judged.accepted),
+        "accepted": judged.lines("accepted"),
         "before": _count(found.known),
         "after": _count(merged),
     }
@@ -84,26 +86,18 @@ def foresee(judged: Judged) -> dict[str, Any]:
         left = places.known.semi_join(places.fresh, "video_id")
         days = ibis.union(*(table.select("data_postagem") for table in (places.fresh, left)))
         changed = days.distinct().to_pyarrow()["data_postagem"].to_pylist()
-        plan |= {"accepted": _count(judged.accepted), "days": sorted(changed)}
+        plan |= {"accepted": judged.lines("accepted"), "days": sorted(changed)}
     return plan
 
 
 def quarantine(judged: Judged) -> tuple[Change, int]:
     """The rejected lines of the pending objects, with the rules that they broke; and how many."""
     lots = None if judged.is_full else [lot_of(name) for name in judged.objects]
-    rejected = judged.rejected.select(*QUARANTINE)
-    return Change(rejected, lots), _count(rejected)
-
-
-def latest(places: ir.Table) -> ir.Table:
-    """The latest place of each video; of two equal ones, the new one."""
-    last_first = [places[name].desc() for name in ("ingestion_ts", "objeto", "linha", "is_new")]
-    rank = ibis.row_number().over(group_by="video_id", order_by=last_first)
-    return places.mutate(rank=rank).filter(lambda t: t["rank"] == 0).drop("rank")
+    return Change(judged.rejected, lots), _count(judged.rejected)
 
 
 def _merge_places(judged: Judged) -> Merged:
-    new = latest(judged.accepted.mutate(is_new=True)).cache()
+    new = latest(judged.accepted.select(*PLACES).mutate(is_new=True)).cache()
     if judged.is_full or judged.before.generation == 0:
         known, touched = new.filter(~new.is_new), None
     else:

@@ -13,7 +13,6 @@ import ibis
 
 from capstone_metrics.pipelines.bronze_to_silver.declaration import ISO
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
-    arrival,
     json_kinds,
     json_names,
     json_values,
@@ -24,6 +23,7 @@ from capstone_metrics.pipelines.bronze_to_silver.reading import (
     ISO_DATE,
     ISO_HOUR,
     NEVER_BLANK,
+    arrival,
 )
 from capstone_metrics.schemas import PLACES, REQUIRED, SILVER
 
@@ -83,9 +83,9 @@ class Plain:
         return lines.select(*PLACES, is_plain=is_plain.fill_null(False))
 
     def rows(self, places: ir.Table) -> ir.Table:
-        """The rows of Silver of some places, all of which are plain."""
+        """The rows of Silver of some places, all of which are plain, with their place in Bronze."""
         found = self.lines.semi_join(places, ["objeto", "linha"])
-        return self._valued(found).select(*SILVER)
+        return self._valued(found).select(*SILVER, "objeto", "linha")
 
     def _valued(self, lines: ir.Table) -> ir.Table:
         """The columns of Silver; of a line that is not plain these may be anything."""

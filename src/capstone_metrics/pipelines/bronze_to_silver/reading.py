@@ -74,6 +74,19 @@ def read(lines: ir.Table, contract: Contract, known: list[str]) -> tuple[ir.Tabl
     return lines, {column.removeprefix("broken."): column for column in rules}
 
 
+def arrival(lines: ir.Table, zone: str) -> ir.TimestampValue:
+    """When the window of a line began, in UTC.
+
+    Args:
+        lines: with their `janela`.
+        zone: of windows.
+    """
+    begun: ir.TimestampValue = local_to_utc(
+        (lines.janela.replace("T", " ") + ":00:00").cast("timestamp"), zone
+    )
+    return begun
+
+
 def _text(lines: ir.Table, field: Field) -> Columns:
     """What a JSON string stands for; null for any other value."""
     raw = lines[f"{field.name}.raw"]
