@@ -1,4 +1,4 @@
-"""What it costs to watch a run: a million observations from Bronze to Gold, watched and not.
+"""What it costs to watch a run: a million observations from the source to Gold, watched and not.
 
 Watched is with all that there is: the record, logs as JSON, the numbers for Prometheus in a file
 and by HTTP, the events of OpenLineage, and then a status that alerts. Not watched is with settings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 6
 HIGHEST_OVERHEAD = 0.03
-STAGES = ["bronze_to_silver", "silver_to_gold"]
+STAGES = ["ingest_bronze", "bronze_to_silver", "silver_to_gold"]
 WATCHED, NOT_WATCHED = "watched", "not watched"
 LOOPBACK = "127.0.0.1"
 
@@ -93,13 +93,13 @@ def watched(project: Project, webhook: int) -> dict[str, str]:
 
 
 def measure(project: Project, webhook: Receiver) -> dict[str, list[Cost]]:
-    """Silver and Gold from Bronze alone, watched and not, in turn; the first of each to warm up."""
+    """All layers from nothing, watched and not, in turn; the first of each to warm up."""
     everything = watched(project, webhook.server_address[1])
     costs: dict[str, list[Cost]] = {WATCHED: [], NOT_WATCHED: []}
     for number in range(ROUNDS + 1):
         order = list(costs) if number % 2 else list(costs)[::-1]
         for mode in order:
-            for layer in ("silver", "gold", "operations"):
+            for layer in ("bronze", "silver", "gold", "operations"):
                 shutil.rmtree(project.root / "data" / layer, ignore_errors=True)
             webhook.alerts = 0
             asked = everything if mode == WATCHED else {}

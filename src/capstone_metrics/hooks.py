@@ -43,8 +43,13 @@ class DeclaredMarts:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Take the marts that the context's configuration declares."""
-        self.declarations = context.config_loader["parameters"]["marts"]
+        """Take the marts that the context's configuration declares.
+
+        The parameters are kept in the loader, which would read their files again for each who asks.
+        """
+        loader = context.config_loader
+        loader["parameters"] = loader["parameters"]
+        self.declarations = loader["parameters"]["marts"]
 
     def __call__(self) -> dict[str, Any]:
         """Their declarations; before there is a context, those of the default environment."""

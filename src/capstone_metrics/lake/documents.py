@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import pyarrow as pa
 import pyarrow.csv as pc
+from ibis.expr.operations import InMemoryTable
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview, TablePreview
 
@@ -74,7 +75,7 @@ class MartDataset(_OneObject, AbstractDataset["ir.Table", MartFile]):
         return self.storage.address(self.key)
 
     def save(self, data: ir.Table) -> None:
-        table, commit = data.to_pyarrow(), opened(self.storage, GOLD_LAYER)
+        table, commit = _rows(data), opened(self.storage, GOLD_LAYER)
         with commit.stage(self.key) as path, path.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(_LineFeeds(file), lineterminator="\r\n")
             rows.writerow(table.column_names)
@@ -204,6 +205,14 @@ class GoldBeforeDataset(AbstractDataset[None, GoldBefore]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root}
+
+
+def _rows(table: ir.Table) -> pa.Table:
+    """The rows of a table; for those that are in memory no engine is started."""
+    held = table.op()
+    if isinstance(held, InMemoryTable):
+        return held.data.to_pyarrow(table.schema())
+    return table.to_pyarrow()
 
 
 def read_mart(content: bytes) -> pa.Table:

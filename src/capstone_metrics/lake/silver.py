@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from io import BytesIO
-from itertools import chain
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from capstone_metrics.lake.bronze import Objects
-    from capstone_metrics.lake.engine import Engine, Said
+    from capstone_metrics.lake.engine import Said
 
 LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
 
@@ -82,10 +81,18 @@ class PendingDataset(AbstractDataset[Any, Pending]):
 
     def _pending(self, planned: Objects) -> Pending:
         """What is pending, and with it some objects that Bronze does not hold yet."""
-        before, engine = self._before(), engine_of(self.engine)
+        before = self._before()
         names = [name for name in self._names() if name not in planned]
-        lots = engine.lots_of(self.storage, self.bronze.prefix, names)
-        return Pending(chain(lots, _planned(engine, planned)), before, self.full)
+        return Pending(self._lots(names, planned), before, self.full)
+
+    def _lots(self, names: list[str], planned: Objects) -> Iterator[Lot]:
+        """The lines of both; where there are none, no engine is started."""
+        if names:
+            yield from engine_of(self.engine).lots_of(self.storage, self.bronze.prefix, names)
+        if planned:
+            objects = ((name, partial(_in_memory, chunks)) for name, chunks in planned.items())
+            measures: dict[str, dict[str, Any]] = {}
+            yield Lot(engine_of(self.engine).table_of(read_lines(objects, measures)), measures)
 
     def _names(self) -> list[str]:
         span = Span.of(self.first, self.last)
@@ -153,14 +160,6 @@ class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root}
-
-
-def _planned(engine: Engine, planned: Objects) -> Iterator[Lot]:
-    """The lines of objects that are not in Bronze yet."""
-    if planned:
-        objects = ((name, partial(_in_memory, chunks)) for name, chunks in planned.items())
-        measures: dict[str, dict[str, Any]] = {}
-        yield Lot(engine.table_of(read_lines(objects, measures)), measures)
 
 
 def _in_memory(chunks: Callable[[], Iterable[bytes]]) -> IO[bytes]:

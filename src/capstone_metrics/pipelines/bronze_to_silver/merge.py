@@ -93,7 +93,7 @@ def foresee(judged: Judged) -> dict[str, Any]:
 def quarantine(judged: Judged) -> tuple[Change, int]:
     """The rejected lines of the pending objects, with the rules that they broke; and how many."""
     lots = None if judged.is_full else [lot_of(name) for name in judged.objects]
-    return Change(judged.rejected, lots), _count(judged.rejected)
+    return Change(judged.rejected, lots), _count(judged.rejected) if judged.objects else 0
 
 
 def _merge_places(judged: Judged) -> Merged:

@@ -116,7 +116,7 @@ def aggregate(plan: Plan, declarations: Mapping[str, Any], name: str) -> ir.Tabl
     mart = marts_of(declarations)[name]
     kept = plan.kept(mart)
     if plan.rows is None:
-        return ibis.memtable(kept).order_by(*mart.key)
+        return ibis.memtable(kept)  # sorted, as it was written
     fresh = _aggregate(plan.rows, mart)
     if plan.days is None:
         return fresh
