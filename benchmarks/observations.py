@@ -10,7 +10,6 @@ from benchmarks.growth import FILLED, Project
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.growth import Cost
 
 MILLION = 1_000_000
 DAYS = 60
@@ -18,8 +17,8 @@ A_CHANNEL = 7140
 """Observations of a channel in that time."""
 
 
-def fill(root: Path, observations: int = MILLION) -> tuple[Project, Cost]:
-    """A project whose Bronze has about as many, and nothing else; and what it cost to make them."""
+def fill(root: Path, observations: int = MILLION) -> Project:
+    """A project whose Bronze has about as many, and nothing else."""
     project = Project(root, DAYS)
     path = project.root / "conf/local/parameters_sources.yml"
     declared = yaml.safe_load(path.read_text())
@@ -34,4 +33,5 @@ def fill(root: Path, observations: int = MILLION) -> tuple[Project, Cost]:
     ]
     path.write_text(yaml.safe_dump(declared))
     ingest = ("--pipelines=ingest_bronze", f"--params=now={FILLED}")
-    return project, project.kedro("run", "--env=local", *ingest)
+    project.kedro("run", "--env=local", *ingest)
+    return project

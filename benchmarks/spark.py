@@ -112,7 +112,7 @@ def main() -> None:
     costs: dict[str, list[Any]] = {"duckdb": [], "spark": []}
     with tempfile.TemporaryDirectory(prefix="capstone-") as made:
         folder = Path(made)
-        project, _ = fill(folder / "project")
+        project = fill(folder / "project")
         log_events(project, folder / "events")
         size = sum(path.stat().st_size for path in (project.root / "data/bronze").rglob("*.jsonl"))
         gold = []

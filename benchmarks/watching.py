@@ -191,7 +191,7 @@ def check(project: Project, webhook: Receiver, *, is_watched: bool) -> None:
 def main() -> None:
     """Measure, show and judge."""
     with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
-        project, _ = fill(Path(folder) / "project")
+        project = fill(Path(folder) / "project")
         webhook = Receiver((LOOPBACK, 0), Accepting)
         Thread(target=webhook.serve_forever, daemon=True).start()
         costs = measure(project, webhook)

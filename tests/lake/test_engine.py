@@ -356,6 +356,24 @@ def test_an_empty_batch_ends_nothing() -> None:
     assert table.a.sum().to_pyarrow().as_py() == 3
 
 
+@pytest.mark.skipif(engines.chosen != "duckdb", reason="another engine has room for all lines")
+def test_lines_come_in_lots_that_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"fonte=faker/janela=2026-01-31T08/{part}.jsonl" for part in "abc"]
+    for name in names:
+        path = tmp_path / "bronze" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n" * 10)
+    monkeypatch.setattr("capstone_metrics.lake.on_duckdb.LOT_BYTES", 50)
+    connection, read = engine().connection, []
+    before = set(connection.list_tables())
+    for lot in engine().lots_of(storage_of(str(tmp_path)), "bronze", names):
+        read.append((list(lot.objects), lot.lines.count().to_pyarrow().as_py()))
+        assert len(set(connection.list_tables()) - before) == 1
+    assert read == [(names[:2], 20), (names[2:], 10)]
+
+
 def test_an_engine_calls_the_functions_by_their_own_names() -> None:
     declared = [
         v for v in vars(functions).values() if callable(v) and v.__module__ == functions.__name__

@@ -32,15 +32,22 @@ def _on_engine(on_engine: None) -> None:
 
 
 def observed(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> Judged:
-    """The verdicts on the lines of Bronze objects, for an empty Silver."""
-    batches = (batch for name, b in objects.items() for batch in line_batches(name, [b]))
-    lines = engine().table_of(pa.RecordBatchReader.from_batches(SCHEMA, batches))
-    counted = {name: measure(io.BytesIO(b)) for name, b in objects.items()}
+    """The verdicts on the lines of Bronze objects, in two lots, for an empty Silver."""
+    names = list(objects)
+    lots = (lot_of({name: objects[name] for name in some}) for some in (names[:1], names[1:]))
     empty = {
         name: engine().table_of(TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
         for name in ("criacao", "places", "locator")
     }
-    return observe(Pending([Lot(lines, counted)], Before(empty, {})), sources, NETWORKS, SCHEDULE)
+    return observe(Pending(filter(None, lots), Before(empty, {})), sources, NETWORKS, SCHEDULE)
+
+
+def lot_of(objects: Mapping[str, bytes]) -> Lot | None:
+    """The lines of some objects; None if there are no objects."""
+    batches = (batch for name, b in objects.items() for batch in line_batches(name, [b]))
+    lines = engine().table_of(pa.RecordBatchReader.from_batches(SCHEMA, batches))
+    measures = {name: measure(io.BytesIO(b)) for name, b in objects.items()}
+    return Lot(lines, measures) if objects else None
 
 
 @pytest.fixture
