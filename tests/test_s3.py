@@ -387,7 +387,10 @@ def test_a_run_tells_its_requests_and_makes_no_more_than_what_changed_needs(
     assert requests["PUT"] == puts + 3 * len(LAYERS) + locks + PROBE + NOTES
     assert requests["DELETE"] <= len(LAYERS) + 2
     assert requests["GET"] + requests["HEAD"] <= 40 + 4 * (puts + deletes)
-    assert requests["LIST"] <= 15
+    lists = [each.query for each in proxy.requests if "list-type=" in each.query]
+    swept = [each for each in lists if "%2F_tmp%2F" in each]  # again, where killed runs left some
+    assert len(lists) - len(swept) <= 13, lists
+    assert len(swept) <= 2 * len(LAYERS)
     nothing = counted(empty, proxy, *options)
     assert (nothing["PUT"], nothing["DELETE"]) == (NOTES, 1)
     assert len([each for each in proxy.requests if "/operations/" in each.key]) == NOTES
