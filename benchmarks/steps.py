@@ -8,6 +8,8 @@ would write else: notebooks of PySpark, models of dbt on DuckDB, Polars, and Ked
 They take turns. What is slow takes part in the first round alone. CPU time and memory are those of
 a process and all below it, looked at every twentieth of a second; of memory, what they share is
 counted for each.
+
+With `--alone` this project runs without the others, to see what it needs for many more.
 """
 
 from __future__ import annotations
@@ -162,6 +164,11 @@ class Contest:
         )
         return cost, gold_of(out)
 
+    def alone(self) -> None:
+        """Print what this project takes."""
+        cost, _ = self.ours()
+        print(f"{cost.cpu:.0f} s of CPU, {cost.wall:.0f} s, {cost.memory:.2f} GiB")
+
     def lines(self) -> int:
         """How many observations there are."""
         return sum(path.read_bytes().count(b"\n") for path in self.bronze.rglob("*.jsonl"))
@@ -244,11 +251,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--observations", type=int, default=OBSERVATIONS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--alone", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
         contest = Contest(Path(folder), asked.observations)
         lines = contest.lines()
         print(f"{lines:,} observations, {contest.bytes() / 1e6:,.0f} MB")
+        if asked.alone:
+            contest.alone()
+            return
         costs = measure(contest, asked.rounds)
     show(costs)
     conclude("steps", costs, judge(costs), ("duckdb", "ibis-framework", "kedro"))
