@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 
 from capstone_metrics.changes import lot_of
-from capstone_metrics.pipelines.bronze_to_silver.latest import latest
+from capstone_metrics.pipelines.bronze_to_silver.latest import latest_of_few
 from capstone_metrics.pipelines.bronze_to_silver.plain import plain_of
 from capstone_metrics.pipelines.bronze_to_silver.verdicts import judge_by_field, refuse
 from capstone_metrics.schemas import PLACES, QUARANTINE, SILVER
@@ -67,10 +67,10 @@ class JudgedLot:
         """The latest accepted line of each video."""
         places = [places.filter(places.is_plain).select(*PLACES) for _, places in self.plain]
         if self.rows is None:
-            last = latest(together(places))
+            last = latest_of_few(together(places))
             return together([lines.rows(last) for lines, _ in self.plain])
         rows = self.rows.filter(self.rows.regras.isnull())
-        last = latest(together([*places, rows.select(*PLACES)]))
+        last = latest_of_few(together([*places, rows.select(*PLACES)]))
         at_one_look = last.anti_join(rows, PLACE)
         by_field = rows.semi_join(last, PLACE).select(*ACCEPTED)
         return together([by_field, *(lines.rows(at_one_look) for lines, _ in self.plain)])
