@@ -159,7 +159,8 @@ class Connection(Backend):  # type: ignore[misc]
         return self.named(name, expr.schema())
 
     def _drop_cached_table(self, name: str) -> None:
-        with contextlib.suppress(RuntimeError):  # a Connect session that is closed
+        # a Connect session may be closed, and looks anew for what the table was made of
+        with contextlib.suppress(RuntimeError, PySparkException):
             self._session.catalog.dropTempView(name)
             if frame := self._cached_dataframes.pop(name, None):
                 frame.unpersist()

@@ -84,10 +84,10 @@ class JudgedLot:
 
     def release(self) -> None:
         """Have the engine forget what was worked out."""
-        for _, places in self.plain:
-            places.release()
         if self.rows is not None:
             self.rows.release()
+        for _, places in self.plain:
+            places.release()
 
     def _count_plain(self, places: ir.Table) -> bool:
         """Count those that are accepted at one look. Are they all?"""
