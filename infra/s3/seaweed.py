@@ -102,7 +102,7 @@ class SeaweedFS:
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
-                env={**own, "TMPDIR": str(self.folder), "GOMEMLIMIT": "256MiB"},
+                env={**own, "TMPDIR": str(self.folder), "GOMEMLIMIT": "1GiB"},
             )
 
     def stop(self) -> None:
