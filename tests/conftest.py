@@ -1,58 +1,67 @@
-"""What tests share: a copy of the project to run, a real PostgreSQL, and a lake in a folder."""
+"""Fixtures of all tests: a project to run, its lake, a real PostgreSQL and a real S3 server."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ibis
 import pytest
-import yaml
-from click.testing import CliRunner
+from hypothesis import settings
 from infra.s3.seaweed import SeaweedFS
-from kedro.framework.startup import bootstrap_project
 
-from capstone_metrics.cli import cli
-from capstone_metrics.serving.embedded import EmbeddedServer
-from tests import engines
-from tests.s3 import Faulty
+from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
+from capstone_metrics.serving.provision import connect
+from tests.support import engines, selection
+from tests.support.lakes import clear
+from tests.support.package import Package, build_package
+from tests.support.project import Project, project_copy
+from tests.support.s3_proxy import Faulty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from click.testing import Result
+    from collections.abc import Iterator
 
     from capstone_metrics.serving.embedded import Address
 
-ROOT = Path(__file__).parent.parent
-NOW = "2026-01-31T20:05"
 POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
 
 os.environ["DO_NOT_TRACK"] = "1"
+sys.modules.setdefault("rfc3987_syntax", None)  # for IRIs in jsonschema: slow to import
+os.environ["PGCTLTIMEOUT"] = "600"  # seconds for a PostgreSQL to stop, where the disk is busy
 for name in ("CAPSTONE_DSN", "CAPSTONE_READER_DSN"):  # the tests have servers of their own
     os.environ.pop(name, None)
     os.environ.pop(f"{name}_SECRET", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests of the expressions run on another engine."""
+    """Add the options that choose what runs, and on which engine."""
+    parser.addoption("--all", action="store_true", help="run the slow tests and every case, too")
     parser.addoption("--engine", choices=engines.CHOICES, default=engines.chosen)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the engine that was asked for."""
+    """Take the options before test modules are imported, which choose their cases by them."""
     engines.chosen = config.getoption("--engine")
+    selection.runs_everything = config.getoption("--all")
+    settings.register_profile("few", max_examples=20, deadline=None)
+    settings.register_profile("many", max_examples=100, deadline=None)
+    settings.load_profile("many" if selection.runs_everything else "few")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes: begun late, it would keep one core busy and the others not."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out unless all are wanted, and begin with the longest.
+
+    A long test that is begun late keeps one core busy while the others have nothing left to do.
+    """
+    if not config.getoption("--all"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -71,7 +80,7 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session", params=["packaged", "15"])
+@pytest.fixture(scope="session", params=["packaged", pytest.param("15", marks=pytest.mark.slow)])
 def server(request: pytest.FixtureRequest, open_folder: Path) -> Iterator[EmbeddedServer]:
     """A PostgreSQL of the tests' own: the one of the package, and Debian's of version 15."""
     programs = None if request.param == "packaged" else POSTGRESQL_15
@@ -84,14 +93,20 @@ def server(request: pytest.FixtureRequest, open_folder: Path) -> Iterator[Embedd
 
 @pytest.fixture(scope="session")
 def address(server: EmbeddedServer) -> Address:
-    """Where it listens."""
-    return server.start()
+    """Where it listens. It leaves its writes to the operating system, which nothing here ends."""
+    address = server.start()
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True
+        for setting in ("fsync = off", "full_page_writes = off"):
+            admin.cursor().execute(f"ALTER SYSTEM SET {setting}")
+        admin.cursor().execute("SELECT pg_reload_conf()")
+    return address
 
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """A server of S3. From its start on, the environment has programs find it."""
-    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"))
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweed"), secret_key="c4nary's/of+the=store")
     server.start()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
@@ -113,61 +128,9 @@ def faulty(seaweed: SeaweedFS) -> Iterator[Faulty]:
 
 @pytest.fixture
 def proxy(faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    """The same, where the environment has programs find it."""
+    """That proxy, with the environment pointing at it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", faulty.endpoint)
     return faulty
-
-
-@dataclass(frozen=True)
-class Project:
-    """A copy of the project's configuration and example data, with a lake of its own."""
-
-    root: Path
-
-    def kedro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a kedro command in it, as a user would."""
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "kedro"), *arguments],
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "COLUMNS": "200", "DO_NOT_TRACK": "1"},
-        )
-        assert not (check and done.returncode), done.stdout + done.stderr
-        return done
-
-    def run(
-        self, *arguments: str, now: str = NOW, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """`kedro run` at an instant."""
-        return self.kedro("run", f"--params=now={now}", *arguments, check=check)
-
-    def configure(self, name: str, **changes: Any) -> None:
-        """Override top-level entries of a file of `conf/base` in `conf/local`."""
-        (self.root / "conf/local" / name).write_text(yaml.safe_dump(changes, sort_keys=False))
-
-    def ingest_nothing(self) -> None:
-        """Have runs find Bronze as the test fills it."""
-        declared = self.parameters("sources.yml")
-        declared["sources"]["faker"]["channels"] = []
-        self.configure("parameters_sources.yml", **declared)
-
-    def parameters(self, name: str) -> dict[str, Any]:
-        """A file of `conf/base/parameters`, read."""
-        text = (self.root / "conf/base/parameters" / name).read_text()
-        read: dict[str, Any] = yaml.safe_load(text)
-        return read
-
-    def files(self, top: str = "data") -> Mapping[str, tuple[bytes, int]]:
-        """Every file of the lake: its bytes and when it was written (ns)."""
-        layers = ("bronze", "silver", "gold")
-        return {
-            path.relative_to(self.root).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
-            for layer in layers
-            for path in sorted((self.root / top / layer).rglob("*"))
-            if path.is_file()
-        }
 
 
 @pytest.fixture
@@ -178,41 +141,21 @@ def project(open_folder: Path) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="module")
-def shared(open_folder: Path) -> Iterator[Project]:
-    """A copy for the tests of a module, whose lakes they fill by hand."""
+def empty_project(open_folder: Path) -> Iterator[Project]:
+    """A copy for the tests of a module, whose source brings nothing: tests fill its lake."""
     with project_copy(open_folder) as copy:
         copy.ingest_nothing()
         yield copy
 
 
-@contextmanager
-def project_copy(open_folder: Path) -> Iterator[Project]:
-    """A fresh copy of the project; its server is stopped at the end."""
-    root = Path(tempfile.mkdtemp(dir=open_folder))
-    root.chmod(0o755)
-    for part in ("conf", "data/examples"):
-        shutil.copytree(ROOT / part, root / part)
-    for part in ("pyproject.toml", ".telemetry"):
-        shutil.copy(ROOT / part, root / part)
-    shutil.rmtree(root / "conf/local")
-    (root / "conf/local").mkdir()
-    (root / "src").mkdir()  # the installed package is the code
-    yield Project(root)
-    for cluster in root.rglob("cluster"):
-        EmbeddedServer(cluster.parent, port=0).stop()
-    shutil.rmtree(root)
-
-
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A command of the project, in this process."""
+def lake(empty_project: Project) -> Path:
+    """The folder of that project's lake, with nothing in it."""
+    clear(empty_project.root / "data")
+    return empty_project.root / "data"
 
-    def command(project: Project, *arguments: str, width: int = 200) -> Result:
-        monkeypatch.chdir(project.root)
-        monkeypatch.setenv("COLUMNS", str(width))
-        bootstrap_project(project.root)
-        done = CliRunner().invoke(cli, arguments)
-        assert isinstance(done.exception, SystemExit | None), done.exc_info
-        return done
 
-    return command
+@pytest.fixture(scope="session")
+def package(open_folder: Path) -> Package:
+    """The package of the project, built and installed into a folder."""
+    return build_package(Path(tempfile.mkdtemp(dir=open_folder)))

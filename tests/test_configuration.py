@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,25 +12,23 @@ from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.schemas import marts_of
 from capstone_metrics.sources import new_objects
+from tests.support.project import ROOT, project_copy
 
 if TYPE_CHECKING:
-    from kedro.framework.context import KedroContext
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.conftest import Project
+    from tests.support.project import Project
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF = ROOT / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "base")
 
 
-@pytest.fixture(params=ENVIRONMENTS)
-def context(
-    request: pytest.FixtureRequest, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> KedroContext:
-    """Of each environment, without what a user has in conf/local."""
-    monkeypatch.chdir(project.root)
-    bootstrap_project(project.root)
-    session = KedroSession.create(project_path=project.root, env=request.param)
-    return session.load_context()
+@pytest.fixture(scope="module")
+def unchanged(open_folder: Path) -> Iterator[Project]:
+    """A copy without a user's own files of conf/local."""
+    with project_copy(open_folder) as copy:
+        yield copy
 
 
 def globals_of(environment: str) -> dict[str, Any]:
@@ -39,41 +36,39 @@ def globals_of(environment: str) -> dict[str, Any]:
     return yaml.safe_load(path.read_text()) if path.exists() else {}
 
 
-def test_every_dataset_of_every_pipeline_is_declared(context: KedroContext) -> None:
-    catalog = context.catalog
-    names = {name for pipeline in register_pipelines().values() for name in pipeline.datasets()}
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_declares_its_datasets_marts_schedule_and_sources(
+    unchanged: Project, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    monkeypatch.chdir(unchanged.root)
+    bootstrap_project(unchanged.root)
+    session = KedroSession.create(project_path=unchanged.root, env=environment)
+    context = session.load_context()
+    catalog, pipelines = context.catalog, register_pipelines()
 
-    assert [name for name in sorted(names) if name not in catalog] == []
-    assert [name for name in sorted(names) if catalog.get(name) is None] == []
+    names = sorted({name for pipeline in pipelines.values() for name in pipeline.datasets()})
+    assert [name for name in names if name not in catalog] == []
+    assert [name for name in names if catalog.get(name) is None] == []
     assert "silver_undeclared" not in catalog
 
-
-def test_the_marts_hold_and_have_their_nodes(context: KedroContext) -> None:
     marts = marts_of(context.params["marts"])
-
     assert marts
-    assert set(marts) <= register_pipelines()["silver_to_gold"].all_outputs()
+    assert set(marts) <= pipelines["silver_to_gold"].all_outputs()
 
-
-def test_the_schedule_and_the_sources_hold(context: KedroContext) -> None:
     schedule, sources = context.params["schedule"], context.params["sources"]
     calendar = Calendar.of(schedule, "2026-01-31T20:05")
-
     for name, declaration in sources.items():
         assert new_objects(name, declaration, calendar, present=[])
         assert contract_of(name, declaration, schedule["timezone"])
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_an_environment_overrides_globals_of_base_and_adds_none(environment: str) -> None:
-    assert set(globals_of(environment)) <= set(globals_of("base"))
+def test_an_environment_overrides_globals_of_base_and_adds_none() -> None:
+    for environment in ENVIRONMENTS:
+        assert set(globals_of(environment)) <= set(globals_of("base"))
 
 
-def test_environments_do_not_share_a_lake_or_a_database() -> None:
-    base = globals_of("base")
-    lakes = [
-        (str({**base, **globals_of(e)}["lake"]), {**base, **globals_of(e)}["database"])
-        for e in ENVIRONMENTS
-    ]
+def test_environments_have_a_lake_and_a_database_each() -> None:
+    settings = [{**globals_of("base"), **globals_of(name)} for name in ENVIRONMENTS]
 
-    assert len({lake for lake, _ in lakes}) == len({name for _, name in lakes}) == len(lakes)
+    for name in ("lake", "database"):
+        assert len({str(each[name]) for each in settings}) == len(ENVIRONMENTS)

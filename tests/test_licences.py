@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from importlib.metadata import distribution
-from pathlib import Path
 
-from tests.conftest import ROOT
+import piplicenses
+import pytest
+
+from tests.support.project import ROOT
 
 PIN = re.compile(r"^([\w.-]+)==", re.MULTILINE)
 NAMELESS = "cookiecutter"
@@ -22,45 +21,44 @@ def locked() -> set[str]:
 
 
 def allowed() -> list[str]:
-    """What the Makefile allows."""
-    (said,) = re.findall(r"^LICENCES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    return said.split(";")
+    """Return the licences that the Makefile allows."""
+    (text,) = re.findall(r"^LICENCES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return text.split(";")
 
 
-def licences(allow: list[str]) -> tuple[int, str]:
-    command = [Path(sys.executable).parent / "pip-licenses", "--from=mixed", "--format=json"]
+def packages(names: set[str], allow: list[str]) -> set[str]:
+    """Return which packages are installed; exit with 1 if a licence is not allowed."""
     options = ["--with-system", "--partial-match", f"--allow-only={';'.join(allow)}"]
-    done = subprocess.run(
-        [*command, *options, "--ignore-packages", NAMELESS, "--packages", *sorted(locked())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    chosen = ["--ignore-packages", NAMELESS, "--packages", *sorted(names)]
+    arguments = piplicenses.create_parser().parse_args(["--from=mixed", *options, *chosen])
+    return {normal(str(each["name"])) for each in piplicenses.get_packages(arguments)}
 
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_every_licence_is_one_that_is_allowed_and_told() -> None:
-    code, listed = licences(allowed())
-    assert code == 0, listed
-    names = {normal(entry["Name"]) for entry in json.loads(listed)}
+def test_every_licence_is_allowed_and_on_the_page() -> None:
+    names = packages(locked(), allowed())
     assert locked() - names <= {NAMELESS, "colorama"}  # of Windows
 
     page = (ROOT / "docs/third-party.md").read_text()
-    told = {normal(name) for name in re.findall(r"^\| ([\w.-]+) ", page, re.MULTILINE)} - {"name"}
-    assert told == names, "run 'make licences'"
+    on_page = {normal(name) for name in re.findall(r"^\| ([\w.-]+) ", page, re.MULTILINE)} - {
+        "name"
+    }
+    assert on_page == names, "run 'make licences'"
 
 
-def test_another_licence_is_noticed() -> None:
-    code, _ = licences([licence for licence in allowed() if licence != "Lesser General Public"])
+def test_another_licence_is_noticed(capsys: pytest.CaptureFixture[str]) -> None:
+    without = [licence for licence in allowed() if licence != "Lesser General Public"]
 
-    assert code == 1
+    with pytest.raises(SystemExit) as end:
+        packages({"psycopg2-binary"}, without)
+    assert end.value.code == 1
+    assert "psycopg2-binary" in capsys.readouterr().err
 
 
-def test_the_package_that_names_none_has_a_file() -> None:
+def test_the_package_without_a_licence_in_its_metadata_has_a_file() -> None:
     (file,) = (path for path in distribution(NAMELESS).files or () if path.name == "LICENSE")
 
     assert "Redistribution and use in source and binary forms" in file.read_text()

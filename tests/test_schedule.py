@@ -81,7 +81,7 @@ def test_a_window_is_due_in_one_of_two_adjoining_spans_of_days() -> None:
     assert yesterday + today == due("2026-01-31T20:00", 2)
 
 
-def test_hours_are_taken_in_order_and_once() -> None:
+def test_hours_are_sorted_and_unique() -> None:
     assert calendar("2026-01-31T20:05", "20:00", "08:00", "8").hours == (8, 20)
 
 
@@ -124,23 +124,23 @@ def test_an_instant_may_come_as_a_datetime() -> None:
 
 
 @pytest.mark.parametrize("start", ["08:30", "24:00", "-1", "8h", "", "08:00:00", None, 1200])
-def test_a_start_that_is_not_a_whole_hour_is_refused(start: Any) -> None:
+def test_a_start_that_is_no_full_hour_is_an_error(start: Any) -> None:
     with pytest.raises(CapstoneError, match=r"bronze\.starts: .* is not a whole hour; write it"):
         Calendar.of(schedule("08:00", start), "2026-01-31T20:05")
 
 
-def test_a_schedule_without_a_start_is_refused() -> None:
+def test_a_schedule_without_a_start_is_an_error() -> None:
     with pytest.raises(CapstoneError, match="at least one hour"):
         Calendar.of(schedule(), "2026-01-31T20:05")
 
 
 @pytest.mark.parametrize("timezone", ["Brasilia", "America", "", "../etc/passwd", None, -3])
-def test_an_unknown_zone_is_refused(timezone: Any) -> None:
+def test_an_unknown_zone_is_an_error(timezone: Any) -> None:
     with pytest.raises(CapstoneError, match=r"schedule\.timezone: .* is not a known time zone"):
         Calendar.of(schedule("08:00", timezone=timezone), "2026-01-31T20:05")
 
 
 @pytest.mark.parametrize("now", ["soon", "", "2026-13-01T08:00", "31/01/2026"])
-def test_an_unreadable_instant_is_refused(now: str) -> None:
+def test_an_unreadable_instant_is_an_error(now: str) -> None:
     with pytest.raises(CapstoneError, match=r"now: .* is not an instant; write it as"):
         Calendar.of(schedule("08:00"), now)

@@ -11,7 +11,7 @@ NAME = "gold_views_dia"
 VIEWS = {"total_views": {"sum": "views"}}
 
 
-def test_silver_is_that_of_the_contract() -> None:
+def test_silver_has_the_columns_of_the_contract() -> None:
     fields = {field.name: str(field.type) for field in SILVER.to_pyarrow()}
     assert list(fields.items()) == [
         ("faculdade", "string"),
@@ -50,7 +50,7 @@ def test_a_mart_has_its_key_and_then_its_measures_in_the_order_declared() -> Non
 
 
 @pytest.mark.parametrize("column", ["duracao_seg", "categoria", "data_postagem"])
-def test_a_whole_number_a_text_and_a_date_can_be_keys(column: str) -> None:
+def test_an_integer_a_text_and_a_date_can_be_keys(column: str) -> None:
     assert Mart.of(NAME, {"key": [column], "measures": VIEWS}).key == (column,)
 
 
@@ -58,22 +58,20 @@ def test_a_whole_number_a_text_and_a_date_can_be_keys(column: str) -> None:
     ("column", "kind"),
     [("data_postagem", "date"), ("categoria", "string"), ("total_views", "int64")],
 )
-def test_a_column_of_gold_has_its_type_from_silver_or_is_a_whole_number(
-    column: str, kind: str
-) -> None:
+def test_a_column_of_gold_has_the_type_of_silver_or_is_an_integer(column: str, kind: str) -> None:
     assert str(gold_type(column)) == kind
 
 
 @pytest.mark.parametrize(
     "name", ["views_dia", "gold_Views", "gold_views-dia", "gold_x y", "gold_../x", "GOLD_X"]
 )
-def test_a_name_that_is_no_file_and_no_table_is_refused(name: str) -> None:
+def test_a_name_that_is_no_file_and_no_table_is_an_error(name: str) -> None:
     with pytest.raises(CapstoneError, match=r"a mart is named gold_ and lower-case"):
         Mart.of(name, {"key": ["rede_social"], "measures": VIEWS})
 
 
 @pytest.mark.parametrize("name", ["gold_" + "x" * 46, "gold_" + "é" * 23])
-def test_a_name_that_postgresql_would_cut_is_refused(name: str) -> None:
+def test_a_name_that_postgresql_would_cut_is_an_error(name: str) -> None:
     with pytest.raises(CapstoneError, match="of at most 50 bytes"):
         Mart.of(name, {"key": ["rede_social"], "measures": VIEWS})
 
@@ -92,7 +90,7 @@ def test_a_name_that_postgresql_would_cut_is_refused(name: str) -> None:
         ["rede_social", "rede_social"],
     ],
 )
-def test_a_key_that_does_not_fit_silver_is_refused(key: Any) -> None:
+def test_a_key_that_does_not_fit_silver_is_an_error(key: Any) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.key: .*faculdade, rede_social"):
         Mart.of(NAME, {"key": key, "measures": VIEWS})
 
@@ -116,12 +114,12 @@ def test_a_key_that_does_not_fit_silver_is_refused(key: Any) -> None:
         ({"é" * 32: {"sum": "views"}}, "longer than the 63 bytes"),
     ],
 )
-def test_a_measure_that_does_not_fit_silver_is_refused(measures: Any, why: str) -> None:
+def test_a_measure_that_does_not_fit_silver_is_an_error(measures: Any, why: str) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.measures.*{why}"):
         Mart.of(NAME, {"key": ["rede_social"], "measures": measures})
 
 
 @pytest.mark.parametrize("declaration", [None, [], "views"])
-def test_a_declaration_that_is_no_mapping_is_refused(declaration: Any) -> None:
+def test_a_declaration_that_is_no_mapping_is_an_error(declaration: Any) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.key: None must be a list"):
         Mart.of(NAME, declaration)

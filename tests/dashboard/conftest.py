@@ -1,31 +1,32 @@
-"""A Gold of made-up videos, published to a PostgreSQL of the tests' own, and its CSV beside it."""
+"""A Gold of random videos, published to a PostgreSQL of the tests' own, and its CSV beside it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import random
 import sys
-import tempfile
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
-from capstone_metrics.dashboard.database import VARIABLE
 from capstone_metrics.lake import RunsDataset
 from capstone_metrics.schemas import Publication, Terms, marts_of
 from capstone_metrics.serving import ServingDataset
-from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
+from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
-from tests.serving.gold import csv_of, listed_of
+from tests.support.gold import csv_of, entry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
+    from capstone_metrics.serving.embedded import Address, EmbeddedServer
+
+VARIABLE = "CAPSTONE_READER_DSN"
 FIRST, LAST = dt.date(2026, 1, 1), dt.date(2026, 2, 14)
 NETWORKS = ("tiktok", "instagram_reels", "youtube_shorts")
 LATE = "youtube_shorts"
@@ -61,26 +62,28 @@ RECORD = {
 }
 """Of a run that published, as far as the pages read it."""
 
-VIDEOS = "data_postagem DATE, rede_social TEXT, faculdade TEXT, categoria TEXT, video_id TEXT, \
-views BIGINT, likes BIGINT, comentarios BIGINT"
+COLUMNS = [
+    *("data_postagem", "rede_social", "faculdade", "categoria", "video_id"),
+    *("views", "likes", "comentarios"),
+]
 
 
 def videos(seed: int = 7) -> list[tuple[Any, ...]]:
-    """Some videos of most days, more of the first institution early and of the last one late."""
+    """Return videos of most days, more of the first institution early and of the last one late."""
     rng = random.Random(seed)
-    made = []
+    rows: list[tuple[Any, ...]] = []
     for number in range((LAST - FIRST).days + 1):
         day = FIRST + dt.timedelta(days=number)
         for network in NETWORKS:
-            for place, institution in enumerate(INSTITUTIONS):
+            for rank, institution in enumerate(INSTITUTIONS):
                 for _ in range(rng.choice([0, 1, 1, 2])):
                     if network == LATE and day < dt.date(2026, 2, 1):
                         continue
-                    views = rng.randrange(1_000, 900_000) * (45 - number if place == 0 else number)
-                    name = f"{number}-{len(made)}"
+                    views = rng.randrange(1_000, 900_000) * (45 - number if rank == 0 else number)
+                    name = f"{number}-{len(rows)}"
                     cells = (views, views // rng.randrange(9, 40), views // rng.randrange(90, 400))
-                    made.append((day, network, institution, rng.choice("ab"), name, *cells))
-    return made
+                    rows.append((day, network, institution, rng.choice("ab"), name, *cells))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -93,38 +96,38 @@ class Served:
     def publish(
         self, declared: dict[str, Any] = DECLARED, seed: int = 7, most: int | None = None
     ) -> None:
-        """Make Gold of the videos, or the first of them, and publish it."""
+        """Aggregate the videos, or the first of them, to Gold, and publish it."""
         marts = marts_of(declared)
         rows, files = {}, {}
+        columns = zip(*videos(seed), strict=True)
+        silver = pa.table(dict(zip(COLUMNS, map(list, columns), strict=True))).slice(0, most)
         with closing(duckdb.connect()) as db:
-            db.execute(f"CREATE TABLE silver ({VIDEOS})")
-            for video in videos(seed)[:most]:
-                db.execute("INSERT INTO silver VALUES (?, ?, ?, ?, ?, ?, ?, ?)", video)
+            db.register("silver", silver)
             for name, mart in marts.items():
-                made = ", ".join(
+                measures = ", ".join(
                     f"{how}({of})"
                     for rule in declared[name]["measures"].values()
                     for how, of in rule.items()
                 )
                 keys = ", ".join(mart.key)
-                query = f"SELECT {keys}, {made} FROM silver GROUP BY ALL"
-                rows[name] = sorted(tuple(map(_plain, row)) for row in db.execute(query).fetchall())
+                query = f"SELECT {keys}, {measures} FROM silver GROUP BY ALL"
+                rows[name] = sorted(tuple(map(_value, row)) for row in db.execute(query).fetchall())
         for name, mart in marts.items():
             files[name] = csv_of(mart, rows[name])
             (self.gold / f"{name}.csv").write_bytes(files[name])
-        listed = {name: listed_of(mart, rows[name], files[name]) for name, mart in marts.items()}
-        terms = Terms(allow_shrink=True)
-        self.dataset.save(Publication({"marts": listed}, dict(marts), files, terms))
+        entries = {name: entry_of(mart, rows[name], files[name]) for name, mart in marts.items()}
+        policy = Terms(allow_shrink=True)
+        self.dataset.save(Publication({"marts": entries}, dict(marts), files, policy))
 
     def from_gold(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What a query of the CSV files gives; each mart is a table of its name."""
+        """Query the CSV files; each mart is a table of its name."""
         with closing(duckdb.connect()) as db:
             for path in self.gold.glob("*.csv"):
                 db.execute(f"CREATE VIEW {path.stem} AS SELECT * FROM read_csv('{path}')")
             return db.execute(query, values or None).fetchall()
 
     def as_admin(self, statement: str) -> list[tuple[Any, ...]]:
-        """Do something to the database that no publication would."""
+        """Run a statement that no publication would."""
         address = self.dataset.server.start()
         with closing(connect(address, self.dataset.database, ADMIN)) as admin, admin:
             cursor = admin.cursor()
@@ -132,7 +135,7 @@ class Served:
             return cursor.fetchall() if cursor.description else []
 
 
-def _plain(value: Any) -> Any:
+def _value(value: Any) -> Any:
     return value if isinstance(value, dt.date | str) else int(value)
 
 
@@ -145,7 +148,7 @@ def runs_of(record: dict[str, Any], lake: Path) -> RunsDataset:
 
 @pytest.fixture(autouse=True)
 def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give back the place of the main program, which Streamlit takes for the script that it runs.
+    """Restore the main module, which Streamlit replaces by the script that it runs.
 
     A process that another test starts would run that script again.
     """
@@ -153,25 +156,21 @@ def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def server_folder(open_folder: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir=open_folder))
-    folder.chmod(0o755)
-    yield folder
-    EmbeddedServer(folder, 0).stop()
-
-
-@pytest.fixture(scope="module")
-def served(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
+def served(
+    server: EmbeddedServer, address: Address, tmp_path_factory: pytest.TempPathFactory
+) -> Served:
     """The default marts, published."""
-    served = _in_database(server_folder, "painel", tmp_path_factory.mktemp("gold"))
+    served = _in_database(server, address, tmp_path_factory.mktemp("gold"))
     served.publish()
     return served
 
 
 @pytest.fixture
-def own(server_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
+def own(
+    server: EmbeddedServer, address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Served:
     """A database of one test's own, which the pages read, with nothing published."""
-    own = _in_database(server_folder, f"painel_{uuid.uuid4().hex}", tmp_path)
+    own = _in_database(server, address, tmp_path)
     monkeypatch.setenv(VARIABLE, own.dataset.reader_dsn())
     return own
 
@@ -183,7 +182,8 @@ def published(own: Served) -> Served:
     return own
 
 
-def _in_database(server_folder: Path, name: str, gold: Path) -> Served:
-    dataset = ServingDataset(path=str(server_folder), database=name, port=0)
+def _in_database(server: EmbeddedServer, address: Address, gold: Path) -> Served:
+    name = f"painel_{uuid.uuid4().hex}"
+    dataset = ServingDataset(path=str(server.folder), database=name, port=address.port)
     dataset.start()
     return Served(dataset, gold)

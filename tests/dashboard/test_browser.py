@@ -1,4 +1,8 @@
-"""The dashboard as a reader sees it, in Chromium; the pictures are kept in build/screenshots."""
+"""The dashboard as a reader sees it, in Chromium; the pictures are in build/screenshots.
+
+What every change needs is one pass: each page in both languages, the filters, and each state.
+Other themes, widths and pictures come with `--all`.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,27 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from capstone_metrics.dashboard.texts import Texts
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
-from tests.conftest import ROOT, project_copy
-from tests.dashboard.conftest import BY_NETWORK, RECORD, runs_of
+from tests.dashboard.conftest import BY_NETWORK, RECORD, VARIABLE, runs_of
+from tests.support.project import ROOT, project_copy
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from playwright.sync_api import Browser, Page
 
     from tests.dashboard.conftest import Served
+    from tests.support.project import Project
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -42,9 +46,32 @@ FLAGS = [
 ]
 PICTURES = ROOT / "build/screenshots"
 PERIOD = "period=2026-02-01&period=2026-02-14"
-SECONDS_TO_START = 60
+EMPTY = "period=2026-01-01&period=2026-01-10&network=YouTube+Shorts"
+SECONDS = 300
+"""After this time a page is taken to hang."""
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed here")
+PORTUGUESE, ENGLISH = Texts("pt_BR"), Texts("en")
+CHARTS = {"overview": 8, "explorer": 1, "method": 0}
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+IS_COMPLETE = """
+charts => {
+    const count = selector => document.querySelectorAll(selector).length;
+    const app = document.querySelector('[data-testid=stApp]');
+    if (count('[data-testid=stException]')) throw new Error('the page has an exception');
+    return app?.dataset.testConnectionState === 'CONNECTED'
+        && app.dataset.testScriptState === 'notRunning'
+        && count('[data-testid=stSpinner]') === 0
+        && count('[data-testid=stVegaLiteChart] :is(canvas, svg)') === charts;
+}
+"""
+IS_DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+HEIGHT = "document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed here"),
+    pytest.mark.parametrize("server", ["packaged"], indirect=True),
+    pytest.mark.long,
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,45 +79,75 @@ def site(
     served: Served, open_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """The address of a dashboard, as `kedro dashboard` serves it."""
+    served.dataset.mirror(runs_of(RECORD, tmp_path_factory.mktemp("lake")))
+    stubs = tmp_path_factory.mktemp("stubs")
+    (stubs / "rfc3987_syntax.py").write_text("raise ImportError\n")  # slow, and not the product's
+    port = free_port()
+    with project_copy(open_folder) as copy:
+        command, environment = command_of(copy, served.dataset.reader_dsn(), port)
+        environment = {**environment, "PYTHONPATH": str(stubs)}
+        with running(command, environment, copy, port) as address:
+            yield address
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("log") / "dashboard.log"
-    served.dataset.mirror(runs_of(RECORD, tmp_path_factory.mktemp("lake")))
-    environment = {**os.environ, "CAPSTONE_READER_DSN": served.dataset.reader_dsn()}
-    kedro = str(Path(sys.executable).parent / "kedro")
-    options = ["--server.headless=true", f"--server.port={port}"]
-    with project_copy(open_folder) as copy, log.open("w") as output:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def options_of(port: int) -> list[str]:
+    """Return the options of Streamlit to serve on a port."""
+    return ["--server.headless=true", f"--server.port={port}"]
+
+
+def command_of(project: Project, dsn: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return the process that `kedro dashboard` becomes: its arguments and its environment."""
+    processes: list[tuple[list[str], dict[str, str]]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, dsn)
+        patch.setattr(os, "execve", lambda _, *process: processes.append(process))
+        project.kedro("dashboard", *options_of(port))
+    (process,) = processes
+    return process
+
+
+@contextmanager
+def running(
+    command: list[str], environment: Mapping[str, str], project: Project, port: int
+) -> Iterator[str]:
+    """Run a dashboard until the end of the block; its address."""
+    log = project.root / "dashboard.log"
+    address = f"http://127.0.0.1:{port}"
+    with log.open("w") as output:
         process = subprocess.Popen(
-            [kedro, "dashboard", *options],
-            cwd=copy.root,
-            env=environment,
-            stdout=output,
-            stderr=output,
+            command, cwd=project.root, env=environment, stdout=output, stderr=output
         )
-        address = f"http://127.0.0.1:{port}"
-        try:
-            _wait_for(f"{address}/_stcore/health", process, log)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    try:
+        wait_until(lambda: process.poll() is not None or is_up(address), SECONDS)
+        assert process.poll() is None, log.read_text()
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=SECONDS)
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while True:
-        try:
-            with urllib.request.urlopen(url):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+def is_up(address: str) -> bool:
+    """Whether a dashboard answers."""
+    try:
+        with urllib.request.urlopen(f"{address}/_stcore/health"):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A Chromium."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - it is slow to import
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -98,181 +155,228 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
-    """A page in a browser of its own that asks nothing of the world."""
-    settings = {
-        "locale": "en-US",
-        "timezone_id": "America/Sao_Paulo",
-        "viewport": {"width": 1280, "height": 900},
-    }
-    made = browser.new_context(**{**settings, **context})
-    page = made.new_page()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+def visit(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
+    """Open a page in a new context, which requests nothing but from loopback."""
+    defaults = {"locale": "en-US", "timezone_id": "America/Sao_Paulo", "viewport": DESKTOP}
+    context = browser.new_context(**{**defaults, **options})
+    context.set_default_timeout(SECONDS * 1000)
+    page = context.new_page()
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
     page.goto(url)
     yield page
-    made.close()
-    assert not [one for one in asked if not re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", one)]
+    context.close()
+    assert not [url for url in urls if not re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", url)]
 
 
-def settled(page: Page, charts: int = 8) -> None:
-    """Wait until the page is whole."""
-    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg")).to_have_count(
-        charts, timeout=20_000
-    )
-    expect(page.get_by_test_id("stSpinner")).to_have_count(0)
-    expect(page.get_by_test_id("stException")).to_have_count(0)
+def expect(subject: Any) -> Any:
+    """Return the assertions of Playwright, which wait for minutes."""
+    from playwright.sync_api import expect  # noqa: PLC0415
+
+    expect.set_options(timeout=SECONDS * 1000)
+    return expect(subject)
 
 
-def keep(page: Page, name: str) -> None:
-    """Keep a picture of the whole page, in which axe finds no fault."""
-    width = page.viewport_size["width"] if page.viewport_size else 1280
-    height = page.evaluate(
-        "document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
-    )
+def wait_for_page(page: Page, name: str = "overview") -> None:
+    """Wait until a page is complete: nothing runs, and its charts are drawn."""
+    page.wait_for_function(IS_COMPLETE, arg=CHARTS[name])
+    if name != "overview":
+        expect(page.get_by_test_id("stDataFrame").last).to_be_visible()
+
+
+def wait_for_title(page: Page, title: str) -> None:
+    """Wait until a page has a title."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+
+
+def check_picture(page: Page, name: str) -> None:
+    """Save a picture of the whole page, in which axe has no finding."""
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
+
+    width = page.viewport_size["width"] if page.viewport_size else DESKTOP["width"]
+    height = page.evaluate(HEIGHT)
     page.set_viewport_size({"width": width, "height": min(height + 80, 5_000)})
-    page.wait_for_timeout(600)  # charts follow the size of the window
+    page.evaluate(IS_DRAWN)  # charts follow the size of the window
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png")
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def needs_no_sideways_scrolling(page: Page) -> bool:
+    """Whether the page is no wider than its window."""
+    return bool(page.get_by_test_id("stMain").evaluate("e => e.scrollWidth <= e.clientWidth"))
 
 
 def views(page: Page) -> str:
+    """Return the first figure of the overview."""
     return page.get_by_test_id("stMetricValue").first.inner_text()
 
 
-def test_the_page_in_portuguese(browser: Browser, site: str) -> None:
-    with visit(browser, f"{site}/?{PERIOD}", locale="pt-BR") as page:
-        settled(page)
-        expect(page.get_by_role("heading", level=1)).to_have_text(Texts("pt_BR")("title"))
-        expect(page.get_by_test_id("stMetric")).to_have_count(5)
-        assert re.fullmatch(r"\d+,\d\s(mi|bi)", views(page))
-        keep(page, "overview-pt")
-
-
-def test_dark(browser: Browser, site: str) -> None:
-    with visit(browser, f"{site}/?{PERIOD}&mean=true", color_scheme="dark") as page:
-        settled(page)
-        ground = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
-        assert max(map(int, re.findall(r"\d+", ground)[:3])) < 60
-        keep(page, "overview-dark")
-
-
-def test_a_phone_needs_no_scrolling_sideways(browser: Browser, site: str) -> None:
-    size = {"width": 390, "height": 844}
-    with visit(browser, f"{site}/?{PERIOD}", viewport=size, locale="pt-BR", has_touch=True) as page:
-        settled(page)
-        main = page.get_by_test_id("stMain")
-        assert main.evaluate("e => e.scrollWidth <= e.clientWidth")
-        for metric in page.get_by_test_id("stMetric").all():
-            box = metric.bounding_box()
-            assert box
-            assert 0 <= box["x"] <= box["x"] + box["width"] <= size["width"]
-        keep(page, "overview-phone")
-
-
-def test_what_is_chosen_is_in_the_url_which_opens_again(browser: Browser, site: str) -> None:
-    with visit(browser, f"{site}/?{PERIOD}") as page:
-        settled(page)
-        everything = views(page)
-        page.get_by_test_id("stMultiSelect").first.get_by_role("combobox").click()
-        page.get_by_role("option", name="TikTok").click()
-        page.keyboard.press("Escape")
-        expect(page.get_by_test_id("stMetricValue").first).not_to_have_text(everything)
-        page.get_by_text(Texts("en")("mean"), exact=True).click()
-        page.wait_for_url("**mean=true**")
-        settled(page)
-        shared, chosen = page.url, views(page)
-        expect(page.get_by_text("Network: not filtered here")).to_be_visible()
-        keep(page, "overview-filtered")
-    assert "network=TikTok" in shared
-
-    with visit(browser, shared) as page:
-        settled(page)
-        assert views(page) == chosen
-        page.get_by_text("PT", exact=True).click()
-        expect(page.get_by_role("heading", level=1)).to_have_text(Texts("pt_BR")("title"))
-        settled(page)
-        expect(page.get_by_text(re.compile("14 dias$"))).to_be_visible()
-        for part in ("network=TikTok", "mean=true", "lang=PT", PERIOD):
-            assert part in page.url
-        page.get_by_role("link", name=Texts("pt_BR")("explorer")).click()
-        settled(page, charts=1)
-        expect(page.get_by_role("heading", level=1)).to_have_text(Texts("pt_BR")("explorer"))
-
-
-def test_the_file_has_the_rows_of_gold(browser: Browser, site: str, served: Served) -> None:
-    with visit(browser, f"{site}/?{PERIOD}") as page:
-        settled(page)
-        with page.expect_download() as started:
-            page.get_by_test_id("stDownloadButton").first.get_by_role("button").click()
-        name, content = started.value.suggested_filename, started.value.path().read_text()
-
-    assert name == f"{BY_NETWORK}_2026-02-01_2026-02-14.csv"
-    head, *gold = (served.gold / f"{BY_NETWORK}.csv").read_text().splitlines()
-    rows = [row for row in gold if "2026-02-01" <= row[:10] <= "2026-02-14"]
-    assert content.splitlines() == [head, *rows]
-
-
-def test_nothing_for_a_filter_is_left_by_a_button(browser: Browser, site: str) -> None:
-    texts = Texts("en")
-    nothing = "period=2026-01-01&period=2026-01-10&network=YouTube+Shorts"
-    with visit(browser, f"{site}/?{nothing}") as page:
-        expect(page.get_by_text(texts("empty"))).to_be_visible(timeout=20_000)
-        button = page.get_by_role("button", name=texts("clear"))
-        expect(button).to_be_visible()
-        expect(page.get_by_test_id("stMultiSelect")).to_have_count(2)
-        keep(page, "empty")
-        button.click()
-        settled(page)
-        assert page.url.rstrip("/?") == site
-
-
-@pytest.mark.parametrize("look", ["light", "dark-phone-pt"])
-@pytest.mark.parametrize(("name", "charts"), [("explorer", 1), ("method", 0)])
-def test_the_other_pages(browser: Browser, site: str, name: str, charts: int, look: str) -> None:
-    other = {"locale": "pt-BR", "color_scheme": "dark", "viewport": {"width": 390, "height": 844}}
-    texts = Texts("en" if look == "light" else "pt_BR")
-    with visit(browser, f"{site}/{name}", **({} if look == "light" else other)) as page:
-        expect(page.get_by_role("heading", level=1)).to_have_text(texts(name), timeout=20_000)
-        expect(page.get_by_test_id("stDataFrame").last).to_be_visible()
-        settled(page, charts)
-        main = page.get_by_test_id("stMain")
-        assert main.evaluate("e => e.scrollWidth <= e.clientWidth")
-        keep(page, f"{name}-{look}")
-
-
-def test_loading_is_said_while_the_database_is_busy(
-    browser: Browser, site: str, served: Served
-) -> None:
+@contextmanager
+def locked(served: Served) -> Iterator[None]:
+    """Hold a lock for which every page waits."""
     address = served.dataset.server.start()
     with closing(connect(address, served.dataset.database, ADMIN)) as admin:
         admin.cursor().execute("LOCK serving.publications IN ACCESS EXCLUSIVE MODE")
-        with visit(browser, f"{site}/?{PERIOD}") as page:
-            expect(page.get_by_text(Texts("en")("loading"))).to_be_visible(timeout=20_000)
-            admin.rollback()
-            settled(page)
+        yield
 
 
-def test_a_database_that_is_away_is_said_and_comes_back(
-    browser: Browser, site: str, served: Served
-) -> None:
-    """The last test of this module: it stops the server."""
-    texts = Texts("en")
-    served.dataset.server.stop()
-    with visit(browser, site) as page:
-        expect(page.get_by_text(texts("away"))).to_be_visible(timeout=20_000)
+@contextmanager
+def away(served: Served) -> Iterator[None]:
+    """Have the database accept no connection."""
+    address, database = served.dataset.server.start(), served.dataset.database
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+        try:
+            yield
+        finally:
+            admin.cursor().execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+
+
+def test_one_pass(browser: Browser, site: str, served: Served) -> None:
+    """In one visit, since its first page takes longer than the others together."""
+    with visit(browser, f"{site}/?{PERIOD}", locale="pt-BR") as page:
+        check_every_page_in_both_languages(page)
+        check_the_file_of_a_mart(page, served)
+        check_the_filters_are_in_the_url_which_opens_again(page)
+        check_a_busy_database_and_one_that_is_away(page, served)
+        check_a_filter_without_rows(page, site)
+
+
+def check_every_page_in_both_languages(page: Page) -> None:
+    wait_for_page(page)
+    wait_for_title(page, PORTUGUESE("title"))
+    expect(page.get_by_test_id("stMetric")).to_have_count(5)
+    assert re.fullmatch(r"\d+,\d\s(mi|bi)", views(page))
+    check_picture(page, "overview-pt")
+    for name in ("explorer", "method"):
+        page.get_by_role("link", name=PORTUGUESE(name)).click()
+        wait_for_title(page, PORTUGUESE(name))
+        wait_for_page(page, name)
+        assert needs_no_sideways_scrolling(page)
+        check_picture(page, f"{name}-pt")
+    page.set_viewport_size(DESKTOP)
+
+    page.get_by_text("EN", exact=True).click()
+    wait_for_title(page, ENGLISH("method"))
+    for name, title in (("explorer", "explorer"), ("overview", "title")):
+        page.get_by_role("link", name=ENGLISH(name)).click()
+        wait_for_title(page, ENGLISH(title))
+        wait_for_page(page, name)
+
+
+def check_the_file_of_a_mart(page: Page, served: Served) -> None:
+    """The file has the rows of Gold, of the days that the page is about."""
+    with page.expect_download() as download:
+        page.get_by_test_id("stDownloadButton").first.get_by_role("button").click()
+    name, content = download.value.suggested_filename, download.value.path().read_text()
+
+    first, last = re.fullmatch(rf"{BY_NETWORK}_(\S+)_(\S+)\.csv", name).groups()  # type: ignore[union-attr]
+    head, *gold = (served.gold / f"{BY_NETWORK}.csv").read_text().splitlines()
+    rows = [row for row in gold if first <= row[:10] <= last]
+    assert content.splitlines() == [head, *rows]
+
+
+def check_the_filters_are_in_the_url_which_opens_again(page: Page) -> None:
+    everything = views(page)
+    page.get_by_test_id("stMultiSelect").first.get_by_role("combobox").click()
+    page.get_by_role("option", name="TikTok").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("stMetricValue").first).not_to_have_text(everything)
+    page.get_by_text(ENGLISH("mean"), exact=True).click()
+    page.wait_for_url("**mean=true**")
+    wait_for_page(page)
+    filtered = views(page)
+    expect(page.get_by_text("Network: not filtered here")).to_be_visible()
+
+    page.goto(page.url)
+    wait_for_page(page)
+    wait_for_title(page, ENGLISH("title"))
+    assert views(page) == filtered
+    for part in ("network=TikTok", "mean=true", "lang=EN", PERIOD):
+        assert part in page.url
+    page.get_by_text("PT", exact=True).click()
+    wait_for_title(page, PORTUGUESE("title"))
+    wait_for_page(page)
+    expect(page.get_by_text(re.compile("14 dias$"))).to_be_visible()
+
+
+def check_a_busy_database_and_one_that_is_away(page: Page, served: Served) -> None:
+    with locked(served):
+        page.get_by_text("EN", exact=True).click()
+        expect(page.get_by_text(ENGLISH("loading"))).to_be_visible()
+    wait_for_title(page, ENGLISH("title"))
+    wait_for_page(page)
+
+    with away(served):
+        page.get_by_text("PT", exact=True).click()
+        expect(page.get_by_text(PORTUGUESE("away"))).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
-        keep(page, "away")
-        page.set_viewport_size({"width": 1280, "height": 900})
-        served.dataset.server.port = _port_of(served)
-        served.dataset.server.start()
-        page.get_by_role("button", name=texts("retry")).click()
-        settled(page)
+    page.get_by_role("button", name=PORTUGUESE("retry")).click()
+    wait_for_page(page)
 
 
-def _port_of(served: Served) -> int:
-    """Where the server listened before it was stopped."""
-    options = (served.dataset.server.cluster / "postmaster.opts").read_text()
-    return int(re.search(r'"-p" "(\d+)"', options)[1])  # type: ignore[index]
+def check_a_filter_without_rows(page: Page, site: str) -> None:
+    page.goto(f"{site}/?{EMPTY}")
+    expect(page.get_by_text(PORTUGUESE("empty"))).to_be_visible()
+    expect(page.get_by_test_id("stMultiSelect")).to_have_count(2)
+    page.get_by_role("button", name=PORTUGUESE("clear")).click()
+    wait_for_page(page)
+    assert page.url.rstrip("/?") == site
+
+
+LOOKS: dict[str, tuple[Texts, dict[str, Any]]] = {
+    "light": (ENGLISH, {}),
+    "dark": (ENGLISH, {"color_scheme": "dark"}),
+    "phone-pt": (PORTUGUESE, {"locale": "pt-BR", "viewport": PHONE, "has_touch": True}),
+    "dark-phone-pt": (
+        PORTUGUESE,
+        {"locale": "pt-BR", "viewport": PHONE, "color_scheme": "dark"},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("name", CHARTS)
+def test_every_page_in_every_look(browser: Browser, site: str, name: str, look: str) -> None:
+    texts, options = LOOKS[look]
+    path = f"?{PERIOD}&mean=true" if name == "overview" else name
+    with visit(browser, f"{site}/{path}", **options) as page:
+        wait_for_title(page, texts("title" if name == "overview" else name))
+        wait_for_page(page, name)
+        assert needs_no_sideways_scrolling(page)
+        for metric in page.get_by_test_id("stMetric").all():
+            box = metric.bounding_box()
+            assert box
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= page.viewport_size["width"]
+        background = page.get_by_test_id("stApp").evaluate(
+            "e => getComputedStyle(e).backgroundColor"
+        )
+        is_dark = max(map(int, re.findall(r"\d+", background)[:3])) < 60
+        assert is_dark == ("dark" in look)
+        check_picture(page, f"{name}-{look}")
+
+
+@pytest.mark.slow
+def test_every_state_has_a_picture(browser: Browser, site: str, served: Served) -> None:
+    with visit(browser, f"{site}/?{PERIOD}&network=TikTok&mean=true") as page:
+        wait_for_page(page)
+        check_picture(page, "overview-filtered")
+    with visit(browser, f"{site}/?{EMPTY}") as page:
+        expect(page.get_by_role("button", name=ENGLISH("clear"))).to_be_visible()
+        check_picture(page, "empty")
+    with away(served), visit(browser, site) as page:
+        expect(page.get_by_text(ENGLISH("away"))).to_be_visible()
+        check_picture(page, "away")
+
+
+@pytest.mark.slow
+def test_the_command_becomes_the_server(served: Served, project: Project) -> None:
+    kedro = str(Path(sys.executable).parent / "kedro")
+    environment = {**os.environ, VARIABLE: served.dataset.reader_dsn()}
+    port = free_port()
+    with running([kedro, "dashboard", *options_of(port)], environment, project, port) as address:
+        assert is_up(address)

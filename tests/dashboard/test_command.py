@@ -1,4 +1,4 @@
-"""`kedro dashboard`, where it does not serve."""
+"""`kedro dashboard` where it does not serve; test_browser.py has it serve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-    from tests.conftest import Project
+    from tests.support.project import Project
 
 
 def test_it_does_not_read_as_the_one_who_publishes(

@@ -9,8 +9,8 @@ import pytest
 from capstone_metrics.dashboard.freshness import VARIABLE, Freshness, Schedule
 
 ZONE = ZoneInfo("America/Sao_Paulo")
-SAID = {"timezone": "America/Sao_Paulo", "starts": ["11:00", "23:00"], "minutes": 30}
-SCHEDULE = Schedule.of({VARIABLE: json.dumps(SAID)})
+CONFIG = {"timezone": "America/Sao_Paulo", "starts": ["11:00", "23:00"], "minutes": 30}
+SCHEDULE = Schedule.of({VARIABLE: json.dumps(CONFIG)})
 
 
 def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
@@ -32,12 +32,12 @@ def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
 def test_a_publication_counts_from_the_start_before_the_deadline(
     now: dt.datetime, published_at: dt.datetime, missed: dt.datetime | None
 ) -> None:
-    fresh = Freshness.at(now, published_at, SCHEDULE)
+    freshness = Freshness.at(now, published_at, SCHEDULE)
 
-    assert (fresh.age, fresh.missed) == (now - published_at, missed)
+    assert (freshness.age, freshness.missed) == (now - published_at, missed)
 
 
-def test_without_a_schedule_there_is_an_age_and_no_deadline() -> None:
+def test_without_a_schedule_a_publication_has_an_age_and_no_deadline() -> None:
     assert Schedule.of({}) is None
     assert Freshness.at(local(31, 1), local(1, 1), None).missed is None
 
@@ -51,14 +51,14 @@ def test_a_run_that_changed_nothing_counts_as_well(
 ) -> None:
     now, published_at = local(31, 23, 45), local(20, 23, 5)
 
-    fresh = Freshness.at(now, published_at, SCHEDULE, unchanged_at)
+    freshness = Freshness.at(now, published_at, SCHEDULE, unchanged_at)
 
-    assert fresh.is_quiet == is_quiet
-    assert fresh.missed == (None if is_quiet else local(31, 23, 30))
+    assert freshness.is_quiet == is_quiet
+    assert freshness.missed == (None if is_quiet else local(31, 23, 30))
 
 
 def test_what_was_published_in_time_is_not_quiet() -> None:
-    fresh = Freshness.at(local(31, 23, 45), local(31, 23, 5), SCHEDULE, local(31, 23, 20))
+    freshness = Freshness.at(local(31, 23, 45), local(31, 23, 5), SCHEDULE, local(31, 23, 20))
 
-    assert not fresh.is_quiet
-    assert not fresh.missed
+    assert not freshness.is_quiet
+    assert not freshness.missed

@@ -1,4 +1,4 @@
-"""The examples for cron and systemd follow the schedule, and run what the command line knows."""
+"""The examples for cron and systemd follow the schedule, and run commands that exist."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import pytest
-import yaml
 
 from capstone_metrics import cli
-from tests.conftest import ROOT
+from tests.infra.planted import Copy, each_fault
+from tests.support.project import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from tests.infra.planted import Check
 
 HOME = "/srv/capstone-metrics"
+CRONTAB, UNITS = "infra/local/crontab", "infra/local/systemd"
+SCHEDULE = "conf/base/parameters/schedule.yml"
 LAYERS = {
     "ingest_bronze": "bronze",
     "bronze_to_silver": "silver",
@@ -30,163 +32,132 @@ LAYERS = {
 }
 CALENDAR = re.compile(r"\*-\*-\* ([\d,]+):(\d\d):00 (\S+)")
 
-Starts = dict[str, list[str]]
-
 
 @pytest.fixture
-def local(tmp_path: Path) -> Path:
-    """A copy, to plant faults in."""
-    return Path(shutil.copytree(ROOT / "infra/local", tmp_path / "local"))
-
-
-def schedule() -> dict[str, Any]:
-    text = (ROOT / "conf/base/parameters/schedule.yml").read_text()
-    read: dict[str, Any] = yaml.safe_load(text)["schedule"]
-    return read
-
-
-def starts(hours: str, minute: str) -> list[str]:
-    return [f"{int(hour):02}:{int(minute):02}" for hour in hours.split(",")]
+def local(tmp_path: Path) -> Copy:
+    return Copy.of(tmp_path, "infra/local", SCHEDULE)
 
 
 def layers_of(command: str) -> list[str]:
-    """The layers that a command of kedro runs; the command line reads it."""
+    """Return the layers that a command of kedro runs, by its own parser; none of `status`."""
     program, verb, *options = shlex.split(command)
-    assert Path(program).name == "kedro"
-    if verb == "status":
-        cli.status.make_context("status", options)
-        return []
-    assert verb == "run"
-    names = cli.run.make_context("run", options).params["pipelines"]
-    return [LAYERS[name] for name in names]
+    assert (Path(program).name, verb in {"run", "status"}) == ("kedro", True)
+    parsed = getattr(cli, verb).make_context(verb, options).params
+    return [LAYERS[name] for name in parsed.get("pipelines", ())]
 
 
 def unit(path: Path) -> configparser.ConfigParser:
-    read = configparser.ConfigParser(strict=False, interpolation=None)
-    read.optionxform = str  # type: ignore[assignment,method-assign]
-    read.read(path)
-    return read
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(path)
+    return parser
 
 
-def of_cron(local: Path) -> tuple[Starts, list[str]]:
-    """When each layer starts, and when it is asked whether all is well."""
-    lines = [line for line in (local / "crontab").read_text().splitlines() if line[:1].isdigit()]
-    variables = dict(
-        line.split("=", 1)
-        for line in (local / "crontab").read_text().splitlines()
-        if re.match(r"[A-Z_]+=", line)
-    )
-    assert variables["CRON_TZ"] == schedule()["timezone"]
-    assert variables["CAPSTONE"] == HOME
-    found: Starts = {}
-    asked: list[str] = []
-    for line in lines:
-        minute, hours, *days, command = line.split(maxsplit=5)
-        assert days == ["*", "*", "*"]
-        (kedro,) = re.findall(r"\.venv/bin/kedro [^>|]*?(?= >>| 2>&1)", command)
-        layers = layers_of(kedro)
-        found |= dict.fromkeys(layers, starts(hours, minute))
-        asked += [] if layers else starts(hours, minute)
-    return found, asked
+def check_starts(local: Copy, starts: list[tuple[str, str, list[str]]]) -> None:
+    """Each layer starts at its hours, and `status` is asked at each deadline.
 
-
-def of_systemd(local: Path) -> tuple[Starts, list[str]]:
-    """The same, by the timers."""
-    found: Starts = {}
-    asked: list[str] = []
-    for path in (local / "systemd").glob("*.timer"):
-        timer, service = unit(path)["Timer"], unit(path.with_suffix(".service"))["Service"]
-        match = CALENDAR.fullmatch(timer["OnCalendar"])
-        assert match
-        assert match[3] == schedule()["timezone"]
-        assert timer["Persistent"] == "yes"
-        layers = layers_of(service["ExecStart"])
-        found |= dict.fromkeys(layers, starts(match[1], match[2]))
-        asked += [] if layers else starts(match[1], match[2])
-        minutes = {schedule()["layers"][layer]["minutes"] for layer in layers}
-        assert not layers or minutes == {int(service["TimeoutStartSec"].removesuffix("min"))}
-    return found, asked
-
-
-def test_the_pipelines_are_those_of_the_project() -> None:
-    folders = (ROOT / "src/capstone_metrics/pipelines").glob("*/pipeline.py")
-
-    assert {path.parent.name for path in folders} == set(LAYERS)
-
-
-KINDS = [of_cron, of_systemd]
-
-
-def check(local: Path, kind: Callable[[Path], tuple[Starts, list[str]]]) -> None:
-    found, asked = kind(local)
-    declared = schedule()["layers"]
-    assert found == {layer: said["starts"] for layer, said in declared.items()}
+    Args:
+        local: the files.
+        starts: the hours and the minute of each start, and the layers that it runs.
+    """
+    layers = local.read(SCHEDULE)["schedule"]["layers"]
+    actual: dict[str, list[str]] = {}
+    for hours, minute, names in starts:
+        for name in names or ["status"]:
+            actual[name] = [f"{int(hour):02}:{int(minute):02}" for hour in hours.split(",")]
     deadlines = {
-        f"{start[:2]}:{int(start[3:]) + said['minutes']:02}"
-        for said in declared.values()
-        for start in said["starts"]
+        f"{start[:2]}:{int(start[3:]) + layer['minutes']:02}"
+        for layer in layers.values()
+        for start in layer["starts"]
     }
-    assert set(asked) == deadlines
+    assert set(actual.pop("status")) == deadlines
+    assert actual == {name: layer["starts"] for name, layer in layers.items()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_they_follow_the_schedule(local: Path, kind: Any) -> None:
-    check(local, kind)
+def check_cron(local: Copy) -> None:
+    lines = (local.root / CRONTAB).read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z_]+=", line))
+    assert variables["CRON_TZ"] == local.read(SCHEDULE)["schedule"]["timezone"]
+    assert variables["CAPSTONE"] == HOME
+    starts = []
+    for line in lines:
+        if line[:1].isdigit():
+            minute, hours, *days, command = line.split(maxsplit=5)
+            assert days == ["*", "*", "*"]
+            (kedro,) = re.findall(r"\.venv/bin/kedro [^>|]*?(?= >>| 2>&1)", command)
+            starts.append((hours, minute, layers_of(kedro)))
+    check_starts(local, starts)
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new", "kind"),
-    [
-        ("crontab", "0 8,20", "0 8,21", of_cron),
-        ("crontab", "0 22 ", "30 22 ", of_cron),
-        ("crontab", "Sao_Paulo\nCAPSTONE", "Bahia\nCAPSTONE", of_cron),
-        ("crontab", "silver_to_gold", "silver_to_golden", of_cron),
-        ("crontab", "--env=local --pipelines=publish", "--environment=local --p=publish", of_cron),
-        ("crontab", "30 8,20,22,23", "30 8,20,22", of_cron),
-        ("systemd/capstone-gold.timer", "22:00:00", "21:00:00", of_systemd),
-        ("systemd/capstone-gold.timer", "America/Sao_Paulo", "UTC", of_systemd),
-        ("systemd/capstone-gold.service", "silver_to_gold", "publish_gold", of_systemd),
-        ("systemd/capstone-publication.service", "30min", "60min", of_systemd),
-        ("systemd/capstone-status.timer", "08,20,22,23", "08,20,22", of_systemd),
+def check_systemd(local: Copy) -> None:
+    schedule = local.read(SCHEDULE)["schedule"]
+    starts = []
+    for path in (local.root / UNITS).glob("*.timer"):
+        timer, service = unit(path)["Timer"], unit(path.with_suffix(".service"))["Service"]
+        calendar = CALENDAR.fullmatch(timer["OnCalendar"])
+        assert calendar
+        assert (calendar[3], timer["Persistent"]) == (schedule["timezone"], "yes")
+        names = layers_of(service["ExecStart"])
+        for name in names:
+            assert service["TimeoutStartSec"] == f"{schedule['layers'][name]['minutes']}min"
+        starts.append((calendar[1], calendar[2], names))
+    check_starts(local, starts)
+    services = list((local.root / UNITS).glob("*.service"))
+    assert len(services) == 5
+    for path in services:
+        service = unit(path)["Service"]
+        assert (service["ProtectSystem"], service["NoNewPrivileges"]) == ("strict", "yes")
+        assert (service["ReadWritePaths"], service["User"]) == (f"{HOME}/data", "capstone")
+
+
+FAULTS = {
+    check_cron: [
+        (CRONTAB, "0 8,20", "0 8,21"),
+        (CRONTAB, "0 22 ", "30 22 "),
+        (CRONTAB, "Sao_Paulo\nCAPSTONE", "Bahia\nCAPSTONE"),
+        (CRONTAB, "silver_to_gold", "silver_to_golden"),
+        (CRONTAB, "--env=local --pipelines=publish", "--environment=local --p=publish"),
+        (CRONTAB, "30 8,20,22,23", "30 8,20,22"),
     ],
-)
-def test_a_planted_fault_is_found(local: Path, name: str, old: str, new: str, kind: Any) -> None:
-    text = (local / name).read_text()
-    assert old in text
-    (local / name).write_text(text.replace(old, new))
+    check_systemd: [
+        (f"{UNITS}/capstone-gold.timer", "22:00:00", "21:00:00"),
+        (f"{UNITS}/capstone-gold.timer", "America/Sao_Paulo", "UTC"),
+        (f"{UNITS}/capstone-publication.service", "30min", "60min"),
+        (f"{UNITS}/capstone-status.service", "=strict", "=full"),
+    ],
+}
+
+
+def test_the_examples_follow_the_schedule(local: Copy) -> None:
+    for check in FAULTS:
+        check(local)
+    pipelines = (ROOT / "src/capstone_metrics/pipelines").glob("*/pipeline.py")
+    assert {path.parent.name for path in pipelines} == set(LAYERS)
+
+
+@each_fault(FAULTS)
+def test_a_planted_fault_is_noticed(
+    local: Copy, check: Check, name: str, old: str, new: str
+) -> None:
+    local.replace(name, old, new)
 
     with pytest.raises((AssertionError, click.UsageError, KeyError, ValueError)):
-        check(local, kind)
-
-
-def verify(local: Path) -> str:
-    """What systemd says of the units, with this environment's kedro in place."""
-    units = sorted((local / "systemd").iterdir())
-    for path in units:
-        kedro = str(Path(sys.executable).parent / "kedro")
-        text = path.read_text().replace(f"{HOME}/.venv/bin/kedro", kedro)
-        path.write_text(text.replace(HOME, str(local)))
-    command = ["systemd-analyze", "verify", "--man=no", *map(str, units)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = "\n".join(line for line in done.stderr.splitlines() if str(local) in line)
-    return said or ("" if done.returncode == 0 else done.stderr)
+        check(local)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
-def test_systemd_takes_the_units(local: Path) -> None:
-    assert verify(local) == ""
+def test_systemd_accepts_the_units(local: Copy) -> None:
+    folder, kedro = local.root / UNITS, str(Path(sys.executable).parent / "kedro")
+    for path in folder.iterdir():
+        text = path.read_text().replace(f"{HOME}/.venv/bin/kedro", kedro)
+        path.write_text(text.replace(HOME, str(local.root)))
 
-    timer = local / "systemd/capstone-gold.timer"
-    timer.write_text(timer.read_text().replace("22:00:00", "25:00:00"))
-    assert "Failed to parse calendar" in verify(local)
+    def verify() -> list[str]:
+        command = ["systemd-analyze", "verify", "--man=no", *map(str, sorted(folder.iterdir()))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        lines = [line for line in done.stderr.splitlines() if str(local.root) in line]
+        return lines or [done.stderr] * done.returncode
 
-
-def test_no_unit_may_write_beside_its_data(local: Path) -> None:
-    services = list((local / "systemd").glob("*.service"))
-
-    assert len(services) == 5
-    for path in services:
-        said = unit(path)["Service"]
-        assert (said["ProtectSystem"], said["NoNewPrivileges"]) == ("strict", "yes")
-        assert said["ReadWritePaths"] == f"{HOME}/data"
-        assert said["User"] == "capstone"
+    assert verify() == []
+    local.replace(f"{UNITS}/capstone-gold.timer", "22:00:00", "25:00:00")
+    assert "Failed to parse calendar" in str(verify())

@@ -1,4 +1,4 @@
-"""What a folder of TMDL says, as far as the model of infra/powerbi uses the language."""
+"""Reader of TMDL, as far as the model of infra/powerbi uses the language."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROPERTY = re.compile(r"(?P<name>\w+)(?:\s*[:=]\s*(?P<text>.*))?")
 
 @dataclass
 class Part:
-    """An object of the model, or a property of one: a name, a text, and what is in it."""
+    """An object of the model or a property: its name, its text and its parts."""
 
     kind: str
     name: str
@@ -26,52 +26,42 @@ class Part:
     parts: list[Part] = field(default_factory=list)
 
     def all(self, kind: str) -> dict[str, Part]:
-        """The objects of a kind that are in it, by name."""
+        """Return its parts of a kind by name."""
         return {part.name: part for part in self.parts if part.kind == kind}
 
     def get(self, name: str) -> str:
-        """The text of a property; the empty one if there is none."""
-        found = self.all("property").get(name)
-        return found.text if found else ""
-
-    def has(self, name: str) -> bool:
-        """Whether it has a property."""
-        return name in self.all("property")
+        """Return the text of a property, empty if it has none."""
+        part = self.all("property").get(name)
+        return part.text if part else ""
 
 
 def read_folder(folder: Path) -> Part:
-    """All files of a folder as one."""
-    read = [part for path in sorted(folder.rglob("*.tmdl")) for part in _read(path)]
-    return Part("folder", folder.name, parts=read)
+    """Return the objects of all files of a folder."""
+    parts = [part for path in sorted(folder.rglob("*.tmdl")) for part in _read(path)]
+    return Part("folder", folder.name, parts=parts)
+
+
+def unquoted(name: str) -> str:
+    """Return a name without its quotes."""
+    return name[1:-1].replace("''", "'") if name.startswith("'") else name
 
 
 def _read(path: Path) -> list[Part]:
     top = Part("file", path.name)
-    opened = [top]
+    parents = [top]
     for line in path.read_text().splitlines():
-        said = line.lstrip("\t")
-        depth = len(line) - len(said) + 1
-        if not said or said.startswith("///"):
+        text = line.lstrip("\t")
+        depth = len(line) - len(text) + 1
+        if not text or text.startswith("///"):
             continue
-        if depth >= len(opened) + 1:  # deeper than a part of the last one: the text of that
-            opened[-1].text += f"\n{said}"
+        if depth >= len(parents) + 1:  # deeper than a part of the last one: its text
+            parents[-1].text += f"\n{text}"
             continue
-        del opened[depth:]
-        part = _part(said)
-        assert part, f"{path.name}: {line}"
-        opened[-1].parts.append(part)
-        opened.append(part)
+        del parents[depth:]
+        match = OBJECT.fullmatch(text) or PROPERTY.fullmatch(text)
+        assert match, f"{path.name}: {line}"
+        kind = match.groupdict().get("kind", "property")
+        part = Part(kind, unquoted(match["name"] or ""), match["text"] or "")
+        parents[-1].parts.append(part)
+        parents.append(part)
     return top.parts
-
-
-def _part(said: str) -> Part | None:
-    if found := OBJECT.fullmatch(said):
-        return Part(found["kind"], plain(found["name"] or ""), found["text"] or "")
-    if found := PROPERTY.fullmatch(said):
-        return Part("property", found["name"], found["text"] or "")
-    return None
-
-
-def plain(name: str) -> str:
-    """A name without its quotes."""
-    return name[1:-1].replace("''", "'") if name.startswith("'") else name

@@ -1,4 +1,4 @@
-"""A lake in a folder and one in a bucket, and what tests of either do with it."""
+"""A lake in a folder and one in a bucket, and helpers for tests of either."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from capstone_metrics.lake import storage as storages
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.storage import Shared
+from tests.support.s3_proxy import Faulty
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from infra.s3.seaweed import SeaweedFS
@@ -24,8 +26,40 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def client(seaweed: SeaweedFS) -> Any:
-    """That of a lake in a bucket. It takes long to make, and knows nothing of a lake."""
+    """The client of all lakes in the bucket: it takes long to create, and knows none of them."""
     return Bucket(f"s3://{seaweed.bucket}", endpoint_url=seaweed.endpoint).client
+
+
+@pytest.fixture(scope="session")
+def lake_proxy(seaweed: SeaweedFS) -> Iterator[Faulty]:
+    """A proxy before the server, for all tests of the lake."""
+    proxy = Faulty(seaweed.endpoint)
+    proxy.start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def proxied_client(seaweed: SeaweedFS, lake_proxy: Faulty) -> Any:
+    """The client of a lake behind the proxy."""
+    return Bucket(f"s3://{seaweed.bucket}", endpoint_url=lake_proxy.endpoint).client
+
+
+@pytest.fixture
+def faulty(lake_proxy: Faulty) -> Iterator[Faulty]:
+    """The proxy, which passes everything on until a test has it fail."""
+    lake_proxy.reset()
+    yield lake_proxy
+    lake_proxy.reset()
+
+
+@pytest.fixture
+def proxied(bucket: Bucket, faulty: Faulty, proxied_client: Any) -> Bucket:
+    """The lake behind the proxy, whose conditions are known to hold."""
+    lake = Bucket(bucket.root, endpoint_url=faulty.endpoint)
+    vars(lake)["client"] = proxied_client
+    lake.check_conditions()
+    return lake
 
 
 @pytest.fixture
@@ -44,7 +78,7 @@ def bucket(
 
 @pytest.fixture(params=["folder", "bucket"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """An empty lake, in each of the places where one can be."""
+    """An empty lake, in a folder and in a bucket."""
     if request.param == "folder":
         return Folder(tmp_path / "lake")
     bucket: Bucket = request.getfixturevalue("bucket")
@@ -53,13 +87,13 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that do not wait for long for one another."""
+    """Runs that wait for one another a tenth of a second, and no longer."""
     for module in (storages, folder, lease):
         monkeypatch.setattr(module, "SECONDS_TO_WAIT", 0.1)
 
 
 def another(storage: Storage, kind: type[Storage] | None = None) -> Any:
-    """The same lake, as another process finds it."""
+    """Return the same lake, as another process opens it."""
     lake: Any = (kind or type(storage))(storage.root)  # type: ignore[call-arg]
     if isinstance(storage, Bucket):
         vars(lake)["client"] = storage.client
@@ -67,7 +101,7 @@ def another(storage: Storage, kind: type[Storage] | None = None) -> Any:
 
 
 def write(storage: Storage, key: str, content: bytes) -> None:
-    """Put an object into place as a commit does."""
+    """Write an object as a commit does."""
     workspace = storage.workspace("test")
     (workspace / "object").write_bytes(content)
     storage.put({key: workspace / "object"})
@@ -75,16 +109,16 @@ def write(storage: Storage, key: str, content: bytes) -> None:
 
 
 def share(storage: Storage, workspace: Path, key: str, content: bytes) -> Shared:
-    """Stage an object as a worker does, who knows nothing but where."""
-    place = f"{storage.share(workspace)}/{key}"
-    return Shared(place, another(storage).overwrite(place, content), len(content))
+    """Stage an object as a worker does, which has nothing but its path."""
+    staged_key = f"{storage.share(workspace)}/{key}"
+    return Shared(staged_key, another(storage).overwrite(staged_key, content), len(content))
 
 
 def stamp(storage: Storage, key: str) -> object:
-    """Which object it is, and when it was written."""
+    """Return the identity of an object, and when it was written."""
     if isinstance(storage, Bucket):
-        found = storage.client.head_object(Bucket=storage.bucket, Key=storage.prefix + key)
-        return found["ETag"], found["LastModified"]
+        head = storage.client.head_object(Bucket=storage.bucket, Key=storage.prefix + key)
+        return head["ETag"], head["LastModified"]
     assert isinstance(storage, Folder)
     status = storage.path(key).stat()
     return status.st_ino, status.st_mtime_ns

@@ -31,7 +31,7 @@ def objects(**contents: bytes) -> Mapping[str, Callable[[], Iterator[bytes]]]:
     return {names[when]: lambda b=content: iter([b]) for when, content in contents.items()}
 
 
-def place(root: Path, name: str, content: bytes) -> Path:
+def put_object(root: Path, name: str, content: bytes) -> Path:
     path = root / PREFIX / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -64,7 +64,9 @@ def test_objects_lie_in_bronze_as_the_source_gave_them(
     ]
 
 
-def test_every_line_is_loaded_with_its_place(bronze: BronzeDataset, tmp_path: Path) -> None:
+def test_every_line_is_loaded_with_its_object_and_number(
+    bronze: BronzeDataset, tmp_path: Path
+) -> None:
     bronze.save(objects(morning=b"{}\n\n[]\n", evening=b"{}"))
     assert loaded(bronze) == [(MORNING, 1, "{}"), (MORNING, 3, "[]"), (EVENING, 1, "{}")]
     assert names(tmp_path) == [MORNING, EVENING]
@@ -121,7 +123,7 @@ def test_an_empty_bronze_has_no_lines(bronze: BronzeDataset, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "strange",
+    "unknown",
     [
         ".DS_Store",
         "a.jsonl",
@@ -132,23 +134,23 @@ def test_an_empty_bronze_has_no_lines(bronze: BronzeDataset, tmp_path: Path) -> 
         "janela=2026-01-31T08/fonte=x/a.jsonl",
     ],
 )
-def test_a_file_that_is_no_object_is_told_of_and_left_alone(
-    bronze: BronzeDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture, strange: str
+def test_a_file_that_is_no_object_is_reported_and_left_alone(
+    bronze: BronzeDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture, unknown: str
 ) -> None:
     bronze.save(objects(morning=b"{}\n"))
-    path = place(tmp_path, strange, b"strange\n")
+    path = put_object(tmp_path, unknown, b"strange\n")
     with caplog.at_level(logging.WARNING):
         assert loaded(bronze) == [(MORNING, 1, "{}")]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{PREFIX}/{strange} is no object of Bronze; it is not read."
+        f"{PREFIX}/{unknown} is no object of Bronze; it is not read."
     ]
     assert names(tmp_path) == [MORNING]
     assert list(counts(tmp_path)) == [MORNING]
     assert path.read_bytes() == b"strange\n"
 
 
-def test_an_object_that_someone_put_there_is_read(bronze: BronzeDataset, tmp_path: Path) -> None:
-    place(tmp_path, "fonte=a b=ç/janela=whenever/x y.jsonl", b"{}")
+def test_an_object_added_by_hand_is_read(bronze: BronzeDataset, tmp_path: Path) -> None:
+    put_object(tmp_path, "fonte=a b=ç/janela=whenever/x y.jsonl", b"{}")
     (row,) = bronze.load().to_pyarrow().to_pylist()
     assert (row["fonte"], row["janela"], row["texto"]) == ("a b=ç", "whenever", "{}")
 

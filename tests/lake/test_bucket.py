@@ -1,4 +1,4 @@
-"""What only a lake in a bucket does: conditional writes, archives, and a store that refuses."""
+"""The lake in a bucket: conditional writes, archives, and errors of the store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.requests import requests_made
 from capstone_metrics.lake.storage import Shared
 from tests.lake.conftest import another, share, stamp, write
-from tests.s3 import Faults, Request
+from tests.support.s3_proxy import Faults, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from infra.s3.seaweed import SeaweedFS
 
-    from tests.s3 import Faulty
+    from tests.support.s3_proxy import Faulty
 
 KEY = "gold/a.csv"
 CANARY = "c4n4ry"
-"""Part of a wrong secret and of an unknown access key, which nobody may be told."""
+"""Part of a wrong secret and of an unknown access key, which no message may have."""
 
 USES: dict[str, Callable[[Bucket], object]] = {
     "exists": lambda lake: lake.exists(KEY),
@@ -49,12 +49,10 @@ USES: dict[str, Callable[[Bucket], object]] = {
 
 
 @pytest.fixture
-def shaky(bucket: Bucket, faulty: Faulty) -> Bucket:
-    """The lake behind the proxy. It has an object, and its conditions are known to hold."""
+def shaky(bucket: Bucket, proxied: Bucket) -> Bucket:
+    """The lake behind the proxy. It has an object, which was written past the proxy."""
     write(bucket, KEY, b"old")
-    lake = Bucket(bucket.root, endpoint_url=faulty.endpoint)
-    lake.check_conditions()
-    return lake
+    return proxied
 
 
 def puts(key: str = KEY) -> Callable[[Request], bool]:
@@ -66,14 +64,14 @@ def gets(request: Request) -> bool:
 
 
 def conditions(faulty: Faulty, key: str = KEY) -> list[dict[str, str]]:
-    """Those of each write of an object, also of one that is made again."""
+    """Return the conditions of each write of an object, those of repeated ones included."""
     return [request.conditions for request in faulty.requests if puts(key)(request)]
 
 
 # Conditional writes
 
 
-def test_a_new_object_is_put_where_there_is_none_and_a_known_one_over_itself(
+def test_a_put_of_a_new_object_expects_none_and_of_a_known_one_its_version(
     shaky: Bucket, faulty: Faulty
 ) -> None:
     etag, _ = stamp(shaky, KEY)  # type: ignore[misc]
@@ -86,14 +84,16 @@ def test_a_new_object_is_put_where_there_is_none_and_a_known_one_over_itself(
     assert conditions(faulty, "gold/c.csv") == [{"If-None-Match": "*"}]
 
 
-def test_a_writer_that_read_nothing_notices_what_is_there(shaky: Bucket, faulty: Faulty) -> None:
+def test_a_writer_that_read_nothing_detects_an_existing_object(
+    shaky: Bucket, faulty: Faulty
+) -> None:
     etag, _ = stamp(shaky, KEY)  # type: ignore[misc]
     write(shaky, KEY, b"new")
     assert conditions(faulty) == [{"If-None-Match": "*"}, {"If-Match": etag}]
     assert shaky.read(KEY) == b"new"
 
 
-def test_what_is_there_already_is_not_put_again_by_who_comes_next(bucket: Bucket) -> None:
+def test_the_next_writer_does_not_rewrite_equal_bytes(bucket: Bucket) -> None:
     """As after a run that died in the middle of a commit."""
     write(bucket, KEY, b"same")
     before = stamp(bucket, KEY)
@@ -101,7 +101,7 @@ def test_what_is_there_already_is_not_put_again_by_who_comes_next(bucket: Bucket
     assert stamp(bucket, KEY) == before
 
 
-def test_the_bytes_of_another_writer_are_put_over_while_the_lock_is_held(bucket: Bucket) -> None:
+def test_a_lock_holder_overwrites_the_bytes_of_another_writer(bucket: Bucket) -> None:
     write(bucket, KEY, b"old")
     with bucket.locked("gold"):
         write(another(bucket), KEY, b"theirs")
@@ -112,7 +112,7 @@ def test_the_bytes_of_another_writer_are_put_over_while_the_lock_is_held(bucket:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_the_bytes_of_another_writer_are_not_put_over_once_the_lock_is_lost(
+def test_a_former_lock_holder_overwrites_nothing_of_another_writer(
     bucket: Bucket, known: bool
 ) -> None:
     if known:
@@ -147,9 +147,7 @@ def test_the_version_of_an_object_is_its_etag(bucket: Bucket, tmp_path: Path) ->
     assert bucket.found(KEY)[0] == b"two"
 
 
-def test_an_object_of_an_unknown_version_is_not_known_to_hold_anything(
-    bucket: Bucket, tmp_path: Path
-) -> None:
+def test_an_object_of_an_unknown_version_matches_no_file(bucket: Bucket, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"one")
     write(bucket, KEY, b"one")
     lake = another(bucket)
@@ -187,12 +185,10 @@ def test_objects_whose_etag_is_no_digest_are_compared_by_their_bytes(
     assert stamp(bucket, KEY) == before
 
 
-# Answers that do not come, or are errors
+# Responses that are dropped, or are errors
 
 
-def test_a_created_object_whose_answer_is_lost_was_written_by_this_one(
-    shaky: Bucket, faulty: Faulty
-) -> None:
+def test_a_create_whose_response_is_dropped_is_successful(shaky: Bucket, faulty: Faulty) -> None:
     faulty.faults = Faults(lost=1, only=puts("gold/b.csv"), times=1)
     assert shaky.create("gold/b.csv", [b"mine"])
     assert len(conditions(faulty, "gold/b.csv")) == 2
@@ -200,7 +196,7 @@ def test_a_created_object_whose_answer_is_lost_was_written_by_this_one(
     assert shaky.read("gold/b.csv") == b"mine"
 
 
-def test_another_s_object_was_not_written_by_this_one_though_an_answer_is_lost(
+def test_a_create_over_another_object_fails_though_a_response_is_dropped(
     shaky: Bucket, faulty: Faulty
 ) -> None:
     faulty.faults = Faults(lost=1, only=puts(), times=1)
@@ -209,26 +205,30 @@ def test_another_s_object_was_not_written_by_this_one_though_an_answer_is_lost(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_put_whose_answer_is_lost_is_done(shaky: Bucket, faulty: Faulty, known: bool) -> None:
+def test_a_put_whose_response_is_dropped_is_successful(
+    shaky: Bucket, faulty: Faulty, known: bool
+) -> None:
     key = KEY if known else "gold/b.csv"
     shaky.keys("gold")
     faulty.faults = Faults(lost=1, only=puts(key), times=1)
     write(shaky, key, b"new")
     assert shaky.read(key) == b"new"
-    assert len(conditions(faulty, key)) == 2  # the second one was told that it is done
+    assert len(conditions(faulty, key)) == 2  # the second one met the object of the first
     write(shaky, key, b"newer")
     assert shaky.read(key) == b"newer"
 
 
 @pytest.mark.parametrize("fate", ["lost", "cut"])
-def test_a_delete_whose_answer_is_lost_is_done(shaky: Bucket, faulty: Faulty, fate: str) -> None:
+def test_a_delete_whose_response_is_dropped_is_successful(
+    shaky: Bucket, faulty: Faulty, fate: str
+) -> None:
     faulty.faults = Faults(**{fate: 1}, only=lambda request: request.method == "POST", times=1)
     shaky.delete([KEY])
     assert shaky.keys("gold") == []
 
 
-def test_a_conflict_of_two_writes_at_once_is_no_object(shaky: Bucket, faulty: Faulty) -> None:
-    """S3 answers so while another write of the key is on its way, be it kept in the end or not."""
+def test_a_conflict_of_two_writes_at_once_is_retried(shaky: Bucket, faulty: Faulty) -> None:
+    """S3 responds so while another write of the key is in progress, whatever its outcome."""
     faulty.faults = Faults(
         errors=1, error=(409, "ConditionalRequestConflict"), only=puts("gold/b.csv"), times=2
     )
@@ -237,9 +237,7 @@ def test_a_conflict_of_two_writes_at_once_is_no_object(shaky: Bucket, faulty: Fa
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_object_is_put_though_there_is_a_conflict(
-    shaky: Bucket, faulty: Faulty, known: bool
-) -> None:
+def test_a_put_is_repeated_after_a_conflict(shaky: Bucket, faulty: Faulty, known: bool) -> None:
     key = KEY if known else "gold/b.csv"
     shaky.keys("gold")
     faulty.faults = Faults(
@@ -250,7 +248,7 @@ def test_an_object_is_put_though_there_is_a_conflict(
 
 
 @pytest.mark.parametrize("use", ["create", "put"])
-def test_who_meets_nothing_but_conflicts_is_told(shaky: Bucket, faulty: Faulty, use: str) -> None:
+def test_endless_conflicts_are_an_error(shaky: Bucket, faulty: Faulty, use: str) -> None:
     key = {"create": "gold/new.csv", "put": KEY}[use]
     faulty.faults = Faults(errors=1, error=(409, "ConditionalRequestConflict"), only=puts(key))
     with pytest.raises(CapstoneError, match="others keep writing to it; run again"):
@@ -258,9 +256,7 @@ def test_who_meets_nothing_but_conflicts_is_told(shaky: Bucket, faulty: Faulty, 
     assert len(conditions(faulty, key)) == buckets.ATTEMPTS
 
 
-def test_a_store_that_is_overloaded_for_a_while_is_asked_again(
-    shaky: Bucket, faulty: Faulty
-) -> None:
+def test_requests_to_an_overloaded_store_are_repeated(shaky: Bucket, faulty: Faulty) -> None:
     faulty.faults = Faults(errors=1, times=2)
     assert shaky.read(KEY) == b"old"
     faulty.faults = Faults(errors=1, error=(500, "InternalError"), only=puts(), times=1)
@@ -272,7 +268,7 @@ def test_a_store_that_is_overloaded_for_a_while_is_asked_again(
 
 
 @pytest.mark.parametrize("fate", ["errors", "cut"])
-def test_a_store_that_stays_overloaded_is_told_after_some_attempts(
+def test_a_store_that_stays_overloaded_is_an_error_after_some_attempts(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
     monkeypatch.setattr(buckets, "ATTEMPTS", 2)
@@ -284,7 +280,7 @@ def test_a_store_that_stays_overloaded_is_told_after_some_attempts(
     assert faulty.faults.count == 2
 
 
-def test_what_is_too_large_for_one_request_is_told_before_it_is_sent(
+def test_an_object_too_large_for_one_request_is_rejected_before_it_is_sent(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buckets, "LARGEST", 3)
@@ -304,7 +300,7 @@ def test_a_body_that_is_cut_is_read_again(shaky: Bucket, faulty: Faulty) -> None
     assert faulty.faults.count == 3
 
 
-def test_a_body_that_is_always_cut_is_told(
+def test_a_body_that_is_always_cut_is_an_error(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buckets, "ATTEMPTS", 2)
@@ -328,11 +324,11 @@ def test_an_object_larger_than_the_memory_it_may_take_is_read(
     assert not bucket.create(KEY, [content, b"x"])
 
 
-# What workers staged
+# Objects staged by workers
 
 
 @pytest.fixture
-def shared(shaky: Bucket) -> Shared:
+def staged_object(shaky: Bucket) -> Shared:
     """New bytes of the object, staged by a worker."""
     return share(shaky, shaky.workspace("gold"), KEY, b"new")
 
@@ -342,12 +338,12 @@ def copies(request: Request) -> bool:
 
 
 def test_the_store_copies_what_a_worker_staged(
-    shaky: Bucket, faulty: Faulty, shared: Shared
+    shaky: Bucket, faulty: Faulty, staged_object: Shared
 ) -> None:
     etag, _ = stamp(shaky, KEY)  # type: ignore[misc]
     shaky.exists(KEY)
     faulty.reset()
-    shaky.put_shared({KEY: shared})
+    shaky.put_shared({KEY: staged_object})
     written = [request for request in faulty.requests if puts()(request)]
     assert [(request.is_copy, request.conditions) for request in written] == [
         (True, {"If-Match": etag})
@@ -357,8 +353,8 @@ def test_the_store_copies_what_a_worker_staged(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_nothing_is_copied_over_the_bytes_of_another_writer_once_the_lock_is_lost(
-    shaky: Bucket, shared: Shared, known: bool
+def test_a_former_lock_holder_copies_nothing_over_another_writer(
+    shaky: Bucket, staged_object: Shared, known: bool
 ) -> None:
     if known:
         shaky.exists(KEY)
@@ -369,18 +365,18 @@ def test_nothing_is_copied_over_the_bytes_of_another_writer_once_the_lock_is_los
         )
         write(thief, KEY, b"theirs")
         with pytest.raises(CapstoneError, match="another run took over"):
-            shaky.put_shared({KEY: shared})
+            shaky.put_shared({KEY: staged_object})
     assert thief.read(KEY) == b"theirs"
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_copy_whose_answer_is_lost_is_done(
-    shaky: Bucket, faulty: Faulty, shared: Shared, known: bool
+def test_a_copy_whose_response_is_dropped_is_successful(
+    shaky: Bucket, faulty: Faulty, staged_object: Shared, known: bool
 ) -> None:
     if known:
         shaky.exists(KEY)
     faulty.faults = Faults(lost=1, only=copies, times=1)
-    shaky.put_shared({KEY: shared})
+    shaky.put_shared({KEY: staged_object})
     assert shaky.read(KEY) == b"new"
     fates = [request.fate for request in faulty.requests if copies(request)]
     assert fates == (["lost", "passed"] if known else ["lost", "passed", "passed"])
@@ -393,8 +389,10 @@ def test_a_copy_whose_etag_is_no_digest_is_compared_by_its_bytes(
     """As where a store encrypts with keys of its own."""
     write(bucket, KEY, b"old")
     before = stamp(bucket, KEY)
-    shared = share(bucket, bucket.workspace("gold"), KEY, staged)._replace(version='"of its own"')
-    another(bucket).put_shared({KEY: shared})
+    staged_object = share(bucket, bucket.workspace("gold"), KEY, staged)._replace(
+        version='"of its own"'
+    )
+    another(bucket).put_shared({KEY: staged_object})
     assert bucket.read(KEY) == staged
     assert (stamp(bucket, KEY) == before) is done
 
@@ -420,7 +418,7 @@ def test_an_archive_is_one_object_that_any_program_can_open(bucket: Bucket) -> N
     assert not bucket.exists(name)
 
 
-def test_a_kept_file_older_than_archives_can_say_is_kept(bucket: Bucket) -> None:
+def test_a_file_older_than_the_zip_format_allows_is_archived(bucket: Bucket) -> None:
     workspace = bucket.workspace("silver")
     (workspace / "x").write_bytes(b"staged")
     os.utime(workspace / "x", (0, 0))
@@ -428,7 +426,7 @@ def test_a_kept_file_older_than_archives_can_say_is_kept(bucket: Bucket) -> None
         assert (folder / "x").read_bytes() == b"staged"
 
 
-def test_what_another_process_reads_of_an_archive_is_removed_when_it_is_done(
+def test_the_files_of_an_archive_are_removed_after_they_are_read(
     bucket: Bucket, tmp_path: Path
 ) -> None:
     _, name = archive_of(bucket)
@@ -438,7 +436,7 @@ def test_what_another_process_reads_of_an_archive_is_removed_when_it_is_done(
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_an_archive_that_the_store_refuses_leaves_nothing_behind(
+def test_an_archive_that_the_store_rejects_leaves_no_files(
     shaky: Bucket, faulty: Faulty, tmp_path: Path
 ) -> None:
     faulty.faults = Faults(errors=1, error=(403, "AccessDenied"))
@@ -449,7 +447,7 @@ def test_an_archive_that_the_store_refuses_leaves_nothing_behind(
     assert list((tmp_path / "staging").iterdir()) == []
 
 
-def test_what_other_machines_staged_is_swept_after_a_day(
+def test_stages_of_other_machines_are_swept_after_a_day(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as elsewhere:
@@ -457,37 +455,39 @@ def test_what_other_machines_staged_is_swept_after_a_day(
         elsewhere.setattr("os.getpid", lambda: 1 << 30)
         far = another(bucket)
         workspace, theirs = archive_of(far)
-        place = share(far, workspace, "silver/x.parquet", b"").key
+        staged_key = share(far, workspace, "silver/x.parquet", b"").key
     shutil.rmtree(workspace)  # it is on that machine
     _, mine = archive_of(bucket)
     assert theirs.endswith("-else-where.example.com.zip")
     assert not bucket.has_abandoned("silver")
     bucket.sweep("silver")
-    assert {theirs, mine, place} <= set(bucket.keys("_tmp"))
+    assert {theirs, mine, staged_key} <= set(bucket.keys("_tmp"))
 
     monkeypatch.setattr(buckets, "ABANDONED_HOURS", -1)
     assert bucket.has_abandoned("silver")
     assert not bucket.has_abandoned("gold")
     bucket.sweep("silver")
-    assert not {theirs, mine, place} & set(bucket.keys("_tmp"))
+    assert not {theirs, mine, staged_key} & set(bucket.keys("_tmp"))
 
 
-def test_what_a_dead_process_of_this_machine_staged_is_swept(
+def test_stages_of_dead_processes_of_this_machine_are_swept(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as dead:
         dead.setattr("os.getpid", lambda: 1 << 30)
-        gone = another(bucket)
-        workspace, name = archive_of(gone)
-        place = share(gone, workspace, "silver/x.parquet", b"").key
+        dead_lake = another(bucket)
+        workspace, name = archive_of(dead_lake)
+        staged_key = share(dead_lake, workspace, "silver/x.parquet", b"").key
     assert bucket.has_abandoned("silver")
     bucket.sweep("silver")
     assert not bucket.exists(name)
-    assert not bucket.exists(place)
+    assert not bucket.exists(staged_key)
     assert not workspace.exists()
 
 
-def test_who_lost_the_lock_sweeps_nothing(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_former_lock_holder_sweeps_nothing(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as dead:
         dead.setattr("os.getpid", lambda: 1 << 30)
         _, name = archive_of(another(bucket))
@@ -514,12 +514,12 @@ class Careless(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         is_copy = "x-amz-copy-source" in self.headers
         etag = '"d41d8cd98f00b204e9800998ecf8427e"'
-        answer = f"<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>" if is_copy else ""
+        body = f"<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>" if is_copy else ""
         self.send_response(200 if is_copy or self.takes_every_write else 412)
         self.send_header("ETag", etag)
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(answer.encode())
+        self.wfile.write(body.encode())
 
 
 class CarelessOfCopies(Careless):
@@ -540,16 +540,16 @@ def served(kind: type[Careless]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("use", ["create", "put", "locked"])
-def test_a_store_that_ignores_conditions_is_refused(bucket: Bucket, use: str) -> None:
+def test_a_store_that_ignores_conditions_is_rejected(bucket: Bucket, use: str) -> None:
     with (
         served(Careless) as careless,
-        pytest.raises(CapstoneError, match="this store ignores the conditions of a write") as said,
+        pytest.raises(CapstoneError, match="this store ignores the conditions of a write") as error,
     ):
         USES[use](Bucket(bucket.root, endpoint_url=careless))
-    assert str(said.value).startswith(f"{bucket.root}: ")
+    assert str(error.value).startswith(f"{bucket.root}: ")
 
 
-def test_a_store_that_ignores_the_conditions_of_copies_is_refused(bucket: Bucket) -> None:
+def test_a_store_that_ignores_the_conditions_of_copies_is_rejected(bucket: Bucket) -> None:
     with (
         served(CarelessOfCopies) as careless,
         pytest.raises(CapstoneError, match="this store ignores the conditions of a copy"),
@@ -574,7 +574,7 @@ def no_credentials(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, "")
 
 
-REFUSALS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str]] = {
+STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str]] = {
     "wrong secret": (
         lambda *_: {"AWS_SECRET_ACCESS_KEY": f"{CANARY}-secret"},
         "the store does not know these credentials; correct the access key, the secret or",
@@ -622,8 +622,8 @@ REFUSALS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str]] =
 }
 
 
-def is_told(lake: Bucket, what: str, uses: Collection[str] = USES) -> None:
-    """The error of each use is one sentence with nothing in it that is secret."""
+def assert_one_sentence(lake: Bucket, what: str, uses: Collection[str] = USES) -> None:
+    """Check that the error of each use is one sentence without a secret."""
     for use in uses:
         with pytest.raises(CapstoneError) as error:
             USES[use](lake)
@@ -635,40 +635,42 @@ def is_told(lake: Bucket, what: str, uses: Collection[str] = USES) -> None:
         assert CANARY not in "".join(traceback.format_exception(error.value))
 
 
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_refusal_is_one_sentence_with_what_to_do(
+@pytest.mark.parametrize("case", STORE_ERRORS)
+def test_a_store_error_is_one_sentence_with_what_to_do(
     bucket: Bucket,
     seaweed: SeaweedFS,
     faulty: Faulty,
     monkeypatch: pytest.MonkeyPatch,
-    refusal: str,
+    case: str,
 ) -> None:
     monkeypatch.setattr(buckets, "ATTEMPTS", 1)
-    arrange, what = REFUSALS[refusal]
+    arrange, what = STORE_ERRORS[case]
     for name, value in arrange(seaweed, faulty).items():
         if value:
             monkeypatch.setenv(name, value)
         else:
             monkeypatch.delenv(name)
-    is_told(Bucket(bucket.root), what)
+    assert_one_sentence(Bucket(bucket.root), what)
 
 
-def test_a_clock_that_is_wrong_is_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_is_reported(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     now = botocore.auth.get_current_datetime
     monkeypatch.setattr(
         botocore.auth, "get_current_datetime", lambda: now() + datetime.timedelta(hours=1)
     )
-    is_told(bucket, "the clock of this machine is wrong; set it and run again.")
+    assert_one_sentence(bucket, "the clock of this machine is wrong; set it and run again.")
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_that_is_not_there_is_told() -> None:
+def test_a_missing_bucket_is_reported() -> None:
     what = "there is no such bucket; make it, or correct 'lake' in globals.yml."
-    is_told(Bucket("s3://nowhere/lake"), what, USES.keys() - {"exists"})
-    is_told(Bucket("s3:///lake"), "this is no name of a bucket; correct 'lake' in globals.yml")
+    assert_one_sentence(Bucket("s3://nowhere/lake"), what, USES.keys() - {"exists"})
+    assert_one_sentence(
+        Bucket("s3:///lake"), "this is no name of a bucket; correct 'lake' in globals.yml"
+    )
 
 
-def test_who_may_only_read_is_told(
+def test_a_write_with_read_access_only_is_one_sentence(
     bucket: Bucket, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(bucket, KEY, b"old")
@@ -678,11 +680,11 @@ def test_who_may_only_read_is_told(
     assert lake.keys("gold") == [KEY]
     assert lake.read(KEY) == b"old"
     what = "the store denies it to these credentials; grant them s3:ListBucket on"
-    is_told(lake, what, {"create", "put", "delete", "locked"})
+    assert_one_sentence(lake, what, {"create", "put", "delete", "locked"})
     assert bucket.read(KEY) == b"old"
 
 
-# What it costs
+# Requests
 
 
 def test_requests_are_counted_by_their_kind(bucket: Bucket) -> None:

@@ -20,6 +20,7 @@ from capstone_metrics.lake.commit import generation_of, opened
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import SILVER
+from tests.support.selection import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ def load(root: Path) -> list[tuple[Any, ...]]:
 DAY = dt.date(2026, 1, 31)
 
 
-def test_a_mart_is_plain_csv(tmp_path: Path) -> None:
+def test_a_mart_is_a_csv_file(tmp_path: Path) -> None:
     text = save(tmp_path, (DAY, "GRAN", 2**63 - 1), (DAY, 'São, "Paulo"', 0))
     assert text == (
         "data_postagem,faculdade,total_views\n"
@@ -88,7 +89,7 @@ def test_a_name_of_any_kind_stays_text(tmp_path: Path, name: str) -> None:
     assert [row[1] for row in csv.reader(io.StringIO(text, newline=""))][1:] == [name, "other"]
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(10, 100), deadline=None)
 @given(st.lists(st.tuples(names, st.integers(0, 2**63 - 1)), max_size=5))
 def test_a_mart_comes_back_as_it_was_saved(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int]]
@@ -124,7 +125,7 @@ def test_a_mart_that_did_not_change_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / KEY).stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_a_mart_is_loaded_as_the_run_saved_it_and_lies_as_the_last_commit_left_it(
+def test_a_mart_is_loaded_as_the_run_saved_it_and_stored_as_the_last_commit_left_it(
     tmp_path: Path,
 ) -> None:
     text = save(tmp_path, (DAY, "GRAN", 1))
@@ -155,7 +156,7 @@ def test_a_mart_that_someone_broke_is_named_with_what_to_do(tmp_path: Path, cont
     assert str(error.value).startswith(f"{tmp_path / KEY}: is not the CSV of a mart")
 
 
-def test_a_mart_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_mart_is_named(tmp_path: Path) -> None:
     file = mart(tmp_path).load()
     assert not file.version()
     for read in (file.read, file.to_pyarrow):
@@ -206,7 +207,7 @@ def test_a_head_commits_its_own_layer(tmp_path: Path) -> None:
     assert mart(tmp_path).exists()
 
 
-def test_a_head_of_a_generation_that_another_run_made_is_refused(tmp_path: Path) -> None:
+def test_a_head_of_a_generation_that_another_run_committed_is_rejected(tmp_path: Path) -> None:
     commit(tmp_path, by="another")
     mart(tmp_path).save(ibis.memtable({"total_views": [1]}))
     with pytest.raises(DatasetError, match="Another run changed gold"):
@@ -225,7 +226,7 @@ def test_a_head_that_someone_broke_is_named_with_what_to_do(tmp_path: Path, cont
         before(tmp_path).load()
 
 
-def test_a_head_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_head_is_named(tmp_path: Path) -> None:
     assert not head(tmp_path).exists()
     with pytest.raises(DatasetError, match=r"manifest\.json: .*; run the pipeline that makes it"):
         head(tmp_path).load()
@@ -235,30 +236,30 @@ def before(root: Path) -> GoldBeforeDataset:
     return GoldBeforeDataset(path=str(root))
 
 
-def listed(root: Path, *names: str) -> dict[str, Any]:
-    """The marts of a manifest, with the hashes of their files."""
+def entries_of(root: Path, *names: str) -> dict[str, Any]:
+    """Return the entries of marts in a manifest, with the hashes of their files."""
     digests = {name: hashlib.sha256((root / f"gold/{name}.csv").read_bytes()) for name in names}
     return {name: {"sha256": digest.hexdigest()} for name, digest in digests.items()}
 
 
-def test_without_gold_there_is_nothing_before(tmp_path: Path) -> None:
+def test_without_gold_the_snapshot_is_empty(tmp_path: Path) -> None:
     gold = before(tmp_path).load()
     assert (gold.manifest, gold.tables) == ({}, {})
 
 
-def test_gold_before_is_the_marts_that_the_manifest_names(tmp_path: Path) -> None:
+def test_the_snapshot_has_the_marts_of_the_manifest(tmp_path: Path) -> None:
     save(tmp_path, (DAY, "GRAN", 1))
     (tmp_path / "gold/gold_other.csv").write_text("total_views\n1\n")
-    commit(tmp_path, marts=listed(tmp_path, "gold_x"))
+    commit(tmp_path, marts=entries_of(tmp_path, "gold_x"))
     gold = before(tmp_path).load()
-    assert gold.manifest == {"generation": 2, "marts": listed(tmp_path, "gold_x")}
+    assert gold.manifest == {"generation": 2, "marts": entries_of(tmp_path, "gold_x")}
     assert list(gold.tables) == ["gold_x"]
     assert [tuple(row.values()) for row in gold.tables["gold_x"].to_pylist()] == [(DAY, "GRAN", 1)]
 
 
-def test_a_mart_that_was_changed_or_is_gone_is_not_gold_before(tmp_path: Path) -> None:
+def test_the_snapshot_lacks_edited_and_missing_marts(tmp_path: Path) -> None:
     save(tmp_path, (DAY, "GRAN", 1))
-    commit(tmp_path, marts=listed(tmp_path, "gold_x"))
+    commit(tmp_path, marts=entries_of(tmp_path, "gold_x"))
     assert list(before(tmp_path).load().tables) == ["gold_x"]
     (tmp_path / KEY).write_bytes((tmp_path / KEY).read_bytes().replace(b",1\n", b",2\n"))
     assert before(tmp_path).load().tables == {}
@@ -266,7 +267,7 @@ def test_a_mart_that_was_changed_or_is_gone_is_not_gold_before(tmp_path: Path) -
     assert before(tmp_path).load().tables == {}
 
 
-def test_a_load_of_gold_before_finishes_the_commit_of_a_dead_run(
+def test_a_load_of_the_snapshot_finishes_the_commit_of_a_dead_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, (DAY, "GRAN", 1))
@@ -280,7 +281,7 @@ def test_a_load_of_gold_before_finishes_the_commit_of_a_dead_run(
     assert load(tmp_path) == [(7,)]
 
 
-def test_a_load_of_gold_before_forgets_a_run_that_did_not_finish(tmp_path: Path) -> None:
+def test_a_load_of_the_snapshot_discards_an_unfinished_run(tmp_path: Path) -> None:
     save(tmp_path, (DAY, "GRAN", 1))
     commit(tmp_path, marts={})
     mart(tmp_path).save(ibis.memtable({"total_views": [7]}))
@@ -320,8 +321,8 @@ def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) ->
     for days in ([1, 2], [1, 3], [1, 4]):
         silver_commit(tmp_path, *days)
     since = before(tmp_path).load().days_since
-    found = {at: {day.day for day in since(None, at) or ()} for at in range(4)}
-    assert found == {0: {1, 2, 3, 4}, 1: {2, 3, 4}, 2: {3, 4}, 3: set()}
+    days_after = {at: {day.day for day in since(None, at) or ()} for at in range(4)}
+    assert days_after == {0: {1, 2, 3, 4}, 1: {2, 3, 4}, 2: {3, 4}, 3: set()}
     assert since(None, 4) is None
     assert since("another Silver", 3) is None
     (tmp_path / "silver/commits/00000002.json").unlink()
@@ -329,7 +330,7 @@ def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) ->
     assert since(None, 2) == {dt.date(2026, 1, 3), dt.date(2026, 1, 4)}
 
 
-def test_what_gold_was_cannot_be_saved(tmp_path: Path) -> None:
+def test_the_snapshot_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="read, not saved"):
         before(tmp_path).save("x")
     assert list(tmp_path.iterdir()) == []

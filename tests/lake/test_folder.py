@@ -1,4 +1,4 @@
-"""What only a lake in a folder does."""
+"""The lake in a folder: files, links, permissions and a full disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stage(folder: Folder, content: bytes) -> Path:
 
 
 def temporary(folder: Folder) -> list[str]:
-    """What is in the lake and is no object of a layer."""
+    """Return the files of the lake that are no objects of a layer."""
     return [path.name for path in (folder.folder / "_tmp").iterdir()]
 
 
@@ -75,7 +75,7 @@ def test_files_of_one_size_and_time_are_compared_by_their_bytes(folder: Folder) 
     assert not folder.holds(KEY, staged)
 
 
-def test_nothing_is_left_of_a_stage(folder: Folder) -> None:
+def test_a_create_leaves_no_stage(folder: Folder) -> None:
     for key in ("gold/a.csv", "gold/a.csv", "gold/b.csv"):
         folder.create(key, [b"one"])
     assert folder.keys("") == ["gold/a.csv", "gold/b.csv"]
@@ -97,7 +97,7 @@ def test_an_object_that_is_being_written_matches_no_layer(folder: Folder) -> Non
     assert [path.name for path in folder.folder.glob(LAYERS[0])] == ["a.jsonl"]
 
 
-def test_a_workspace_says_whose_it_is(folder: Folder) -> None:
+def test_a_workspace_names_its_process(folder: Folder) -> None:
     one, other = folder.workspace("silver"), folder.workspace("silver")
     assert one != other
     assert one.parent == other.parent == folder.folder / "_tmp"
@@ -166,7 +166,7 @@ def test_an_error_is_one_sentence_that_names_the_path(
     assert folder.keys("") == ["file", "folder/x"]
 
 
-def test_a_lake_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_lake_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "lake").write_bytes(b"")
     with pytest.raises(CapstoneError, match=rf"^{tmp_path}/lake/_tmp: .*; check the disk"):
         Folder(tmp_path / "lake").create("x", [])

@@ -33,16 +33,16 @@ def texts(content: bytes) -> list[tuple[int, str]]:
 
 
 def naive(content: bytes) -> list[tuple[int, str | None, str | None]]:
-    """The number, text and base64 of each line, the slow way."""
-    found: list[tuple[int, str | None, str | None]] = []
+    """Return the number, text and base64 of each line, the slow way."""
+    numbered: list[tuple[int, str | None, str | None]] = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         bare = line.rstrip(b"\r")
         if bare.strip():
             try:
-                found.append((number, bare.decode(), None))
+                numbered.append((number, bare.decode(), None))
             except UnicodeDecodeError:
-                found.append((number, None, base64.b64encode(bare).decode()))
-    return found
+                numbered.append((number, None, base64.b64encode(bare).decode()))
+    return numbered
 
 
 def test_a_line_knows_where_it_stands() -> None:
@@ -77,9 +77,7 @@ def test_a_line_knows_where_it_stands() -> None:
         pytest.param(b"a\x00b\n", [(1, "a\x00b")], id="NUL"),
     ],
 )
-def test_lines_are_numbered_and_kept_as_they_are(
-    content: bytes, expected: list[tuple[int, str]]
-) -> None:
+def test_lines_are_numbered_and_unchanged(content: bytes, expected: list[tuple[int, str]]) -> None:
     assert texts(content) == expected
     assert measure(io.BytesIO(content))["lines"] == len(expected)
 
@@ -97,9 +95,9 @@ def test_a_line_that_is_not_utf_8_keeps_its_bytes(line: bytes) -> None:
 @settings(deadline=None)
 @given(contents)
 def test_every_line_is_read_once_by_its_bytes(content: bytes) -> None:
-    found = [(row["linha"], row["texto"], row["texto_base64"]) for row in read(content)]
-    assert found == naive(content)
-    assert measure(io.BytesIO(content))["lines"] == len(found)
+    rows = [(row["linha"], row["texto"], row["texto_base64"]) for row in read(content)]
+    assert rows == naive(content)
+    assert measure(io.BytesIO(content))["lines"] == len(rows)
 
 
 @settings(deadline=None)

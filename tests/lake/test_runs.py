@@ -3,11 +3,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.process import this_process
 from capstone_metrics.lake.runs import RunsDataset
 
@@ -19,15 +19,18 @@ ELSEWHERE = {"host": "another", "pid": 1, "started": 0.0}
 
 @pytest.fixture
 def runs(storage: Storage) -> RunsDataset:
-    """The records of an empty lake, in each of the places where one can be."""
+    """The records of an empty lake, in a folder and in a bucket."""
     where = {"url": storage.root, "endpoint_url": getattr(storage, "endpoint_url", None)}
-    return RunsDataset(path=where, silent_minutes=10)  # type: ignore[arg-type]
+    dataset = RunsDataset(path=where, silent_minutes=10)  # type: ignore[arg-type]
+    if isinstance(storage, Bucket):
+        vars(dataset.storage)["client"] = storage.client
+    return dataset
 
 
 @pytest.fixture
 def dead() -> dict[str, Any]:
     """A process of this machine that was killed."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen(["sleep", "60"])
     process.kill()
     process.wait()
     return {**this_process(), "pid": process.pid}
@@ -54,7 +57,7 @@ def test_an_empty_lake_has_no_records(runs: RunsDataset) -> None:
     assert runs.storage.keys("") == []
 
 
-def test_a_run_at_work_is_told_by_the_name_of_its_record(runs: RunsDataset) -> None:
+def test_the_name_of_a_record_shows_that_its_run_is_at_work(runs: RunsDataset) -> None:
     at_work = record("b")
     runs.begin(at_work, oldest="")
     assert at_work["process"] == this_process()
@@ -65,7 +68,7 @@ def test_a_run_at_work_is_told_by_the_name_of_its_record(runs: RunsDataset) -> N
     assert states(runs) == {"b": "succeeded"}
 
 
-def test_records_are_loaded_from_one_on_and_the_oldest_are_forgotten(runs: RunsDataset) -> None:
+def test_records_are_loaded_from_one_on_and_the_oldest_are_removed(runs: RunsDataset) -> None:
     for run in ("c", "a", "b"):
         runs.save(record(run, "succeeded"))
     assert [each["run"] for each in runs.load()] == ["a", "b", "c"]
@@ -85,8 +88,8 @@ def test_a_run_whose_process_died_is_killed(runs: RunsDataset, dead: dict[str, A
     assert names(runs) == ["a.running.json"]  # who only looks writes nothing
     runs.close()
     assert names(runs) == ["a.json"]
-    (found,) = runs.load()
-    assert (found["state"], found["at_work"]) == ("killed", ["merge"])
+    (killed,) = runs.load()
+    assert (killed["state"], killed["at_work"]) == ("killed", ["merge"])
 
 
 def test_the_next_run_marks_it(runs: RunsDataset, dead: dict[str, Any]) -> None:
@@ -110,7 +113,7 @@ def test_a_run_of_another_machine_is_dead_when_it_is_silent(
     assert states(runs) == {"a": state}
 
 
-def test_one_that_was_taken_for_dead_and_lives_has_the_last_word(runs: RunsDataset) -> None:
+def test_a_living_run_marked_as_dead_overwrites_the_mark(runs: RunsDataset) -> None:
     silent = record("a", minutes=11, process=ELSEWHERE)
     runs.save(silent)
     runs.close()
@@ -134,7 +137,7 @@ def test_one_that_ends_just_before_it_is_marked_keeps_its_end(
     assert states(runs) == {"a": "failed"}
 
 
-def test_one_that_ended_while_it_was_looked_at_is_told_as_it_ended(
+def test_a_run_that_ends_while_its_record_is_read_is_reported_as_ended(
     runs: RunsDataset, dead: dict[str, Any]
 ) -> None:
     runs.save(record("a", process=dead))
@@ -146,7 +149,9 @@ def test_one_that_ended_while_it_was_looked_at_is_told_as_it_ended(
     assert [each["state"] for each in runs._read([key])] == ["failed"]
 
 
-def test_what_is_no_record_is_left_out(runs: RunsDataset, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_no_record_is_ignored(
+    runs: RunsDataset, caplog: pytest.LogCaptureFixture
+) -> None:
     runs.save(record("a", "succeeded"))
     for name in ("b.json", "c.running.json", "notes.txt"):
         runs.storage.overwrite(f"operations/runs/{name}", b"{cut")

@@ -29,19 +29,19 @@ LOCATED = {"shard": "0", "video_id": "v", "rede_social": "tiktok", "data_postage
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
     """A lake with two objects in Bronze, and nothing else."""
-    place(tmp_path, MORNING, b"{}\n\n[]\n")
-    place(tmp_path, EVENING, b"1")
+    put_object(tmp_path, MORNING, b"{}\n\n[]\n")
+    put_object(tmp_path, EVENING, b"1")
     return tmp_path
 
 
-def place(root: Path, name: str, content: bytes) -> None:
+def put_object(root: Path, name: str, content: bytes) -> None:
     path = root / PREFIX / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
-def locator(root: Path) -> dict[str, Any]:
-    """A table of Silver as the catalog has it."""
+def video_index(root: Path) -> dict[str, Any]:
+    """Return the entry of a table of Silver, as in the catalog."""
     return {
         "type": "capstone_metrics.lake.TableDataset",
         "path": str(root),
@@ -55,7 +55,7 @@ def locator(root: Path) -> dict[str, Any]:
 
 
 def pending(root: Path, *, full: bool = False) -> Pending:
-    tables = {"locator": locator(root)}
+    tables = {"locator": video_index(root)}
     return PendingDataset(
         path=str(root), prefix=PREFIX, engine="duckdb", tables=tables, full=full
     ).load()
@@ -76,40 +76,42 @@ def commit(root: Path, generation: int) -> None:
 
 
 def locate(root: Path, shard: str) -> None:
-    table = TableDataset(**{key: value for key, value in locator(root).items() if key != "type"})
+    table = TableDataset(
+        **{key: value for key, value in video_index(root).items() if key != "type"}
+    )
     rows = pa.Table.from_pylist([LOCATED | {"shard": shard}], schema=LOCATOR.to_pyarrow())
     table.save(Change(ibis.memtable(rows)))
 
 
-def read(found: Pending) -> tuple[dict[str, Any], list[tuple[str, int, str]]]:
+def read(increment: Pending) -> tuple[dict[str, Any], list[tuple[str, int, str]]]:
     """The measures of the objects, and the lines."""
     objects: dict[str, Any] = {}
     lines: list[tuple[str, int, str]] = []
-    for lot in found.lots:
-        rows = lot.lines.to_pyarrow().to_pylist()
+    for batch in increment.lots:
+        rows = batch.lines.to_pyarrow().to_pylist()
         lines += ((row["objeto"], row["linha"], row["texto"]) for row in rows)
-        objects |= lot.objects
+        objects |= batch.objects
     return objects, sorted(lines)
 
 
 def objects(root: Path) -> dict[str, Any]:
-    """Those that are pending."""
-    found, _ = read(pending(root))
-    return found
+    """Return the objects that are pending, by their names."""
+    by_name, _ = read(pending(root))
+    return by_name
 
 
-def shards(found: Pending) -> list[str]:
-    arrow = found.before.tables["locator"].to_pyarrow()
+def shards(increment: Pending) -> list[str]:
+    arrow = increment.before.tables["locator"].to_pyarrow()
     assert arrow.schema.equals(LOCATOR.to_pyarrow())
     return [str(row["shard"]) for row in arrow.to_pylist()]
 
 
 def test_of_a_new_lake_every_object_is_pending(lake: Path) -> None:
-    found = pending(lake)
-    objects, lines = read(found)
+    increment = pending(lake)
+    objects, lines = read(increment)
     assert lines == [(MORNING, 1, "{}"), (MORNING, 3, "[]"), (EVENING, 1, "1")]
     assert list(objects) == [MORNING, EVENING]
-    assert (found.before.head, found.before.generation, shards(found)) == ({}, 0, [])
+    assert (increment.before.head, increment.before.generation, shards(increment)) == ({}, 0, [])
 
 
 def test_a_pending_object_is_measured_by_its_bytes(lake: Path) -> None:
@@ -128,18 +130,18 @@ def test_an_object_that_silver_took_in_is_not_pending(lake: Path) -> None:
     take_in(lake, EVENING)
     commit(lake, 2)
     assert read(pending(lake)) == ({}, [])
-    place(lake, "fonte=x/janela=2026-01-30T08/late.jsonl", b"{}\n")
+    put_object(lake, "fonte=x/janela=2026-01-30T08/late.jsonl", b"{}\n")
     assert list(objects(lake)) == ["fonte=x/janela=2026-01-30T08/late.jsonl"]
 
 
 def test_a_full_build_takes_in_every_object(lake: Path) -> None:
     take_in(lake, MORNING, EVENING)
     commit(lake, 1)
-    found = pending(lake, full=True)
-    objects, lines = read(found)
+    increment = pending(lake, full=True)
+    objects, lines = read(increment)
     assert list(objects) == [MORNING, EVENING]
     assert len(lines) == 3
-    assert found.before.generation == 1
+    assert increment.before.generation == 1
 
 
 def test_an_object_is_pending_until_its_receipt_is_committed(lake: Path) -> None:
@@ -152,13 +154,13 @@ def test_an_object_is_pending_until_its_receipt_is_committed(lake: Path) -> None
     assert list(objects(lake)) == [EVENING]
 
 
-def test_what_is_pending_comes_with_silver_as_it_is(lake: Path) -> None:
+def test_an_increment_comes_with_silver_as_it_is(lake: Path) -> None:
     locate(lake, "a")
     commit(lake, 1)
     locate(lake, "b")
-    found = pending(lake)
-    assert (found.before.head, found.before.generation) == ({"generation": 1}, 1)
-    assert shards(found) == ["a"]
+    increment = pending(lake)
+    assert (increment.before.head, increment.before.generation) == ({"generation": 1}, 1)
+    assert shards(increment) == ["a"]
 
 
 def test_a_commit_of_a_dead_run_is_carried_out_before_anything_is_read(
@@ -173,14 +175,14 @@ def test_a_commit_of_a_dead_run_is_carried_out_before_anything_is_read(
         with pytest.raises(DatasetError, match="division"):
             commit(lake, 2)
     assert not (lake / "silver/receipts").exists()
-    found = pending(lake)
-    assert found.before.generation == 2
-    assert list(read(found)[0]) == [EVENING]
-    assert shards(found) == ["b"]
+    increment = pending(lake)
+    assert increment.before.generation == 2
+    assert list(read(increment)[0]) == [EVENING]
+    assert shards(increment) == ["b"]
 
 
 def test_a_run_that_commits_in_between_is_noticed(lake: Path) -> None:
-    found = pending(lake)
+    increment = pending(lake)
     another = Commit(Folder(lake), "silver")
     for key in (receipt_key(MORNING), "silver/head.json"):
         with another.stage(key) as path:
@@ -189,19 +191,19 @@ def test_a_run_that_commits_in_between_is_noticed(lake: Path) -> None:
     another.finish("silver/head.json", 1)
     take_in(lake, MORNING, EVENING)
     with pytest.raises(DatasetError, match="Another run changed silver"):
-        commit(lake, found.before.generation + 1)
+        commit(lake, increment.before.generation + 1)
     assert not (lake / receipt_key(EVENING)).exists()
     assert list(objects(lake)) == [EVENING]
 
 
 def test_an_empty_lake_has_nothing_pending(tmp_path: Path) -> None:
-    found = pending(tmp_path)
-    assert (*read(found), found.before.generation) == ({}, [], 0)
+    increment = pending(tmp_path)
+    assert (*read(increment), increment.before.generation) == ({}, [], 0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_strange_file_is_not_pending(lake: Path, caplog: pytest.LogCaptureFixture) -> None:
-    place(lake, "notes.jsonl", b"{}\n")
+def test_an_unknown_file_is_not_pending(lake: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put_object(lake, "notes.jsonl", b"{}\n")
     assert list(objects(lake)) == [MORNING, EVENING]
     assert "bronze/criacao/notes.jsonl is no object of Bronze" in caplog.text
 
@@ -213,7 +215,7 @@ def test_a_head_that_someone_broke_is_named_with_what_to_do(lake: Path) -> None:
         pending(lake)
 
 
-def test_what_is_pending_cannot_be_saved(lake: Path) -> None:
+def test_an_increment_cannot_be_saved(lake: Path) -> None:
     dataset = PendingDataset(path=str(lake), prefix=PREFIX, engine="duckdb", tables={})
     with pytest.raises(DatasetError, match="read, not saved"):
         dataset.save("x")

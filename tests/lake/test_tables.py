@@ -81,7 +81,7 @@ def quarantine(root: Path) -> TableDataset:
     )
 
 
-def places(root: Path) -> TableDataset:
+def provenance(root: Path) -> TableDataset:
     return TableDataset(
         path=str(root),
         prefix="silver/places",
@@ -174,7 +174,7 @@ def test_a_load_is_the_table_as_the_last_commit_left_it(tmp_path: Path) -> None:
     assert load(silver(tmp_path)) == [video("v1")]
 
 
-def test_tables_that_were_saved_apart_are_committed_together(tmp_path: Path) -> None:
+def test_tables_saved_one_by_one_are_committed_as_one(tmp_path: Path) -> None:
     stage(silver(tmp_path), video("v1"))
     stage(quarantine(tmp_path), REJECTED)
     assert files(tmp_path) == {}
@@ -189,8 +189,8 @@ def test_an_index_comes_back_and_is_no_data_to_other_tools(tmp_path: Path) -> No
         | {"rede_social": "tiktok", "data_postagem": JANUARY, "video_id": name, "linha": at}
         for at, name in enumerate(["v1", "v2"])
     ]
-    assert save(places(tmp_path), *rows) == Saved(rows=0, files=1)
-    assert load(places(tmp_path)) == rows
+    assert save(provenance(tmp_path), *rows) == Saved(rows=0, files=1)
+    assert load(provenance(tmp_path)) == rows
     assert not [path for path in files(tmp_path) if not path.endswith("/part-0.index")]
 
 
@@ -308,14 +308,14 @@ def test_a_save_writes_only_the_partitions_that_differ(tmp_path: Path) -> None:
 
 
 def test_a_change_touches_only_the_partitions_that_it_names(tmp_path: Path) -> None:
-    kept = [video("v1", day=1), video("v2", "instagram_reels", day=2)]
-    save(silver(tmp_path), *kept, video("v3", day=2), video("v4", day=3))
+    unchanged = [video("v1", day=1), video("v2", "instagram_reels", day=2)]
+    save(silver(tmp_path), *unchanged, video("v3", day=2), video("v4", day=3))
     before = files(tmp_path)
 
     new = [video("v3", day=2, views=1), video("v5", day=4)]
     named: list[tuple[str, ...]] = [("tiktok", f"2026-01-0{day}") for day in (2, 3, 4, 5)]
     assert save(silver(tmp_path), *new, partitions=named) == Saved(rows=2, files=2, removed=1)
-    assert load(silver(tmp_path)) == sorted([*kept, *new], key=repr)
+    assert load(silver(tmp_path)) == sorted([*unchanged, *new], key=repr)
     after = files(tmp_path)
     assert {name for name in after if after[name] == before.get(name)} == {
         "silver/criacao/rede_social=tiktok/data_postagem=2026-01-01/part-0.parquet",
@@ -354,18 +354,18 @@ def test_a_table_can_be_saved_over_itself(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
-def test_a_partition_can_be_changed_from_what_it_holds(tmp_path: Path) -> None:
+def test_a_partition_can_be_rewritten_from_its_own_rows(tmp_path: Path) -> None:
     save(silver(tmp_path), video("v1", views=1), video("v2", views=2), video("v3", day=30))
     table = silver(tmp_path)
     rows = table.load()
-    kept = rows.filter(rows.video_id == "v2").mutate(likes=rows.views + 1)
-    table.save(Change(kept, [("tiktok", "2026-01-31")]))
+    rewritten = rows.filter(rows.video_id == "v2").mutate(likes=rows.views + 1)
+    table.save(Change(rewritten, [("tiktok", "2026-01-31")]))
     commit(tmp_path)
     assert load(table) == sorted([video("v2", views=2, likes=3), video("v3", day=30)], key=repr)
 
 
 @pytest.mark.parametrize(
-    "strange",
+    "unknown",
     [
         ".DS_Store",
         "part-0.parquet",
@@ -376,12 +376,12 @@ def test_a_partition_can_be_changed_from_what_it_holds(tmp_path: Path) -> None:
         "data_postagem=2026-01-31/rede_social=tiktok/part-0.parquet",
     ],
 )
-def test_a_file_that_is_no_part_is_told_of_and_neither_read_nor_removed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, strange: str
+def test_a_file_that_is_no_part_is_reported_and_neither_read_nor_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, unknown: str
 ) -> None:
     table = silver(tmp_path)
     save(table, video("v1"))
-    path = tmp_path / "silver/criacao" / strange
+    path = tmp_path / "silver/criacao" / unknown
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"video_id": ["strange"]}), path)
     before = path.read_bytes()
@@ -389,7 +389,7 @@ def test_a_file_that_is_no_part_is_told_of_and_neither_read_nor_removed(
     save(table)
     assert load(table) == []
     assert path.read_bytes() == before
-    warning = f"silver/criacao/{strange} is no part of the table; it is not read."
+    warning = f"silver/criacao/{unknown} is no part of the table; it is not read."
     assert {record.getMessage() for record in caplog.records} == {warning}
 
 
@@ -431,6 +431,6 @@ def test_batches_may_end_anywhere_in_a_partition(
         )
         for start, end in itertools.pairwise(cuts)
     ]
-    found = [(values, part["at"].to_pylist()) for values, part in partitions(batches, ["a", "b"])]
+    parts = [(values, part["at"].to_pylist()) for values, part in partitions(batches, ["a", "b"])]
     expected = {key: [at for a, b, at in numbers if (a, b) == key] for key in sorted(set(keys))}
-    assert found == list(expected.items())
+    assert parts == list(expected.items())

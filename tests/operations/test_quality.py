@@ -21,7 +21,7 @@ def none(_: dt.timedelta) -> list[Any]:
 
 
 def records(*lines: int | None, **more: Any) -> Callable[[dt.timedelta], list[Any]]:
-    """Those of the weeks before a window, each with so many lines; the nearest comes first."""
+    """Return a history of the weeks before a window, with the lines of each, the latest first."""
     day = dt.date(2026, 1, 31)
     return lambda _: [
         {
@@ -43,18 +43,20 @@ def gold(total: int, **more: Any) -> dict[str, Any]:
     return {"marts": {"gold_x": {**MART, "totals": {"total_views": total}, **more}}}
 
 
-@pytest.mark.parametrize(("quarantined", "is_found"), [(50, False), (51, True)])
-def test_a_window_may_have_so_many_rejected_lines(quarantined: int, is_found: bool) -> None:
+@pytest.mark.parametrize(("quarantined", "is_reported"), [(50, False), (51, True)])
+def test_a_window_may_have_so_many_rejected_lines(quarantined: int, is_reported: bool) -> None:
     gate = Gate(Rules(silver={"quarantine_pct": {"most": 5, **WARN}}))
     gate.silver(counts(1000, quarantined), none)
 
-    said = "5.1 % of the 1,000 lines of window 2026-01-31T20 are in quarantine, and at most 5 % may"
-    expected = [Finding("quarantine_pct", WINDOW, f"{said} be", "warn")]
-    assert gate.findings == (expected if is_found else [])
+    message = (
+        "5.1 % of the 1,000 lines of window 2026-01-31T20 are in quarantine, and at most 5 % may"
+    )
+    expected = [Finding("quarantine_pct", WINDOW, f"{message} be", "warn")]
+    assert gate.findings == (expected if is_reported else [])
 
 
 @pytest.mark.parametrize(
-    ("lines", "before", "share"),
+    ("lines", "before", "volume"),
     [
         (100, (100, 110, 90), None),
         (50, (100, 110, 90), None),
@@ -68,14 +70,14 @@ def test_a_window_may_have_so_many_rejected_lines(quarantined: int, is_found: bo
     ],
 )
 def test_a_window_is_about_as_large_as_on_the_same_weekday(
-    lines: int, before: tuple[int | None, ...], share: str | None
+    lines: int, before: tuple[int | None, ...], volume: str | None
 ) -> None:
     gate = Gate(Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}}))
     gate.silver(counts(lines), records(*before))
 
-    assert bool(gate.findings) == bool(share)
-    for found in gate.findings:
-        assert f"{share} of the 100 that are usual on a Saturday at 20:00" in found.said
+    assert bool(gate.findings) == bool(volume)
+    for finding in gate.findings:
+        assert f"{volume} of the 100 that are usual on a Saturday at 20:00" in finding.said
 
 
 def test_a_rebuild_is_not_counted_twice() -> None:
@@ -86,13 +88,15 @@ def test_a_rebuild_is_not_counted_twice() -> None:
     assert gate.findings == []
 
 
-@pytest.mark.parametrize(("now", "found"), [(150, None), (50, None), (151, "51.0"), (49, "51.0")])
-def test_a_total_moves_so_far_from_one_gold_to_the_next(now: int, found: str | None) -> None:
+@pytest.mark.parametrize(
+    ("now", "percentage"), [(150, None), (50, None), (151, "51.0"), (49, "51.0")]
+)
+def test_a_total_moves_so_far_from_one_gold_to_the_next(now: int, percentage: str | None) -> None:
     gate = Gate(Rules(gold={"change_pct": {"most": 50, **WARN}}))
     gate.gold(gold(100), gold(now))
 
-    said = f"gold_x.total_views went from 100 to {now}, by {found} %, and 50 % is the most"
-    assert [each.said for each in gate.findings] == ([said] if found else [])
+    message = f"gold_x.total_views went from 100 to {now}, by {percentage} %, and 50 % is the most"
+    assert [each.said for each in gate.findings] == ([message] if percentage else [])
 
 
 def test_a_mart_has_rules_of_its_own() -> None:
@@ -106,7 +110,7 @@ def test_a_mart_has_rules_of_its_own() -> None:
     gate = Gate(rules)
     gate.gold(gold(100), gold(120))
 
-    assert [found.action for found in gate.findings] == ["block"]
+    assert [finding.action for finding in gate.findings] == ["block"]
     assert rules.of_mart("gold_y")["change_pct"]["most"] == 50
 
 
@@ -144,7 +148,7 @@ def test_only_what_blocks_bars_gold_unless_it_is_allowed() -> None:
         assert blocked(gate) == expected
 
 
-FOUND = {"rule": "quarantine_pct", "of": WINDOW, "said": "so.", "action": "block"}
+FINDING = {"rule": "quarantine_pct", "of": WINDOW, "said": "so.", "action": "block"}
 DONE = {"committed": "2026-01-31T23:06:00+00:00"}
 
 
@@ -155,24 +159,24 @@ def ran(findings: Any = (), full: bool = False, **layers: Any) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("history", "is_open"),
     [
-        ([ran([FOUND], silver=DONE)], True),
-        ([ran([FOUND], silver=DONE), ran(silver=DONE)], True),
-        ([ran([FOUND], silver=DONE), ran(gold=DONE)], False),
-        ([ran([FOUND], silver=DONE), ran(silver=DONE, full=True)], False),
-        ([ran([FOUND], silver=DONE), ran(full=True)], True),
-        ([ran([{**FOUND, "rule": "change_pct"}], silver=DONE)], False),
+        ([ran([FINDING], silver=DONE)], True),
+        ([ran([FINDING], silver=DONE), ran(silver=DONE)], True),
+        ([ran([FINDING], silver=DONE), ran(gold=DONE)], False),
+        ([ran([FINDING], silver=DONE), ran(silver=DONE, full=True)], False),
+        ([ran([FINDING], silver=DONE), ran(full=True)], True),
+        ([ran([{**FINDING, "rule": "change_pct"}], silver=DONE)], False),
     ],
 )
-def test_what_was_found_in_silver_is_open_until_gold_is_made_or_silver_is_judged_anew(
+def test_a_finding_of_silver_is_open_until_gold_is_built_or_silver_is_rebuilt(
     history: list[Any], is_open: bool
 ) -> None:
     assert bool(still_open(history)) == is_open
     rules = Rules(silver={"quarantine_pct": {"most": 5, **BLOCK}})
     assert blocked(Gate(rules), lambda _: history) == is_open
     assert not blocked(Gate(rules, is_open=True), lambda _: history)
-    anew = Gate(rules, is_full=True)
-    anew.silver(counts(100), none)
-    assert not blocked(anew, lambda _: history)
+    rebuild = Gate(rules, is_full=True)
+    rebuild.silver(counts(100), none)
+    assert not blocked(rebuild, lambda _: history)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +193,7 @@ def test_what_was_found_in_silver_is_open_until_gold_is_made_or_silver_is_judged
         ({"marts": {"gold_z": {}}}, "quality.marts: gold_z is no declared mart"),
     ],
 )
-def test_a_declaration_that_does_not_hold_is_refused(declared: Any, sentence: str) -> None:
+def test_an_invalid_declaration_is_rejected(declared: Any, sentence: str) -> None:
     with pytest.raises(CapstoneError, match=sentence):
         Rules.of(declared, ["gold_x"])
 

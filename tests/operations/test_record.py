@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from capstone_metrics.operations import record as module
 from capstone_metrics.operations.record import Declared, Recorder, fingerprint, identifier
 from capstone_metrics.operations.summary import Summary
 from capstone_metrics.saved import Saved
+from tests.support.waiting import SECONDS, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,26 +50,26 @@ def recorder(runs: RunsDataset) -> Recorder:
     return Recorder(lambda: runs, clock=lambda: BEGUN)
 
 
-def kept(runs: RunsDataset) -> dict[str, Any]:
-    (found,) = runs.load()
-    return found
+def record_of(runs: RunsDataset) -> dict[str, Any]:
+    (record,) = runs.load()
+    return record
 
 
 def test_a_run_is_recorded_before_its_first_node(runs: RunsDataset, recorder: Recorder) -> None:
     recorder.begin(DECLARED)
-    found = kept(runs)
+    record = record_of(runs)
 
-    assert found["run"].startswith("20260131T230500.000Z-")
-    assert found["state"] == "running"
-    assert found["begun"] == found["updated"] == "2026-01-31T23:05:00.000+00:00"
-    assert (found["environment"], found["pipelines"]) == ("local", ["__default__"])
-    assert (found["now"], found["from"]) == ("2026-01-31T23:05:00.000+00:00", None)
-    assert found["nodes"] == {
+    assert record["run"].startswith("20260131T230500.000Z-")
+    assert record["state"] == "running"
+    assert record["begun"] == record["updated"] == "2026-01-31T23:05:00.000+00:00"
+    assert (record["environment"], record["pipelines"]) == ("local", ["__default__"])
+    assert (record["now"], record["from"]) == ("2026-01-31T23:05:00.000+00:00", None)
+    assert record["nodes"] == {
         "ingest": {"layer": "bronze"},
         "merge": {"layer": "silver"},
         "check": {"layer": "silver"},
     }
-    assert {"python", "engine", "kedro", "duckdb", "capstone-metrics"} <= set(found["versions"])
+    assert {"python", "engine", "kedro", "duckdb", "capstone-metrics"} <= set(record["versions"])
 
 
 def test_a_node_is_at_work_until_all_its_outputs_are_saved(
@@ -76,53 +77,51 @@ def test_a_node_is_at_work_until_all_its_outputs_are_saved(
 ) -> None:
     recorder.begin(DECLARED)
     recorder.node_begins("merge", ["silver_criacao@new", "merge_counts"])
-    assert kept(runs)["at_work"] == ["merge"]
+    assert record_of(runs)["at_work"] == ["merge"]
     recorder.node_returned("merge")
     recorder.saved("merge", "silver_criacao@new", None, Saved(rows=3, bytes=10), Summary())
     assert recorder.record["at_work"] == ["merge"]
     recorder.saved("merge", "merge_counts", {}, None, Summary())
     assert recorder.record["at_work"] == []
     recorder.node_begins("check", [])
-    assert kept(runs)["at_work"] == ["check"]
+    assert record_of(runs)["at_work"] == ["check"]
     recorder.node_returned("check")
     recorder.end()
-    found = kept(runs)
-    assert (found["state"], found["at_work"]) == ("succeeded", [])
-    assert found["datasets"] == {
+    record = record_of(runs)
+    assert (record["state"], record["at_work"]) == ("succeeded", [])
+    assert record["datasets"] == {
         "silver_criacao@new": {
             "layer": "silver", "node": "merge", "rows": 3, "files": 0, "removed": 0, "bytes": 10
         }
     }  # fmt: skip
 
 
-def test_a_failed_run_says_where_and_why(runs: RunsDataset, recorder: Recorder) -> None:
+def test_a_failed_run_records_where_and_why(runs: RunsDataset, recorder: Recorder) -> None:
     recorder.begin(DECLARED)
     recorder.node_begins("ingest", ["bronze_criacao@new"])
     error = ValueError(CANARY)
     error.__cause__ = CapstoneError("the file is gone; bring it.")
     recorder.end(error)
-    found = kept(runs)
+    record = record_of(runs)
 
-    assert (found["state"], found["at_work"]) == ("failed", ["ingest"])
-    assert found["error"] == "the file is gone; bring it."
+    assert (record["state"], record["at_work"]) == ("failed", ["ingest"])
+    assert record["error"] == "the file is gone; bring it."
 
 
-def test_of_an_unexpected_error_only_the_kind_is_kept(
+def test_of_an_unexpected_error_only_the_kind_is_recorded(
     runs: RunsDataset, recorder: Recorder
 ) -> None:
     recorder.begin(DECLARED)
     recorder.end(ValueError(CANARY))
 
-    said = "An unexpected builtins.ValueError; the run showed its traceback."
-    assert kept(runs)["error"] == said
+    message = "An unexpected builtins.ValueError; the run showed its traceback."
+    assert record_of(runs)["error"] == message
 
 
-def test_no_value_of_a_parameter_is_kept_but_those_of_a_run(
-    runs: RunsDataset, recorder: Recorder
-) -> None:
+def test_only_the_parameters_of_a_run_are_recorded(runs: RunsDataset, recorder: Recorder) -> None:
     recorder.begin(replace(DECLARED, given={"now": "2026-01-31T20:05", "token": CANARY}))
 
-    assert kept(runs)["parameters"] == {"now": "2026-01-31T20:05", "token": "(not recorded)"}
+    assert record_of(runs)["parameters"] == {"now": "2026-01-31T20:05", "token": "(not recorded)"}
     files = [path for path in runs.storage.folder.rglob("*") if path.is_file()]  # type: ignore[attr-defined]
     assert files
     assert not [
@@ -130,7 +129,7 @@ def test_no_value_of_a_parameter_is_kept_but_those_of_a_run(
     ]
 
 
-def test_a_configuration_is_told_by_what_is_declared_and_not_by_what_is_said_of_a_run() -> None:
+def test_a_fingerprint_depends_on_declarations_and_not_on_parameters_of_a_run() -> None:
     def other(**changes: Any) -> Declared:
         return replace(DECLARED, parameters={**PARAMETERS, **changes})
 
@@ -143,17 +142,16 @@ def test_a_long_node_has_its_record_written_again(
     runs: RunsDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SECONDS_BETWEEN_BEATS", 0.02)
-    recorder = Recorder(lambda: runs)
+    recorder, before = Recorder(lambda: runs), set(threading.enumerate())
     recorder.begin(DECLARED)
-    first = kept(runs)["updated"]
-    deadline = time.monotonic() + 5
-    while kept(runs)["updated"] == first and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert kept(runs)["updated"] > first
+    (heartbeat,) = {*threading.enumerate()} - before
+    first = record_of(runs)["updated"]
+    wait_until(lambda: record_of(runs)["updated"] > first)
     recorder.end()
-    ended = kept(runs)
-    time.sleep(0.1)
-    assert kept(runs) == ended
+    last = record_of(runs)
+    heartbeat.join(SECONDS)
+    assert not heartbeat.is_alive()
+    assert record_of(runs) == last
 
 
 def test_an_interrupted_run_of_this_process_is_killed(
@@ -161,14 +159,14 @@ def test_an_interrupted_run_of_this_process_is_killed(
 ) -> None:
     recorder.begin(DECLARED)
     recorder.abandon()
-    assert kept(runs)["state"] == "killed"
+    assert record_of(runs)["state"] == "killed"
     recorder.abandon()
 
-    ended = Recorder(lambda: runs)
-    ended.begin(DECLARED)
-    ended.end()
-    ended.abandon()
-    assert [found["state"] for found in runs.load()] == ["killed", "succeeded"]
+    second = Recorder(lambda: runs)
+    second.begin(DECLARED)
+    second.end()
+    second.abandon()
+    assert [record["state"] for record in runs.load()] == ["killed", "succeeded"]
 
 
 def test_a_record_that_cannot_be_written_is_one_warning(
@@ -215,13 +213,13 @@ def test_the_end_is_written_though_a_note_before_it_was_not(
     recorder.node_returned("merge")
     recorder.end()
 
-    assert kept(runs)["state"] == "succeeded"
+    assert record_of(runs)["state"] == "succeeded"
 
 
-def test_records_are_kept_for_some_days(runs: RunsDataset, recorder: Recorder) -> None:
+def test_old_records_are_removed(runs: RunsDataset, recorder: Recorder) -> None:
     for days in (399, 401):
         run = identifier(BEGUN - dt.timedelta(days=days), "0000")
         runs.save({"run": run, "state": "succeeded"})
     recorder.begin(DECLARED)
 
-    assert [found["run"][:8] for found in runs.load()] == ["20241228", "20260131"]
+    assert [record["run"][:8] for record in runs.load()] == ["20241228", "20260131"]

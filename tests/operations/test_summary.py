@@ -75,7 +75,7 @@ def test_the_table_has_a_line_for_each_layer(summary: Summary) -> None:
     ]
 
 
-def test_the_identity_and_the_reasons_are_told(summary: Summary) -> None:
+def test_the_identity_and_the_reasons_are_shown(summary: Summary) -> None:
     assert {
         "1010 lines in Bronze = 1005 current in Silver + 3 superseded + 2 quarantined",
         "  quarantined by views: 2",
@@ -86,7 +86,7 @@ def test_the_identity_and_the_reasons_are_told(summary: Summary) -> None:
     } <= set(shown(summary))
 
 
-def test_a_run_without_silver_tells_no_identity() -> None:
+def test_a_run_without_silver_shows_no_identity() -> None:
     summary = Summary()
     summary.saved("bronze", "bronze_criacao", None, Saved(rows=10), seconds=0.25)
 
@@ -100,11 +100,11 @@ def test_only_a_run_that_wrote_nothing_is_idle(saved: Saved, idle: bool) -> None
     summary = Summary()
     summary.saved("serving", "serving", PUBLISHED, saved, seconds=0.25)
 
-    said = "Nothing new: every file and every table is as it was."
-    assert (said in shown(summary)) is idle
+    message = "Nothing new: every file and every table is as it was."
+    assert (message in shown(summary)) is idle
 
 
-def test_a_path_is_shown_whole() -> None:
+def test_a_path_is_shown_in_full() -> None:
     path = "/home/ana/[capstone]/" + "data/" * 30
 
     assert f"Gold        {path}" in shown(Summary(), [("Gold", path)])

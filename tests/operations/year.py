@@ -13,7 +13,7 @@ from capstone_metrics.saved import Saved
 from capstone_metrics.schedule import Timetable, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from capstone_metrics.lake.runs import RunsDataset
 
@@ -23,11 +23,11 @@ MINUTE = dt.timedelta(minutes=1)
 
 @dataclass
 class Fate:
-    """What a run does: the minutes after its slot is due at which it begins and commits.
+    """The course of a run: the minutes after its slot is due at which it begins and commits.
 
     Attributes:
         begun: minutes.
-        done: minutes, by layer; a layer that is not there is where the run stops.
+        done: minutes, by layer; the run stops at the first layer that is missing.
         end: how it ends.
         lines: of its window.
     """
@@ -54,18 +54,17 @@ class Year:
         self.timetable = Timetable.of(schedule)
         self.clock = dt.datetime.now(dt.UTC)
 
-    def play(self, first: dt.date, days: int, fates: Mapping[tuple[str, str], Fate | None]) -> None:
-        """A run for each slot: of Bronze and Silver together, of Gold, and of the publication.
+    def play(self, days: Iterable[dt.date], fates: Mapping[tuple[str, str], Fate | None]) -> None:
+        """Write a run for each slot: of Bronze and Silver, of Gold, and of the publication.
 
         Args:
-            first: the first day.
-            days: how many.
+            days: the days of the slots.
             fates: what does not go as it should, by the first layer and the window; None is no run.
         """
         groups = {"bronze": ["bronze", "silver"], "gold": ["gold"], "publication": ["serving"]}
         slots = [
-            self.timetable.slot(layer, Window(first + dt.timedelta(days=day), hour))
-            for day in range(days)
+            self.timetable.slot(layer, Window(day, hour))
+            for day in days
             for layer in groups
             for hour in self.timetable.hours[layer]
         ]

@@ -66,13 +66,13 @@ def head(rows: int, generation: int = 1) -> dict[str, Any]:
 
 
 def planned(
-    table: ir.Table, before: GoldBefore | None = None, marts: dict[str, Any] = MARTS, **said: Any
+    table: ir.Table, before: GoldBefore | None = None, marts: dict[str, Any] = MARTS, **options: Any
 ) -> Plan:
     """The plan of a run that finds this Silver."""
-    said = {"full": False, "first": None, "last": None, **said}
+    options = {"full": False, "first": None, "last": None, **options}
     rows = table.count().to_pyarrow().as_py()
     deferred = (lambda: table), (lambda: places(table))
-    return plan(*deferred, head(rows, 2), before or GoldBefore(), marts, **said)
+    return plan(*deferred, head(rows, 2), before or GoldBefore(), marts, **options)
 
 
 def after(table: ir.Table, *days: dt.date, marts: dict[str, Any] = MARTS) -> GoldBefore:
@@ -83,14 +83,14 @@ def after(table: ir.Table, *days: dt.date, marts: dict[str, Any] = MARTS) -> Gol
     return GoldBefore(manifest, {"gold_by_day": mart}, lambda *_: set(days))
 
 
-def made(plan: Plan, marts: dict[str, Any] = MARTS) -> list[dict[str, Any]]:
+def mart_rows(plan: Plan, marts: dict[str, Any] = MARTS) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = aggregate(plan, marts, "gold_by_day").to_pyarrow().to_pylist()
     return rows
 
 
 def test_a_mart_sums_and_counts_the_videos_of_its_key_in_its_order() -> None:
     table = silver((JAN_31, "b", 1), (JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4))
-    assert made(planned(table)) == [
+    assert mart_rows(planned(table)) == [
         {"data_postagem": JAN_30, "categoria": "a", "total_views": 2, "total_videos": 1},
         {"data_postagem": JAN_31, "categoria": "a", "total_views": 3, "total_videos": 1},
         {"data_postagem": JAN_31, "categoria": "b", "total_views": 5, "total_videos": 2},
@@ -98,7 +98,7 @@ def test_a_mart_sums_and_counts_the_videos_of_its_key_in_its_order() -> None:
 
 
 def test_videos_without_the_key_are_counted_under_a_name_of_their_own() -> None:
-    (row,) = made(planned(silver((JAN_30, None, 7))))
+    (row,) = mart_rows(planned(silver((JAN_30, None, 7))))
     assert (row["categoria"], row["total_views"]) == (NOT_INFORMED, 7)
 
 
@@ -110,12 +110,12 @@ def test_no_videos_make_an_empty_mart() -> None:
 @pytest.mark.parametrize("views", [2**62, 2**63 - 1])
 def test_a_sum_is_exact_to_the_last_unit(views: int) -> None:
     table = silver((JAN_30, "a", views), (JAN_31, "a", -views + 1))
-    assert [row["total_views"] for row in made(planned(table))] == [views, -views + 1]
+    assert [row["total_views"] for row in mart_rows(planned(table))] == [views, -views + 1]
 
 
-def test_only_the_days_that_changed_are_made_again() -> None:
+def test_only_the_days_that_changed_are_rebuilt() -> None:
     before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
-    mart = made(planned(silver((JAN_30, "a", 999), (JAN_31, "b", 4)), before))
+    mart = mart_rows(planned(silver((JAN_30, "a", 999), (JAN_31, "b", 4)), before))
     assert [(row["data_postagem"], row["total_views"]) for row in mart] == [
         (JAN_30, 2),
         (JAN_31, 4),
@@ -123,23 +123,23 @@ def test_only_the_days_that_changed_are_made_again() -> None:
 
 
 @pytest.mark.parametrize("key", [["data_postagem"], ["categoria"]])
-def test_a_mart_whose_declaration_changed_is_made_whole(key: list[str]) -> None:
+def test_a_mart_whose_declaration_changed_is_rebuilt_in_full(key: list[str]) -> None:
     before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     marts = {"gold_by_day": {**MARTS["gold_by_day"], "key": key}}
-    mart = made(planned(silver((JAN_30, "a", 9)), before, marts), marts)
+    mart = mart_rows(planned(silver((JAN_30, "a", 9)), before, marts), marts)
     assert [row["total_views"] for row in mart] == [9]
 
 
-def test_a_mart_that_is_not_by_day_is_made_whole_once_a_day_changed() -> None:
+def test_a_mart_that_is_not_by_day_is_rebuilt_in_full_once_a_day_changed() -> None:
     marts = {"gold_by_day": {**MARTS["gold_by_day"], "key": ["categoria"]}}
     table, more = silver((JAN_30, "a", 2)), silver((JAN_30, "a", 2), (JAN_31, "a", 3))
     same = planned(more, after(table, marts=marts), marts)
-    assert (same.days, [row["total_views"] for row in made(same, marts)]) == (set(), [2])
+    assert (same.days, [row["total_views"] for row in mart_rows(same, marts)]) == (set(), [2])
     changed = planned(more, after(table, JAN_31, marts=marts), marts)
-    assert (changed.days, [row["total_views"] for row in made(changed, marts)]) == (None, [5])
+    assert (changed.days, [row["total_views"] for row in mart_rows(changed, marts)]) == (None, [5])
 
 
-def test_the_manifest_holds_rows_totals_and_digest() -> None:
+def test_the_manifest_has_rows_totals_and_digest() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
     plan = planned(table)
     manifest = reconcile(plan, MARTS, file(written(aggregate(plan, MARTS, "gold_by_day"))))
@@ -153,14 +153,14 @@ def test_the_manifest_holds_rows_totals_and_digest() -> None:
     }
 
 
-def test_a_mart_that_lost_a_row_does_not_reconcile() -> None:
+def test_a_mart_without_one_of_its_rows_does_not_reconcile() -> None:
     plan = planned(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     short = written(aggregate(plan, MARTS, "gold_by_day")).slice(1)
     with pytest.raises(CapstoneError, match="gold_by_day does not add up to Silver"):
         reconcile(plan, MARTS, file(short))
 
 
-def test_a_changed_day_that_lost_a_row_does_not_reconcile() -> None:
+def test_a_changed_day_without_one_of_its_rows_does_not_reconcile() -> None:
     before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
     plan = planned(silver((JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4)), before)
     mart = written(aggregate(plan, MARTS, "gold_by_day"))
@@ -171,18 +171,18 @@ def test_a_changed_day_that_lost_a_row_does_not_reconcile() -> None:
 
 def test_gold_is_planned_by_the_days_that_changed() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    asked: list[tuple[str | None, int]] = []
+    calls: list[tuple[str | None, int]] = []
     known = after(table, JAN_31)
-    before = replace(known, days_since=lambda *since: asked.append(since) or {JAN_31})
+    before = replace(known, days_since=lambda *since: calls.append(since) or {JAN_31})
 
-    def days(before: GoldBefore, **said: Any) -> set[dt.date] | None:
-        foreseen = foresee(before, **{"full": False, "first": None, "last": None, **said})
-        found = planned(table, before, **said).days
-        assert foreseen == (None if found is None else sorted(found))
-        return found
+    def days(before: GoldBefore, **options: Any) -> set[dt.date] | None:
+        predicted = foresee(before, **{"full": False, "first": None, "last": None, **options})
+        rebuilt = planned(table, before, **options).days
+        assert predicted == (None if rebuilt is None else sorted(rebuilt))
+        return rebuilt
 
     assert days(before) == {JAN_31}
-    assert set(asked) == {("a", 2)}
+    assert set(calls) == {("a", 2)}
     assert days(before, full=True) is None
     assert days(GoldBefore()) is None
     assert days(before, first="2026-01-30", last="2026-01-30T08") == {JAN_30, JAN_31}
@@ -192,7 +192,7 @@ def test_nothing_of_silver_is_read_if_no_day_changed() -> None:
     table = silver((JAN_30, "a", 2))
     unread = plan(*[lambda: 1 / 0] * 2, head(1, 2), after(table), MARTS, False, None, None)
     assert unread.days == set()
-    assert [row["total_views"] for row in made(unread)] == [2]
+    assert [row["total_views"] for row in mart_rows(unread)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_nothing_of_silver_is_read_if_no_day_changed() -> None:
     ],
     ids=["lost", "gained", "repeated"],
 )
-def test_gold_is_not_made_from_a_silver_that_was_changed_by_hand(tampered: ir.Table) -> None:
+def test_gold_is_not_built_from_an_edited_silver(tampered: ir.Table) -> None:
     right = places(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     with pytest.raises(CapstoneError, match="Silver is not as its last commit left it"):
         plan(lambda: tampered, lambda: right, head(2), GoldBefore(), MARTS, False, None, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,36 +11,75 @@ import pytest
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver import lot
 from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
+from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 from capstone_metrics.pipelines.bronze_to_silver.verdicts import judge_by_field
-from tests.pipelines.conftest import NAME, observed
+from tests.pipelines.conftest import CSV, LINE, NAME, csv_line, line, rows_of, validated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import ibis.expr.types as ir
 
-LINE = {
-    "faculdade": "GRAN",
-    "rede_social": "tiktok",
-    "data_postagem": "2026-01-30",
-    "posted_at": "2026-01-30T21:15:00",
-    "video_id": "v1",
-    "titulo_video": "Título",
-    "categoria": "dicas",
-    "duracao_seg": 30,
-    "views": 100,
-    "likes": 10,
-    "comentarios": 1,
-    "engagement_rate": 0.11,
-    "leads_estimados": 2,
-    "ctr_estimado": 1.25,
-    "run_id": "faker-2026-01-31T08",
-    "ingestion_ts": "2026-01-31T11:00:00Z",
-}
+SOURCES: dict[str, Any] = {"faker": {"type": "faker"}, "mine": CSV}
+OBJECTS: dict[str, bytes] = {}
 
 
-def line(**changes: Any) -> bytes:
-    return json.dumps({**LINE, **changes}, ensure_ascii=False).encode() + b"\n"
+def bronze(name: str, content: bytes, source: str = "faker", window: str = "2026-01-31T08") -> str:
+    """Add an object to the Bronze of these tests, which is validated once: a query takes a second.
+
+    Each test has objects and videos of its own.
+    """
+    key = f"fonte={source}/janela={window}/{name}.jsonl"
+    assert key not in OBJECTS
+    OBJECTS[key] = content
+    return key
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The rows of Silver by their video, and the rejected lines by their object and number."""
+
+    silver: dict[str, dict[str, Any]]
+    quarantine: dict[tuple[str, int], dict[str, Any]]
+
+    def rejected(self, name: str) -> list[dict[str, Any]]:
+        """Return the rejected lines of an object."""
+        return [row for (key, _), row in sorted(self.quarantine.items()) if key == name]
+
+
+def outcome_of_bronze() -> Outcome:
+    """Validate and merge every line of these tests."""
+    result = validated(OBJECTS, SOURCES)
+    current, *_ = merge(result)
+    rejected, _ = quarantine(result)
+    silver = {row["video_id"]: row for row in rows_of(current)}
+    return Outcome(silver, {(row["objeto"], row["linha"]): row for row in rows_of(rejected)})
+
+
+@pytest.fixture(scope="module")
+def outcome(on_engine: None) -> Outcome:
+    """The rows that Silver and its quarantine get from the lines of these tests."""
+    return outcome_of_bronze()
+
+
+BEFORE = "2026-01-30T11:00:00Z"
+bronze(
+    "order",
+    line(video_id="o1", views=1, ingestion_ts=BEFORE)
+    + line(video_id="o1", views=3)
+    + line(video_id="o2", views=1)
+    + line(video_id="o2", views=2),
+)
+bronze(
+    "order",
+    line(video_id="o1", views=2)
+    + line(video_id="o1", views=9, ingestion_ts=BEFORE)
+    + line(video_id="o2", views=8),
+    window="2026-01-30T08",
+)
+
+
+def test_the_last_observation_wins_and_then_the_last_line(outcome: Outcome) -> None:
+    assert outcome.silver["o1"]["views"] == 3
+    assert outcome.silver["o2"]["views"] == 2
 
 
 def raw(field: str, text: str) -> bytes:
@@ -48,11 +87,14 @@ def raw(field: str, text: str) -> bytes:
     return line(**{field: "@"}).replace(b'"@"', text.encode())
 
 
-def test_a_clean_line_becomes_a_typed_row(to_silver: Callable[..., Any]) -> None:
-    (row,), rejected = to_silver(line())
-    assert not rejected
-    assert row == {
+CLEAN = bronze("clean", line(video_id="clean"))
+
+
+def test_a_clean_line_becomes_a_typed_row(outcome: Outcome) -> None:
+    assert outcome.rejected(CLEAN) == []
+    assert outcome.silver["clean"] == {
         **LINE,
+        "video_id": "clean",
         "data_postagem": dt.date(2026, 1, 30),
         "posted_at": dt.datetime(2026, 1, 30, 21, 15),  # noqa: DTZ001 - local time
         "ingestion_ts": dt.datetime(2026, 1, 31, 11, tzinfo=dt.UTC),
@@ -141,32 +183,19 @@ LINES = [raw(field, text) for field, text, _ in (*BROKEN, *UNUSUAL)]
 
 
 def numbered(at: int) -> bytes:
-    """One of these lines, of a video of its own."""
+    """Return one of these lines, of a video of its own."""
     return LINES[at].replace(b'"v1"', b'"v%d"' % at)
 
 
-def verdicts_on_all() -> list[dict[str, Any]]:
-    """What became of each of these lines. Judged at once: a query may take seconds."""
-    content = b"".join(map(numbered, range(len(LINES))))
-    judged = observed({NAME: content}, {"faker": {"type": "faker"}})
-    accepted, rejected = (t.to_pyarrow().to_pylist() for t in (judged.accepted, judged.rejected))
-    found = {row["linha"] - 1: row for row in rejected}
-    found |= {row["linha"] - 1: {**row, "regras": None} for row in accepted}
-    return [found[at] for at in range(len(LINES))]
-
-
-@pytest.fixture(scope="module")
-def verdicts(on_engine: None) -> list[dict[str, Any]]:
-    """What became of each of these lines."""
-    return verdicts_on_all()
+TABLE = bronze("table", b"".join(map(numbered, range(len(LINES)))))
 
 
 @pytest.mark.parametrize(("field", "text", "rule"), BROKEN)
 def test_a_broken_field_is_quarantined_by_its_rule(
-    verdicts: list[dict[str, Any]], field: str, text: str, rule: str
+    outcome: Outcome, field: str, text: str, rule: str
 ) -> None:
     at = LINES.index(raw(field, text))
-    rejected = verdicts[at]
+    rejected = outcome.quarantine[TABLE, at + 1]
     assert rejected["regras"] == [rule]
     assert rejected["texto"] == numbered(at).decode().rstrip("\n")
     assert rejected["quando"] == "2026-01-31T11:00:00Z"
@@ -174,37 +203,39 @@ def test_a_broken_field_is_quarantined_by_its_rule(
 
 @pytest.mark.parametrize(("field", "text", "value"), UNUSUAL)
 def test_an_unusual_but_good_value_is_accepted(
-    verdicts: list[dict[str, Any]], field: str, text: str, value: Any
+    outcome: Outcome, field: str, text: str, value: Any
 ) -> None:
-    row = verdicts[LINES.index(raw(field, text))]
-    assert row["regras"] is None
-    assert row[field] == value
+    at = LINES.index(raw(field, text))
+    assert (TABLE, at + 1) not in outcome.quarantine
+    assert outcome.silver[f"v{at}"][field] == value
 
 
-def test_what_is_accepted_at_one_look_is_so_field_by_field(
-    verdicts: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_the_fast_path_accepts_what_each_field_accepts(
+    outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lot, "plain_of", lambda *_: None)
-    for at, row in enumerate(verdicts_on_all()):
-        assert {name: row[name] for name in verdicts[at]} == verdicts[at]
+    assert outcome_of_bronze() == outcome
 
 
-def test_most_usual_lines_are_accepted_at_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_path_accepts_most_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     others: list[int] = []
 
-    def judge(lines: ir.Table, *how: Any) -> ir.Table:
+    def validate(lines: ir.Table, *how: Any) -> ir.Table:
         others.extend(lines.linha.to_pyarrow().to_pylist())
         return judge_by_field(lines, *how)
 
-    monkeypatch.setattr(lot, "judge_by_field", judge)
-    usual = line() + line(titulo_video=None, engagement_rate=0, duracao_seg=2**40)
-    judged = observed({NAME: usual + line(views="x")}, {"faker": {"type": "faker"}})
+    monkeypatch.setattr(lot, "judge_by_field", validate)
+    good = line() + line(titulo_video=None, engagement_rate=0, duracao_seg=2**40)
+    result = validated({NAME: good + line(views="x")}, SOURCES)
     assert others == [3]
-    assert judged.lines("accepted") == 2
+    assert result.lines("accepted") == 2
 
 
-def test_every_broken_rule_is_named(to_silver: Callable[..., Any]) -> None:
-    _, (rejected,) = to_silver(line(views=-1, likes="x", rede_social="orkut", video_id=None))
+MANY = bronze("many", line(views=-1, likes="x", rede_social="orkut", video_id=None))
+
+
+def test_every_broken_rule_is_named(outcome: Outcome) -> None:
+    (rejected,) = outcome.rejected(MANY)
     assert set(rejected["regras"]) == {
         "views.negative",
         "likes.unreadable",
@@ -213,106 +244,93 @@ def test_every_broken_rule_is_named(to_silver: Callable[..., Any]) -> None:
     }
 
 
-def test_a_line_that_is_not_utf8_keeps_its_bytes(to_silver: Callable[..., Any]) -> None:
-    _, (rejected,) = to_silver(b'{"faculdade": "\xff"}\n')
+BYTES = bronze("bytes", b'{"faculdade": "\xff"}\n')
+
+
+def test_a_line_that_is_not_utf8_keeps_its_bytes(outcome: Outcome) -> None:
+    (rejected,) = outcome.rejected(BYTES)
     assert rejected["regras"] == ["line.not_utf8"]
     assert (rejected["texto"], rejected["texto_base64"]) == (None, "eyJmYWN1bGRhZGUiOiAi/yJ9")
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '"x"', "5", "null", "{", '{"a":1} x'])
-def test_a_line_that_is_no_object_is_not_json(to_silver: Callable[..., Any], text: str) -> None:
-    kept, rejected = to_silver(line() + text.encode())
-    assert len(kept) == 1
-    assert [r["regras"] for r in rejected] == ([["line.not_json"]] if text else [])
+NO_OBJECT = {
+    text: bronze(f"no object {at}", line(video_id=f"n{at}") + text.encode())
+    for at, text in enumerate(["", "[1]", '"x"', "5", "null", "{", '{"a":1} x'])
+}
 
 
-def test_byte_order_mark_crlf_and_blank_lines_are_accepted(to_silver: Callable[..., Any]) -> None:
-    content = b"\xef\xbb\xbf" + line().replace(b"\n", b"\r\n") + b"\r\n \n" + line(video_id="v2")
-    kept, rejected = to_silver(content)
-    assert (len(kept), rejected) == (2, [])
+@pytest.mark.parametrize("text", NO_OBJECT)
+def test_a_line_that_is_no_object_is_not_json(outcome: Outcome, text: str) -> None:
+    assert f"n{list(NO_OBJECT).index(text)}" in outcome.silver
+    rejected = outcome.rejected(NO_OBJECT[text])
+    assert [row["regras"] for row in rejected] == ([["line.not_json"]] if text else [])
 
 
-def test_the_last_observation_wins_and_then_the_last_place(to_silver: Callable[..., Any]) -> None:
-    early, late = (
-        "fonte=faker/janela=2026-01-30T08/a.jsonl",
-        "fonte=faker/janela=2026-01-31T08/a.jsonl",
-    )
-    before = "2026-01-30T11:00:00Z"
-    objects = {
-        late: line(views=1, ingestion_ts=before) + line(views=3),
-        early: line(views=2) + line(views=9, ingestion_ts=before),
-    }
-    (row,), _ = to_silver(objects)
-    assert row["views"] == 3
-    (row,), _ = to_silver({late: line(views=1) + line(views=2), early: line(views=8)})
-    assert row["views"] == 2
+WINDOWS = bronze(
+    "windows",
+    b"\xef\xbb\xbf"
+    + line(video_id="w1").replace(b"\n", b"\r\n")
+    + b"\r\n \n"
+    + line(video_id="w2"),
+)
 
 
-def test_what_a_line_does_not_say_comes_from_its_arrival(to_silver: Callable[..., Any]) -> None:
-    (row,), _ = to_silver(line(ingestion_ts=None, run_id=None))
+def test_byte_order_mark_crlf_and_blank_lines_are_accepted(outcome: Outcome) -> None:
+    assert {"w1", "w2"} <= outcome.silver.keys()
+    assert outcome.rejected(WINDOWS) == []
+
+
+bronze("arrival", line(video_id="arrival", ingestion_ts=None, run_id=None))
+
+
+def test_a_line_without_times_gets_those_of_its_arrival(outcome: Outcome) -> None:
+    row = outcome.silver["arrival"]
     assert row["ingestion_ts"] == dt.datetime(2026, 1, 31, 11, tzinfo=dt.UTC)
     assert row["run_id"] == "faker-2026-01-31T08"
 
 
-def test_the_lines_of_an_undeclared_source_are_quarantined(to_silver: Callable[..., Any]) -> None:
-    kept, (rejected,) = to_silver({"fonte=old/janela=2026-01-31T08/a.jsonl": line()})
-    assert (kept, rejected["regras"]) == ([], ["source.undeclared"])
+UNDECLARED = bronze("undeclared", line(video_id="undeclared"), source="old")
 
 
-CSV = {
-    "type": "files",
-    "format": "csv",
-    "path": "x",
-    "fields": {
-        "faculdade": "canal",
-        "rede_social": {"constant": "youtube"},
-        "data_postagem": {"field": "dia", "format": "%d/%m/%y", "timezone": "UTC"},
-        "video_id": "id",
-        "views": "v",
-        "likes": "l",
-        "comentarios": {"constant": 0},
-        "ingestion_ts": {"field": "visto", "format": "%Y%m%d %H:%M", "timezone": "Asia/Tokyo"},
-    },
-}
+def test_the_lines_of_an_undeclared_source_are_quarantined(outcome: Outcome) -> None:
+    (rejected,) = outcome.rejected(UNDECLARED)
+    assert rejected["regras"] == ["source.undeclared"]
+    assert "undeclared" not in outcome.silver
 
 
-def csv_line(**changes: str) -> bytes:
-    row = {"canal": "A", "dia": "30/01/26", "id": "1", "v": " 12 ", "l": "3", "visto": ""}
-    return json.dumps({**row, **changes}).encode() + b"\n"
+EXPORT = bronze("export", csv_line(id="csv", visto="20260131 09:30"), source="mine")
 
 
-def test_a_csv_source_is_read_by_its_declaration(to_silver: Callable[..., Any]) -> None:
-    name = "fonte=mine/janela=2026-01-31T08/a.jsonl"
-    kept, rejected = to_silver({name: csv_line(visto="20260131 09:30")}, {"mine": CSV})
-    assert not rejected
-    (row,) = kept
-    assert (row["faculdade"], row["rede_social"], row["video_id"]) == ("A", "youtube", "1")
+def test_a_csv_source_is_read_by_its_declaration(outcome: Outcome) -> None:
+    assert outcome.rejected(EXPORT) == []
+    row = outcome.silver["csv"]
+    assert (row["faculdade"], row["rede_social"], row["video_id"]) == ("A", "youtube", "csv")
     assert (row["views"], row["likes"], row["comentarios"]) == (12, 3, 0)
     assert row["data_postagem"] == dt.date(2026, 1, 30)
     assert row["ingestion_ts"] == dt.datetime(2026, 1, 31, 0, 30, tzinfo=dt.UTC)
     assert row["titulo_video"] is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        ({"v": ""}, "views.missing"),
-        ({"v": "1,2"}, "views.unreadable"),
-        ({"dia": "2026-01-30"}, "data_postagem.unreadable"),
-        ({"dia": "31/02/26"}, "data_postagem.unreadable"),
-        ({"visto": "ontem"}, "ingestion_ts.unreadable"),
-    ],
+BROKEN_ROWS = {
+    ("v", ""): "views.missing",
+    ("v", "1,2"): "views.unreadable",
+    ("dia", "2026-01-30"): "data_postagem.unreadable",
+    ("dia", "31/02/26"): "data_postagem.unreadable",
+    ("visto", "ontem"): "ingestion_ts.unreadable",
+}
+ROWS = bronze(
+    "rows", b"".join(csv_line(**{name: text}) for name, text in BROKEN_ROWS), source="mine"
 )
-def test_a_csv_row_that_does_not_fit_is_quarantined(
-    to_silver: Callable[..., Any], changes: dict[str, str], rule: str
-) -> None:
-    name = "fonte=mine/janela=2026-01-31T08/a.jsonl"
-    _, (rejected,) = to_silver({name: csv_line(**changes)}, {"mine": CSV})
-    assert rejected["regras"] == [rule]
+
+
+@pytest.mark.parametrize("row", BROKEN_ROWS)
+def test_a_csv_row_that_does_not_fit_is_quarantined(outcome: Outcome, row: tuple[str, str]) -> None:
+    rejected = outcome.quarantine[ROWS, list(BROKEN_ROWS).index(row) + 1]
+    assert rejected["regras"] == [BROKEN_ROWS[row]]
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"curtidas": "x"}, "curtidas"),
         ({"views": None}, "views"),
@@ -323,21 +341,21 @@ def test_a_csv_row_that_does_not_fit_is_quarantined(
         ({"data_postagem": {"field": "d", "timezone": "Mars/Base"}}, "Mars/Base"),
     ],
 )
-def test_a_declaration_that_does_not_hold_is_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(CapstoneError, match=said):
+def test_an_invalid_declaration_is_rejected(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(CapstoneError, match=message):
         contract_of("mine", {**CSV, "fields": {**CSV["fields"], **fields}}, "UTC")
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"schema_drift": "discard"}, "schema_drift"),
         ({"other_fields": "tags"}, "other_fields"),
         ({"fields": {**CSV["fields"], "likes": []}}, "likes"),
     ],
 )
-def test_a_contract_that_does_not_hold_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(CapstoneError, match=said):
+def test_an_invalid_contract_is_rejected(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(CapstoneError, match=message):
         contract_of("mine", {**CSV, **changes}, "UTC")
 
 

@@ -11,10 +11,11 @@ import psycopg2
 import pytest
 
 from capstone_metrics.saved import Saved
+from capstone_metrics.serving.administer import main
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from capstone_metrics.serving.publisher import publish
-from tests.serving.gold import gold
+from tests.support.gold import gold
 
 if TYPE_CHECKING:
     from capstone_metrics.serving.embedded import Address
@@ -24,7 +25,7 @@ PASSWORDS = {"CAPSTONE_LOADER_PASSWORD": "Canário:1", "CAPSTONE_READER_PASSWORD
 
 @pytest.fixture
 def dsn(own: EmbeddedServer) -> str:
-    """That of an administrator such as RDS has."""
+    """The connection string of an administrator such as RDS has."""
     address = own.start()
     with closing(connect(address, "postgres", ADMIN)) as admin:
         admin.autocommit = True
@@ -83,7 +84,7 @@ def test_no_statement_has_a_password(dsn: str, own: EmbeddedServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         ({}, "These variables are not set: CAPSTONE_DSN, CAPSTONE_LOADER_PASSWORD, "),
         ({"CAPSTONE_DSN": "host=db.example", **PASSWORDS}, "CAPSTONE_DSN names no database"),
@@ -98,12 +99,26 @@ def test_no_statement_has_a_password(dsn: str, own: EmbeddedServer) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_one_sentence_without_a_password(
-    variables: dict[str, str], said: str
+def test_an_error_is_one_sentence_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
 ) -> None:
-    done = administer(**variables)
+    for name in ("CAPSTONE_DSN", *PASSWORDS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit) as error:
+        main()
+
+    sentence = str(error.value.code)  # which Python writes to standard error, and exits with 1
+    assert sentence.startswith(message)
+    assert "\n" not in sentence
+    assert "Can" not in sentence
+
+
+def test_an_error_ends_the_process_with_its_sentence() -> None:
+    done = administer(CAPSTONE_DSN="host=db.example", **PASSWORDS)
 
     assert done.returncode == 1
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith("CAPSTONE_DSN names no database")
     assert done.stderr.count("\n") == 1
-    assert "Can" not in done.stderr

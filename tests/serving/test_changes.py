@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pytest
 
 from capstone_metrics.schemas import Terms
-from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
-from capstone_metrics.serving.provision import connect
+from capstone_metrics.serving.embedded import ADMIN, READER
 from capstone_metrics.serving.publisher import publish
-from tests.serving.gold import MARTS, gold
+from tests.support.gold import MARTS, gold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from psycopg2.extensions import connection
 
-    from capstone_metrics.serving.embedded import Address
     from tests.serving.conftest import Ask
 
-MUCH = Terms(allow_shrink=True)
+ALLOW_SHRINK = Terms(allow_shrink=True)
 FEED = (
     "SELECT publication, key ->> 'faculdade', change FROM serving.changes"
     " WHERE mart = 'gold_faculdade' ORDER BY 1, 2"
@@ -31,13 +26,7 @@ LAST = "SELECT publication, published_at FROM serving.publications ORDER BY 1 DE
 SINCE = "SELECT mart, key, change FROM serving.changes_since(%s, %s)"
 
 
-@pytest.fixture
-def loader(address: Address, database: str) -> Iterator[connection]:
-    with closing(connect(address, database, LOADER)) as loader:
-        yield loader
-
-
-def test_each_publication_after_the_first_says_which_keys_it_changed(
+def test_each_publication_after_the_first_lists_the_keys_that_it_changed(
     loader: connection, ask: Ask
 ) -> None:
     publish(loader, gold({"GRAN": 5, "IMPACTA": 7}))
@@ -53,7 +42,7 @@ def test_each_publication_after_the_first_says_which_keys_it_changed(
     assert ({"data_postagem": "2026-01-31", "faculdade": "GRAN"},) in ask(READER, key)
 
 
-def test_a_refused_publication_leaves_no_change(loader: connection, ask: Ask) -> None:
+def test_a_failed_publication_leaves_no_change(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 4}))
     publish(loader, gold({"GRAN": 5}))
     torn = gold({"GRAN": 6})
@@ -64,7 +53,7 @@ def test_a_refused_publication_leaves_no_change(loader: connection, ask: Ask) ->
     assert ask(READER, FEED) == [(2, "GRAN", "update")]
 
 
-def test_the_rows_of_a_new_mart_are_noted(loader: connection, ask: Ask) -> None:
+def test_the_rows_of_a_new_mart_are_changes(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 5}, {"gold_dia": MARTS["gold_dia"]}))
     mark = ask(READER, LAST)[0]
     publish(loader, gold({"GRAN": 5, "IMPACTA": 7}))
@@ -89,7 +78,7 @@ def test_a_consumer_that_follows_the_feed_has_what_the_tables_have(
     """A copy of an older publication, brought up to date by the feed alone."""
     mark: list[Any] = []
     for step in STEPS:
-        publish(loader, gold(step, terms=MUCH))
+        publish(loader, gold(step, policy=ALLOW_SHRINK))
         mark += ask(READER, LAST)
     copy = dict(STEPS[seen - 1])
     now = dict(ask(READER, "SELECT faculdade, total_views FROM serving.gold_faculdade"))
@@ -106,16 +95,16 @@ def test_a_consumer_that_follows_the_feed_has_what_the_tables_have(
     assert copy == now == STEPS[-1]
 
 
-def test_changes_are_kept_for_the_days_that_are_declared(loader: connection, ask: Ask) -> None:
-    terms = Terms(changes_kept_days=7)
-    publish(loader, gold({"GRAN": 5}, terms=terms))
+def test_changes_remain_for_the_days_that_are_declared(loader: connection, ask: Ask) -> None:
+    policy = Terms(changes_kept_days=7)
+    publish(loader, gold({"GRAN": 5}, policy=policy))
     first = ask(READER, LAST)[0]
-    publish(loader, gold({"GRAN": 6}, terms=terms))
+    publish(loader, gold({"GRAN": 6}, policy=policy))
     second = ask(READER, LAST)[0]
     age = "UPDATE serving.publications SET published_at = published_at - %s::interval"
     ask(ADMIN, f"{age} WHERE publication = 1", "9 days")
     ask(ADMIN, f"{age} WHERE publication = 2", "8 days")
-    publish(loader, gold({"GRAN": 7}, terms=terms))
+    publish(loader, gold({"GRAN": 7}, policy=policy))
 
     assert ask(READER, FEED) == [(3, "GRAN", "update")]
     one, two = ask(READER, "SELECT publication, published_at FROM serving.publications LIMIT 2")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -11,12 +10,13 @@ from kedro.io.core import DatasetError
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.saved import Saved
-from capstone_metrics.serving import ServingDataset
-from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, EmbeddedServer
+from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect
-from tests.serving.gold import gold
+from tests.support.gold import gold
+from tests.support.waiting import SECONDS, wait_until
 
 if TYPE_CHECKING:
+    from capstone_metrics.serving import ServingDataset
     from capstone_metrics.serving.embedded import Address
     from tests.serving.conftest import Ask
 
@@ -25,11 +25,6 @@ GRANTS = (
     "SELECT table_name, grantee, privilege_type FROM information_schema.role_table_grants"
     " WHERE table_schema = 'serving' ORDER BY 1, 2, 3"
 )
-
-
-@pytest.fixture
-def serving(server: EmbeddedServer, address: Address, database: str) -> ServingDataset:
-    return ServingDataset(path=str(server.folder), database=database, port=address.port)
 
 
 def test_it_loads_the_latest_entry_of_the_ledger(serving: ServingDataset) -> None:
@@ -71,11 +66,9 @@ def test_a_cut_connection_leaves_the_publication_before(
     ):
         holder.cursor().execute("SELECT FROM serving.gold_dia FOR UPDATE")
         publishing = pool.submit(serving.save, gold({"GRAN": 6}))
-        while not ask(ADMIN, cut):
-            assert not publishing.done()
-            time.sleep(0.01)
+        wait_until(lambda: ask(ADMIN, cut))
         with pytest.raises(DatasetError) as failure:
-            publishing.result(timeout=10)
+            publishing.result(timeout=SECONDS)
 
     assert isinstance(failure.value.__cause__, CapstoneError)
     assert str(failure.value.__cause__).startswith(f"PostgreSQL, database '{database}': ")
@@ -94,7 +87,7 @@ def test_psql_opens_it_as_the_reader(serving: ServingDataset, database: str) -> 
     assert done.stdout.decode() == f"{READER}|{database}\n"
 
 
-def test_the_command_that_it_tells_works_in_a_shell(serving: ServingDataset) -> None:
+def test_the_command_to_connect_works_in_a_shell(serving: ServingDataset) -> None:
     folder = serving.psql()[0].removesuffix("/psql")
     done = subprocess.run(
         f"PATH={folder}:$PATH; {serving.how_to_connect()} -Atc 'SELECT 7'",
@@ -106,11 +99,9 @@ def test_the_command_that_it_tells_works_in_a_shell(serving: ServingDataset) -> 
     assert done.stdout == b"7\n"
 
 
-def test_what_it_says_of_itself_holds_no_password(
-    serving: ServingDataset, address: Address
-) -> None:
+def test_its_representation_has_no_password(serving: ServingDataset, address: Address) -> None:
     passwords = [line.split(":")[4] for line in address.passfile.read_text().splitlines()]
-    said = repr(serving) + repr(vars(serving)) + serving.how_to_connect()
+    output = repr(serving) + repr(vars(serving)) + serving.how_to_connect()
 
-    assert serving.database in said
-    assert not [password for password in passwords if password in said]
+    assert serving.database in output
+    assert not [password for password in passwords if password in output]

@@ -14,7 +14,8 @@ from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.publisher import publish
 from capstone_metrics.serving.tables import ddl
-from tests.serving.gold import MARTS, gold
+from tests.support.gold import MARTS, gold
+from tests.support.waiting import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
     from capstone_metrics.serving.embedded import Address, EmbeddedServer
     from tests.serving.conftest import Ask
 
+TABLE = f"SET ROLE {OWNER}; CREATE TABLE serving.mart AS SELECT 7 AS views"
 
-MADE = f"SET ROLE {OWNER}; CREATE TABLE serving.mart AS SELECT 7 AS views"
 
-
-def test_the_reader_reads_what_the_loader_makes_later(ask: Ask) -> None:
-    ask(LOADER, MADE)
+def test_the_reader_reads_the_later_tables_of_the_loader(ask: Ask) -> None:
+    ask(LOADER, TABLE)
 
     assert ask(READER, "SELECT views FROM serving.mart") == [(7,)]
 
@@ -42,7 +42,7 @@ def allowed(ask: Ask, role: str, statements: Iterable[str]) -> list[str]:
 
 
 def test_the_reader_only_reads(ask: Ask) -> None:
-    ask(LOADER, MADE)
+    ask(LOADER, TABLE)
     reading = "SELECT views FROM serving.mart"
     writing = [
         "INSERT INTO serving.mart VALUES (8)",
@@ -61,7 +61,7 @@ def test_the_reader_only_reads(ask: Ask) -> None:
 
 
 def test_the_loader_writes_rows_and_nothing_else(ask: Ask) -> None:
-    ask(LOADER, MADE)
+    ask(LOADER, TABLE)
     its_own = [
         "INSERT INTO serving.mart VALUES (8)",
         "UPDATE serving.mart SET views = 9",
@@ -89,12 +89,10 @@ def test_the_loader_writes_rows_and_nothing_else(ask: Ask) -> None:
 
 def test_nobody_logs_in_as_the_owner(ask: Ask) -> None:
     query = "SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY 1"
-    users = [
-        name for (name,) in ask(ADMIN, query) if not name.startswith("task_")
-    ]  # of other tests
+    users = {name for (name,) in ask(ADMIN, query)}
 
-    of_other_tests = [name for name in users if name.startswith("task_")]
-    assert set(users) - set(of_other_tests) == {"bi_reader", "loader", "postgres"}
+    of_other_tests = {name for name in users if name.startswith("task_")}
+    assert users - of_other_tests == {"bi_reader", "loader", "postgres"}
 
 
 def test_a_statement_of_a_reader_ends(ask: Ask) -> None:
@@ -117,7 +115,7 @@ def test_eight_may_provision_at_once(address: Address, database: str) -> None:
 
 
 def test_it_waits_for_no_publisher_and_no_reader(address: Address, database: str, ask: Ask) -> None:
-    ask(LOADER, MADE)
+    ask(LOADER, TABLE)
     with (
         closing(connect(address, database, LOADER)) as loader,
         closing(connect(address, database, READER)) as reader,
@@ -127,14 +125,14 @@ def test_it_waits_for_no_publisher_and_no_reader(address: Address, database: str
         loader.cursor().execute("UPDATE serving.mart SET views = 8")
         reader.cursor().execute("SELECT FROM serving.mart, serving.changes, serving.publications")
         try:
-            pool.submit(provision, address, database).result(timeout=20)
+            pool.submit(provision, address, database).result(timeout=SECONDS)
         finally:
             loader.rollback()
             reader.rollback()
 
 
-def test_a_right_that_was_lost_is_given_back(address: Address, database: str, ask: Ask) -> None:
-    ask(LOADER, MADE)
+def test_a_revoked_right_is_granted_again(address: Address, database: str, ask: Ask) -> None:
+    ask(LOADER, TABLE)
     ask(ADMIN, "REVOKE SELECT ON serving.mart FROM bi_reader")
     provision(address, database)
 

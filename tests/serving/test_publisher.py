@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import random
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,10 +23,10 @@ from capstone_metrics.serving.compare import compare
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect
 from capstone_metrics.serving.publisher import LIMITS, LOCK, publish
-from tests.serving.gold import MARTS, gold
+from tests.support.gold import MARTS, gold
+from tests.support.waiting import SECONDS, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from psycopg2.extensions import connection
@@ -51,13 +50,7 @@ MORE = marts_of(
         },
     }
 )
-MUCH = Terms(allow_shrink=True)
-
-
-@pytest.fixture
-def loader(address: Address, database: str) -> Iterator[connection]:
-    with closing(connect(address, database, LOADER)) as loader:
-        yield loader
+ALLOW_SHRINK = Terms(allow_shrink=True)
 
 
 def test_the_first_publication_makes_the_tables(loader: connection, ask: Ask) -> None:
@@ -92,7 +85,7 @@ def test_only_what_differs_is_written(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 5, "IMPACTA": 7, "OUTRA": 1}))
     gran, impacta, _ = ask(ADMIN, VERSIONS)
 
-    less = gold({"GRAN": 5, "IMPACTA": 8}, terms=MUCH)
+    less = gold({"GRAN": 5, "IMPACTA": 8}, policy=ALLOW_SHRINK)
     assert publish(loader, less) == Saved(rows=2, removed=2)
     assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 8)]
     same, changed = ask(ADMIN, VERSIONS)
@@ -100,7 +93,7 @@ def test_only_what_differs_is_written(loader: connection, ask: Ask) -> None:
     assert changed != impacta
 
 
-def test_a_table_changed_by_hand_is_made_right_where_all_rows_are_compared(
+def test_a_table_changed_by_hand_is_corrected_where_all_rows_are_compared(
     loader: connection, ask: Ask
 ) -> None:
     publish(loader, gold({"GRAN": 5}))
@@ -112,12 +105,12 @@ def test_a_table_changed_by_hand_is_made_right_where_all_rows_are_compared(
     assert ask(READER, VIEWS) == [("GRAN", 5)]
 
 
-def test_the_ledger_says_what_was_published(loader: connection, ask: Ask) -> None:
-    publications = [gold({"GRAN": 5, "IMPACTA": 7}), gold({"GRAN": 6}, terms=MUCH)]
+def test_the_ledger_has_every_publication(loader: connection, ask: Ask) -> None:
+    publications = [gold({"GRAN": 5, "IMPACTA": 7}), gold({"GRAN": 6}, policy=ALLOW_SHRINK)]
     for each in publications:
         publish(loader, each)
 
-    told = ask(
+    entries = ask(
         READER,
         "SELECT gold_sha256, marts, rows_changed, rows_deleted,"
         " now() - published_at < interval '1 minute'"
@@ -125,7 +118,7 @@ def test_the_ledger_says_what_was_published(loader: connection, ask: Ask) -> Non
     )
     manifests = [each.manifest for each in publications]
     digests = [hashlib.sha256(json.dumps(m, sort_keys=True).encode()) for m in manifests]
-    assert told == [
+    assert entries == [
         (digests[0].hexdigest(), manifests[0]["marts"], 4, 0, True),
         (digests[1].hexdigest(), manifests[1]["marts"], 2, 2, True),
     ]
@@ -202,22 +195,22 @@ def test_the_ends_of_a_type_are_published(loader: connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("views", "said"),
+    ("views", "message"),
     [
         ({"GRAN": 5, "a\0b": 1}, r"invalid byte sequence .* line \d"),
         ({"GRAN": 2**63}, "out of range for type bigint .* column total_views"),
     ],
 )
-def test_a_value_that_postgresql_does_not_hold_is_told(
-    loader: connection, ask: Ask, views: dict[str, int], said: str
+def test_a_value_out_of_the_range_of_postgresql_is_an_error(
+    loader: connection, ask: Ask, views: dict[str, int], message: str
 ) -> None:
     publish(loader, gold({"GRAN": 5}))
-    with pytest.raises(CapstoneError, match=f"{said}.*nothing was published. Bring a later"):
+    with pytest.raises(CapstoneError, match=f"{message}.*nothing was published. Bring a later"):
         publish(loader, gold(views))
     assert ask(READER, VIEWS) == [("GRAN", 5)]
 
 
-def test_a_constraint_of_others_is_told(loader: connection, ask: Ask) -> None:
+def test_a_violated_constraint_of_others_is_an_error(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 5, "IMPACTA": 7}))
     ask(
         ADMIN,
@@ -225,21 +218,21 @@ def test_a_constraint_of_others_is_told(loader: connection, ask: Ask) -> None:
         "INSERT INTO public.fees VALUES ('IMPACTA')",
     )
     with pytest.raises(CapstoneError, match=r'foreign key constraint "fees_.* Drop a const'):
-        publish(loader, gold({"GRAN": 5}, terms=MUCH))
+        publish(loader, gold({"GRAN": 5}, policy=ALLOW_SHRINK))
     assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 7)]
 
 
-def test_dates_that_only_postgresql_knows_are_found(loader: connection, ask: Ask) -> None:
+def test_dates_that_only_postgresql_has_are_differences(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 5}))
     days = ["0044-03-15 BC", "20000-01-01", "infinity"]
     for day in days:
         ask(LOADER, "INSERT INTO serving.gold_dia VALUES (%s, 'GRAN', 1)", day)
 
-    found = compare(loader, gold({"GRAN": 5})).differences[1].deleted
-    assert sorted(day for day, _ in found) == days
+    deleted = compare(loader, gold({"GRAN": 5})).differences[1].deleted
+    assert sorted(day for day, _ in deleted) == days
 
 
-def test_what_the_server_is_set_to_does_not_matter(
+def test_the_settings_of_the_server_do_not_matter(
     monkeypatch: pytest.MonkeyPatch, address: Address, database: str, ask: Ask
 ) -> None:
     for setting in (
@@ -253,9 +246,9 @@ def test_what_the_server_is_set_to_does_not_matter(
     day = dt.date(2026, 1, 2)
     for views in (1, 2):
         with closing(connect(address, database, LOADER)) as loader:
-            what = gold({(day, "a\\b 🎬"): views})
-            assert publish(loader, what) == Saved(rows=2)
-            assert compare(loader, what).is_equal
+            content = gold({(day, "a\\b 🎬"): views})
+            assert publish(loader, content) == Saved(rows=2)
+            assert compare(loader, content).is_equal
 
 
 def test_a_publisher_that_comes_after_another_sees_what_it_published(
@@ -275,25 +268,25 @@ def test_a_publisher_that_comes_after_another_sees_what_it_published(
         assert cursor.fetchall() == [(2,)]
 
 
-def test_a_name_that_no_key_can_hold_is_told_and_nothing_is_published(
+def test_a_name_too_long_for_a_key_is_an_error_and_nothing_is_published(
     loader: connection, ask: Ask
 ) -> None:
     publish(loader, gold({"GRAN": 5}))
     letters = [chr(code) for code in range(0x4E00, 0x9FFF)]
     name = "".join(random.Random(1).choices(letters, k=10_000))
-    with pytest.raises(CapstoneError) as told:
+    with pytest.raises(CapstoneError) as error:
         publish(loader, gold({"GRAN": 6, name: 1, "x" * 50_000: 1}))
 
-    said = str(told.value)
-    assert f"serving.gold_faculdade: faculdade '{name[:20]}…' has 30000 bytes" in said
-    assert "nothing was published. Bring a later observation" in said
-    assert len(said) < 400
+    message = str(error.value)
+    assert f"serving.gold_faculdade: faculdade '{name[:20]}…' has 30000 bytes" in message
+    assert "nothing was published. Bring a later observation" in message
+    assert len(message) < 400
     assert ask(READER, VIEWS) == [("GRAN", 5)]
     assert ask(READER, PUBLICATIONS) == [(1,)]
     assert publish(loader, gold({"GRAN": 6, name[:500]: 1})) == Saved(rows=4)
 
 
-def test_a_second_publisher_is_told_that_one_is_at_work(
+def test_a_second_publisher_fails_while_one_is_at_work(
     loader: connection, address: Address, database: str
 ) -> None:
     with closing(connect(address, database, LOADER)) as other:
@@ -305,7 +298,7 @@ def test_a_second_publisher_is_told_that_one_is_at_work(
     assert publish(loader, gold({"GRAN": 5})) == Saved(rows=2)
 
 
-def test_a_reader_sees_one_publication_whole_and_does_not_wait(
+def test_a_reader_sees_one_publication_and_does_not_wait(
     loader: connection, address: Address, database: str, ask: Ask
 ) -> None:
     publish(loader, gold({"GRAN": 5}))
@@ -323,17 +316,15 @@ def test_a_reader_sees_one_publication_whole_and_does_not_wait(
     ):
         holder.cursor().execute("SELECT FROM serving.gold_dia FOR UPDATE")
         publishing = pool.submit(publish, loader, gold({"GRAN": 6}))
-        while ask(ADMIN, halfway, database) != [(1,)]:
-            assert not publishing.done()
-            time.sleep(0.01)
+        wait_until(lambda: ask(ADMIN, halfway, database) == [(1,)])
         reader.set_session(isolation_level="REPEATABLE READ")
         cursor = reader.cursor()
-        cursor.execute("SET LOCAL statement_timeout = '2s'")
+        cursor.execute("SET LOCAL lock_timeout = '1ms'")
         cursor.execute(both)
         assert cursor.fetchall() == [(5, 5)]
 
         holder.rollback()
-        publishing.result(timeout=10)
+        publishing.result(timeout=SECONDS)
 
         cursor.execute(both)
         assert cursor.fetchall() == [(5, 5)]
@@ -342,7 +333,7 @@ def test_a_reader_sees_one_publication_whole_and_does_not_wait(
         assert cursor.fetchall() == [(6, 6)]
 
 
-def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask) -> None:
+def test_all_marts_are_published_or_none(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 5}))
     torn = gold({"GRAN": 6})
     torn.manifest["marts"]["gold_dia"]["totals"] = {"total_views": 7}
@@ -355,51 +346,51 @@ def test_marts_are_published_together_or_not_at_all(loader: connection, ask: Ask
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> tuple[dict[str, Any], MartFile]:
-    """A mart in a lake, and the manifest that names it."""
+def stored(tmp_path: Path) -> tuple[dict[str, Any], MartFile]:
+    """The manifest of a lake with one mart, and the file of the mart."""
     mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
     mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
     digest = mart.load().to_pyarrow().schema.metadata[b"sha256"].decode()
     HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
-    listed = {**DECLARED["gold_faculdade"], "sha256": digest}
-    listed |= {"rows": 1, "totals": {"total_views": 5}}
-    return {"marts": {"gold_faculdade": listed}}, mart.load()
+    entry = {**DECLARED["gold_faculdade"], "sha256": digest}
+    entry |= {"rows": 1, "totals": {"total_views": 5}}
+    return {"marts": {"gold_faculdade": entry}}, mart.load()
 
 
 DECLARED: dict[str, dict[str, Any]] = {
     "gold_faculdade": {"key": ["faculdade"], "measures": {"total_views": {"sum": "views"}}}
 }
-TERMS = {"max_shrink_pct": 20, "changes_kept_days": 90}
+POLICY = {"max_shrink_pct": 20, "changes_kept_days": 90}
 
 
-def test_a_gold_that_its_manifest_does_not_name_is_refused(
-    kept: tuple[dict[str, Any], MartFile], tmp_path: Path
+def test_a_gold_of_another_hash_than_its_manifest_has_is_an_error(
+    stored: tuple[dict[str, Any], MartFile], tmp_path: Path
 ) -> None:
-    manifest, kept_file = kept
+    manifest, mart_file = stored
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    made = publication(manifest, DECLARED, TERMS, False, kept_file)
-    assert made.files["gold_faculdade"] == file.read_bytes()
-    assert made.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
-    assert made.terms == Terms()
+    content = publication(manifest, DECLARED, POLICY, False, mart_file)
+    assert content.files["gold_faculdade"] == file.read_bytes()
+    assert content.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
+    assert content.terms == Terms()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        publication(manifest, DECLARED, TERMS, True, kept_file).files["gold_faculdade"]
+        publication(manifest, DECLARED, POLICY, True, mart_file).files["gold_faculdade"]
 
 
-def test_a_file_that_was_published_is_not_read_again_unless_it_was_touched(
-    kept: tuple[dict[str, Any], MartFile], tmp_path: Path, loader: connection
+def test_a_published_file_is_read_again_only_after_it_was_written(
+    stored: tuple[dict[str, Any], MartFile], tmp_path: Path, loader: connection
 ) -> None:
-    manifest, kept_file = kept
+    manifest, mart_file = stored
     read = []
 
     def reading() -> bytes:
-        read.append(kept_file)
-        return kept_file.read()
+        read.append(mart_file)
+        return mart_file.read()
 
     def publish_again() -> Saved:
-        counted = replace(kept_file, read=reading)
-        return publish(loader, publication(manifest, DECLARED, TERMS, False, counted))
+        counted = replace(mart_file, read=reading)
+        return publish(loader, publication(manifest, DECLARED, POLICY, False, counted))
 
     assert publish_again() == Saved(rows=1)
     assert publish_again() == Saved()
@@ -417,46 +408,46 @@ def test_a_file_that_was_published_is_not_read_again_unless_it_was_touched(
 
 
 @pytest.mark.parametrize(
-    "listed",
+    "changes",
     [
         {"gold_faculdade": {"measures": {"total_views": {"count": "views"}}}},
         {"gold_faculdade": {"key": ["rede_social"]}},
         {"gold_faculdade": {}, "gold_other": {"key": ["rede_social"], "measures": {}}},
     ],
 )
-def test_a_gold_of_other_declarations_is_refused(
-    kept: tuple[dict[str, Any], MartFile], listed: dict[str, dict[str, Any]]
+def test_a_gold_of_other_declarations_is_an_error(
+    stored: tuple[dict[str, Any], MartFile], changes: dict[str, dict[str, Any]]
 ) -> None:
-    manifest, kept_file = kept
+    manifest, mart_file = stored
     marts = {
         **manifest["marts"],
-        **{k: {**manifest["marts"].get(k, {}), **v} for k, v in listed.items()},
+        **{k: {**manifest["marts"].get(k, {}), **v} for k, v in changes.items()},
     }
     with pytest.raises(CapstoneError, match="declared otherwise when Gold was made"):
-        publication({"marts": marts}, DECLARED, TERMS, True, kept_file)
+        publication({"marts": marts}, DECLARED, POLICY, True, mart_file)
 
 
 @pytest.mark.parametrize(
-    ("terms", "allowed", "sentence"),
+    ("policy", "allowed", "sentence"),
     [
-        ({**TERMS, "max_shrink_pct": 101}, False, "publication.max_shrink_pct: 101 must be"),
-        ({**TERMS, "changes_kept_days": 0}, False, "publication.changes_kept_days: 0 must be"),
+        ({**POLICY, "max_shrink_pct": 101}, False, "publication.max_shrink_pct: 101 must be"),
+        ({**POLICY, "changes_kept_days": 0}, False, "publication.changes_kept_days: 0 must be"),
         (None, False, "publication.max_shrink_pct: None must be"),
-        (TERMS, "yes", "allow_shrink: 'yes' must be"),
+        (POLICY, "yes", "allow_shrink: 'yes' must be"),
     ],
 )
-def test_terms_that_do_not_hold_are_refused(
-    kept: tuple[dict[str, Any], MartFile], terms: Any, allowed: Any, sentence: str
+def test_an_invalid_policy_is_an_error(
+    stored: tuple[dict[str, Any], MartFile], policy: Any, allowed: Any, sentence: str
 ) -> None:
-    manifest, kept_file = kept
+    manifest, mart_file = stored
     with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        publication(manifest, DECLARED, terms, allowed, kept_file)
+        publication(manifest, DECLARED, policy, allowed, mart_file)
 
 
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}
 
 
-def test_only_the_days_that_changed_are_moved(loader: connection, ask: Ask) -> None:
+def test_only_the_days_that_changed_are_written(loader: connection, ask: Ask) -> None:
     publish(loader, gold(DAYS))
     third, fourth = dt.date(2026, 1, 3), dt.date(2026, 1, 4)
     ask(LOADER, "UPDATE serving.gold_dia SET total_views = 0 WHERE data_postagem = %s", fourth)
@@ -492,18 +483,20 @@ def test_a_table_emptied_by_hand_is_not_filled_unasked(loader: connection, ask: 
     assert publish(loader, more, whole=True) == Saved(rows=62)
 
 
-def test_a_mart_whose_days_are_no_lines_is_compared_whole(loader: connection, ask: Ask) -> None:
+def test_a_mart_with_line_feeds_in_its_rows_is_compared_in_full(
+    loader: connection, ask: Ask
+) -> None:
     days = {**DAYS, (dt.date(2026, 1, 3), "duas\nlinhas"): 1}
     publish(loader, gold(days))
     assert publish(loader, gold({**days, (dt.date(2026, 1, 3), "GRAN"): 4})) == Saved(rows=2)
     parts = "SELECT part FROM serving.parts WHERE mart = 'gold_dia'"
     assert ask(READER, parts) == [("",)]
 
-    assert publish(loader, gold(DAYS, terms=MUCH)) == Saved(rows=2, removed=2)
+    assert publish(loader, gold(DAYS, policy=ALLOW_SHRINK)) == Saved(rows=2, removed=2)
     assert len(ask(READER, parts)) == 30
 
 
-def test_a_day_that_a_name_pretends_is_no_day(loader: connection, ask: Ask) -> None:
+def test_a_day_within_a_name_is_no_day(loader: connection, ask: Ask) -> None:
     forged = {**DAYS, (dt.date(2026, 1, 3), "x\n2026-01-09,y,1"): 1}
     publish(loader, gold(forged))
     publish(loader, gold({**forged, (dt.date(2026, 1, 9), "GRAN"): 1}))
@@ -511,7 +504,7 @@ def test_a_day_that_a_name_pretends_is_no_day(loader: connection, ask: Ask) -> N
     assert compare(loader, gold({**forged, (dt.date(2026, 1, 9), "GRAN"): 1})).is_equal
 
 
-def test_a_day_that_is_gone_is_deleted(loader: connection, ask: Ask) -> None:
+def test_a_day_that_is_missing_is_deleted(loader: connection, ask: Ask) -> None:
     publish(loader, gold(DAYS))
     less = {at: n for at, n in DAYS.items() if at[0].day != 2}
 
@@ -525,38 +518,40 @@ BEFORE = {"GRAN": 50, "IMPACTA": 50, "A": 1, "B": 1, "C": 1}
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "message"),
     [
         ({}, "gold_faculdade is empty, gold_dia is empty"),
         ({"GRAN": 50, "IMPACTA": 50, "A": 3}, "gold_faculdade had rows 5 and has 3"),
         ({**BEFORE, "GRAN": 20}, "gold_dia had total_views 103 and has 73"),
     ],
 )
-def test_a_gold_that_lost_too_much_is_refused_unless_that_is_allowed(
-    loader: connection, ask: Ask, now: dict[str, int], said: str
+def test_a_gold_that_shrank_too_much_is_an_error_unless_that_is_allowed(
+    loader: connection, ask: Ask, now: dict[str, int], message: str
 ) -> None:
     publish(loader, gold(BEFORE))
-    with pytest.raises(CapstoneError, match=f"lost too much .*{said}.* --params=allow_shrink=true"):
+    with pytest.raises(
+        CapstoneError, match=f"lost too much .*{message}.* --params=allow_shrink=true"
+    ):
         publish(loader, gold(now))
     assert dict(ask(READER, VIEWS)) == BEFORE
 
-    publish(loader, gold(now, terms=MUCH))
+    publish(loader, gold(now, policy=ALLOW_SHRINK))
     assert dict(ask(READER, VIEWS)) == now
 
 
-def test_a_gold_that_lost_a_little_is_published(loader: connection, ask: Ask) -> None:
+def test_a_gold_that_shrank_a_little_is_published(loader: connection, ask: Ask) -> None:
     publish(loader, gold(BEFORE))
     little = {"GRAN": 34, "IMPACTA": 50, "A": 1, "B": 1}
 
     assert publish(loader, gold(little)) == Saved(rows=2, removed=2)
 
 
-def test_a_first_gold_that_is_empty_is_refused(loader: connection) -> None:
+def test_a_first_gold_that_is_empty_is_an_error(loader: connection) -> None:
     with pytest.raises(CapstoneError, match="gold_faculdade is empty"):
         publish(loader, gold({}))
 
 
-def test_a_database_that_is_not_set_up_is_told(address: Address) -> None:
+def test_a_database_that_is_not_set_up_is_an_error(address: Address) -> None:
     name = f"bare_{uuid.uuid4().hex}"
     with closing(connect(address, "postgres", ADMIN)) as admin:
         admin.autocommit = True
@@ -568,7 +563,7 @@ def test_a_database_that_is_not_set_up_is_told(address: Address) -> None:
         publish(loader, gold({"GRAN": 5}))
 
 
-def test_a_publisher_without_its_rights_is_told(
+def test_a_publisher_without_its_rights_is_an_error(
     loader: connection, address: Address, database: str, ask: Ask
 ) -> None:
     publish(loader, gold({"GRAN": 5}))

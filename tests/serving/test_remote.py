@@ -1,4 +1,4 @@
-"""A server that the environment names: what is refused before it is asked, and what it refuses."""
+"""A server that the environment names: the checks of its string, of its name and of the login."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, EmbeddedSer
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.remote import RemoteServer
 from tests.conftest import POSTGRESQL_15
-from tests.serving.gold import gold
+from tests.support.gold import gold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,18 +53,18 @@ def password_of(address: Address, role: str) -> str:
         "host=db.example password=Canário sslmode=require",
     ],
 )
-def test_a_string_that_does_not_hold_is_told_and_not_repeated(dsn: str) -> None:
-    with pytest.raises(CapstoneError, match=r"^CAPSTONE_DSN") as told:
+def test_an_invalid_string_is_an_error_that_does_not_repeat_it(dsn: str) -> None:
+    with pytest.raises(CapstoneError, match=r"^CAPSTONE_DSN") as error:
         RemoteServer(dsn, "capstone")
-    said = str(told.value)
-    assert "\n" not in said
-    for each in (said, whole(told.value)):
+    message = str(error.value)
+    assert "\n" not in message
+    for each in (message, traceback_of(error.value)):
         assert "Can" not in each.replace("CAPSTONE", "")
         assert "ário" not in each
 
 
-def whole(error: BaseException) -> str:
-    """An error with its traceback and those of its causes, but for the lines of this module."""
+def traceback_of(error: BaseException) -> str:
+    """Return an error with its causes, but for the lines of this module."""
     lines = traceback.format_exception(error)
     return "".join(line for line in lines if __file__ not in line)
 
@@ -93,14 +93,14 @@ def test_beyond_loopback_the_server_is_verified(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    said = RemoteServer(dsn, "capstone").conninfo(READER)
-    assert ("sslmode=" in said) == (sslmode is not None)
-    assert f"sslmode={sslmode or ''}" in said + "sslmode="
+    conninfo = RemoteServer(dsn, "capstone").conninfo(READER)
+    assert ("sslmode=" in conninfo) == (sslmode is not None)
+    assert f"sslmode={sslmode or ''}" in conninfo + "sslmode="
 
 
 @pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer", "require", "verify-ca"])
 @pytest.mark.parametrize("is_variable", [False, True])
-def test_less_than_that_is_refused(
+def test_a_weaker_sslmode_is_an_error(
     monkeypatch: pytest.MonkeyPatch, sslmode: str, is_variable: bool
 ) -> None:
     dsn = "host=db.example"
@@ -113,7 +113,7 @@ def test_less_than_that_is_refused(
 
 
 @pytest.mark.parametrize("dsn", ["", " "])
-def test_an_empty_string_is_no_leave_to_publish_elsewhere(
+def test_an_empty_string_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dsn: str
 ) -> None:
     monkeypatch.setenv("CAPSTONE_DSN", dsn)
@@ -140,19 +140,19 @@ def test_it_is_published_to(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_wrong_password_is_refused_and_not_repeated(
+def test_a_wrong_password_is_an_error_that_does_not_repeat_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: Address, database: str
 ) -> None:
     serving = ServingDataset(path=str(tmp_path), database=database, port=0)
-    place = f"{address.host}:{address.port}/{database}"
-    monkeypatch.setenv("CAPSTONE_DSN", f"postgresql://loader:{QUOTED}@{place}")
-    with pytest.raises(Exception, match="password authentication failed") as refused:
+    location = f"{address.host}:{address.port}/{database}"
+    monkeypatch.setenv("CAPSTONE_DSN", f"postgresql://loader:{QUOTED}@{location}")
+    with pytest.raises(Exception, match="password authentication failed") as error:
         serving.save(gold({"GRAN": 5}))
 
-    shown = [serving, vars(serving), serving.remote, serving.how_to_connect(), refused.value]
-    said = repr([*shown, str(refused.value), refused.value.__cause__]) + whole(refused.value)
-    assert "Can" not in said.replace("CAPSTONE", "")
-    assert "9/@" not in said
+    shown = [serving, vars(serving), serving.remote, serving.how_to_connect(), error.value]
+    output = repr([*shown, str(error.value), error.value.__cause__]) + traceback_of(error.value)
+    assert "Can" not in output.replace("CAPSTONE", "")
+    assert "9/@" not in output
 
 
 def openssl(*arguments: str, folder: Path) -> None:
@@ -160,13 +160,12 @@ def openssl(*arguments: str, folder: Path) -> None:
 
 
 def certificate(folder: Path, authority: str, name: str) -> None:
-    """Make an authority if need be, and a certificate of it for a host."""
-    key = ["-newkey", "rsa:2048", "-nodes"]
-    if not (folder / f"{authority}.crt").exists():
-        made = ["-keyout", f"{authority}.key", "-out", f"{authority}.crt"]
-        openssl("req", "-x509", *key, *made, "-subj", f"/CN={authority}", folder=folder)
-    made = ["-keyout", f"{name}.key", "-out", f"{name}.csr"]
-    openssl("req", *key, *made, "-subj", f"/CN={name}", folder=folder)
+    """Create an authority, and a certificate of it for a host."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    files = ["-keyout", f"{authority}.key", "-out", f"{authority}.crt"]
+    openssl("req", "-x509", *key, *files, "-subj", f"/CN={authority}", folder=folder)
+    files = ["-keyout", f"{name}.key", "-out", f"{name}.csr"]
+    openssl("req", *key, *files, "-subj", f"/CN={name}", folder=folder)
     (folder / "san").write_text(f"subjectAltName=DNS:{name}")
     signed = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-CAcreateserial"]
     rest = ["-in", f"{name}.csr", "-out", f"{name}.crt", "-extfile", "san"]
@@ -177,34 +176,34 @@ def certificate(folder: Path, authority: str, name: str) -> None:
 def tls(
     open_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Address, Path]]:
-    """A server with the certificate of db.example; and the folder of its authority's."""
+    """A server with the certificate of db.example; and the folder of the authorities."""
     if not POSTGRESQL_15.exists():
         pytest.skip("the packaged PostgreSQL has no TLS")
-    made = tmp_path_factory.mktemp("certificates")
-    certificate(made, "authority", "db.example")
-    certificate(made, "impostor", "other.example")
+    folder = tmp_path_factory.mktemp("certificates")
+    certificate(folder, "authority", "db.example")
+    certificate(folder, "impostor", "other.example")
     server = EmbeddedServer(open_folder / "tls", 0, POSTGRESQL_15)
     address = server.start()
     provision(address, "capstone")
     for kind in ("key", "crt"):
         file = server.cluster / f"server.{kind}"
         file.touch(mode=0o600)
-        file.write_bytes((made / f"db.example.{kind}").read_bytes())
+        file.write_bytes((folder / f"db.example.{kind}").read_bytes())
         server._give(file)
     with closing(connect(address, "postgres", ADMIN)) as admin:
         admin.autocommit = True
         admin.cursor().execute("ALTER SYSTEM SET ssl = on")
         admin.cursor().execute("SELECT pg_reload_conf()")
-    yield address, made
+    yield address, folder
     server.stop()
 
 
 def over_tls(tls: tuple[Address, Path], host: str, authority: str) -> RemoteServer:
-    address, made = tls
-    place = f"host={host} hostaddr={address.host} port={address.port}"
-    password = password_of(address, LOADER)
-    root = made / f"{authority}.crt"
-    return RemoteServer(f"{place} user=loader password={password} sslrootcert={root}", "capstone")
+    address, folder = tls
+    location = f"host={host} hostaddr={address.host} port={address.port}"
+    login = f"user=loader password={password_of(address, LOADER)}"
+    root = folder / f"{authority}.crt"
+    return RemoteServer(f"{location} {login} sslrootcert={root}", "capstone")
 
 
 def test_a_server_that_proves_its_name_is_connected_to(tls: tuple[Address, Path]) -> None:
@@ -222,16 +221,16 @@ def test_a_server_that_proves_its_name_is_connected_to(tls: tuple[Address, Path]
         ("db.example", "absent", "root certificate file .* does not exist"),
     ],
 )
-def test_a_server_that_does_not_is_refused(
+def test_a_server_that_does_not_is_an_error(
     tls: tuple[Address, Path], host: str, authority: str, why: str
 ) -> None:
-    with pytest.raises(CapstoneError, match=why) as refused:
+    with pytest.raises(CapstoneError, match=why) as error:
         over_tls(tls, host, authority).connect()
-    assert password_of(tls[0], LOADER) not in str(refused.value)
+    assert password_of(tls[0], LOADER) not in str(error.value)
 
 
-def test_a_server_without_tls_is_refused(address: Address) -> None:
-    place = f"host=db.example hostaddr={address.host} port={address.port}"
-    server = RemoteServer(f"{place} user=loader sslrootcert=system", "capstone")
+def test_a_server_without_tls_is_an_error(address: Address) -> None:
+    location = f"host=db.example hostaddr={address.host} port={address.port}"
+    server = RemoteServer(f"{location} user=loader sslrootcert=system", "capstone")
     with pytest.raises(CapstoneError, match="server does not support SSL"):
         server.connect()

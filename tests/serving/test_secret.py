@@ -1,8 +1,7 @@
-"""Whom to connect as, where a secret says it: read anew each time, and never repeated."""
+"""The user and the password of a secret: read for each connection, and in no output."""
 
 from __future__ import annotations
 
-import json
 import traceback
 import uuid
 from contextlib import closing
@@ -10,16 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from infra.s3.seaweed import REGION
-from psycopg2 import sql
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.serving import ServingDataset
-from capstone_metrics.serving.embedded import ADMIN
-from capstone_metrics.serving.provision import connect
 from capstone_metrics.serving.remote import RemoteServer
 from capstone_metrics.serving.secret import login_of
-from tests.aws import Secrets, secrets_manager
-from tests.serving.gold import gold
+from tests.support.aws import CANARY, Secrets, of, secrets_manager, set_password
+from tests.support.gold import gold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,49 +23,33 @@ if TYPE_CHECKING:
 
     from capstone_metrics.serving.embedded import Address
 
-CANARY = "Canário:9/@%"
-
 
 @pytest.fixture(scope="module")
-def kept() -> Iterator[Secrets]:
+def manager() -> Iterator[Secrets]:
     """A server of secrets for the tests of this module."""
     with secrets_manager() as server:
         yield server
 
 
 @pytest.fixture
-def secrets(kept: Secrets, monkeypatch: pytest.MonkeyPatch) -> Secrets:
-    """It, as the environment names it."""
+def secrets(manager: Secrets, monkeypatch: pytest.MonkeyPatch) -> Secrets:
+    """The server of secrets that the environment names."""
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "PGPASSFILE", "PGPASSWORD"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", kept.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", manager.endpoint)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "any")
-    return kept
+    return manager
 
 
-def of(user: str, password: str) -> str:
-    """The text of a secret, as RDS keeps it."""
-    return json.dumps({"username": user, "password": password})
-
-
-def set_password(address: Address, user: str, password: str) -> None:
-    """Make a user who may what `loader` may, or give it another password."""
-    with closing(connect(address, "postgres", ADMIN)) as admin, admin, admin.cursor() as db:
-        db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [user])
-        verb = "ALTER" if db.fetchone() else "CREATE"
-        group = "" if verb == "ALTER" else "IN ROLE loader"
-        statement = f"{verb} ROLE {{}} LOGIN PASSWORD {{}} {group}"
-        db.execute(sql.SQL(statement).format(sql.Identifier(user), sql.Literal(password)))
-
-
-def whole(error: BaseException) -> str:
+def traceback_of(error: BaseException) -> str:
+    """Return an error with its causes, but for the lines of this module."""
     lines = traceback.format_exception(error)
     return "".join(line for line in lines if __file__ not in line)
 
 
 @pytest.mark.parametrize("server", ["packaged"], indirect=True)
-def test_a_secret_is_published_with_also_after_its_rotation(
+def test_a_publication_reads_its_secret_again_after_a_rotation(
     secrets: Secrets,
     address: Address,
     database: str,
@@ -87,9 +67,9 @@ def test_a_secret_is_published_with_also_after_its_rotation(
     assert serving.load()["publication"] == 1
 
     set_password(address, user, "another")
-    with pytest.raises(Exception, match="password authentication failed") as refused:
+    with pytest.raises(Exception, match="password authentication failed") as error:
         serving.save(gold({"GRAN": 6}))
-    assert "Can" not in whole(refused.value)
+    assert "Can" not in traceback_of(error.value)
 
     secrets.rotate(arn, of(user, "another"))
     serving.save(gold({"GRAN": 6}))
@@ -118,16 +98,16 @@ def test_the_region_is_that_of_the_secret_or_of_the_environment(
     "text",
     [CANARY, f'"{CANARY}"', f'{{"password": "{CANARY}"}}', of("", CANARY), f'["{CANARY}"]'],
 )
-def test_a_secret_that_does_not_hold_is_told_and_not_repeated(
+def test_an_invalid_secret_is_an_error_that_does_not_repeat_it(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("CAPSTONE_DSN_SECRET", secrets.keep(uuid.uuid4().hex, text))
-    with pytest.raises(CapstoneError, match=r"^CAPSTONE_DSN_SECRET: .* is not JSON") as told:
+    with pytest.raises(CapstoneError, match=r"^CAPSTONE_DSN_SECRET: .* is not JSON") as error:
         RemoteServer("host=localhost", "capstone").connect()
-    assert "Can" not in whole(told.value)
+    assert "Can" not in traceback_of(error.value)
 
 
-def test_a_secret_that_is_not_there_is_told(
+def test_a_secret_that_does_not_exist_is_an_error(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", REGION)
@@ -136,7 +116,7 @@ def test_a_secret_that_is_not_there_is_told(
         RemoteServer("host=localhost", "capstone").connect()
 
 
-def test_a_secret_alone_is_no_leave_to_publish_elsewhere(
+def test_a_secret_without_a_server_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CAPSTONE_DSN_SECRET", "any")

@@ -16,12 +16,10 @@ from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.publisher import publish
 from capstone_metrics.serving.tables import ddl
-from tests.conftest import ROOT
-from tests.serving.gold import MARTS, gold
+from tests.support.gold import MARTS, gold
+from tests.support.project import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from psycopg2.extensions import connection
 
     from capstone_metrics.serving.embedded import Address
@@ -44,14 +42,8 @@ WHERE table_schema = 'serving' AND table_name = 'gold_dia' ORDER BY 1, 2
 
 
 @pytest.fixture
-def loader(address: Address, database: str) -> Iterator[connection]:
-    with closing(connect(address, database, LOADER)) as loader:
-        yield loader
-
-
-@pytest.fixture
 def published(loader: connection, ask: Ask) -> connection:
-    """Two marts, of which one has a view on it and a reader of a team's own."""
+    """Two marts; a team has a view on one of them, and a reader of its own."""
     publish(loader, gold(GOLD))
     ask(
         ADMIN,
@@ -69,8 +61,8 @@ def declared(key: list[str], *measures: dict[str, Any], **others: Any) -> dict[s
     return marts_of({**rest, "gold_dia": {"key": key, "measures": merged}, **others})
 
 
-def is_kept(ask: Ask) -> bool:
-    """Whether the view still reads the table, and the grants are there."""
+def is_intact(ask: Ask) -> bool:
+    """Whether the view reads the table, and its grants exist."""
     rights = [("bi_reader", "REFERENCES"), ("bi_reader", "SELECT"), ("loader", "DELETE")]
     return (
         sorted(ask(READER, "SELECT * FROM team.views")) == sorted(GOLD.items())
@@ -87,7 +79,7 @@ def test_a_new_measure_is_a_column_of_its_own(published: connection, ask: Ask) -
 
     assert ask(READER, SHAPE)[-1] == ("total_videos", "bigint", True, False)
     assert ask(READER, "SELECT total_videos FROM serving.gold_dia") == [(1,), (1,)]
-    assert is_kept(ask)
+    assert is_intact(ask)
 
 
 def test_a_measure_that_is_not_declared_any_more_is_dropped(loader: connection, ask: Ask) -> None:
@@ -104,7 +96,7 @@ def test_a_measure_that_is_not_declared_any_more_is_dropped(loader: connection, 
     assert [name for name, *_ in ask(READER, SHAPE)] == [*DAY_KEY, "total_views"]
 
 
-def test_another_key_makes_the_rows_anew(published: connection, ask: Ask) -> None:
+def test_another_key_replaces_the_rows(published: connection, ask: Ask) -> None:
     other = declared(["faculdade"], VIEWS)
     publish(published, gold(GOLD, other, Terms(allow_shrink=True)))
 
@@ -118,7 +110,7 @@ def test_another_key_makes_the_rows_anew(published: connection, ask: Ask) -> Non
         *(({"data_postagem": "2026-01-31", "faculdade": name}, "delete") for name in GOLD),
         *(({"faculdade": name}, "insert") for name in GOLD),
     ]
-    assert is_kept(ask)
+    assert is_intact(ask)
 
 
 def test_a_key_in_another_order_is_another_index_and_the_same_rows(
@@ -128,7 +120,7 @@ def test_a_key_in_another_order_is_another_index_and_the_same_rows(
 
     assert ask(READER, KEY) == [("PRIMARY KEY (faculdade, data_postagem)",)]
     assert ask(READER, "SELECT count(*) FROM serving.changes WHERE publication = 2") == [(0,)]
-    assert is_kept(ask)
+    assert is_intact(ask)
 
 
 def test_a_narrower_type_is_widened(published: connection, ask: Ask) -> None:
@@ -146,13 +138,13 @@ def test_a_narrower_type_is_widened(published: connection, ask: Ask) -> None:
     ]
 
 
-def test_a_type_that_would_lose_something_is_told(published: connection, ask: Ask) -> None:
+def test_a_type_whose_conversion_loses_values_is_an_error(published: connection, ask: Ask) -> None:
     ask(ADMIN, "DROP VIEW team.views; ALTER TABLE serving.gold_dia ALTER total_views TYPE text")
     with pytest.raises(CapstoneError, match=r"gold_dia\.total_views is text .* needs bigint"):
         publish(published, gold(GOLD), whole=True)
 
 
-def test_a_key_that_was_dropped_by_hand_is_made_again(published: connection, ask: Ask) -> None:
+def test_a_key_that_was_dropped_by_hand_is_created_again(published: connection, ask: Ask) -> None:
     ask(
         ADMIN,
         "ALTER TABLE serving.gold_dia DROP CONSTRAINT gold_dia_pkey;"
@@ -161,7 +153,7 @@ def test_a_key_that_was_dropped_by_hand_is_made_again(published: connection, ask
     publish(published, gold(GOLD), whole=True)
 
     assert ask(READER, KEY) == [("PRIMARY KEY (data_postagem, faculdade)",)]
-    assert is_kept(ask)
+    assert is_intact(ask)
 
 
 def test_a_mart_that_is_not_declared_any_more_ends_if_that_is_allowed(
@@ -173,7 +165,7 @@ def test_a_mart_that_is_not_declared_any_more_ends_if_that_is_allowed(
     allowed = gold(GOLD, one, Terms(allow_shrink=True))
     with pytest.raises(CapstoneError, match=r"view team\.views depends on table .* marts\.yml"):
         publish(published, allowed)
-    assert is_kept(ask)
+    assert is_intact(ask)
 
     ask(ADMIN, "DROP VIEW team.views")
     assert publish(published, allowed) == Saved(removed=2)
@@ -182,7 +174,7 @@ def test_a_mart_that_is_not_declared_any_more_ends_if_that_is_allowed(
     assert ("bi_reader", "SELECT") in ask(ADMIN, GRANTS)
 
 
-def test_a_table_that_was_dropped_by_hand_is_made_again(
+def test_a_table_that_was_dropped_by_hand_is_created_again(
     loader: connection, address: Address, database: str, ask: Ask
 ) -> None:
     publish(loader, gold(GOLD))
@@ -209,7 +201,7 @@ def test_a_loader_that_may_not_become_the_owner_publishes_all_but_changes_of_tab
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_database_that_followed_every_declaration_equals_one_made_of_the_last(
+def test_a_database_that_followed_every_declaration_equals_one_of_the_last(
     address: Address, database: str, loader: connection, ask: Ask, seed: int
 ) -> None:
     """Random declarations and rows, one after the other; then the last alone in a new database."""
@@ -222,10 +214,10 @@ def test_a_database_that_followed_every_declaration_equals_one_made_of_the_last(
         rows = {name: draw.randint(0, 3) for name in "ABCDE" if draw.random() < 0.8} or {"A": 1}
         last = gold(rows, declared(key, *measures), Terms(allow_shrink=True))
         publish(loader, last)
-    provision(address, f"{database}_anew")
-    with closing(connect(address, f"{database}_anew", LOADER)) as anew:
-        publish(anew, last)
-        cursor = anew.cursor()
+    provision(address, f"{database}_new")
+    with closing(connect(address, f"{database}_new", LOADER)) as other:
+        publish(other, last)
+        cursor = other.cursor()
 
         def in_new(query: str) -> list[tuple[Any, ...]]:
             cursor.execute(query)
@@ -241,7 +233,7 @@ def test_a_database_that_followed_every_declaration_equals_one_made_of_the_last(
             assert ask(LOADER, query) == in_new(query)
 
 
-def test_the_script_of_the_default_marts_is_the_one_that_is_kept() -> None:
+def test_the_script_of_the_default_marts_is_the_one_in_the_repository() -> None:
     declarations = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())["marts"]
 
     assert (ROOT / "infra/serving/schema.sql").read_text() == ddl(marts_of(declarations))

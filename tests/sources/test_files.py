@@ -23,10 +23,10 @@ SCHEDULE = {
 }
 
 
-def found(
+def objects_of(
     path: Path | str, present: tuple[str, ...] = (), now: str = "2026-01-31T20:05", **options: str
 ) -> dict[str, bytes]:
-    """The objects that a source named `export` has: their names and bytes."""
+    """Return the objects of a source named `export`: their names and bytes."""
     declaration = {"type": "files", "format": "csv", "path": str(path)} | options
     calendar = Calendar.of(SCHEDULE, now)
     objects = new_objects("export", declaration, calendar, present)
@@ -37,7 +37,7 @@ def rows(folder: Path, content: bytes, **options: str) -> list[dict[str, Any]]:
     """The rows of an export of this content."""
     path = folder / "export"
     path.write_bytes(content)
-    (text,) = found(path, **options).values()
+    (text,) = objects_of(path, **options).values()
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -77,10 +77,10 @@ def test_the_encoding_and_the_delimiter_can_be_declared(tmp_path: Path) -> None:
     assert rows(tmp_path, content, encoding="latin-1", delimiter=";") == expected
 
 
-def test_a_row_of_csv_is_written_in_utf_8_with_plain_letters(tmp_path: Path) -> None:
+def test_a_row_of_csv_is_written_in_utf_8_with_unescaped_letters(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     path.write_bytes("a\nção\n".encode("latin-1"))
-    assert list(found(path, encoding="latin-1").values()) == ['{"a":"ção"}\n'.encode()]
+    assert list(objects_of(path, encoding="latin-1").values()) == ['{"a":"ção"}\n'.encode()]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_csv_that_cannot_be_read_is_named(
 def test_json_lines_stay_as_they_are(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "export.jsonl"
     path.write_bytes(content)
-    assert list(found(path, format="jsonl").values()) == [content]
+    assert list(objects_of(path, format="jsonl").values()) == [content]
 
 
 def test_a_row_of_parquet_becomes_its_object(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_a_row_of_parquet_becomes_its_object(tmp_path: Path) -> None:
 
 
 def test_a_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    whole = parquet(tmp_path, pa.table({"a": list(range(1_000))}))
-    spoilt = whole[:4] + bytes(byte ^ 0xFF for byte in whole[4:100]) + whole[100:]
-    for content in (b"a,b\n1,2\n", whole[:-1], spoilt):
+    complete = parquet(tmp_path, pa.table({"a": list(range(1_000))}))
+    spoilt = complete[:4] + bytes(byte ^ 0xFF for byte in complete[4:100]) + complete[100:]
+    for content in (b"a,b\n1,2\n", complete[:-1], spoilt):
         with pytest.raises(CapstoneError, match="cannot be read as Parquet") as error:
             rows(tmp_path, content, format="parquet")
         assert str(error.value).startswith(f"{tmp_path / 'export'}: ")
@@ -160,61 +160,61 @@ def test_an_object_is_named_after_its_content_and_the_window_of_its_arrival(tmp_
     path = tmp_path / "export.csv"
     path.write_bytes(b"a\n1\n")
     digest = hashlib.sha256(b"a\n1\n").hexdigest()
-    assert list(found(path, now="2026-01-31T19:59")) == [
+    assert list(objects_of(path, now="2026-01-31T19:59")) == [
         f"fonte=export/janela=2026-01-31T08/{digest}.jsonl"
     ]
 
 
 def test_an_export_comes_in_once_under_any_name_and_in_any_window(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"a\n1\n")
-    present = tuple(found(tmp_path / "*.csv"))
+    present = tuple(objects_of(tmp_path / "*.csv"))
     (tmp_path / "a.csv").rename(tmp_path / "b.csv")
     (tmp_path / "c.csv").write_bytes(b"a\n1\n")
-    assert not found(tmp_path / "*.csv", present, now="2026-03-01T20:05")
+    assert not objects_of(tmp_path / "*.csv", present, now="2026-03-01T20:05")
 
 
 def test_an_export_that_changed_comes_in_again(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"a\n1\n")
-    present = tuple(found(path))
+    present = tuple(objects_of(path))
     path.write_bytes(b"a\n1\n2\n")
-    assert list(found(path, present).values()) == [b'{"a":"1"}\n{"a":"2"}\n']
+    assert list(objects_of(path, present).values()) == [b'{"a":"1"}\n{"a":"2"}\n']
 
 
-def test_what_another_source_brought_does_not_count(tmp_path: Path) -> None:
+def test_objects_of_another_source_do_not_count(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"a\n1\n")
-    (name,) = found(path)
-    assert found(path, (name.replace("fonte=export/", "fonte=export_2/"),))
-    assert not found(path, (name,))
+    (name,) = objects_of(path)
+    assert objects_of(path, (name.replace("fonte=export/", "fonte=export_2/"),))
+    assert not objects_of(path, (name,))
 
 
 def test_a_glob_finds_the_files_of_folders_and_not_the_folders(tmp_path: Path) -> None:
     (tmp_path / "2026/01").mkdir(parents=True)
     (tmp_path / "2026/01/a.csv").write_bytes(b"a\n1\n")
     (tmp_path / "2026/b.csv").write_bytes(b"a\n2\n")
-    assert len(found(tmp_path / "**")) == 2
+    assert len(objects_of(tmp_path / "**")) == 2
 
 
 @pytest.mark.parametrize("path", ["nothing*.csv", "nothing/a.csv", "."])
-def test_a_path_without_a_file_is_refused(tmp_path: Path, path: str) -> None:
+def test_a_path_without_a_file_is_rejected(tmp_path: Path, path: str) -> None:
     with pytest.raises(CapstoneError, match=r"sources\.export\.path: no file at .*; put the"):
-        found(tmp_path / path)
+        objects_of(tmp_path / path)
 
 
-def test_a_declaration_without_a_path_is_refused() -> None:
+def test_a_declaration_without_a_path_is_rejected() -> None:
     declaration = {"type": "files", "format": "csv"}
     with pytest.raises(CapstoneError, match=r"sources\.export\.path: no file"):
         new_objects("export", declaration, Calendar.of(SCHEDULE, "2026-01-31T20:05"), ())
 
 
 @pytest.mark.parametrize("kind", ["xlsx", "CSV", ""])
-def test_an_unknown_format_is_refused(tmp_path: Path, kind: str) -> None:
+def test_an_unknown_format_is_rejected(tmp_path: Path, kind: str) -> None:
     with pytest.raises(CapstoneError, match=r"format: '.*' is not one of csv, jsonl, parquet"):
-        found(tmp_path, format=kind)
+        objects_of(tmp_path, format=kind)
 
 
-def test_an_export_that_is_gone_by_now_is_named(tmp_path: Path) -> None:
+def test_a_deleted_export_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for kind in ("csv", "jsonl", "parquet"):
         path.write_bytes(b"a\n1\n")

@@ -1,0 +1,141 @@
+"""`kedro verify` reports what no run wrote; `kedro quarantine` shows rejected lines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.lakes import accounts_balance, add, clear, content, expected, line, run_here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.project import Project
+
+LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
+
+
+@pytest.fixture(scope="module")
+def filled(empty_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with a superseded line, a rejected one, and two windows."""
+    data = empty_project.root / "data"
+    add(data, "2026-01-31T08", line(), line(video_id="v2"), line(views="x"))
+    run_here(empty_project)
+    add(data, "2026-01-31T20", line(views=7, **LATER), b"{cut")
+    run_here(empty_project)
+    copy = tmp_path_factory.mktemp("filled") / "data"
+    shutil.copytree(data, copy)
+    return copy
+
+
+@pytest.fixture
+def lake(empty_project: Project, filled: Path) -> Path:
+    """A copy of it in the folder of the project."""
+    data = empty_project.root / "data"
+    clear(data)
+    shutil.copytree(filled, data, dirs_exist_ok=True)
+    return data
+
+
+def test_a_sound_lake_passes_every_check(empty_project: Project, lake: Path) -> None:
+    done = empty_project.kedro("verify", "--full", "--json")
+    findings = json.loads(done.stdout)
+    assert [finding["holds"] for finding in findings] == [True] * 8
+    assert accounts_balance(lake)
+
+
+def edit_bronze(lake: Path) -> None:
+    add(lake, "2026-01-31T08", line(), line(video_id="v2"), line(views="y"))
+
+
+def drop_quarantine(lake: Path) -> None:
+    shutil.rmtree(lake / "silver/quarentena/fonte=faker/janela=2026-01-31T08")
+
+
+def drop_a_day(lake: Path) -> None:
+    shutil.rmtree(lake / "silver/criacao/rede_social=tiktok/data_postagem=2026-01-30")
+
+
+def edit_head(lake: Path) -> None:
+    head = lake / "silver/head.json"
+    head.write_text(head.read_text().replace('"superseded": 1', '"superseded": 2'))
+
+
+def edit_gold(lake: Path) -> None:
+    mart = lake / "gold/gold_video_views_dia_faculdade.csv"
+    mart.write_text(mart.read_text().replace("107", "108"))
+
+
+def add_bronze(lake: Path) -> None:
+    add(lake, "2026-01-30T08", line())
+
+
+@pytest.mark.parametrize(
+    ("damage", "check"),
+    [
+        (edit_bronze, "every Bronze object has a receipt of its bytes"),
+        (add_bronze, "every Bronze object has a receipt of its bytes"),
+        (drop_quarantine, "every line of Bronze is accounted for, object by object"),
+        (drop_a_day, "Silver has one row a video, each from a line of Bronze"),
+        (edit_head, "the accounts are the sum of the receipts"),
+        (edit_gold, "Gold is what its manifest says"),
+    ],
+)
+def test_a_damage_is_named_and_the_exit_code_is_one(
+    empty_project: Project, lake: Path, damage: Callable[[Path], None], check: str
+) -> None:
+    damage(lake)
+    done = empty_project.kedro("verify", check=False)
+    assert done.returncode == 1
+    assert f"FAIL {check}: " in done.stdout
+
+
+def test_a_rebuild_shows_a_value_that_was_edited(empty_project: Project, lake: Path) -> None:
+    other = empty_project.root / "other"
+    add(other, "2026-01-31T20", line(views=8, **LATER), b"{cut")
+    shutil.copytree(other / "bronze", lake / "bronze", dirs_exist_ok=True)
+    done = empty_project.kedro("verify", "--full", check=False)
+    assert "FAIL silver_criacao equals a rebuild from Bronze: 1 rows would go and 1" in done.stdout
+
+
+def test_the_quarantine_is_counted_by_rule_and_shown(empty_project: Project, lake: Path) -> None:
+    output = empty_project.kedro("quarantine", "--rule=views.unreadable", "--lines=5").stdout
+    assert "1  line.not_json" in output
+    assert "janela=2026-01-31T08/criacao.jsonl:3 views.unreadable" in output
+    assert '"views": "x"' in output
+    assert "{cut" not in output
+
+
+def test_lines_are_replayed_after_their_rule_was_corrected(
+    empty_project: Project, lake: Path
+) -> None:
+    add(lake, "2026-01-30T08", line(video_id="v3", rede_social="orkut"), line(video_id="v4"))
+    run_here(empty_project)
+    assert content(lake) == expected(lake)
+    declared = empty_project.parameters("sources.yml")
+    declared["sources"]["faker"]["channels"] = []
+    declared["networks"].append("orkut")
+    empty_project.configure("parameters_sources.yml", **declared)
+    empty_project.kedro("quarantine", "replay")
+    empty_project.ingest_nothing()
+    assert ("v3", "orkut") in [(row[0], row[2]) for row in content(lake)["silver"]]
+    assert accounts_balance(lake)
+
+
+def test_a_renamed_field_stops_before_gold_and_retains_the_lines(
+    empty_project: Project, lake: Path
+) -> None:
+    gold = {path.name: path.read_bytes() for path in (lake / "gold").glob("*.csv")}
+    renamed = line(video_id="v9", **LATER).replace(b'"likes"', b'"curtidas"')
+    add(lake, "2026-01-30T08", renamed, renamed)
+    done = empty_project.run("--pipelines=bronze_to_silver,silver_to_gold", check=False)
+    assert done.returncode == 1
+    assert "has likes in none of its 2 lines" in done.stdout + done.stderr
+    assert {path.name: path.read_bytes() for path in (lake / "gold").glob("*.csv")} == gold
+    rejected = list((lake / "silver/quarentena").rglob("janela=2026-01-30T08/**/*.jsonl"))
+    assert [len(path.read_text().splitlines()) for path in rejected] == [2]
+    assert accounts_balance(lake)

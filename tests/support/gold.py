@@ -1,0 +1,71 @@
+"""A small Gold to publish: two marts, with one video a faculdade."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import hashlib
+import io
+from typing import TYPE_CHECKING, Any
+
+from capstone_metrics.lake.documents import _LineFeeds
+from capstone_metrics.schemas import Mart, Publication, Terms, marts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+VIEWS = {"total_views": {"sum": "views"}}
+MARTS = marts_of(
+    {
+        "gold_faculdade": {"key": ["faculdade"], "measures": VIEWS},
+        "gold_dia": {"key": ["data_postagem", "faculdade"], "measures": VIEWS},
+    }
+)
+DAY = dt.date(2026, 1, 31)
+
+
+def gold(
+    views: Mapping[str | tuple[dt.date, str], int],
+    marts: Mapping[str, Mart] = MARTS,
+    policy: Terms | None = None,
+) -> Publication:
+    """Return all marts of the views of each faculdade, or of each day and faculdade."""
+    cells = [(*(at if isinstance(at, tuple) else (DAY, at)), n) for at, n in views.items()]
+    rows = {name: _rows(mart, cells) for name, mart in marts.items()}
+    files = {name: csv_of(mart, rows[name]) for name, mart in marts.items()}
+    entries = {name: entry_of(mart, rows[name], files[name]) for name, mart in marts.items()}
+    manifest = {"silver_rows": len(cells), "marts": entries}
+    return Publication(manifest, dict(marts), files, policy or Terms())
+
+
+def _rows(mart: Mart, cells: list[tuple[dt.date, str, int]]) -> list[tuple[Any, ...]]:
+    rows: dict[tuple[Any, ...], list[int]] = {}
+    for day, faculdade, views in cells:
+        values = {"data_postagem": day, "faculdade": faculdade}
+        row = rows.setdefault(tuple(values[column] for column in mart.key), [0, 0])
+        row[0], row[1] = row[0] + views, row[1] + 1
+    measured = {"total_views": 0, "total_videos": 1}
+    columns = [measured[name] for name, _, _ in mart.measures]
+    return [(*key, *(row[column] for column in columns)) for key, row in sorted(rows.items())]
+
+
+def csv_of(mart: Mart, rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Return the file of a mart, written as `MartDataset` writes it."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
+    writer.writerow(mart.columns)
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def entry_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dict[str, Any]:
+    """Return the manifest's entry of a mart."""
+    width = len(mart.key)
+    sums = (sum(row[width + column] for row in rows) for column in range(len(mart.measures)))
+    return {
+        "key": list(mart.key),
+        "measures": mart.rules,
+        "rows": len(rows),
+        "totals": dict(zip(mart.rules, sums, strict=True)),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }

@@ -1,0 +1,62 @@
+"""Commands, configuration and paths of the project's Markdown pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.support.project import ROOT
+
+README, *TRANSLATIONS = READMES = ("README.md", "README.pt-BR.md")
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"\s+# .*")
+CODE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"[\w.*…=-]+(/[\w.*…=-]*)+")
+SECONDS = re.compile(r"\d+\.\d │$")
+
+NOT_RUN = {"make test", "make test-all"}
+"""Commands of the README that would run the test that runs them."""
+
+
+def read(page: str) -> str:
+    """Return the text of a page."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(text: str, *languages: str) -> list[tuple[str, str]]:
+    """Return the code blocks in some languages: the language and the content of each."""
+    return [block for block in BLOCK.findall(text) if block[0] in languages]
+
+
+def commands(text: str) -> list[str]:
+    """Return the shell commands of a page, without their comments."""
+    lines = (line for _, block in blocks(text, "sh") for line in block.splitlines())
+    return [COMMENT.sub("", line) for line in lines]
+
+
+def script(text: str) -> str:
+    """Return all commands in order, with the YAML blocks written to the files they name."""
+    parts = []
+    for language, block in blocks(text, "sh", "yaml"):
+        if language == "yaml":
+            name, _, content = block.removeprefix("# ").partition("\n")
+            parts += [f"mkdir -p {Path(name).parent}", f"cat >> {name} <<'YAML'", content + "YAML"]
+        else:
+            lines = block.splitlines()
+            parts += [line for line in lines if COMMENT.sub("", line) not in NOT_RUN]
+    return "\n".join(parts)
+
+
+def paths(text: str) -> list[str]:
+    """Return the paths in code spans as globs; a part that varies, `…`, matches anything."""
+    prose = BLOCK.sub("", text)
+    return [code.replace("…", "*") for code in CODE.findall(prose) if PATH.fullmatch(code)]
+
+
+def missing_output(page: str, output: str) -> list[str]:
+    """Return the lines of a page's console block that an output lacks, timings aside."""
+    printed = {SECONDS.sub("", line.rstrip()) for line in output.splitlines()}
+    ((_, shown),) = blocks(read(page), "console")
+    lines = [line for line in shown.splitlines() if not line.startswith("PostgreSQL")]
+    return [line for line in lines if SECONDS.sub("", line) not in printed]

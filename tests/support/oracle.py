@@ -1,0 +1,184 @@
+"""Silver, quarantine and Gold again, line by line in plain Python, as slow and simple as can be."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+NAMES = (
+    *("faculdade", "rede_social", "data_postagem", "posted_at", "video_id", "titulo_video"),
+    *("categoria", "duracao_seg", "views", "likes", "comentarios", "engagement_rate"),
+    *("leads_estimados", "ctr_estimado", "run_id", "ingestion_ts"),
+)
+TEXTS = {"faculdade", "rede_social", "video_id", "titulo_video", "categoria", "run_id"}
+INTEGERS = {"duracao_seg", "views", "likes", "comentarios", "leads_estimados"}
+COUNTERS = {"views", "likes", "comentarios"}
+REQUIRED = {"faculdade", "rede_social", "data_postagem", "video_id", *COUNTERS}
+SPACE = " \t\n\r\v\f"
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+
+
+class Number(str):
+    """The text of a JSON number."""
+
+    __slots__ = ()
+
+
+@dataclass
+class Lake:
+    """Silver and the quarantine, with the counts of lines."""
+
+    silver: dict[str, dict[str, Any]] = field(default_factory=dict)
+    quarantine: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    lines: int = 0
+    accepted: int = 0
+
+    def mart(self, *key: str) -> dict[tuple[Any, ...], list[int]]:
+        """Return views, likes, comments and videos by a key."""
+        totals: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        for row in self.silver.values():
+            counts = (row["views"], row["likes"], row["comentarios"], 1)
+            group = totals[tuple(row[k] for k in key)]
+            group[:] = [a + b for a, b in zip(group, counts, strict=True)]
+        return dict(sorted(totals.items()))
+
+
+def rebuild(
+    objects: Mapping[str, bytes],
+    sources: Mapping[str, Any],
+    networks: Iterable[str],
+    zone: str = "America/Sao_Paulo",
+) -> Lake:
+    """Read every Bronze object, `fonte=…/janela=…/….jsonl`, and keep the latest of each video."""
+    lake, latest = Lake(), {}
+    for name, content in sorted(objects.items()):
+        fonte, janela = (part.partition("=")[2] for part in name.split("/")[:2])
+        arrival = dt.datetime.strptime(janela, "%Y-%m-%dT%H").replace(tzinfo=ZoneInfo(zone))
+        for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+            if not line.strip():
+                continue
+            lake.lines += 1
+            row, broken = _validate(line, sources.get(fonte), set(networks), arrival, zone)
+            if broken:
+                lake.quarantine[name, number] = broken
+                continue
+            lake.accepted += 1
+            row["run_id"] = f"{fonte}-{janela}" if row["run_id"] is None else row["run_id"]
+            order = (row["ingestion_ts"], name, number)
+            if row["video_id"] not in latest or order > latest[row["video_id"]]:
+                latest[row["video_id"]] = order
+                lake.silver[row["video_id"]] = row
+    return lake
+
+
+def _validate(
+    line: bytes, source: Any, networks: set[str], arrival: dt.datetime, zone: str
+) -> tuple[dict[str, Any], set[str]]:
+    if source is None:
+        return {}, {"source.undeclared"}
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return {}, {"line.not_utf8"}
+    try:
+        pairs = json.loads(
+            text,
+            object_pairs_hook=lambda pairs: pairs,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_no_constant,
+        )
+        json.dumps(pairs, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return {}, {"line.not_json"}
+    if not text.strip().startswith("{"):
+        return {}, {"line.not_json"}
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        return {}, {"line.repeated_keys"}
+    row, broken = {}, set()
+    if source.get("schema_drift") == "freeze" and set(fields) - _declared(source):
+        broken.add("line.new_field")
+    for name in NAMES:
+        row[name], rules = _field(name, fields, source, zone)
+        broken |= rules
+    row["ingestion_ts"] = row["ingestion_ts"] or arrival.astimezone(dt.UTC)
+    if row["rede_social"] is not None and row["rede_social"] not in networks:
+        broken.add("rede_social.unknown")
+    day, seen = row["data_postagem"], row["ingestion_ts"].date()
+    if day is not None and day > seen + dt.timedelta(days=1):
+        broken.add("data_postagem.after_observation")
+    return row, broken
+
+
+def _declared(source: Any) -> set[str]:
+    rules = source.get("fields", {name: name for name in NAMES}).values()
+    origins = (rule.get("field", []) if isinstance(rule, dict) else rule for rule in rules)
+    lists = ([origin] if isinstance(origin, str) else origin for origin in origins)
+    return {name for names in lists for name in names} | set(source.get("other_fields", []))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _field(name: str, fields: Any, source: Any, zone: str) -> tuple[Any, set[str]]:
+    rule = source["fields"].get(name) if "fields" in source else name
+    rule = {"field": rule} if isinstance(rule, str | list) else (rule or {})
+    origins = rule.get("field", [])
+    origins = [origins] if isinstance(origins, str) else origins
+    quoted = source.get("format") == "csv" or "constant" in rule
+    values = (fields[origin] for origin in origins if origin in fields)
+    value = str(rule["constant"]) if "constant" in rule else next(values, None)
+    blank = isinstance(value, str) and not isinstance(value, Number) and not value.strip(SPACE)
+    if value is None or (blank and (quoted or name in {"faculdade", "video_id"})):
+        return None, {f"{name}.missing"} if name in REQUIRED else set()
+    try:
+        read = _value(name, value, rule, quoted, zone)
+    except (ValueError, OverflowError):
+        return None, {f"{name}.unreadable"}
+    if name in COUNTERS and read < 0:
+        return read, {f"{name}.negative"}
+    return read, set()
+
+
+def _value(name: str, value: Any, rule: Any, quoted: bool, zone: str) -> Any:
+    is_text = isinstance(value, str) and not isinstance(value, Number)
+    if name in TEXTS:
+        return _require(value, is_text and "\0" not in value)
+    if name in INTEGERS or name in {"engagement_rate", "ctr_estimado"}:
+        number = value.strip(SPACE) if quoted and is_text else value
+        _require(number, isinstance(number, Number) or (quoted and is_text))
+        if name in INTEGERS:
+            _require(number, re.fullmatch("-?[0-9]+", number))
+            return _require(int(number), -(2**63) <= int(number) < 2**63)
+        _require(number, re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", number))
+        return _require(float(number), abs(float(number)) < float("inf"))
+    _require(value, is_text)
+    if "format" in rule:
+        moment = dt.datetime.strptime(value, rule["format"])  # noqa: DTZ007
+        _require(value, moment.strftime(rule["format"]) == value)
+    else:
+        _require(value, ISO.fullmatch(value))
+        clock = re.sub(r"\.(\d{1,6})\d*", lambda m: f".{m[1]:0<6}", value)
+        moment = dt.datetime.fromisoformat(clock)
+    _require(value, 1000 <= moment.year < 3000)
+    own_zone = ZoneInfo(rule.get("timezone", zone))
+    if name == "ingestion_ts":
+        return (moment if moment.tzinfo else moment.replace(tzinfo=own_zone)).astimezone(dt.UTC)
+    local = moment.astimezone(own_zone).replace(tzinfo=None) if moment.tzinfo else moment
+    return local.date() if name == "data_postagem" else local
+
+
+def _require(value: Any, condition: Any) -> Any:
+    if not condition:
+        raise ValueError(value)
+    return value

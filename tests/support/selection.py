@@ -1,0 +1,32 @@
+"""How much of the suite runs: what a change needs, or with `pytest --all` everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from tests.support import engines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+T = TypeVar("T")
+
+runs_everything = False
+"""Set from `--all` when pytest is configured, before any test module is imported."""
+
+
+def sample(cases: Sequence[T], count: int) -> Sequence[T]:
+    """Return `count` of the cases, evenly spread; with `--all`, every one."""
+    if runs_everything or count >= len(cases):
+        return cases
+    step = len(cases) / count
+    return [cases[int(step * (number + 0.5))] for number in range(count)]
+
+
+def examples(few: int, many: int) -> int:
+    """Return how many examples of a property to try: `few`, or `many` with `--all`.
+
+    Where a query takes a second, as on Spark, it is a twentieth of them, and five at least.
+    """
+    number = many if runs_everything else few
+    return number if engines.chosen == "duckdb" else max(number // 20, 5)
