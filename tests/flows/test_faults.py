@@ -29,7 +29,7 @@ from tests.support.lakes import (
     started,
 )
 from tests.support.run_lake import NOBODY
-from tests.support.selection import sample
+from tests.support.selection import long_with_all, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def calls(
 
 
 @needs_strace
-@pytest.mark.long
+@long_with_all
 def test_a_run_killed_at_any_call_is_finished_by_the_next(
     empty_project: Project,
     prepared: Path,
@@ -282,7 +282,7 @@ def fill(path: Path, room: int) -> None:
 
 
 FEW = 20
-MANY = 20_000 if selection.runs_everything else 2_000
+MANY = 20_000 if selection.runs_everything else 1_000
 
 
 @needs_strace

@@ -28,7 +28,7 @@ from tests.support.lakes import (
     run_here,
     started,
 )
-from tests.support.selection import examples
+from tests.support.selection import examples, long_with_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -286,7 +286,7 @@ class Lakes(RuleBasedStateMachine):
             assert content(self.lake) == expected(self.lake)
 
 
-@pytest.mark.long
+@long_with_all
 def test_any_interleaving_ends_as_the_oracle_says(empty_project: Project) -> None:
     Lakes.project = empty_project
     Lakes.TestCase.settings = settings(

@@ -7,10 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import nbformat
 import pytest
-from nbclient import NotebookClient
-from nbstripout._nbstripout import main as nbstripout
 
 from tests.support.project import ROOT
 
@@ -40,6 +37,8 @@ def reactions(project: Project) -> str:
 
 def is_stripped(notebook: Path) -> bool:
     """Whether nbstripout would change nothing in a notebook."""
+    from nbstripout._nbstripout import main as nbstripout  # noqa: PLC0415 - it is slow to import
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["nbstripout", "--verify", str(notebook)])
         for name in ("stdin", "stdout"):
@@ -52,6 +51,9 @@ def is_stripped(notebook: Path) -> bool:
 
 def execute(notebooks: list[Any], folder: Path) -> None:
     """Run the cells of notebooks in one kernel, whose start takes longer than they do."""
+    import nbformat  # noqa: PLC0415 - it is slow to import
+    from nbclient import NotebookClient  # noqa: PLC0415
+
     cells = []
     for number, notebook in enumerate(notebooks):
         for cell in notebook.cells:
@@ -74,6 +76,8 @@ def test_a_notebook_has_no_outputs(notebook: Path) -> None:
 def test_the_notebooks_run_on_a_lake_with_a_quarantine(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import nbformat  # noqa: PLC0415
+
     monkeypatch.delenv("MPLBACKEND", raising=False)  # Streamlit, once imported, sets it
     declared = project.parameters("sources.yml")
     declared["sources"]["faker"]["history_days"] = HISTORY_DAYS

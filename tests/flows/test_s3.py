@@ -45,7 +45,7 @@ from tests.support.lakes import (
 from tests.support.project import ROOT, project_copy
 from tests.support.run_lake import FOREVER
 from tests.support.s3_proxy import Faults, Faulty, Request
-from tests.support.selection import sample
+from tests.support.selection import long_with_all, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -177,9 +177,12 @@ def empty(empty_project: Project) -> Project:
 
 
 @pytest.fixture(scope="module")
-def small(empty: Project, seaweed: SeaweedFS) -> dict[str, bytes]:
+def small(
+    empty: Project, seaweed: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
     """The objects of a lake after a run on a small window."""
-    lake = BucketLake(seaweed.client(), seaweed.bucket, "small")
+    prefix = tmp_path_factory.mktemp("small").name  # another one for each lake of this process
+    lake = BucketLake(seaweed.client(), seaweed.bucket, prefix)
     lake.fill(SMALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAPSTONE_BUCKET", lake.bucket)
@@ -322,7 +325,7 @@ def test_only_conditions_prevent_that_two_runs_have_one_lock(  # noqa: PLR0913, 
     assert (content(copy) == expected(copy)) == (not guard)
 
 
-@pytest.mark.long
+@long_with_all
 def test_a_run_killed_at_any_request_is_finished_by_the_next(
     empty: Project, small: dict[str, bytes], lake: BucketLake, proxy: Faulty, tmp_path: Path
 ) -> None:
@@ -440,13 +443,14 @@ DAYS = (60, 365) if selection.runs_everything else (12, 48)
 def test_the_requests_of_a_run_do_not_grow_with_the_lake(
     empty: Project, lake: BucketLake, proxy: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    networks = NETWORKS if selection.runs_everything else NETWORKS[:1]
     counts: dict[int, list[Counter[str]]] = {}
     fetched: dict[int, list[set[str]]] = {}
     for days in DAYS:
         clear(empty.root / "data")
         posts = (
             line(video_id=f"{network}-{day}", rede_social=network, data_postagem=str(day))
-            for network in NETWORKS
+            for network in networks
             for day in (date(2025, 1, 1) + timedelta(days=n) for n in range(days))
         )
         add(empty.root / "data", "2026-01-31T08", *posts)
@@ -498,9 +502,15 @@ CHANGED = "Another run changed the lake while this one"
 
 
 @pytest.fixture(scope="module")
-def filled(empty: Project, small: dict[str, bytes], seaweed: SeaweedFS) -> BucketLake:
+def filled(
+    empty: Project,
+    small: dict[str, bytes],
+    seaweed: SeaweedFS,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> BucketLake:
     """A lake with superseded and rejected lines of two windows, which tests leave as it is."""
-    lake = BucketLake(seaweed.client(), seaweed.bucket, "filled")
+    prefix = tmp_path_factory.mktemp("filled").name
+    lake = BucketLake(seaweed.client(), seaweed.bucket, prefix)
     lake.fill(small | MOVES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAPSTONE_PREFIX", lake.prefix)

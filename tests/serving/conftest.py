@@ -71,7 +71,7 @@ def own(server: EmbeddedServer, initialised: Path, open_folder: Path) -> Iterato
     own = EmbeddedServer(folder, 0, server.programs)
     yield own
     own.stop()
-    pass
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

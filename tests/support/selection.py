@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+import pytest
+
 from tests.support import engines
 
 if TYPE_CHECKING:
@@ -30,3 +32,8 @@ def examples(few: int, many: int) -> int:
     """
     number = many if runs_everything else few
     return number if engines.chosen == "duckdb" else max(number // 20, 5)
+
+
+def long_with_all(test: T) -> T:
+    """Mark a test as long if all cases run: only then is it begun before the others."""
+    return pytest.mark.long(test) if runs_everything else test
