@@ -1,4 +1,4 @@
--- The passwords of the roles of the serving schema, from the environment of the one who sets it up.
+-- Sets the passwords of the roles of the serving schema, from environment variables.
 \set ON_ERROR_STOP on
 \getenv loader CAPSTONE_LOADER_PASSWORD
 \getenv reader CAPSTONE_READER_PASSWORD

@@ -1,8 +1,8 @@
-# Who is told, and of what: a task that failed, a start that was given up, a day without a
-# publication, and money.
+# Alarms, and who gets them: a failed task, a start that was given up, a day without a publication,
+# and the budget.
 
 resource "aws_sns_topic" "alarms" {
-  #checkov:skip=CKV_AWS_26:What it says is that a task failed; alarms cannot publish to a topic under the key of AWS
+  #checkov:skip=CKV_AWS_26:The messages say that a task failed; alarms cannot publish to a topic that AWS's key encrypts
   name = "${local.name}-alarms"
 }
 
@@ -20,7 +20,7 @@ resource "aws_sns_topic_policy" "alarms" {
 }
 
 data "aws_iam_policy_document" "alarms" {
-  # as AWS documents it: a condition on the account is not among what its rules are known to fulfil
+  # as AWS documents it; a condition on the account is not documented to work for EventBridge rules
   statement {
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.alarms.arn]
@@ -50,7 +50,7 @@ data "aws_iam_policy_document" "alarms" {
 
 resource "aws_cloudwatch_event_rule" "failed" {
   name        = "${local.name}-task-failed"
-  description = "A task that ended with an error, or did not start"
+  description = "Tasks that ended with an error or did not start"
 
   event_pattern = jsonencode({
     source        = ["aws.ecs"]
@@ -81,10 +81,10 @@ resource "aws_cloudwatch_event_target" "failed" {
   }
 }
 
-# the publications that went well, kept as they come: their number is what the alarm below looks at
+# logs the successful publications; the alarm below uses their number
 resource "aws_cloudwatch_event_rule" "published" {
   name        = "${local.name}-published"
-  description = "A publication that ended well"
+  description = "Successful publications"
 
   event_pattern = jsonencode({
     source        = ["aws.ecs"]
@@ -98,8 +98,8 @@ resource "aws_cloudwatch_event_rule" "published" {
 }
 
 resource "aws_cloudwatch_log_group" "published" {
-  #checkov:skip=CKV_AWS_158:CloudWatch encrypts with a key of its own, and nothing secret is logged
-  #checkov:skip=CKV_AWS_338:log_days says for how long; the ledger of publications is in the database
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts with its own key, and logs contain no secret
+  #checkov:skip=CKV_AWS_338:log_days sets the retention; the database has the ledger of publications
   name              = "/aws/events/${local.name}-published"
   retention_in_days = var.log_days
 }
@@ -127,13 +127,13 @@ data "aws_iam_policy_document" "published" {
 }
 
 locals {
-  # a day and two hours: longer than from one publication to the deadline of the next
+  # a day and two hours: longer than from one publication to the deadline of the next one
   hours_without_publication = 26
 }
 
 resource "aws_cloudwatch_metric_alarm" "no_publication" {
   alarm_name        = "${local.name}-no-publication"
-  alarm_description = "No publication went well for ${local.hours_without_publication} hours. docs/operations.md says what to do."
+  alarm_description = "No publication succeeded for ${local.hours_without_publication} hours. See docs/operations.md."
   actions_enabled   = var.active
   alarm_actions     = [aws_sns_topic.alarms.arn]
   ok_actions        = [aws_sns_topic.alarms.arn]
@@ -144,11 +144,11 @@ resource "aws_cloudwatch_metric_alarm" "no_publication" {
   datapoints_to_alarm = local.hours_without_publication
   treat_missing_data  = "breaching"
 
-  # an hour without one counts as 0: else CloudWatch looks further back for an hour that had one
+  # an hour without a publication counts as 0; otherwise CloudWatch skips it and looks further back
   metric_query {
     id          = "each_hour"
     expression  = "FILL(published, 0)"
-    label       = "Publications that went well"
+    label       = "Successful publications"
     return_data = true
   }
 
@@ -167,7 +167,7 @@ resource "aws_cloudwatch_metric_alarm" "no_publication" {
 
 resource "aws_cloudwatch_metric_alarm" "missed" {
   alarm_name        = "${local.name}-missed-start"
-  alarm_description = "The scheduler could not start a publication: the message in ${aws_sqs_queue.missed.name} says why."
+  alarm_description = "The scheduler could not start a publication; the message in ${aws_sqs_queue.missed.name} has the reason."
   alarm_actions     = [aws_sns_topic.alarms.arn]
 
   namespace           = "AWS/SQS"
@@ -181,7 +181,7 @@ resource "aws_cloudwatch_metric_alarm" "missed" {
   treat_missing_data  = "notBreaching"
 }
 
-# of the whole account: tags would have to be made known to the bill first
+# for the whole account: a budget by tag needs the tags activated for billing first
 resource "aws_budgets_budget" "monthly" {
   name         = "${local.name}-monthly"
   budget_type  = "COST"

@@ -24,7 +24,7 @@ resource "aws_db_parameter_group" "serving" {
     value = "scram"
   }
 
-  # what changes tables and rights; not the rows of a publication, nor what readers ask
+  # log statements that change tables and privileges, but no rows of a publication and no queries
   parameter {
     name  = "log_statement"
     value = "ddl"
@@ -41,11 +41,11 @@ resource "aws_db_parameter_group" "serving" {
 }
 
 resource "aws_db_instance" "serving" {
-  #checkov:skip=CKV_AWS_118:One client a day and a few readers; the metrics of a minute will do
-  #checkov:skip=CKV_AWS_157:It is a copy of Gold and can be made again; database_multi_az gives it a standby
-  #checkov:skip=CKV_AWS_161:The publisher logs in by a password of Secrets Manager, over TLS, with SCRAM
-  #checkov:skip=CKV_AWS_293:database_protected is on unless an environment that may be deleted says otherwise
-  #checkov:skip=CKV_AWS_353:Not to be had for the smallest class
+  #checkov:skip=CKV_AWS_118:One client a day and a few readers; metrics of one minute are enough
+  #checkov:skip=CKV_AWS_157:It is a copy of Gold and can be rebuilt; database_multi_az adds a standby
+  #checkov:skip=CKV_AWS_161:The publisher logs in with a password from Secrets Manager, over TLS, with SCRAM
+  #checkov:skip=CKV_AWS_293:database_protected is on unless an environment that may be deleted turns it off
+  #checkov:skip=CKV_AWS_353:Not available for the smallest instance class
   identifier     = "${local.name}-serving"
   engine         = "postgres"
   engine_version = "18"
@@ -77,7 +77,7 @@ resource "aws_db_instance" "serving" {
   auto_minor_version_upgrade  = true
   allow_major_version_upgrade = false
 
-  # in UTC, between a publication, at 02:00, and the first window of the day, at 11:00
+  # in UTC, between the publication at 02:00 and the first window of the day at 11:00
   backup_window      = "04:00-05:00"
   maintenance_window = "sun:06:00-sun:07:00"
 
@@ -87,21 +87,21 @@ resource "aws_db_instance" "serving" {
 }
 
 resource "aws_cloudwatch_log_group" "database" {
-  #checkov:skip=CKV_AWS_158:CloudWatch encrypts with a key of its own, and nothing secret is logged
-  #checkov:skip=CKV_AWS_338:log_days says for how long; the record of each run is in the lake for 400 days
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts with its own key, and logs contain no secret
+  #checkov:skip=CKV_AWS_338:log_days sets the retention; the lake has the record of each run for 400 days
   for_each = toset(["postgresql", "upgrade"])
 
   name              = "/aws/rds/instance/${local.name}-serving/${each.key}"
   retention_in_days = var.log_days
 }
 
-# the places of the passwords; their values are put there by hand and are in no state of Terraform
+# the secrets for the passwords; their values are set by hand and are not in Terraform's state
 resource "aws_secretsmanager_secret" "role" {
-  #checkov:skip=CKV_AWS_149:The key of AWS; one of ours would cost as much as two secrets
-  #checkov:skip=CKV2_AWS_57:Rotated by the administration task, as docs/operations.md says
+  #checkov:skip=CKV_AWS_149:AWS's key; an own key would cost as much as two secrets
+  #checkov:skip=CKV2_AWS_57:Rotated by the administration task, see docs/operations.md
   for_each = toset(["loader", "bi_reader"])
 
   name                    = "${local.name}/serving/${each.key}"
-  description             = "Whom ${each.key} connects as: JSON with username and password"
+  description             = "Credentials of ${each.key}: JSON with username and password"
   recovery_window_in_days = 7
 }

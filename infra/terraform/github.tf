@@ -1,9 +1,9 @@
-# What the workflows of GitHub may do: plan, and bring a version that was approved. They have no key;
-# AWS trusts the token of one job, by the environment of GitHub that the job runs in. Without
-# github_repository, nothing of this is made. None of it is changed by GitHub itself.
+# The permissions of the GitHub workflows: plan, and deploy an approved version. They have no key: AWS
+# trusts the token of a single job, by the GitHub environment in which it runs. Without
+# github_repository, none of these resources are created. GitHub itself cannot change them.
 
 locals {
-  # each role, and the environment of .github/workflows/deploy.yml that takes it
+  # each role, and the environment of .github/workflows/deploy.yml that assumes it
   github_environments = { plan = "plan", apply = "production" }
   github              = var.github_repository == null ? {} : local.github_environments
 
@@ -11,7 +11,7 @@ locals {
   here  = "${var.region}:${var.account_id}"
 }
 
-# one for the account
+# at most one per account
 resource "aws_iam_openid_connect_provider" "github" {
   count = var.github_repository == null ? 0 : 1
 
@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "github_trust" {
   }
 }
 
-# Both: to see what is there. No object of the lake, and no password.
+# Both roles: read the existing resources, but no object of the lake and no password.
 
 resource "aws_iam_role_policy" "github_reads" {
   for_each = aws_iam_role.github
@@ -63,7 +63,7 @@ resource "aws_iam_role_policy" "github_reads" {
 }
 
 data "aws_iam_policy_document" "github_reads" {
-  #checkov:skip=CKV_AWS_356:What is read of the account's settings knows no resource, or is asked for without its name
+  #checkov:skip=CKV_AWS_356:These read actions support no resource, or are called without a name
   statement {
     sid       = "StateNames"
     actions   = ["s3:ListBucket"]
@@ -213,7 +213,7 @@ data "aws_iam_policy_document" "github_reads" {
   }
 }
 
-# What a version brings: its image, the tasks that run it, their hours, and the alarms on them. The
+# The changes of a version: its image, the tasks that run it, their hours, and their alarms. The
 # network, the database, the lake and all roles are changed by hand.
 
 resource "aws_iam_role_policy" "github_applies" {
@@ -225,8 +225,8 @@ resource "aws_iam_role_policy" "github_applies" {
 }
 
 data "aws_iam_policy_document" "github_applies" {
-  #checkov:skip=CKV_AWS_111:A task definition knows no resource before it is registered; its tags and its roles bound it
-  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken and ecs:RegisterTaskDefinition know no resource
+  #checkov:skip=CKV_AWS_111:A task definition has no resource before it is registered; its tags and roles limit it
+  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken and ecs:RegisterTaskDefinition support no resource
   statement {
     sid       = "State"
     actions   = ["s3:PutObject"]
@@ -245,7 +245,7 @@ data "aws_iam_policy_document" "github_applies" {
     resources = ["*"]
   }
 
-  # tags are immutable: an image is added, and none is replaced
+  # tags are immutable: an image can be added but not replaced
   statement {
     sid = "Image"
     actions = [

@@ -1,7 +1,7 @@
 # The image of the publisher.
 
 resource "aws_ecr_repository" "publisher" {
-  #checkov:skip=CKV_AWS_136:ECR encrypts with a key of its own; the image holds no secret
+  #checkov:skip=CKV_AWS_136:ECR encrypts with its own key; the image contains no secret
   name                 = "${local.name}/publisher"
   image_tag_mutability = "IMMUTABLE"
 
@@ -21,13 +21,13 @@ resource "aws_ecr_lifecycle_policy" "publisher" {
     rules = [
       {
         rulePriority = 1
-        description  = "What has no tag goes after a week"
+        description  = "Delete untagged images after a week"
         selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
         action       = { type = "expire" }
       },
       {
         rulePriority = 2
-        description  = "The last 20 images stay"
+        description  = "Retain the last 20 images"
         selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 }
         action       = { type = "expire" }
       },

@@ -1,10 +1,10 @@
 # The lake: private, encrypted, versioned, over TLS only.
 
 resource "aws_s3_bucket" "lake" {
-  #checkov:skip=CKV_AWS_18:Who read what is in CloudTrail; a bucket of access logs would need one of its own
-  #checkov:skip=CKV_AWS_144:Versions and a region's own copies; another region doubles the price
-  #checkov:skip=CKV_AWS_145:With a key of KMS an ETag is not the MD5, by which a run knows what did not change
-  #checkov:skip=CKV2_AWS_62:Nothing waits for an object; the hours of the schedule start what runs
+  #checkov:skip=CKV_AWS_18:CloudTrail has the accesses; a bucket of access logs would need a log bucket too
+  #checkov:skip=CKV_AWS_144:Versions and the copies within a region protect it; a second region doubles the price
+  #checkov:skip=CKV_AWS_145:With KMS an ETag is not the MD5 by which a run detects unchanged objects
+  #checkov:skip=CKV2_AWS_62:Nothing waits for an object; the schedule starts all runs
   bucket = "${local.name}-lake-${var.account_id}"
 }
 
@@ -89,8 +89,8 @@ data "aws_iam_policy_document" "lake" {
 }
 
 locals {
-  # for how many days a version that was replaced or deleted is kept. Silver is written twice a day
-  # and comes from Bronze; a lock in _tmp is written every five seconds while it is held
+  # how many days replaced or deleted versions are retained. Silver is written twice a day and can be
+  # rebuilt from Bronze; a lock in _tmp is written every five seconds while a run holds it
   noncurrent_days = {
     bronze     = var.noncurrent_days
     silver     = 7
@@ -135,7 +135,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     }
   }
 
-  # full history, read again only by a rebuild
+  # the full history, which only a rebuild reads again
   rule {
     id     = "archive-bronze"
     status = "Enabled"
@@ -150,7 +150,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     }
   }
 
-  # what a dead run staged; long enough that a commit which was written down can still be finished
+  # staged files of dead runs; long enough to complete a recorded commit
   rule {
     id     = "sweep-tmp"
     status = "Enabled"

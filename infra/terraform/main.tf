@@ -3,11 +3,11 @@ data "aws_partition" "current" {}
 locals {
   name = "capstone-${var.environment}"
 
-  # the hours, the zone and the deadline are those of the project, and written there alone
+  # the hours, the zone and the deadline come from the project's configuration
   schedule    = yamldecode(file("${path.module}/../../conf/base/parameters/schedule.yml")).schedule
   publication = local.schedule.layers.publication
 
-  # of conf/prod, which is what runs, whatever the environment here is called
+  # from conf/prod, which the tasks use, whatever the name of this environment
   database = yamldecode(file("${path.module}/../../conf/prod/globals.yml")).database
 
   arn  = "arn:${data.aws_partition.current.partition}"

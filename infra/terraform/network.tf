@@ -1,8 +1,8 @@
-# A network without a way to the internet, in or out: no gateway, no NAT, no public address. What a
-# publication needs of AWS it reaches through endpoints.
+# A network without a route to the internet, in or out: no gateway, no NAT, no public address. A
+# publication reaches AWS services through endpoints.
 
 resource "aws_vpc" "this" {
-  #checkov:skip=CKV2_AWS_11:Nothing leaves or enters but through the endpoints, whose requests CloudTrail has
+  #checkov:skip=CKV2_AWS_11:All traffic goes through the endpoints, whose requests CloudTrail records
   cidr_block           = var.vpc_cidr
   enable_dns_support   = true
   enable_dns_hostnames = true
@@ -10,7 +10,7 @@ resource "aws_vpc" "this" {
   tags = { Name = local.name }
 }
 
-# the group of whatever names none: without a rule, nothing passes
+# the default security group: without rules, it allows no traffic
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.this.id
 }
@@ -43,7 +43,7 @@ locals {
   task_subnets = slice(aws_subnet.private[*].id, 0, var.endpoint_zones)
 }
 
-# to fetch the image, its log and its secrets; the layers of the image come from S3
+# for the image, the logs and the secrets; the layers of the image come from S3
 resource "aws_vpc_endpoint" "interface" {
   for_each = var.active ? toset(["ecr.api", "ecr.dkr", "logs", "secretsmanager"]) : toset([])
 
@@ -68,7 +68,7 @@ resource "aws_vpc_endpoint" "s3" {
 }
 
 data "aws_iam_policy_document" "s3_endpoint" {
-  #checkov:skip=CKV_AWS_283:The policy of an endpoint grants nothing, it bounds what the roles are granted
+  #checkov:skip=CKV_AWS_283:An endpoint policy grants nothing; it limits the permissions of the roles
   statement {
     sid       = "Lake"
     actions   = ["s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"]
@@ -93,7 +93,7 @@ data "aws_iam_policy_document" "s3_endpoint" {
 }
 
 resource "aws_security_group" "tasks" {
-  #checkov:skip=CKV2_AWS_5:The scheduler gives it to the task
+  #checkov:skip=CKV2_AWS_5:The scheduler attaches it to the task
   name        = "${local.name}-tasks"
   description = "The tasks: out to the endpoints and the database, nothing in"
   vpc_id      = aws_vpc.this.id

@@ -24,52 +24,52 @@ output "databricks_role_arn" {
 }
 
 output "repository_url" {
-  description = "Where the image is pushed to"
+  description = "The repository to push the image to"
   value       = aws_ecr_repository.publisher.repository_url
 }
 
 output "database_host" {
-  description = "The database's name, for who is in the network or in a block of readers"
+  description = "The host name of the database, for clients in the network or in a block of readers"
   value       = aws_db_instance.serving.address
 }
 
 output "database_name" {
-  description = "The database on it"
+  description = "The name of the serving database"
   value       = local.database
 }
 
 output "reader_secret" {
-  description = "The secret of bi_reader, for who reads the database"
+  description = "The secret of bi_reader, for readers of the database"
   value       = aws_secretsmanager_secret.role["bi_reader"].name
 }
 
 output "network" {
-  description = "To peer the network of readers with"
+  description = "The network, for peering with the network of readers"
   value       = { vpc_id = aws_vpc.this.id, route_table_id = aws_route_table.private.id, cidr = var.vpc_cidr }
 }
 
 output "log_group" {
-  description = "What the tasks say"
+  description = "The log group of the tasks"
   value       = aws_cloudwatch_log_group.tasks.name
 }
 
 output "cluster" {
-  description = "Where the tasks run"
+  description = "The cluster of the tasks"
   value       = aws_ecs_cluster.this.name
 }
 
 output "publication" {
-  description = "What aws ecs run-task --cli-input-json takes, to publish at once"
+  description = "The input of aws ecs run-task --cli-input-json, to publish now"
   value       = jsonencode(merge(local.run_task, { taskDefinition = aws_ecs_task_definition.this["publication"].family }))
 }
 
 output "administration" {
-  description = "The same, to set the database up and to give its roles the passwords of their secrets"
+  description = "The same, to set up the database and set the passwords of its roles from their secrets"
   value       = jsonencode(merge(local.run_task, { taskDefinition = aws_ecs_task_definition.this["administration"].family }))
 }
 
 output "github_roles" {
-  description = "The variable AWS_ROLE of each environment of GitHub"
+  description = "The variable AWS_ROLE of each GitHub environment"
   value       = { for name, role in aws_iam_role.github : local.github_environments[name] => role.arn }
 }
 

@@ -1,5 +1,5 @@
-# Who may do what. No statement allows an action or a resource by a bare *, but for the one action
-# of ECR that knows no resource.
+# Roles and permissions. No statement allows an action or a resource by a bare *, except for the one
+# ECR action that supports no resource.
 
 data "aws_iam_policy_document" "assumed" {
   for_each = {
@@ -23,8 +23,8 @@ data "aws_iam_policy_document" "assumed" {
   }
 }
 
-# The publisher: it reads Gold, keeps the records of runs, and knows as whom to connect. This is the
-# one place that says so; the tests publish as who may do this and no more.
+# The publisher: it reads Gold, writes the records of runs, and reads its credentials. Only this file
+# defines its permissions; the tests publish with exactly these.
 
 resource "aws_iam_role" "publisher" {
   name               = "${local.name}-publisher"
@@ -38,7 +38,7 @@ resource "aws_iam_role_policy" "publisher" {
 }
 
 data "aws_iam_policy_document" "publisher" {
-  # names and no more; to whom may not list it, S3 tells what is missing as what is forbidden
+  # names only; without it, S3 reports a missing object as forbidden
   statement {
     sid       = "Names"
     actions   = ["s3:ListBucket"]
@@ -57,7 +57,7 @@ data "aws_iam_policy_document" "publisher" {
     resources = ["${local.lake}/operations/*"]
   }
 
-  # by which a run finds out whether the store honours conditional writes; it is empty
+  # an empty object, with which a run tests whether the store honours conditional writes
   statement {
     sid       = "Probe"
     actions   = ["s3:PutObject"]
@@ -71,7 +71,7 @@ data "aws_iam_policy_document" "publisher" {
   }
 }
 
-# What Fargate does before a task starts: its image, its log.
+# Fargate, before a task starts: its image, its log.
 
 resource "aws_iam_role" "execution" {
   for_each = toset(["publication", "administration"])
@@ -89,7 +89,7 @@ resource "aws_iam_role_policy" "execution" {
 }
 
 data "aws_iam_policy_document" "execution" {
-  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken knows no resource
+  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken supports no resource
   for_each = toset(["publication", "administration"])
 
   statement {
@@ -111,7 +111,7 @@ data "aws_iam_policy_document" "execution" {
   }
 }
 
-# to administer the database, also its passwords; the publication fetches its own, when it connects
+# the administration task also needs the passwords; the publication reads its own when it connects
 resource "aws_iam_role_policy" "passwords" {
   name   = "passwords"
   role   = aws_iam_role.execution["administration"].name
@@ -129,7 +129,7 @@ data "aws_iam_policy_document" "passwords" {
   }
 }
 
-# The scheduler: it starts the publication, and notes what it could not start.
+# The scheduler: it starts the publication, and queues the starts that failed.
 
 resource "aws_iam_role" "scheduler" {
   name               = "${local.name}-scheduler"
@@ -186,7 +186,7 @@ data "aws_iam_policy_document" "scheduler" {
   }
 }
 
-# The clusters of Databricks: they read and write the lake.
+# The Databricks clusters: they read and write the lake.
 
 resource "aws_iam_role" "databricks" {
   name               = "${local.name}-databricks"

@@ -1,13 +1,13 @@
-# What runs: the publication, by the clock, and the administration of the database, by hand.
+# The tasks: the publication, which is scheduled, and the administration of the database, by hand.
 
 resource "aws_ecs_cluster" "this" {
-  #checkov:skip=CKV_AWS_65:One task a day; its end is watched by events, and its numbers are in the run's record
+  #checkov:skip=CKV_AWS_65:One task a day; events monitor its end, and the run record has its metrics
   name = local.name
 }
 
 resource "aws_cloudwatch_log_group" "tasks" {
-  #checkov:skip=CKV_AWS_158:CloudWatch encrypts with a key of its own, and nothing secret is logged
-  #checkov:skip=CKV_AWS_338:log_days says for how long; the record of each run is in the lake for 400 days
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts with its own key, and logs contain no secret
+  #checkov:skip=CKV_AWS_338:log_days sets the retention; the lake has the record of each run for 400 days
   name              = "/${local.name}/tasks"
   retention_in_days = var.log_days
 }
@@ -16,7 +16,7 @@ locals {
   certificates = "/tmp/rds-ca.pem"
 
   tasks = {
-    # the image's own entry point is python -m capstone_metrics; as whom it connects it asks by itself
+    # the entry point of the image is python -m capstone_metrics; it reads its credentials itself
     publication = {
       entry   = null
       command = ["--env=prod", "--pipelines=publish_gold"]
@@ -51,7 +51,7 @@ resource "aws_ecs_task_definition" "this" {
   network_mode             = "awsvpc"
   cpu                      = 256
   memory                   = 1024
-  skip_destroy             = true # what ran stays known, and who deploys need not be able to remove it
+  skip_destroy             = true # retain old definitions, so that the deploying role needs no permission to remove them
   execution_role_arn       = aws_iam_role.execution[each.key].arn
   task_role_arn            = each.value.role
 
@@ -65,7 +65,7 @@ resource "aws_ecs_task_definition" "this" {
   }
 
   container_definitions = jsonencode([
-    # the volume is root's, and the certificates are to be a file
+    # the volume belongs to root, and the certificates must be a file
     {
       name       = "prepare"
       image      = local.image
@@ -100,7 +100,7 @@ resource "aws_ecs_task_definition" "this" {
 locals {
   image = "${aws_ecr_repository.publisher.repository_url}:${var.image_tag}"
 
-  # beyond loopback the publisher asks for verify-full by itself
+  # beyond loopback the publisher sets verify-full itself
   dsn = "host=${aws_db_instance.serving.address} port=${aws_db_instance.serving.port} dbname=${local.database} sslrootcert=${local.certificates}"
 
   variables = {
@@ -121,13 +121,13 @@ locals {
   }
 }
 
-# the hours of the publication
+# the schedule of the publication
 resource "aws_scheduler_schedule_group" "this" {
   name = local.name
 }
 
 resource "aws_scheduler_schedule" "publication" {
-  #checkov:skip=CKV_AWS_297:A schedule holds no secret; the key of AWS will do
+  #checkov:skip=CKV_AWS_297:A schedule contains no secret; AWS's key is enough
   for_each = toset(local.publication.starts)
 
   name       = "publication-${replace(each.key, ":", "")}"
@@ -157,7 +157,7 @@ resource "aws_scheduler_schedule" "publication" {
       }
     }
 
-    # of the start, until the publication is late
+    # retries of the start, until the publication is late
     retry_policy {
       maximum_retry_attempts       = 10
       maximum_event_age_in_seconds = local.publication.minutes * 60

@@ -1,5 +1,5 @@
 variable "environment" {
-  description = "What the names of all things begin with, after capstone-"
+  description = "The environment; all names begin with capstone- and it"
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "environment" {
 }
 
 variable "account_id" {
-  description = "The AWS account; with the credentials of another one, nothing is done"
+  description = "The AWS account; credentials of another account are rejected"
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "account_id" {
 }
 
 variable "region" {
-  description = "The AWS region of everything"
+  description = "The AWS region of all resources"
   type        = string
   default     = "sa-east-1"
 }
@@ -30,39 +30,39 @@ variable "zones" {
 
   validation {
     condition     = length(distinct(var.zones)) == 2 && alltrue([for zone in var.zones : startswith(zone, var.region)])
-    error_message = "zones are two of the region, such as sa-east-1a and sa-east-1b."
+    error_message = "zones are two zones of the region, such as sa-east-1a and sa-east-1b."
   }
 }
 
 variable "active" {
-  description = "Whether publications run; without, nothing is left that costs by the hour but the database"
+  description = "Whether publications run; if not, only the database still costs by the hour"
   type        = bool
   default     = true
 }
 
 variable "lake_prefix" {
-  description = "The prefix of the lake in its bucket, as CAPSTONE_PREFIX has it"
+  description = "The prefix of the lake in its bucket, as in CAPSTONE_PREFIX"
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", var.lake_prefix))
-    error_message = "A prefix is one or more plain names with / between them, and not at its ends."
+    error_message = "A prefix is one or more plain names separated by /, without / at its ends."
   }
 }
 
 variable "archive_days" {
-  description = "After how many days an object of Bronze goes to Glacier Instant Retrieval"
+  description = "The age in days at which an object of Bronze moves to Glacier Instant Retrieval"
   type        = number
   default     = 90
 
   validation {
     condition     = var.archive_days >= 30
-    error_message = "archive_days is 30 or more: late windows are still merged before."
+    error_message = "archive_days is 30 or more, so that late windows are merged before."
   }
 }
 
 variable "noncurrent_days" {
-  description = "For how many days a version of Bronze or Gold that was replaced or deleted can be had back"
+  description = "How many days a replaced or deleted version of Bronze or Gold can be restored"
   type        = number
   default     = 90
 
@@ -73,17 +73,17 @@ variable "noncurrent_days" {
 }
 
 variable "image_tag" {
-  description = "The tag of the publisher's image in the repository, by TF_VAR_image_tag; tags are immutable"
+  description = "The tag of the publisher's image in the repository, set by TF_VAR_image_tag; tags are immutable"
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.image_tag)) && var.image_tag != "latest"
-    error_message = "image_tag names one image for good, such as a version or a commit; not latest."
+    error_message = "image_tag always names the same image, such as a version or a commit; not latest."
   }
 }
 
 variable "vpc_cidr" {
-  description = "The addresses of the network, which has no way to the internet"
+  description = "The addresses of the network, which has no route to the internet"
   type        = string
   default     = "10.20.0.0/24"
 
@@ -94,7 +94,7 @@ variable "vpc_cidr" {
 }
 
 variable "endpoint_zones" {
-  description = "In how many availability zones a publication can run; each has its own endpoints, which cost by the hour"
+  description = "The number of availability zones for publications; each has its own endpoints, which cost by the hour"
   type        = number
   default     = 1
 
@@ -105,7 +105,7 @@ variable "endpoint_zones" {
 }
 
 variable "readers" {
-  description = "Private blocks from which the database is read, such as that of a peered network or of a VPN"
+  description = "The private blocks of readers of the database, such as that of a peered network or of a VPN"
   type        = list(string)
   default     = []
 
@@ -114,24 +114,24 @@ variable "readers" {
       for block in var.readers : can(cidrhost(block, 0)) &&
       can(regex("^(10|172\\.(1[6-9]|2[0-9]|3[01])|192\\.168)\\.", block)) && try(tonumber(split("/", block)[1]) >= 16, false)
     ])
-    error_message = "readers are private blocks of /16 or smaller, such as 10.0.0.0/24: the database is open to no public address."
+    error_message = "readers are private blocks of /16 or smaller, such as 10.0.0.0/24; the database does not accept public addresses."
   }
 }
 
 variable "database_class" {
-  description = "The class of the database's instance"
+  description = "The instance class of the database"
   type        = string
   default     = "db.t4g.micro"
 }
 
 variable "database_multi_az" {
-  description = "Whether the database has a standby in another zone; it can be made again from Gold"
+  description = "Whether the database has a standby in another zone; it can be rebuilt from Gold"
   type        = bool
   default     = false
 }
 
 variable "database_backup_days" {
-  description = "For how many days the database can be restored to any second"
+  description = "How many days back the database can be restored, to any second"
   type        = number
   default     = 7
 
@@ -142,23 +142,23 @@ variable "database_backup_days" {
 }
 
 variable "database_protected" {
-  description = "Whether the database refuses to be deleted"
+  description = "Whether the database is protected against deletion"
   type        = bool
   default     = true
 }
 
 variable "rds_ca_bundle" {
-  description = "The certificates of the authority of RDS in this region, PEM: the content of REGION-bundle.pem"
+  description = "The certificates of the RDS authority in this region, as PEM: the content of REGION-bundle.pem"
   type        = string
 
   validation {
     condition     = can(regex("-----BEGIN CERTIFICATE-----", var.rds_ca_bundle)) && length(var.rds_ca_bundle) < 30000
-    error_message = "rds_ca_bundle is the bundle of one region, PEM; docs/operations.md says where it is."
+    error_message = "rds_ca_bundle is the bundle of one region, as PEM; docs/operations.md has its URL."
   }
 }
 
 variable "log_days" {
-  description = "For how many days logs are kept"
+  description = "The retention of logs in days"
   type        = number
   default     = 90
 
@@ -169,17 +169,17 @@ variable "log_days" {
 }
 
 variable "alarm_emails" {
-  description = "Whom to write to when a publication failed or is missing, and when money runs out"
+  description = "The e-mail addresses for alarms: a publication failed or is missing, or the budget runs out"
   type        = list(string)
 
   validation {
     condition     = length(var.alarm_emails) > 0 && alltrue([for email in var.alarm_emails : can(regex("^[^@ ]+@[^@ ]+$", email))])
-    error_message = "alarm_emails has at least one address: an alarm that nobody hears is none."
+    error_message = "alarm_emails has at least one address, so that somebody gets the alarms."
   }
 }
 
 variable "monthly_budget_usd" {
-  description = "What the account may cost in a month, in US dollars, before somebody is told"
+  description = "The monthly budget of the account in US dollars; an alarm reports when it runs out"
   type        = number
   default     = 100
 
@@ -190,7 +190,7 @@ variable "monthly_budget_usd" {
 }
 
 variable "github_repository" {
-  description = "Whose workflows may deploy: OWNER/REPOSITORY, or OWNER@ID/REPOSITORY@ID if its tokens say so; without, none may"
+  description = "The repository whose workflows may deploy: OWNER/REPOSITORY, or OWNER@ID/REPOSITORY@ID if its tokens have ids; if null, none may"
   type        = string
   default     = null
 

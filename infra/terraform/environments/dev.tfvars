@@ -3,9 +3,9 @@ account_id  = "000000000000" # yours
 region      = "sa-east-1"
 zones       = ["sa-east-1a", "sa-east-1b"]
 
-lake_prefix = "capstone-dev/someone" # the last part is your short name on Databricks
+lake_prefix = "capstone-dev/someone" # the last part is your short name in Databricks
 
-active             = false # publish by hand, with active=true for as long
+active             = false # to publish by hand, set active=true meanwhile
 archive_days       = 30
 noncurrent_days    = 7
 log_days           = 30

@@ -35,7 +35,7 @@ override_resource {
 run "without_a_repository_github_may_do_nothing" {
   assert {
     condition     = length(aws_iam_openid_connect_provider.github) == 0 && length(aws_iam_role.github) == 0 && length(aws_iam_role_policy.github_reads) == 0 && length(aws_iam_role_policy.github_applies) == 0
-    error_message = "Somebody is trusted whom nobody named."
+    error_message = "AWS trusts a repository although none is configured."
   }
 }
 
@@ -46,7 +46,7 @@ run "one_repository_is_trusted_in_two_environments" {
 
   assert {
     condition     = one(aws_iam_openid_connect_provider.github).url == "https://token.actions.githubusercontent.com" && one(aws_iam_openid_connect_provider.github).client_id_list == toset(["sts.amazonaws.com"])
-    error_message = "Tokens of another issuer, or for another audience, are taken."
+    error_message = "Tokens of another issuer, or for another audience, are accepted."
   }
 
   assert {
@@ -62,7 +62,7 @@ run "one_repository_is_trusted_in_two_environments" {
         "token.actions.githubusercontent.com:sub" = ["StringEquals", "repo:example@123/capstone-metrics@456:environment:production"]
       }
     }
-    error_message = "Another repository, environment or audience takes a role."
+    error_message = "Another repository, environment or audience can assume a role."
   }
 
   assert {
@@ -71,17 +71,17 @@ run "one_repository_is_trusted_in_two_environments" {
       one(one(document.statement).principals).type == "Federated" &&
       one(one(document.statement).principals).identifiers == toset(["arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"])
     ])
-    error_message = "A role is taken by another way than a token of GitHub."
+    error_message = "A role can be assumed without a GitHub token."
   }
 
   assert {
     condition     = { for name, policy in aws_iam_role_policy.github_reads : policy.role => jsondecode(policy.policy).Id } == { "capstone-test-github-plan" = "reads", "capstone-test-github-apply" = "reads" }
-    error_message = "A role may read something else."
+    error_message = "A role has another read policy."
   }
 
   assert {
     condition     = { for name, policy in aws_iam_role_policy.github_applies : policy.role => jsondecode(policy.policy).Id } == { "capstone-test-github-apply" = "applies" }
-    error_message = "Who plans may change something, or who applies may not."
+    error_message = "The plan role may make changes, or the apply role may not."
   }
 
   assert {
@@ -97,7 +97,7 @@ run "one_repository_is_trusted_in_two_environments" {
       RolesOfTasks = toset([for role in ["publisher", "publication-execution", "administration-execution"] : "arn:aws:iam::123456789012:role/${role}"])
       RoleOfHours  = toset(["arn:aws:iam::123456789012:role/scheduler"])
     }
-    error_message = "A deployment changes something else than what a version brings."
+    error_message = "A deployment may change more than the resources of a version."
   }
 
   assert {
@@ -107,12 +107,12 @@ run "one_repository_is_trusted_in_two_environments" {
       RolesOfTasks = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" }
       RoleOfHours  = { "iam:PassedToService" = "scheduler.amazonaws.com" }
     }
-    error_message = "A deployment gives a role to another service, or makes the tasks of others."
+    error_message = "A deployment may pass a role to another service, or register tasks of others."
   }
 
   assert {
     condition     = keys(output.github_roles) == ["plan", "production"]
-    error_message = "A role of another environment is told."
+    error_message = "The output has a role of another environment."
   }
 }
 

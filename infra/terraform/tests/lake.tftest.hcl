@@ -20,17 +20,17 @@ run "the_lake_is_private_encrypted_versioned_and_kept" {
 
   assert {
     condition     = aws_s3_bucket_ownership_controls.lake.rule[0].object_ownership == "BucketOwnerEnforced"
-    error_message = "Objects could have owners and access lists of their own."
+    error_message = "Objects could have their own owners and access control lists."
   }
 
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.lake.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
-    error_message = "Objects are not encrypted, or so that their ETag is not their MD5."
+    error_message = "Objects are not encrypted, or their ETag is not their MD5."
   }
 
   assert {
     condition     = aws_s3_bucket_versioning.lake.versioning_configuration[0].status == "Enabled"
-    error_message = "What is deleted is gone."
+    error_message = "The bucket is not versioned, so deleted objects are lost."
   }
 
   assert {
@@ -40,7 +40,7 @@ run "the_lake_is_private_encrypted_versioned_and_kept" {
 
   assert {
     condition     = jsondecode(aws_s3_bucket_policy.lake.policy).Id == "lake"
-    error_message = "The bucket has another policy than that of lake.tf."
+    error_message = "The bucket has another policy than the one in lake.tf."
   }
 
   assert {
@@ -50,7 +50,7 @@ run "the_lake_is_private_encrypted_versioned_and_kept" {
       ["Deny", "Bool", "aws:SecureTransport", "false"],
       ["Deny", "NumericLessThan", "s3:TlsVersion", "1.2"],
     ]
-    error_message = "A request without TLS, or with an old one, is not denied; or something is allowed to everybody."
+    error_message = "A request without TLS, or with an old version, is not denied; or everybody has a permission."
   }
 
   assert {
@@ -59,7 +59,7 @@ run "the_lake_is_private_encrypted_versioned_and_kept" {
       statement.resources == toset(["arn:aws:s3:::capstone-test-lake-123456789012", "arn:aws:s3:::capstone-test-lake-123456789012/*"]) &&
       one(statement.principals).identifiers == toset(["*"])
     ])
-    error_message = "Only some of the requests without TLS are denied."
+    error_message = "Only some requests without TLS are denied."
   }
 
   assert {
@@ -70,36 +70,36 @@ run "the_lake_is_private_encrypted_versioned_and_kept" {
       "lakes/test/operations/" = 7
       "lakes/test/_tmp/"       = 1
     }
-    error_message = "Versions of a layer that were replaced are kept for ever, or not at all."
+    error_message = "Replaced versions of a layer are retained forever, or not at all."
   }
 
   assert {
     condition     = [for rule in aws_s3_bucket_lifecycle_configuration.lake.rule : rule.abort_incomplete_multipart_upload[0].days_after_initiation if length(rule.abort_incomplete_multipart_upload) > 0] == [1]
-    error_message = "Parts of uploads that were cut off stay, and are paid for."
+    error_message = "Parts of interrupted uploads remain and cost money."
   }
 
   assert {
     condition     = { for rule in aws_s3_bucket_lifecycle_configuration.lake.rule : rule.filter[0].prefix => rule.expiration[0].days if try(rule.expiration[0].days > 0, false) } == { "lakes/test/_tmp/" = 30 }
-    error_message = "Something else than temporaries expires, or they do before a commit is given up."
+    error_message = "Other objects than temporary ones expire, or these expire too early to complete a commit."
   }
 
   assert {
     condition     = { for rule in aws_s3_bucket_lifecycle_configuration.lake.rule : rule.filter[0].prefix => [for each in rule.transition : [each.storage_class, each.days]] if length(rule.transition) > 0 } == { "lakes/test/bronze/" = [["GLACIER_IR", 90]] }
-    error_message = "Something else than Bronze goes to an archive, or to one that a run cannot read at once."
+    error_message = "Other objects than Bronze are archived, or in a class that a run cannot read at once."
   }
 
   assert {
     condition     = alltrue([for rule in aws_s3_bucket_lifecycle_configuration.lake.rule : rule.status == "Enabled"])
-    error_message = "A rule is off."
+    error_message = "A lifecycle rule is disabled."
   }
 
   assert {
     condition     = aws_ecr_repository.publisher.image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.publisher.image_scanning_configuration[0].scan_on_push
-    error_message = "A tag could come to mean another image, or an image is not scanned."
+    error_message = "A tag could be moved to another image, or images are not scanned."
   }
 
   assert {
     condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.publisher.policy).rules : [rule.selection.tagStatus, rule.selection.countNumber, rule.action.type]] == [["untagged", 7, "expire"], ["any", 20, "expire"]]
-    error_message = "Images pile up, or too few are kept to go back to."
+    error_message = "Images accumulate, or too few are retained to roll back."
   }
 }

@@ -20,7 +20,7 @@ override_resource {
 run "a_network_that_opens_nothing" {
   assert {
     condition     = alltrue([for subnet in aws_subnet.private : subnet.map_public_ip_on_launch == false])
-    error_message = "A subnet gives out public addresses."
+    error_message = "A subnet assigns public addresses."
   }
 
   assert {
@@ -35,7 +35,7 @@ run "a_network_that_opens_nothing" {
 
   assert {
     condition     = length(coalesce(aws_default_security_group.closed.ingress, [])) == 0 && length(coalesce(aws_default_security_group.closed.egress, [])) == 0
-    error_message = "The group of whatever names none lets something pass."
+    error_message = "The default security group allows traffic."
   }
 
   assert {
@@ -46,7 +46,7 @@ run "a_network_that_opens_nothing" {
       ["sg-database", "sg-tasks", "tcp", 5432, 5432, "none"],
       ["sg-endpoints", "sg-tasks", "tcp", 443, 443, "none"],
     ]
-    error_message = "What comes in is the tasks, to the database at 5432 and to the endpoints at 443, and nothing else."
+    error_message = "Incoming traffic is not limited to the tasks: the database at 5432 and the endpoints at 443."
   }
 
   assert {
@@ -59,27 +59,27 @@ run "a_network_that_opens_nothing" {
       ["sg-tasks", "sg-endpoints", "tcp", 443, 443, "none"],
       ["sg-tasks", "pl-1", "tcp", 443, 443, "none"],
     ]
-    error_message = "What goes out is the tasks, to the database, the endpoints and S3, and nothing else."
+    error_message = "Outgoing traffic is not limited to the tasks: to the database, the endpoints and S3."
   }
 
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.database_from_readers) == 0
-    error_message = "The database is open to readers that nobody named."
+    error_message = "The database is open to readers that are not configured."
   }
 
   assert {
     condition     = keys(aws_vpc_endpoint.interface) == ["ecr.api", "ecr.dkr", "logs", "secretsmanager"]
-    error_message = "A task cannot fetch its image, its secrets or write its log."
+    error_message = "A task cannot fetch its image or its secrets, or write its log."
   }
 
   assert {
     condition     = alltrue([for endpoint in aws_vpc_endpoint.interface : endpoint.private_dns_enabled && endpoint.vpc_endpoint_type == "Interface" && endpoint.security_group_ids == toset(["sg-endpoints"]) && length(endpoint.subnet_ids) == 1])
-    error_message = "An endpoint is not found by its usual name, or by nobody, or in more zones than are paid for."
+    error_message = "An endpoint has no private DNS name, the wrong type or security group, or more zones than configured."
   }
 
   assert {
     condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && length(aws_vpc_endpoint.s3.route_table_ids) == 1
-    error_message = "S3 is not reached through a gateway endpoint, which costs nothing."
+    error_message = "S3 is not reached through a gateway endpoint, which is free."
   }
 
   assert {
@@ -90,7 +90,7 @@ run "a_network_that_opens_nothing" {
       ],
       [toset(["s3:GetObject"]), toset(["arn:aws:s3:::prod-sa-east-1-starport-layer-bucket/*"])],
     ]
-    error_message = "Through the endpoint of S3, something else than the lake and the layers of images is reached."
+    error_message = "The S3 endpoint gives access to more than the lake and the image layers."
   }
 }
 
@@ -101,7 +101,7 @@ run "readers_are_let_in_by_name" {
 
   assert {
     condition     = [for rule in aws_vpc_security_group_ingress_rule.database_from_readers : [rule.security_group_id, rule.cidr_ipv4, rule.ip_protocol, rule.from_port, rule.to_port]] == [["sg-database", "10.1.0.0/24", "tcp", 5432, 5432]]
-    error_message = "Readers reach something else than the database's port."
+    error_message = "Readers can reach more than the port of the database."
   }
 }
 
@@ -112,16 +112,16 @@ run "what_is_not_active_costs_nothing_by_the_hour" {
 
   assert {
     condition     = length(aws_vpc_endpoint.interface) == 0
-    error_message = "Endpoints that nobody uses are paid for."
+    error_message = "Unused endpoints exist and cost money."
   }
 
   assert {
     condition     = alltrue([for schedule in aws_scheduler_schedule.publication : schedule.state == "DISABLED"])
-    error_message = "A publication is started that cannot fetch its image."
+    error_message = "A publication is scheduled although it cannot fetch its image."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.no_publication.actions_enabled == false
-    error_message = "Somebody is told that there is no publication where there is to be none."
+    error_message = "The alarm reports a missing publication although none is expected."
   }
 }

@@ -56,7 +56,7 @@ run "each_role_may_do_what_its_part_needs" {
       Probe   = [toset(["s3:PutObject"]), toset(["arn:aws:s3:::capstone-test-lake-123456789012/lakes/test/_tmp/conditional-writes"])]
       Login   = [toset(["secretsmanager:GetSecretValue"]), toset(["arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader"])]
     }
-    error_message = "The publisher may do more or less than read Gold, keep the records of runs and log in."
+    error_message = "The publisher may do more or less than read Gold, write the records of runs and log in."
   }
 
   assert {
@@ -77,12 +77,12 @@ run "each_role_may_do_what_its_part_needs" {
 
   assert {
     condition     = one(one(data.aws_iam_policy_document.instances.statement).principals).identifiers == toset(["ec2.amazonaws.com"])
-    error_message = "Somebody else than an instance takes the role of the clusters."
+    error_message = "Others than EC2 instances can assume the role of the clusters."
   }
 
   assert {
     condition     = alltrue([for policy in aws_iam_role_policy.execution : jsondecode(policy.policy).Id == "execution"])
-    error_message = "Fargate has another policy."
+    error_message = "The execution roles have another policy."
   }
 
   assert {
@@ -91,7 +91,7 @@ run "each_role_may_do_what_its_part_needs" {
       "arn:aws:secretsmanager:sa-east-1:123456789012:secret:loader",
       "arn:aws:secretsmanager:sa-east-1:123456789012:secret:bi_reader",
     ]) && aws_iam_role_policy.passwords.role == "capstone-test-administration-execution"
-    error_message = "The publication starts with a password of others, or the administration without one."
+    error_message = "The publication starts with passwords of others, or the administration without its own."
   }
 
   assert {
@@ -100,14 +100,14 @@ run "each_role_may_do_what_its_part_needs" {
       Image    = toset(["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"])
       Log      = toset(["logs:CreateLogStream", "logs:PutLogEvents"])
     }])
-    error_message = "Fargate may do more or less than start a task."
+    error_message = "The execution roles may do more or less than start a task."
   }
 
   assert {
     condition = alltrue(flatten([for document in data.aws_iam_policy_document.execution : [for statement in document.statement :
       (statement.sid == "Registry") == contains(statement.resources, "*")
     ]]))
-    error_message = "A resource is named by a bare *, and not where ECR knows none."
+    error_message = "A statement has a bare * as its resource, other than for the ECR action that supports none."
   }
 
   assert {
@@ -122,7 +122,7 @@ run "each_role_may_do_what_its_part_needs" {
       Roles  = [toset(["iam:PassRole"]), toset(["arn:aws:iam::123456789012:role/publisher", "arn:aws:iam::123456789012:role/publication-execution"])]
       Missed = [toset(["sqs:SendMessage"]), toset(["arn:aws:sqs:sa-east-1:123456789012:capstone-test-missed-publications"])]
     }
-    error_message = "The scheduler may do more or less than start the publication and note what it missed."
+    error_message = "The scheduler may do more or less than start the publication and queue missed starts."
   }
 
   assert {
@@ -131,7 +131,7 @@ run "each_role_may_do_what_its_part_needs" {
       Tag   = { "ecs:CreateAction" = "RunTask" }
       Roles = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" }
     }
-    error_message = "The scheduler starts tasks elsewhere, or gives its roles to another service."
+    error_message = "The scheduler may start tasks elsewhere, or pass its roles to another service."
   }
 
   assert {
@@ -141,6 +141,6 @@ run "each_role_may_do_what_its_part_needs" {
       tasks     = [toset(["ecs-tasks.amazonaws.com"]), "aws:SourceAccount", "123456789012"]
       scheduler = [toset(["scheduler.amazonaws.com"]), "aws:SourceAccount", "123456789012"]
     }
-    error_message = "Somebody else takes a role, or the service does for another account."
+    error_message = "Another service, or the service on behalf of another account, can assume a role."
   }
 }

@@ -1,4 +1,4 @@
-# What AWS would say of the things that it makes.
+# Attributes that AWS would return for its resources.
 
 mock_data "aws_partition" {
   defaults = {
