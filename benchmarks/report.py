@@ -1,4 +1,4 @@
-"""How a benchmark says what it found, and whether that is what it aims at."""
+"""Report the results of a benchmark, and whether they meet its goals."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "build/bench"
 
-Verdict = tuple[str, float, float]
-"""What is compared, what was found, and the most that it may be."""
+Comparison = tuple[str, float, float]
+"""A comparison: its name, the measured value, and the highest value that meets the goal."""
 
 
-def spread(values: Sequence[float]) -> str:
-    """The median, the least and the most."""
+def median_and_range(values: Sequence[float]) -> str:
+    """Return the median, and the range from minimum to maximum, as text."""
     return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -35,29 +35,29 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def conclude(
     name: str,
     costs: Mapping[str, Sequence[Any]],
-    verdicts: Sequence[Verdict],
+    comparisons: Sequence[Comparison],
     libraries: Iterable[str],
 ) -> None:
-    """Print the verdicts, keep the numbers, and exit with 1 if a goal is not met.
+    """Print the comparisons, save the results, and exit with 1 if a goal is missed.
 
     Args:
-        name: of the benchmark.
-        costs: by what was measured, the cost of each time, a dataclass.
-        verdicts: what was compared.
-        libraries: whose versions are kept beside.
+        name: the name of the benchmark.
+        costs: the cost of each round, a dataclass, by contender.
+        comparisons: the comparisons with the goals.
+        libraries: the libraries whose versions are saved with the results.
     """
-    rows = [(what, f"{found:.3g}", f"{most:.3g}") for what, found, most in verdicts]
-    print(f"\n{table(('compared', 'found', 'at most'), rows)}")
+    rows = [(label, f"{value:.3g}", f"{limit:.3g}") for label, value, limit in comparisons]
+    print(f"\n{markdown_table(('compared', 'measured', 'at most'), rows)}")
     result = {
         "versions": {
             "python": platform.python_version(),
             **{library: version(library) for library in libraries},
         },
         "cores": os.cpu_count(),
-        "costs": {what: [asdict(cost) for cost in each] for what, each in costs.items()},
-        "compared": verdicts,
+        "costs": {name: [asdict(cost) for cost in rounds] for name, rounds in costs.items()},
+        "compared": comparisons,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    if any(found > most for _, found, most in verdicts):
+    if any(value > limit for _, value, limit in comparisons):
         raise SystemExit(1)

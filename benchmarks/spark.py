@@ -1,9 +1,8 @@
-"""What a million observations cost on Spark beside DuckDB, and how Spark plans to treat them.
+"""Compare the cost of a million observations on Spark and on DuckDB, and check Spark's plans.
 
-Both engines build Silver and Gold of the same Bronze from nothing, and have to leave the same Gold.
-The physical plans come from Spark's own log of events. They are kept, and searched for what would
-not scale: a product of all rows with all rows, a sort or a window of all rows in one task, and
-rows that are brought to the driver.
+Both engines build Silver and Gold from the same Bronze, and have to build the same Gold. The
+physical plans come from Spark's event log. They are saved, and searched for what would not scale:
+cross joins, a sort or a window of all rows in one task, and rows collected to the driver.
 """
 
 from __future__ import annotations
@@ -16,104 +15,104 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from benchmarks.growth import FILLED
-from benchmarks.observations import fill
-from benchmarks.report import RESULTS, conclude, spread, table
+from benchmarks.growth import FIRST_RUN
+from benchmarks.observations import create_project
+from benchmarks.report import RESULTS, conclude, markdown_table, median_and_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.growth import Cost, Project
-    from benchmarks.report import Verdict
+    from benchmarks.report import Comparison
 
-PLANS = RESULTS / "spark-plans.txt"
+PLANS_FILE = RESULTS / "spark-plans.txt"
 
 ROUNDS = 2
 STAGES = "--pipelines=bronze_to_silver,silver_to_gold"
 
-PRODUCTS = ("CartesianProduct", "BroadcastNestedLoopJoin")
-BETWEEN = ("AQEShuffleRead", "ShuffleQueryStage", "InputAdapter", "WholeStageCodegen")
-"""What stands in a plan between an exchange and who reads it."""
+CROSS_JOINS = ("CartesianProduct", "BroadcastNestedLoopJoin")
+PASS_THROUGH = ("AQEShuffleRead", "ShuffleQueryStage", "InputAdapter", "WholeStageCodegen")
+"""Operators of a plan between an exchange and the operator that reads it."""
 
-HIGHEST_SHARE = 0.01
-"""Bytes that come to the driver, of those of Bronze."""
+MAX_DRIVER_RATIO = 0.01
+"""Bytes collected to the driver, divided by the bytes of Bronze."""
 
 
 @dataclass(frozen=True)
-class Planned:
-    """What Spark's log says of a run."""
+class EventLog:
+    """The plans of a run, and the bytes collected to the driver, from Spark's event log."""
 
     plans: dict[int, str]
-    to_driver: int
+    driver_bytes: int
 
 
-def log_events(project: Project, events: Path) -> None:
-    """Have an environment `spark`, whose engine logs its events."""
+def configure_event_log(project: Project, events: Path) -> None:
+    """Add an environment `spark`, whose engine logs its events."""
     events.mkdir()
     (project.root / "conf/spark").mkdir()
     shutil.copy(project.root / "conf/local/parameters_sources.yml", project.root / "conf/spark")
-    logged = {
+    options = {
         "spark.eventLog.enabled": "true",
         "spark.eventLog.compress": "false",
         "spark.eventLog.rolling.enabled": "false",
         "spark.eventLog.dir": events.as_uri(),
     }
-    engine = {"name": "spark", "options": logged}
+    engine = {"name": "spark", "options": options}
     settings = {"lake": "data", "engine": engine, "database": "capstone_spark"}
     (project.root / "conf/spark/globals.yml").write_text(yaml.safe_dump(settings))
 
 
 def build(project: Project, env: str) -> tuple[Cost, dict[str, bytes]]:
-    """Silver and Gold from Bronze alone: what it cost, and Gold."""
+    """Build Silver and Gold from Bronze alone; return the cost and the files of Gold."""
     for layer in ("silver", "gold"):
         shutil.rmtree(project.root / "data" / layer, ignore_errors=True)
-    cost = project.kedro("run", f"--env={env}", STAGES, f"--params=now={FILLED}")
+    cost = project.kedro("run", f"--env={env}", STAGES, f"--params=now={FIRST_RUN}")
     return cost, {
         path.name: path.read_bytes() for path in (project.root / "data/gold").glob("*.csv")
     }
 
 
-def planned(log: Path) -> Planned:
-    """The last plan of each query in a log of events, and the bytes of all results."""
+def read_event_log(log: Path) -> EventLog:
+    """Read the last plan of each query in an event log, and the bytes of all results."""
     plans: dict[int, str] = {}
-    to_driver = 0
+    driver_bytes = 0
     for line in log.open():
         event = json.loads(line)
         if "physicalPlanDescription" in event:
             plans[event["executionId"]] = event["physicalPlanDescription"]
         elif event["Event"] == "SparkListenerTaskEnd" and event["Task Metrics"]:
-            to_driver += event["Task Metrics"]["Result Size"]
-    return Planned(plans, to_driver)
+            driver_bytes += event["Task Metrics"]["Result Size"]
+    return EventLog(plans, driver_bytes)
 
 
-def offences(plan: str) -> Iterator[str]:
-    """The operators of a plan that put all rows beside all rows, or all in one task in an order."""
-    yield from (name for name in PRODUCTS if name in plan)
+def unscalable_operators(plan: str) -> Iterator[str]:
+    """Yield the operators of a plan that cross-join, or that sort all rows in one task."""
+    yield from (name for name in CROSS_JOINS if name in plan)
     tree, _, details = plan.partition("\n\n")
     single = {
         detail.strip().partition(")")[0].lstrip("(")
         for detail in details.split("\n\n")
         if "Exchange" in detail.partition("\n")[0] and "SinglePartition" in detail
     }
-    above: list[tuple[int, str]] = []
+    ancestors: list[tuple[int, str]] = []
     for line in tree.splitlines():
         name = line.lstrip(" :+-*")
         depth = len(line) - len(name)
-        above = [(at, parent) for at, parent in above if at < depth]
+        ancestors = [(level, parent) for level, parent in ancestors if level < depth]
         if any(name.endswith(f"({number})") for number in single):
-            reader = next(p for _, p in reversed(above) if not p.startswith(BETWEEN))
+            reader = next(p for _, p in reversed(ancestors) if not p.startswith(PASS_THROUGH))
             if reader.startswith(("Sort", "Window")):
                 yield f"{reader} of all rows in one task"
-        above.append((depth, name))
+        ancestors.append((depth, name))
 
 
 def main() -> None:
-    """Measure in turn, compare, keep the plans, and exit with 1 if a goal is not met."""
+    """Measure in turn, compare, save the plans, and exit with 1 if a goal is missed."""
     costs: dict[str, list[Any]] = {"duckdb": [], "spark": []}
-    with tempfile.TemporaryDirectory(prefix="capstone-") as made:
-        folder = Path(made)
-        project = fill(folder / "project")
-        log_events(project, folder / "events")
+    with tempfile.TemporaryDirectory(prefix="capstone-") as temporary:
+        folder = Path(temporary)
+        project = create_project(folder / "project")
+        configure_event_log(project, folder / "events")
         size = sum(path.stat().st_size for path in (project.root / "data/bronze").rglob("*.jsonl"))
         gold = []
         for _ in range(ROUNDS):
@@ -122,22 +121,22 @@ def main() -> None:
                 costs[name].append(cost)
                 gold.append(files)
         (log, *_) = (folder / "events").iterdir()
-        found = planned(log)
+        event_log = read_event_log(log)
         head = json.loads((project.root / "data/silver/head.json").read_text())
     RESULTS.mkdir(parents=True, exist_ok=True)
-    PLANS.write_text("\n\n".join(found.plans.values()))
-    bad = [offence for plan in found.plans.values() for offence in offences(plan)]
-    print(*bad, sep="\n")
-    rows = [(name, spread([run.wall for run in runs])) for name, runs in costs.items()]
+    PLANS_FILE.write_text("\n\n".join(event_log.plans.values()))
+    unscalable = [name for plan in event_log.plans.values() for name in unscalable_operators(plan)]
+    print(*unscalable, sep="\n")
+    rows = [(name, median_and_range([run.wall for run in runs])) for name, runs in costs.items()]
     print(f"{head['total']['lines']:,} observations, {size / 1e6:.0f} MB of JSON")
-    print(table(("engine", "wall s"), rows))
-    verdicts: list[Verdict] = [
-        ("queries that do not scale", float(len(bad)), 0.0),
-        ("bytes to the driver / bytes of Bronze", found.to_driver / size, HIGHEST_SHARE),
+    print(markdown_table(("engine", "wall s"), rows))
+    comparisons: list[Comparison] = [
+        ("queries that do not scale", float(len(unscalable)), 0.0),
+        ("bytes to the driver / bytes of Bronze", event_log.driver_bytes / size, MAX_DRIVER_RATIO),
         ("Golds that differ", float(sum(files != gold[0] for files in gold)), 0.0),
     ]
-    print(f"{len(found.plans)} plans are in {PLANS.relative_to(RESULTS.parent.parent)}")
-    conclude("spark", costs, verdicts, ["duckdb", "ibis-framework", "pyspark"])
+    print(f"{len(event_log.plans)} plans are in {PLANS_FILE.relative_to(RESULTS.parent.parent)}")
+    conclude("spark", costs, comparisons, ["duckdb", "ibis-framework", "pyspark"])
 
 
 if __name__ == "__main__":

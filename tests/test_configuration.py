@@ -8,7 +8,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.pipeline_registry import register_pipelines
-from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
+from capstone_metrics.pipelines.bronze_to_silver.contract import contract_of
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.schemas import marts_of
 from capstone_metrics.sources import new_objects
@@ -58,7 +58,7 @@ def test_an_environment_declares_its_datasets_marts_schedule_and_sources(
     schedule, sources = context.params["schedule"], context.params["sources"]
     calendar = Calendar.of(schedule, "2026-01-31T20:05")
     for name, declaration in sources.items():
-        assert new_objects(name, declaration, calendar, present=[])
+        assert new_objects(name, declaration, calendar, existing=[])
         assert contract_of(name, declaration, schedule["timezone"])
 
 

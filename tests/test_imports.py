@@ -11,7 +11,7 @@ from tests.support.project import ROOT
 
 FORBIDDEN = {
     "pipelines/ingest_bronze/nodes.py": "import capstone_metrics.lake",
-    "pipelines/bronze_to_silver/judge.py": "import duckdb",
+    "pipelines/bronze_to_silver/validate.py": "import duckdb",
     "pipelines/silver_to_gold/nodes.py": "import kedro",
     "pipelines/publish_gold/nodes.py": "import capstone_metrics.pipelines.silver_to_gold",
     "lake/storage.py": "import capstone_metrics.sources",

@@ -21,7 +21,7 @@ def calendar(now: str, *starts: str) -> Calendar:
 
 
 def due(now: str, days: int, *starts: str) -> list[str]:
-    return [str(window) for window in calendar(now, *starts).due(days)]
+    return [str(window) for window in calendar(now, *starts).due_windows(days)]
 
 
 def test_a_window_is_written_with_its_local_date_and_hour() -> None:
@@ -46,7 +46,7 @@ def test_windows_are_in_the_order_of_time_as_text_too() -> None:
     ],
 )
 def test_a_window_falls_due_at_its_local_hour(date: str, hour: int, utc: str) -> None:
-    instant = Window(dt.date.fromisoformat(date), hour).instant(SAO_PAULO)
+    instant = Window(dt.date.fromisoformat(date), hour).due_at(SAO_PAULO)
     assert instant == dt.datetime.fromisoformat(f"{utc}+00:00")
     assert instant.utcoffset() == dt.timedelta(0)
 
@@ -63,7 +63,7 @@ def test_a_window_falls_due_at_its_local_hour(date: str, hour: int, utc: str) ->
     ],
 )
 def test_what_arrives_now_belongs_to_the_window_that_fell_due_last(now: str, last: str) -> None:
-    assert str(calendar(now).arrival()) == last
+    assert str(calendar(now).arrival_window()) == last
     assert due(now, 1)[-1] == last
 
 
@@ -96,7 +96,7 @@ def test_days_of_23_and_25_hours_have_each_window_once(
     now: str, starts: list[str], windows: list[str]
 ) -> None:
     assert [window for window in due(now, 2, *starts) if window in windows] == windows
-    instants = [window.instant(SAO_PAULO) for window in calendar(now, *starts).due(3)]
+    instants = [window.due_at(SAO_PAULO) for window in calendar(now, *starts).due_windows(3)]
     assert instants == sorted(set(instants))
 
 
@@ -109,7 +109,7 @@ def test_days_of_23_and_25_hours_have_each_window_once(
     ],
 )
 def test_a_window_in_an_hour_that_is_repeated_falls_due_the_first_time(now: str, last: str) -> None:
-    assert str(calendar(now, "23:00").arrival()) == last
+    assert str(calendar(now, "23:00").arrival_window()) == last
 
 
 def test_a_clock_set_back_takes_windows_away_and_adds_none() -> None:

@@ -1,4 +1,4 @@
-"""dlt to PostgreSQL: a mart by its key."""
+"""Merge a mart into PostgreSQL by its key, with dlt."""
 
 import sys
 import tempfile
@@ -13,7 +13,7 @@ file, dsn = sys.argv[1:]
     name="gold_bench", write_disposition="merge", primary_key=["data_postagem", "faculdade"]
 )
 def gold():  # noqa: ANN201
-    """The rows of its CSV."""
+    """Yield the rows of the CSV."""
     yield csv.read_csv(file)
 
 

@@ -1,4 +1,4 @@
-"""Polars: one lazy query to Silver, and one to each mart."""
+"""Build Silver and each mart with one lazy Polars query each."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Kedro with the datasets of pandas, as one would first write it."""
+"""Build Silver and Gold with Kedro and pandas, in the most obvious way."""
 
 import sys
 from functools import partial
@@ -13,7 +13,7 @@ bronze, out = sys.argv[1:]
 
 
 def clean(parts: dict) -> pd.DataFrame:
-    """The latest observation of each video, with its types."""
+    """Return the latest observation of each video, with types."""
     rows = pd.concat([load() for load in parts.values()], ignore_index=True)
     rows["data_postagem"] = pd.to_datetime(rows["data_postagem"]).dt.date
     rows["posted_at"] = pd.to_datetime(rows["posted_at"])
@@ -22,7 +22,7 @@ def clean(parts: dict) -> pd.DataFrame:
 
 
 def aggregate(silver: pd.DataFrame, key: str) -> pd.DataFrame:
-    """The totals of each day."""
+    """Return the totals of each day."""
     totals = silver.groupby(["data_postagem", key], as_index=False).agg(
         total_views=("views", "sum"),
         total_likes=("likes", "sum"),

@@ -1,4 +1,4 @@
-"""The limit: the tersest SQL of DuckDB for the same Gold. Nothing is checked, kept or guarded."""
+"""The limit: the shortest SQL of DuckDB for the same Gold, without checks or guarantees."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""PySpark as in a chain of notebooks: read JSON, cast, number the rows, overwrite, group."""
+"""Build Silver and Gold as a chain of PySpark notebooks would: cast, rank, overwrite, group."""
 
 import sys
 from pathlib import Path

@@ -9,11 +9,11 @@ from kedro.framework.project import configure_project
 def main() -> None:
     """Run pipelines as `kedro run` does, with its options.
 
-    Returns when they have run: to a job of Databricks, and to any program that goes on, even
-    `SystemExit(0)` is a failure.
+    Returns normally on success: a Databricks job, or any program that calls it, treats even
+    `SystemExit(0)` as a failure.
 
     Raises:
-        SystemExit: with the exit code of a run that failed, once it was said why.
+        SystemExit: with the exit code of a failed run, after its error was printed.
     """
     package = Path(__file__).parent.name
     configure_project(package)

@@ -1,4 +1,4 @@
-"""What the lake hands to a pipeline, and what it takes back: changes, not whole tables."""
+"""The types that the lake and the pipelines exchange: snapshots, increments and overwrites."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def lot_of(name: str) -> tuple[str, ...]:
-    """The source, the window and the lot of an object of Bronze: `fonte=…/janela=…/<lot>.jsonl`."""
-    fonte, janela, leaf = name.split("/")
-    return fonte.partition("=")[2], janela.partition("=")[2], leaf.removesuffix(".jsonl")
+def parse_object_name(name: str) -> tuple[str, ...]:
+    """Return the `fonte`, `janela` and file stem of a Bronze object, `fonte=…/janela=…/….jsonl`."""
+    fonte, janela, file_name = name.split("/")
+    return (
+        fonte.partition("=")[2],
+        janela.partition("=")[2],
+        file_name.removesuffix(".jsonl"),
+    )
 
 
-class Tables(Mapping[str, "ir.Table"]):
-    """Tables by name, each looked for when it is first asked for."""
+class LazyTables(Mapping[str, "ir.Table"]):
+    """Tables by name, each loaded when it is first accessed.
+
+    Args:
+        loaders: for each name a function that loads the table.
+    """
 
     def __init__(self, loaders: Mapping[str, Callable[[], ir.Table]]) -> None:
         self.loaders = loaders
@@ -41,26 +49,31 @@ class Tables(Mapping[str, "ir.Table"]):
 
 
 @dataclass(frozen=True)
-class Before:
-    """Silver as the last commit left it: its tables by name, lazy, and its head."""
+class SilverSnapshot:
+    """Silver as of its last commit.
+
+    Attributes:
+        tables: its tables by name, loaded lazily.
+        head: the document of its last commit; empty before the first.
+    """
 
     tables: Mapping[str, ir.Table]
     head: dict[str, Any]
 
     @property
     def generation(self) -> int:
-        """How many commits there were."""
+        """The number of commits so far."""
         return int(self.head.get("generation", 0))
 
 
 @dataclass(frozen=True)
-class Lot:
-    """Lines of Bronze that are read together.
+class Batch:
+    """Lines of Bronze that are processed together.
 
     Attributes:
         lines: the lines, with their `fonte`, `janela`, `objeto` and `linha`.
-        objects: by name the `lines`, `bytes` and `sha256` of the objects that end among them,
-            counted from the bytes.
+        objects: the `lines`, `bytes` and `sha256` of each object whose last line is in the batch,
+            computed from its bytes, by its name.
     """
 
     lines: ir.Table
@@ -68,27 +81,27 @@ class Lot:
 
 
 @dataclass(frozen=True)
-class Pending:
-    """The Bronze objects that a merge takes in, and what it merges them with.
+class Increment:
+    """The Bronze objects to merge, and the Silver to merge them into.
 
     Attributes:
-        lots: their lines, read as they are asked for, once.
-        before: Silver as the last commit left it.
-        is_full: whether Silver is to be built anew from them, and to forget what it is.
+        batches: their lines, read lazily; can be iterated once.
+        snapshot: Silver as of its last commit.
+        is_full: whether Silver is rebuilt from these objects alone.
     """
 
-    lots: Iterable[Lot]
-    before: Before
+    batches: Iterable[Batch]
+    snapshot: SilverSnapshot
     is_full: bool = False
 
 
 @dataclass(frozen=True)
-class Change:
-    """New rows of a table, whole partitions at a time.
+class PartitionOverwrite:
+    """New rows for whole partitions of a table.
 
     Attributes:
-        rows: all rows of the partitions below.
-        partitions: their values, as text; None says that `rows` is the whole table.
+        rows: all rows of the partitions.
+        partitions: the values of each partition, as text; None if `rows` is the whole table.
     """
 
     rows: ir.Table
@@ -97,13 +110,13 @@ class Change:
 
 @dataclass(frozen=True)
 class MartFile:
-    """A mart of Gold, of which nothing is read before it is asked for.
+    """The CSV file of a mart, read lazily.
 
     Attributes:
-        read: gives the bytes of its CSV; raises a `CapstoneError` where there are none.
-        version: gives what changes whenever these do, without reading them; empty where there are
-            none.
-        to_pyarrow: gives its rows; the schema has the SHA-256 of the bytes under `sha256`.
+        read: returns its bytes; raises a `CapstoneError` if there is no file.
+        version: returns a token that changes whenever the bytes do, without reading them; empty if
+            there is no file.
+        to_pyarrow: returns its rows; the metadata of the schema has the `sha256` of the bytes.
     """
 
     read: Callable[[], bytes]
@@ -111,28 +124,28 @@ class MartFile:
     to_pyarrow: Callable[[], pa.Table]
 
     def to_pandas(self) -> pd.DataFrame:
-        """Its rows."""
+        """Return its rows."""
         return self.to_pyarrow().to_pandas()
 
 
 @dataclass(frozen=True)
-class GoldBefore:
-    """Gold as the last commit left it.
+class GoldSnapshot:
+    """Gold as of its last commit.
 
     Attributes:
-        manifest: empty where there is none.
-        tables: the marts whose files are those that the manifest names.
-        days_since: the days of Silver that changed after a generation of it, which is told from
-            those of another Silver by its origin; None where that is not known.
+        manifest: its manifest; empty before the first commit.
+        tables: the marts whose files match the manifest.
+        days_changed_since: returns the days of Silver that changed after a generation, given the
+            origin of that Silver and the generation; None if unknown, as for another origin.
     """
 
     manifest: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, pa.Table] = field(default_factory=dict)
-    days_since: Callable[[str | None, int], set[dt.date] | None] = lambda *_: None
+    days_changed_since: Callable[[str | None, int], set[dt.date] | None] = lambda *_: None
 
     @property
-    def changed(self) -> set[dt.date] | None:
-        """The days of Silver that changed since Gold was made; None if that is not known."""
-        return self.days_since(
+    def changed_days(self) -> set[dt.date] | None:
+        """The days of Silver that changed since this Gold was built; None if unknown."""
+        return self.days_changed_since(
             self.manifest.get("silver_origin"), self.manifest.get("silver_generation", 0)
         )

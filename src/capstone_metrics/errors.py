@@ -1,4 +1,4 @@
-"""Errors that the user can act on, and which of them lies behind one of somebody else's."""
+"""Errors that the user can act on, and how an error of a library is translated into one."""
 
 from __future__ import annotations
 
@@ -9,48 +9,52 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOST = {"IOException", "HTTPException", "InvalidInputException"}
-LOST_TEXTS = (
-    *("Out of buffer", "TProtocolException"),  # DuckDB, of a file that is not the one it opened
-    *("FileExpired", "FileNotFoundError", "PermissionError", "OSError"),  # s3fs, within DuckDB's
-)
+READ_RACE_ERRORS = {"IOException", "HTTPException", "InvalidInputException"}
+"""Class names of the errors that an engine raises for a file that changed while it was read."""
 
-OURS = re.compile(r"^capstone_metrics\.errors\.CapstoneError: (.+)$", re.MULTILINE)
-"""The last line of a traceback that ends with an error of ours."""
+READ_RACE_MESSAGES = (
+    *("Out of buffer", "TProtocolException"),  # DuckDB, if a file was replaced after it was opened
+    *("FileExpired", "FileNotFoundError", "PermissionError", "OSError"),  # s3fs, within DuckDB
+)
+"""How the messages of such errors begin."""
+
+WORKER_ERROR = re.compile(r"^capstone_metrics\.errors\.CapstoneError: (.+)$", re.MULTILINE)
+"""The last line of a Spark worker's traceback that ends with a `CapstoneError`."""
 
 
 class CapstoneError(Exception):
     """One sentence that says what is wrong, where, and what to do next.
 
-    The command line shows it without a traceback. It never holds a secret.
+    The command line shows it without a traceback. It never contains a secret.
     """
 
 
-def reason(error: BaseException) -> CapstoneError | None:
-    """The error of ours that lies behind one of Kedro's, if there is one.
+def user_message(error: BaseException) -> CapstoneError | None:
+    """Return the `CapstoneError` that caused an error of Kedro or an engine, None without one.
 
-    One that was raised on a worker of Spark comes as text. A file that vanishes while the engine
-    reads it was moved by another run, unless the store of the lake refuses it now.
+    An error raised on a Spark worker arrives as the text of its traceback. A file that vanishes
+    while the engine reads it was replaced by a concurrent run, unless the object store of the lake
+    now refuses requests.
     """
     causes = list(_causes(error))
-    if ours := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
-        return ours
-    if told := next(filter(None, (OURS.search(str(cause)) for cause in causes)), None):
-        return CapstoneError(told[1])
-    if lost := next(filter(_is_lost, causes), None):
-        remote = sys.modules.get("capstone_metrics.lake.remote")
-        refused: CapstoneError | None = remote.refusal() if remote else None
-        said = str(lost).partition("\n")[0]
-        return refused or CapstoneError(
-            f"Another run changed the lake while this one read it ({said}); run again. If none is "
-            "at work, 'kedro verify' says what is wrong."
+    if cause := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
+        return cause
+    if match := next(filter(None, (WORKER_ERROR.search(str(cause)) for cause in causes)), None):
+        return CapstoneError(match[1])
+    if race := next(filter(_is_read_race, causes), None):
+        duckdb_s3 = sys.modules.get("capstone_metrics.lake.duckdb_s3")
+        store_error: CapstoneError | None = duckdb_s3.find_store_error() if duckdb_s3 else None
+        first_line = str(race).partition("\n")[0]
+        return store_error or CapstoneError(
+            f"Another run changed the lake while this run was reading it ({first_line}). Run "
+            "again; if no other run is active, 'kedro verify' shows what is wrong."
         )
     return None
 
 
-def _is_lost(error: BaseException) -> bool:
-    """Whether an engine could not read a file that was there before, or found another in it."""
-    return type(error).__name__ in LOST or str(error).startswith(LOST_TEXTS)
+def _is_read_race(error: BaseException) -> bool:
+    """Return whether an engine failed because a file was deleted or replaced while it was read."""
+    return type(error).__name__ in READ_RACE_ERRORS or str(error).startswith(READ_RACE_MESSAGES)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""The configuration on its way to another machine: packed, and read from there."""
+"""Pack the configuration for another machine, and configure logging from a packed one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ARCHIVES = {"application/x-tar": "tar", "application/zip": "zip"}
 
 
 def pack_configuration(conf: Path, archive: Path) -> None:
-    """Pack a folder of configuration: the same bytes from the same files, on any machine.
+    """Write a configuration folder to an archive, reproducibly: equal files give equal bytes.
 
-    What a user keeps in `local`, what is hidden and whatever is named after credentials stays.
+    Files in `local`, hidden files and files with `credentials` in their name are left out.
     """
     with (
         gzip.GzipFile(archive, "wb", mtime=0) as file,
@@ -29,7 +29,7 @@ def pack_configuration(conf: Path, archive: Path) -> None:
     ):
         for path in sorted(conf.rglob("*")):
             name = path.relative_to(conf)
-            if _stays(name):
+            if _is_excluded(name):
                 continue
             entry = tarfile.TarInfo(f"conf/{name.as_posix()}")
             if path.is_dir():
@@ -41,14 +41,14 @@ def pack_configuration(conf: Path, archive: Path) -> None:
                 tar.addfile(entry, content)
 
 
-def _stays(name: PurePath) -> bool:
-    """Whether a file of the configuration is of this machine, or may be a secret."""
-    is_own = name.parts[:1] == ("local",) and len(name.parts) > 1
-    return is_own or any(part.startswith(".") or "credentials" in part for part in name.parts)
+def _is_excluded(name: PurePath) -> bool:
+    """Return whether a file belongs to this machine alone, or may contain a secret."""
+    is_local = name.parts[:1] == ("local",) and len(name.parts) > 1
+    return is_local or any(part.startswith(".") or "credentials" in part for part in name.parts)
 
 
 def configure_logging(source: str) -> None:
-    """Log as a configuration says that lies elsewhere: Kedro has looked in `./conf` alone.
+    """Configure logging from another configuration source; Kedro itself reads `./conf` alone.
 
     Args:
         source: a folder or an archive, as in `--conf-source`.
@@ -56,9 +56,9 @@ def configure_logging(source: str) -> None:
     if "KEDRO_LOGGING_CONFIG" in os.environ:
         return
     kind = ARCHIVES.get(mimetypes.guess_type(source)[0] or "")
-    place = f"{kind}://conf/logging.yml::{source}" if kind else f"{source}/logging.yml"
+    url = f"{kind}://conf/logging.yml::{source}" if kind else f"{source}/logging.yml"
     try:
-        with fsspec.open(place) as file:
+        with fsspec.open(url) as file:
             LOGGING.configure(yaml.safe_load(file))
     except FileNotFoundError:
         return

@@ -1,4 +1,4 @@
-"""The flow, as a sum."""
+"""The pipelines that `kedro run` can name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from capstone_metrics.schemas import marts_of
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Every pipeline by its name; `__default__` is the whole path, and `plan` what it would do.
+    """Return every pipeline by its name; `__default__` is the full flow, `plan` its dry run.
 
     Raises:
-        CapstoneError: for a mart whose declaration does not hold.
+        CapstoneError: if the declaration of a mart is invalid.
     """
     marts = list(marts_of(hooks.declared_marts()))
     pipelines = {
@@ -27,9 +27,11 @@ def register_pipelines() -> dict[str, Pipeline]:
         "silver_to_gold": silver_to_gold.create_pipeline(marts),
         "publish_gold": publish_gold.create_pipeline(marts),
     }
-    plans = (package.create_plan() for package in (ingest_bronze, bronze_to_silver, silver_to_gold))
+    dry_runs = (
+        package.create_dry_run() for package in (ingest_bronze, bronze_to_silver, silver_to_gold)
+    )
     return {
         **pipelines,
-        "plan": sum(plans, Pipeline([])),
+        "plan": sum(dry_runs, Pipeline([])),
         "__default__": sum(pipelines.values(), Pipeline([])),
     }

@@ -1,4 +1,4 @@
-"""Windows: the scheduled ingestions, in local time."""
+"""The schedule: ingestion windows, backfills, and the deadlines of each layer."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ class Window:
     def __str__(self) -> str:
         return f"{self.date.isoformat()}T{self.hour:02d}"
 
-    def instant(self, zone: ZoneInfo) -> dt.datetime:
-        """When the window falls due, in UTC."""
+    def due_at(self, zone: ZoneInfo) -> dt.datetime:
+        """Return the instant at which the window falls due, in UTC."""
         local = dt.datetime.combine(self.date, dt.time(self.hour), zone)
         return local.astimezone(dt.UTC)
 
 
 @dataclass(frozen=True)
 class Span:
-    """The windows that a backfill is about: from the first to the last, both included."""
+    """The windows of a backfill, from the first to the last inclusive."""
 
     first: Window
     last: Window
 
     @classmethod
     def of(cls, first: Any, last: Any) -> Span | None:
-        """Read the parameters `from` and `to`, each a day or a window; None if there is neither.
+        """Parse the parameters `from` and `to`, each a day or a window; return None without both.
 
         Raises:
-            CapstoneError: if one is missing or unreadable, or `to` is before `from`.
+            CapstoneError: if only one is given, one is unreadable, or `to` is before `from`.
         """
         if first is None and last is None:
             return None
         span = cls(_window("from", first, hour=0), _window("to", last, hour=23))
         if span.last < span.first:
-            raise CapstoneError(f"to: {last} is before from: {first}; exchange them.")
+            raise CapstoneError(f"to: {last} is before from: {first}; swap them.")
         return span
 
     def __contains__(self, window: Window | str) -> bool:
@@ -55,16 +55,20 @@ class Span:
 
     @property
     def days(self) -> list[dt.date]:
-        """The days of its windows."""
+        """The local dates from its first window to its last."""
         count = (self.last.date - self.first.date).days + 1
         return [self.first.date + dt.timedelta(days=day) for day in range(count)]
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """The hours of ingestion in their zone, seen from one instant (`now`, UTC).
+    """The ingestion windows that are due at an instant.
 
-    With a span, a run is about the windows of that span and no others.
+    Attributes:
+        zone: the time zone of the hours.
+        hours: the hours at which an ingestion starts.
+        now: the instant, in UTC.
+        span: the windows of a backfill, to which the run is then limited; None without one.
     """
 
     zone: ZoneInfo
@@ -76,44 +80,47 @@ class Calendar:
     def of(
         cls, schedule: Mapping[str, Any], now: str | dt.datetime, span: Span | None = None
     ) -> Calendar:
-        """Read the declared schedule and the instant of a run.
+        """Parse the declared schedule and the instant of a run.
 
         Args:
             schedule: `timezone`, and `layers.bronze.starts` as whole hours ("08:00").
-            now: ISO 8601; without an offset it is local to the schedule's zone.
-            span: of a backfill.
+            now: ISO 8601; without an offset, local to the zone of the schedule.
+            span: the windows of a backfill.
 
         Raises:
-            CapstoneError: for an unknown zone, no start or one that is not a whole hour, or
+            CapstoneError: for an unknown zone, no start, a start that is not a whole hour, or
                 an unreadable instant.
         """
         zone = zone_of(schedule)
         return cls(zone, hours_of(schedule, "bronze"), _instant(now, zone), span)
 
-    def wanted(self, days: int) -> list[Window]:
-        """The windows to bring in: those of the span, else those of the last `days` days."""
+    def windows_to_ingest(self, days: int) -> list[Window]:
+        """Return the windows to ingest: those of the span, else of the last `days` days."""
         if self.span is None:
-            return self.due(days)
+            return self.due_windows(days)
         windows = (Window(date, hour) for date in self.span.days for hour in self.hours)
-        return [w for w in windows if w in self.span and w.instant(self.zone) <= self.now]
+        return [w for w in windows if w in self.span and w.due_at(self.zone) <= self.now]
 
-    def due(self, days: int) -> list[Window]:
-        """The windows that fell due in the last `days` days, oldest first."""
+    def due_windows(self, days: int) -> list[Window]:
+        """Return the windows that fell due in the last `days` days, oldest first."""
         today = self.now.astimezone(self.zone).date()
         since = self.now - dt.timedelta(days=days)
         dates = (today - dt.timedelta(days=back) for back in range(days + 1, -1, -1))
         windows = [Window(date, hour) for date in dates for hour in self.hours]
-        return [w for w in windows if since < w.instant(self.zone) <= self.now]
+        return [w for w in windows if since < w.due_at(self.zone) <= self.now]
 
-    def arrival(self) -> Window | None:
-        """The window that what arrives now belongs to, the latest one; None out of the span."""
-        latest = self.due(days=2)[-1]
+    def arrival_window(self) -> Window | None:
+        """Return the latest due window, to which a file that arrives now belongs.
+
+        None if it is outside the span.
+        """
+        latest = self.due_windows(days=2)[-1]
         return latest if self.span is None or latest in self.span else None
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One scheduled start of a layer: its window, and when it is due and must be done (UTC)."""
+    """One scheduled start of a layer: its window, due time and deadline, both in UTC."""
 
     layer: str
     window: Window
@@ -123,12 +130,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class Timetable:
-    """When each layer starts, and by when it must have finished.
+    """The scheduled starts of each layer, and how long each may take.
 
     Attributes:
-        zone: of its hours.
-        hours: at which each layer starts, by its name, in order.
-        minutes: that it may take.
+        zone: the time zone of the hours.
+        hours: the hours at which each layer starts, sorted, by its name.
+        minutes: how long each layer may take, by its name.
     """
 
     zone: ZoneInfo
@@ -137,34 +144,34 @@ class Timetable:
 
     @classmethod
     def of(cls, schedule: Mapping[str, Any]) -> Timetable:
-        """Read the declared schedule: `timezone`, and the `starts` and `minutes` of its `layers`.
+        """Parse the declared schedule: `timezone`, and the `starts` and `minutes` of its `layers`.
 
         Raises:
-            CapstoneError: if one of them does not hold.
+            CapstoneError: if one of them is invalid.
         """
         layers = schedule["layers"]
         hours = {layer: hours_of(schedule, layer) for layer in layers}
         return cls(zone_of(schedule), hours, {layer: _minutes(schedule, layer) for layer in layers})
 
     def slots(self, layer: str, until: dt.datetime, count: int) -> list[Slot]:
-        """The last starts of a layer that are due at an instant, oldest first."""
+        """Return the last `count` starts of a layer that are due at an instant, oldest first."""
         today = until.astimezone(self.zone).date()
         back = count // len(self.hours[layer]) + 2
         days = (today - dt.timedelta(days=day) for day in range(back, -2, -1))
-        found = [self.slot(layer, Window(day, hour)) for day in days for hour in self.hours[layer]]
-        return [slot for slot in found if slot.due <= until][-count:]
+        slots = [self.slot(layer, Window(day, hour)) for day in days for hour in self.hours[layer]]
+        return [slot for slot in slots if slot.due <= until][-count:]
 
     def slot(self, layer: str, window: Window) -> Slot:
-        """A start of a layer."""
-        due = window.instant(self.zone)
+        """Return the start of a layer in a window."""
+        due = window.due_at(self.zone)
         return Slot(layer, window, due, due + self.minutes[layer])
 
 
 def zone_of(schedule: Mapping[str, Any]) -> ZoneInfo:
-    """The zone of a schedule.
+    """Return the time zone of a schedule.
 
     Raises:
-        CapstoneError: if it is not known.
+        CapstoneError: if it is unknown.
     """
     try:
         return ZoneInfo(schedule["timezone"])
@@ -176,63 +183,63 @@ def zone_of(schedule: Mapping[str, Any]) -> ZoneInfo:
 
 
 def hours_of(schedule: Mapping[str, Any], layer: str) -> tuple[int, ...]:
-    """The hours at which a layer starts, in order.
+    """Return the hours at which a layer starts, sorted.
 
     Raises:
-        CapstoneError: if there is none, or one that is not a whole hour.
+        CapstoneError: if there is none, or one is not a whole hour.
     """
-    where = f"schedule.layers.{layer}.starts"
-    hours = {_hour(where, start) for start in schedule["layers"][layer]["starts"]}
+    setting = f"schedule.layers.{layer}.starts"
+    hours = {_hour(setting, start) for start in schedule["layers"][layer]["starts"]}
     if not hours:
-        raise CapstoneError(f"{where}: declare at least one hour.")
+        raise CapstoneError(f"{setting}: declare at least one hour, such as '08:00'.")
     return tuple(sorted(hours))
 
 
-def instant_of(schedule: Mapping[str, Any], said: str | dt.datetime) -> dt.datetime:
-    """An instant in UTC; one without an offset is local to the zone of the schedule.
+def instant_of(schedule: Mapping[str, Any], instant: str | dt.datetime) -> dt.datetime:
+    """Convert an instant to UTC; without an offset, it is local to the zone of the schedule.
 
     Raises:
         CapstoneError: if it is unreadable.
     """
-    return _instant(said, zone_of(schedule))
+    return _instant(instant, zone_of(schedule))
 
 
 def _minutes(schedule: Mapping[str, Any], layer: str) -> dt.timedelta:
-    said = schedule["layers"][layer].get("minutes")
-    if not isinstance(said, int) or said <= 0:
+    minutes = schedule["layers"][layer].get("minutes")
+    if not isinstance(minutes, int) or minutes <= 0:
         raise CapstoneError(
-            f"schedule.layers.{layer}.minutes: {said!r} is not a whole number of minutes."
+            f"schedule.layers.{layer}.minutes: {minutes!r} must be a positive whole number."
         )
-    return dt.timedelta(minutes=said)
+    return dt.timedelta(minutes=minutes)
 
 
-def _window(name: str, said: Any, hour: int) -> Window:
-    """A day, from or to one of its hours, or a window."""
-    date, _, hours = str(said).partition("T")
+def _window(parameter: str, value: Any, hour: int) -> Window:
+    """Parse a window, or a day, which stands for its window at `hour`."""
+    date, _, hours = str(value).partition("T")
     try:
         window = Window(dt.date.fromisoformat(date), int(hours or hour))
     except ValueError:
         window = None
     if window is None or not 0 <= window.hour < 24:  # noqa: PLR2004 - hours of a day
         raise CapstoneError(
-            f"{name}: {said!r} is neither a day nor a window; give from and to, each as "
+            f"{parameter}: {value!r} is neither a day nor a window; give from and to, each as "
             "2026-01-31 or 2026-01-31T08."
         )
     return window
 
 
-def _hour(where: str, start: str) -> int:
+def _hour(setting: str, start: str) -> int:
     hour, _, minutes = str(start).partition(":")
     if not (hour.isdecimal() and int(hour) < 24 and minutes in {"", "00"}):  # noqa: PLR2004
-        raise CapstoneError(f"{where}: {start!r} is not a whole hour; write it as '08:00'.")
+        raise CapstoneError(f"{setting}: {start!r} is not a whole hour; write it as '08:00'.")
     return int(hour)
 
 
 def _instant(now: str | dt.datetime, zone: ZoneInfo) -> dt.datetime:
     try:
-        moment = now if isinstance(now, dt.datetime) else dt.datetime.fromisoformat(str(now))
+        instant = now if isinstance(now, dt.datetime) else dt.datetime.fromisoformat(str(now))
     except ValueError as error:
         raise CapstoneError(
             f"now: {now!r} is not an instant; write it as 2026-01-31T20:05."
         ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(dt.UTC)
+    return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(dt.UTC)

@@ -1,4 +1,4 @@
-"""The tables of the platform: the columns of Silver and its quarantine, and the declared marts."""
+"""Schemas: the tables of Silver and its quarantine, the declared marts, and a publication."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SILVER = ibis.schema(
         "ingestion_ts": "timestamp('UTC', 6)",
     }
 )
-"""One row a video. Counters are whole numbers, `duracao_seg` seconds, `ctr_estimado` percent."""
+"""One row per video. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
 
 REQUIRED = (
     "faculdade",
@@ -42,7 +42,7 @@ REQUIRED = (
     "likes",
     "comentarios",
 )
-"""The fields of Silver without which a line is quarantined."""
+"""The fields of Silver that every accepted line has."""
 
 QUARANTINE = ibis.schema(
     {
@@ -57,12 +57,12 @@ QUARANTINE = ibis.schema(
         "texto_base64": "string",
     }
 )
-"""One rejected line: the object and line that it came from, the rules that it broke, and when.
+"""One row per rejected line: its object and line number, the rules that it broke, and when.
 
-`texto` is the line; a line that is not UTF-8 has its bytes in `texto_base64` instead.
+`texto` is the line; if it is not valid UTF-8, `texto_base64` has its bytes instead.
 """
 
-PLACES = ibis.schema(
+PROVENANCE = ibis.schema(
     {
         "rede_social": "string",
         "data_postagem": "date",
@@ -72,29 +72,38 @@ PLACES = ibis.schema(
         "linha": "int64",
     }
 )
-"""The line of Bronze that each row of Silver comes from: what decides which of two is later."""
+"""The line of Bronze that each row of Silver comes from, and its observation time.
 
-LOCATOR = ibis.schema(
+These order the observations of a video.
+"""
+
+VIDEO_INDEX = ibis.schema(
     {"shard": "string", "video_id": "string", "rede_social": "string", "data_postagem": "date"}
 )
-"""The partition that each video is in. `shard` is the start of the MD5 of `video_id`."""
+"""The partition that each video is in. `shard` is the first two digits of the MD5 of `video_id`."""
 
 TABLES = {
     "silver_criacao": SILVER,
     "silver_quarentena": QUARANTINE,
-    "silver_places": PLACES,
-    "silver_locator": LOCATOR,
+    "silver_provenance": PROVENANCE,
+    "silver_video_index": VIDEO_INDEX,
 }
 
 AGGREGATES = ("sum", "count")
-RESERVED = ("gold_before", "gold_manifest", "gold_plan", "gold_planned")
-LONGEST_COLUMN, LONGEST_NAME = 63, 50
-"""What PostgreSQL takes, in bytes, and that less the room that a publication needs."""
+RESERVED_NAMES = ("gold_snapshot", "gold_manifest", "gold_rebuild_scope", "gold_snapshot_dry_run")
+MAX_COLUMN_BYTES, MAX_NAME_BYTES = 63, 50
+"""PostgreSQL's limit of a name, and that minus what a publication adds to the name of a mart."""
 
 
 @dataclass(frozen=True)
 class Mart:
-    """A declared table of Gold: its key, and its measures as (name, aggregate, column)."""
+    """A declared table of Gold.
+
+    Attributes:
+        name: of its file and its table, `gold_…`.
+        key: the columns that identify a row, in order.
+        measures: (name, aggregate, column of Silver) of each measure.
+    """
 
     name: str
     key: tuple[str, ...]
@@ -102,60 +111,61 @@ class Mart:
 
     @classmethod
     def of(cls, name: str, declaration: Mapping[str, Any]) -> Mart:
-        """Read a declaration: `key: [column, …]`, `measures: {name: {aggregate: column}}`.
+        """Parse a declaration: `key: [column, …]`, `measures: {name: {aggregate: column}}`.
 
         Raises:
-            CapstoneError: for a name, key or measure that does not fit Silver.
+            CapstoneError: if the name, the key or a measure is invalid.
         """
         if not (name.startswith("gold_") and name.isidentifier() and name.islower()):
             raise CapstoneError(
                 f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
             )
-        if name in RESERVED or len(name.encode()) > LONGEST_NAME:
+        if name in RESERVED_NAMES or len(name.encode()) > MAX_NAME_BYTES:
             raise CapstoneError(
-                f"marts.{name}: choose another name, of at most {LONGEST_NAME} bytes; "
-                f"{', '.join(RESERVED)} have a meaning already."
+                f"marts.{name}: choose another name, of at most {MAX_NAME_BYTES} bytes; "
+                f"{', '.join(RESERVED_NAMES)} are reserved."
             )
-        said = declaration if isinstance(declaration, Mapping) else {}
-        declared, rules = said.get("key"), said.get("measures")
-        key = tuple(map(str, declared)) if isinstance(declared, list | tuple) else ()
+        options = declaration if isinstance(declaration, Mapping) else {}
+        key_columns, measure_rules = options.get("key"), options.get("measures")
+        key = tuple(map(str, key_columns)) if isinstance(key_columns, list | tuple) else ()
+        rules = measure_rules if isinstance(measure_rules, Mapping) else {}
         measures = tuple(
-            (str(measure), *_aggregate(name, measure, rule))
-            for measure, rule in (rules.items() if isinstance(rules, Mapping) else ())
+            (str(measure), *_aggregate(name, measure, rule)) for measure, rule in rules.items()
         )
-        fitting = [column for column in SILVER if _is_key(SILVER[column])]
-        if not key or not set(key) <= set(fitting) or len(set(key)) < len(key):
+        allowed = [column for column in SILVER if _is_key_type(SILVER[column])]
+        if not key or not set(key) <= set(allowed) or len(set(key)) < len(key):
             raise CapstoneError(
-                f"marts.{name}.key: {declared!r} must be a list of different text, date or "
-                f"whole-number columns of Silver ({', '.join(fitting)})."
+                f"marts.{name}.key: {key_columns!r} must be a list of distinct text, date or "
+                f"whole-number columns of Silver ({', '.join(allowed)})."
             )
         if not measures:
             raise CapstoneError(
-                f"marts.{name}.measures: declare at least one, {{name: {{sum: views}}}}."
+                f"marts.{name}.measures: declare at least one, such as "
+                "{total_views: {sum: views}}."
             )
         return cls(name, key, measures)
 
     @property
-    def rules(self) -> dict[str, dict[str, str]]:
-        """The measures as they are declared: {name: {aggregate: column}}."""
+    def declared_measures(self) -> dict[str, dict[str, str]]:
+        """The measures in the form of a declaration: {name: {aggregate: column}}."""
         return {name: {aggregate: column} for name, aggregate, column in self.measures}
 
     @property
-    def needs(self) -> set[str]:
-        """The columns of Silver that it is made from."""
+    def source_columns(self) -> set[str]:
+        """The columns of Silver that the mart is computed from."""
         return {*self.key, *(column for _, _, column in self.measures)}
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the mart, in order: its key, then its measures."""
+        """The names of its columns, in order: the key, then the measures."""
         return (*self.key, *(measure for measure, _, _ in self.measures))
 
 
 def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
-    """Read every declared mart, by name.
+    """Parse the declarations of all marts, by name.
 
     Raises:
-        CapstoneError: for the first declaration that does not hold.
+        CapstoneError: for the first invalid declaration.
     """
     if not isinstance(declarations, Mapping) or not declarations:
         raise CapstoneError("marts: declare at least one mart, by its key and measures.")
@@ -163,47 +173,47 @@ def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
 
 
 def gold_type(column: str) -> dt.DataType:
-    """The type of a column of Gold: a key's is that of Silver, a measure's a whole number."""
+    """Return the type of a column of Gold: a key has its type in Silver, a measure is an int64."""
     return SILVER.get(column, dt.int64)
 
 
-def _is_key(kind: dt.DataType) -> bool:
+def _is_key_type(kind: dt.DataType) -> bool:
     return bool(kind.is_string() or kind.is_date() or kind.is_integer())
 
 
 def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
-    known = f"write {{sum: views}} or {{count: video_id}}, not {rule!r}."
+    hint = f"write {{sum: views}} or {{count: video_id}}, not {rule!r}."
     if not str(measure).isidentifier() or measure in SILVER:
         raise CapstoneError(
             f"marts.{mart}.measures: {measure!r} must be a name of its own, not a column of Silver."
         )
-    if len(str(measure).encode()) > LONGEST_COLUMN:
+    if len(str(measure).encode()) > MAX_COLUMN_BYTES:
         raise CapstoneError(
-            f"marts.{mart}.measures: {measure!r} is longer than the {LONGEST_COLUMN} bytes that "
+            f"marts.{mart}.measures: {measure!r} is longer than the {MAX_COLUMN_BYTES} bytes that "
             "PostgreSQL takes."
         )
     if not isinstance(rule, dict) or len(rule) != 1:
-        raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")
+        raise CapstoneError(f"marts.{mart}.measures.{measure}: {hint}")
     ((aggregate, column),) = ((str(word), str(column)) for word, column in rule.items())
     if aggregate not in AGGREGATES or column not in SILVER:
-        raise CapstoneError(f"marts.{mart}.measures.{measure}: {known}")
+        raise CapstoneError(f"marts.{mart}.measures.{measure}: {hint}")
     if aggregate == "sum" and not SILVER[column].is_integer():
         raise CapstoneError(
             f"marts.{mart}.measures.{measure}: {column} is not a whole number, so it has no sum "
-            "that Gold can hold exactly."
+            "that Gold can store exactly."
         )
     return aggregate, column
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a publication may do.
+class PublicationPolicy:
+    """The limits of a publication.
 
     Attributes:
-        max_shrink_pct: by how many percent the rows or a total of a mart may be less than in the
-            publication before.
-        changes_kept_days: for how many days it is kept which keys a publication changed.
-        allow_shrink: whether a mart may be empty, end, or shrink by more than that.
+        max_shrink_pct: by how many percent the rows or a total of a mart may fall below those of
+            the previous publication.
+        changes_kept_days: for how many days the keys that a publication changed are retained.
+        allow_shrink: whether a mart may be empty, be removed, or shrink beyond the limit.
     """
 
     max_shrink_pct: float = 20
@@ -211,15 +221,15 @@ class Terms:
     allow_shrink: bool = False
 
     @classmethod
-    def of(cls, declared: Mapping[str, Any], allow_shrink: Any) -> Terms:
-        """Read the parameters `publication` and `allow_shrink`.
+    def of(cls, publication: Mapping[str, Any], allow_shrink: Any) -> PublicationPolicy:
+        """Parse the parameters `publication` and `allow_shrink`.
 
         Raises:
-            CapstoneError: for one that does not hold.
+            CapstoneError: for an invalid value.
         """
-        said = declared if isinstance(declared, Mapping) else {}
-        shrink: Any = said.get("max_shrink_pct")
-        days: Any = said.get("changes_kept_days")
+        options = publication if isinstance(publication, Mapping) else {}
+        shrink: Any = options.get("max_shrink_pct")
+        days: Any = options.get("changes_kept_days")
         if not _is_number(shrink, int, float) or not 0 <= shrink <= 100:  # noqa: PLR2004
             raise CapstoneError(
                 f"publication.max_shrink_pct: {shrink!r} must be a percentage from 0 to 100."
@@ -239,25 +249,26 @@ def _is_number(value: Any, *kinds: type) -> bool:
 
 @dataclass(frozen=True)
 class Publication:
-    """Gold on its way to the serving database.
+    """Gold as it is published to the serving database.
 
     Attributes:
         manifest: of Gold.
         marts: the declared marts, by name.
-        files: the CSV of each; one that is not the manifest's is refused when it is asked for.
-        terms: what the publication may do.
-        versions: what changes whenever a file does, where that is known.
+        files: the CSV of each mart, read lazily; reading one that does not match the manifest
+            raises a `CapstoneError`.
+        policy: the limits of the publication.
+        versions: for each mart a token that changes whenever its file does; empty if unknown.
     """
 
     manifest: dict[str, Any]
     marts: dict[str, Mart]
     files: Mapping[str, bytes]
-    terms: Terms = field(default_factory=Terms)
+    policy: PublicationPolicy = field(default_factory=PublicationPolicy)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Of each mart its `rows`, and of its `columns` the types by their names."""
+        """For each mart the number of its `rows`, and the types of its `columns` by name."""
         return {
             name: {
                 "rows": self.manifest["marts"][name]["rows"],

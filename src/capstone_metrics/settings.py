@@ -1,4 +1,4 @@
-"""Kedro's settings of this project."""
+"""Kedro's settings for this project."""
 
 import datetime as dt
 
@@ -8,7 +8,9 @@ from omegaconf.resolvers import oc
 from capstone_metrics.hooks import HOOKS as _HOOKS
 
 HOOKS = _HOOKS
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)  # where there is no .telemetry to say no
+DISABLE_HOOKS_FOR_PLUGINS = (
+    "kedro-telemetry",
+)  # it sends usage data unless a .telemetry file refuses
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -11,8 +11,8 @@ import duckdb
 import pytest
 import yaml
 
-from capstone_metrics.errors import reason
-from capstone_metrics.lake import remote
+from capstone_metrics.errors import user_message
+from capstone_metrics.lake import duckdb_s3
 from capstone_metrics.serving.embedded import READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.support.project import ROOT, project_copy
@@ -120,12 +120,12 @@ def test_the_flow_is_registered_by_name(project: Project) -> None:
 def test_a_file_that_vanishes_during_a_read_was_moved_by_a_concurrent_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_reached", {})  # stores of other tests, which have ended
+    monkeypatch.setattr(duckdb_s3, "_buckets_read", {})  # stores of other tests, which have ended
     missing = tmp_path / "part-0.parquet"
     with pytest.raises(duckdb.IOException) as caught:
         duckdb.read_parquet(str(missing)).fetchall()
-    assert str(reason(caught.value)).startswith("Another run changed the lake")
-    assert reason(ValueError("x")) is None
+    assert str(user_message(caught.value)).startswith("Another run changed the lake")
+    assert user_message(ValueError("x")) is None
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_serving_check_finds_manual_changes_and_recreate_reverts_them(served: Pr
         "is_equal": False,
         "is_published": True,
         "losses": [],
-        "ended": [],
+        "drop_statements": [],
         "marts": [
             {
                 "mart": "gold_mine",

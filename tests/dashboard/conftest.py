@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from capstone_metrics.lake import RunsDataset
-from capstone_metrics.schemas import Publication, Terms, marts_of
+from capstone_metrics.schemas import Publication, PublicationPolicy, marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.serving.embedded import Address, EmbeddedServer
 
-VARIABLE = "CAPSTONE_READER_DSN"
+READER_DSN_VARIABLE = "CAPSTONE_READER_DSN"
 FIRST, LAST = dt.date(2026, 1, 1), dt.date(2026, 2, 14)
 NETWORKS = ("tiktok", "instagram_reels", "youtube_shorts")
 LATE = "youtube_shorts"
@@ -116,7 +116,7 @@ class Served:
             files[name] = csv_of(mart, rows[name])
             (self.gold / f"{name}.csv").write_bytes(files[name])
         entries = {name: entry_of(mart, rows[name], files[name]) for name, mart in marts.items()}
-        policy = Terms(allow_shrink=True)
+        policy = PublicationPolicy(allow_shrink=True)
         self.dataset.save(Publication({"marts": entries}, dict(marts), files, policy))
 
     def from_gold(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -171,7 +171,7 @@ def own(
 ) -> Served:
     """A database of one test's own, which the pages read, with nothing published."""
     own = _in_database(server, address, tmp_path)
-    monkeypatch.setenv(VARIABLE, own.dataset.reader_dsn())
+    monkeypatch.setenv(READER_DSN_VARIABLE, own.dataset.reader_dsn())
     return own
 
 

@@ -22,7 +22,7 @@ import pytest
 from capstone_metrics.dashboard.texts import Texts
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
-from tests.dashboard.conftest import BY_NETWORK, RECORD, VARIABLE, runs_of
+from tests.dashboard.conftest import BY_NETWORK, READER_DSN_VARIABLE, RECORD, runs_of
 from tests.support.project import ROOT, project_copy
 from tests.support.waiting import wait_until
 
@@ -79,7 +79,7 @@ def site(
     served: Served, open_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """The address of a dashboard, as `kedro dashboard` serves it."""
-    served.dataset.mirror(runs_of(RECORD, tmp_path_factory.mktemp("lake")))
+    served.dataset.sync_runs(runs_of(RECORD, tmp_path_factory.mktemp("lake")))
     stubs = tmp_path_factory.mktemp("stubs")
     (stubs / "rfc3987_syntax.py").write_text("raise ImportError\n")  # slow, and not the product's
     port = free_port()
@@ -107,7 +107,7 @@ def command_of(project: Project, dsn: str, port: int) -> tuple[list[str], dict[s
     """Return the process that `kedro dashboard` becomes: its arguments and its environment."""
     processes: list[tuple[list[str], dict[str, str]]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, dsn)
+        patch.setenv(READER_DSN_VARIABLE, dsn)
         patch.setattr(os, "execve", lambda _, *process: processes.append(process))
         project.kedro("dashboard", *options_of(port))
     (process,) = processes
@@ -312,7 +312,7 @@ def check_a_busy_database_and_one_that_is_away(page: Page, served: Served) -> No
 
     with away(served):
         page.get_by_text("PT", exact=True).click()
-        expect(page.get_by_text(PORTUGUESE("away"))).to_be_visible()
+        expect(page.get_by_text(PORTUGUESE("unavailable"))).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
     page.get_by_role("button", name=PORTUGUESE("retry")).click()
     wait_for_page(page)
@@ -369,14 +369,14 @@ def test_every_state_has_a_picture(browser: Browser, site: str, served: Served) 
         expect(page.get_by_role("button", name=ENGLISH("clear"))).to_be_visible()
         check_picture(page, "empty")
     with away(served), visit(browser, site) as page:
-        expect(page.get_by_text(ENGLISH("away"))).to_be_visible()
-        check_picture(page, "away")
+        expect(page.get_by_text(ENGLISH("unavailable"))).to_be_visible()
+        check_picture(page, "unavailable")
 
 
 @pytest.mark.slow
 def test_the_command_becomes_the_server(served: Served, project: Project) -> None:
     kedro = str(Path(sys.executable).parent / "kedro")
-    environment = {**os.environ, VARIABLE: served.dataset.reader_dsn()}
+    environment = {**os.environ, READER_DSN_VARIABLE: served.dataset.reader_dsn()}
     port = free_port()
     with running([kedro, "dashboard", *options_of(port)], environment, project, port) as address:
         assert is_up(address)

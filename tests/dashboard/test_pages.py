@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 import capstone_metrics.dashboard
-from capstone_metrics.dashboard.freshness import VARIABLE as SCHEDULE
-from capstone_metrics.dashboard.texts import Texts, language_of
+from capstone_metrics.dashboard.freshness import SCHEDULE_VARIABLE
+from capstone_metrics.dashboard.texts import Texts, preferred_language
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
 from tests.dashboard.conftest import (
@@ -28,7 +28,7 @@ from tests.dashboard.conftest import (
     FIRST,
     LAST,
     QUOTED,
-    VARIABLE,
+    READER_DSN_VARIABLE,
 )
 from tests.support.waiting import wait_until
 
@@ -61,8 +61,8 @@ pytestmark = pytest.mark.parametrize("server", ["packaged"], indirect=True)
 
 @pytest.fixture(autouse=True)
 def environment(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, served.dataset.reader_dsn())
-    monkeypatch.delenv(SCHEDULE, raising=False)
+    monkeypatch.setenv(READER_DSN_VARIABLE, served.dataset.reader_dsn())
+    monkeypatch.delenv(SCHEDULE_VARIABLE, raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def page(name: str, language: str = "en") -> AppTest:
     from streamlit.testing.v1 import AppTest  # noqa: PLC0415
 
     def script(name: str, language: str) -> None:
-        from capstone_metrics.dashboard.site import show  # noqa: PLC0415 - a script of its own
+        from capstone_metrics.dashboard.site import show_page  # noqa: PLC0415 - a script of its own
         from capstone_metrics.dashboard.texts import Texts  # noqa: PLC0415
 
-        show(name, Texts(language))
+        show_page(name, Texts(language))
 
     return AppTest.from_function(script, default_timeout=SECONDS, args=(name, language)).run()
 
@@ -152,7 +152,9 @@ def test_a_change_needs_a_complete_period_before(read: Read) -> None:
     app = read(**FIRST_DAYS)
 
     assert {metric.delta for metric in app.metric} == {""}
-    assert {metric.proto.delta_description for metric in app.metric} == {Texts("en")("not_before")}
+    assert {metric.proto.delta_description for metric in app.metric} == {
+        Texts("en")("no_previous_period")
+    }
 
 
 def test_the_days_of_the_charts_are_those_of_gold(read: Read, served: Served) -> None:
@@ -177,7 +179,7 @@ def test_the_days_of_the_charts_are_those_of_gold(read: Read, served: Served) ->
     )
     label = Texts("en").label
     for rows in (lines, heat):
-        values = {(row["day"].date(), row["part"]): (row["views"], row["mean"]) for row in rows}
+        values = {(row["day"].date(), row["segment"]): (row["views"], row["mean"]) for row in rows}
         assert values == {
             (day, label(name)): (views, pytest.approx(mean)) for day, name, views, mean in expected
         }
@@ -304,7 +306,7 @@ def test_a_language_can_be_chosen() -> None:
     ("locale", "language"), [("en-US", "EN"), ("pt-BR", "PT"), ("fr-FR", "EN"), (None, "EN")]
 )
 def test_other_languages_than_portuguese_are_english(locale: str | None, language: str) -> None:
-    assert language_of(locale) == language
+    assert preferred_language(locale) == language
 
 
 def test_both_languages_have_the_same_texts() -> None:
@@ -339,13 +341,13 @@ def shows_only(app: AppTest, state: str, language: str = "en") -> None:
 def test_a_log_of_a_database_that_is_away_has_no_password(
     monkeypatch: pytest.MonkeyPatch, dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from capstone_metrics.dashboard.database import AwayError, snapshot  # noqa: PLC0415
+    from capstone_metrics.dashboard.database import AwayError, read_transaction  # noqa: PLC0415
 
-    monkeypatch.setenv(VARIABLE, dsn)
+    monkeypatch.setenv(READER_DSN_VARIABLE, dsn)
 
-    with pytest.raises(AwayError) as error, snapshot():
+    with pytest.raises(AwayError) as error, read_transaction():
         pass
-    assert VARIABLE in caplog.text
+    assert READER_DSN_VARIABLE in caplog.text
     for password in ("canary", "can@ary"):
         assert password not in caplog.text
         assert password not in repr(error.value)
@@ -373,10 +375,10 @@ def test_a_database_that_is_away_is_reported(
     language: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv(VARIABLE, dsn)
+    monkeypatch.setenv(READER_DSN_VARIABLE, dsn)
 
-    shows_only(page(name, language), "away", language)
-    assert VARIABLE in caplog.text
+    shows_only(page(name, language), "unavailable", language)
+    assert READER_DSN_VARIABLE in caplog.text
     assert "canary" not in caplog.text
     assert "can@ary" not in caplog.text
 
@@ -385,20 +387,20 @@ def test_a_database_that_is_away_is_reported(
 def test_a_database_that_comes_back_is_read(
     monkeypatch: pytest.MonkeyPatch, served: Served
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "host=127.0.0.1 port=1")
+    monkeypatch.setenv(READER_DSN_VARIABLE, "host=127.0.0.1 port=1")
     app = opened()
     assert not app.metric
 
-    monkeypatch.setenv(VARIABLE, served.dataset.reader_dsn())
+    monkeypatch.setenv(READER_DSN_VARIABLE, served.dataset.reader_dsn())
     app.button[0].click().run()
     assert len(app.metric) == 5
 
 
 def test_a_database_without_a_publication_is_reported(own: Served) -> None:
-    shows_only(page("overview"), "never")
+    shows_only(page("overview"), "unpublished")
 
     own.as_admin("DROP SCHEMA serving CASCADE")
-    shows_only(page("overview"), "never")
+    shows_only(page("overview"), "unpublished")
 
 
 def test_a_gold_without_a_row_is_no_fault(own: Served) -> None:
@@ -413,7 +415,7 @@ def test_a_query_that_takes_too_long_is_reported(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(
-        VARIABLE, served.dataset.reader_dsn() + " options='-c statement_timeout=300'"
+        READER_DSN_VARIABLE, served.dataset.reader_dsn() + " options='-c statement_timeout=300'"
     )
     address = served.dataset.server.start()
     with closing(connect(address, served.dataset.database, ADMIN)) as admin:
@@ -436,7 +438,7 @@ def test_figures_older_than_the_last_deadline_are_stale(
     published: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = {"timezone": "America/Sao_Paulo", "starts": ["23:00"], "minutes": 30}
-    monkeypatch.setenv(SCHEDULE, json.dumps(schedule))
+    monkeypatch.setenv(SCHEDULE_VARIABLE, json.dumps(schedule))
     texts = Texts("en")
     app = opened()
     assert not app.warning
@@ -483,15 +485,15 @@ def test_a_new_publication_is_shown_at_once_and_an_unchanged_one_queries_no_mart
 
 
 def test_a_page_reads_one_publication(published: Served) -> None:
-    from capstone_metrics.dashboard.database import snapshot  # noqa: PLC0415
+    from capstone_metrics.dashboard.database import read_transaction  # noqa: PLC0415
 
     query = f"SELECT sum(total_views) AS views FROM serving.{BY_NETWORK}"
 
-    with snapshot() as current:
+    with read_transaction() as current:
         before = sums(published, BY_NETWORK, FIRST, LAST)[0]
         published.publish(seed=8)
         assert current.ask(query)["views"].tolist() == [before]
-    with snapshot() as current:
+    with read_transaction() as current:
         assert current.publication.number == 2
         assert current.ask(query)["views"].tolist() == [sums(published, BY_NETWORK, FIRST, LAST)[0]]
         with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
@@ -505,7 +507,7 @@ def test_a_declared_mart_appears_by_itself_and_widens_the_filters(own: Served) -
     explorer.selectbox(key="mart").set_value("gold_categoria").run()
     (bars,) = charts(explorer)
     rows = own.from_gold("SELECT categoria, total_videos FROM gold_categoria ORDER BY 2 DESC")
-    assert [(row["part"], row["value"]) for row in bars] == rows
+    assert [(row["segment"], row["value"]) for row in bars] == rows
 
     app = opened(**days(*PERIOD), network="TikTok", institution="GRAN")
     more = "rede_social = 'tiktok' AND faculdade = 'GRAN'"
@@ -522,7 +524,7 @@ def test_the_explorer_sums_as_gold_does(served: Served) -> None:
         app.selectbox(key="by").set_value(by).run()
 
         (rows,) = charts(app)
-        parts = [row["part"] if by == "rede_social" else row["part"].date() for row in rows]
+        parts = [row["segment"] if by == "rede_social" else row["segment"].date() for row in rows]
         assert dict(zip(parts, (row["value"] for row in rows), strict=True)) == dict(
             served.from_gold(
                 f"SELECT {by}, sum(total_likes)::BIGINT FROM {BY_NETWORK} "

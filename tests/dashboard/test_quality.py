@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capstone_metrics.dashboard.freshness import VARIABLE as SCHEDULE
+from capstone_metrics.dashboard.freshness import SCHEDULE_VARIABLE
 from capstone_metrics.dashboard.texts import Texts
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
-from tests.dashboard.conftest import VARIABLE
+from tests.dashboard.conftest import READER_DSN_VARIABLE
 from tests.dashboard.test_pages import page, text_of
 from tests.support.lakes import LAKE_PIPELINES, add, line, run_here
 
@@ -48,8 +48,8 @@ def run(project: Project) -> None:
 
 @pytest.fixture(autouse=True)
 def environment(dataset: ServingDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, dataset.reader_dsn())
-    monkeypatch.setenv(SCHEDULE, json.dumps(DUE))
+    monkeypatch.setenv(READER_DSN_VARIABLE, dataset.reader_dsn())
+    monkeypatch.setenv(SCHEDULE_VARIABLE, json.dumps(DUE))
 
 
 def as_admin(dataset: ServingDataset, statement: str) -> None:
@@ -93,7 +93,7 @@ def test_a_run_with_nothing_new_differs_from_a_missing_run(
     dataset: ServingDataset, empty_project: Project
 ) -> None:
     as_admin(dataset, "UPDATE serving.publications SET published_at = now() - interval '2 days'")
-    badges = {name: f"{TEXTS(name)}]" for name in ("fresh", "quiet", "stale")}
+    badges = {name: f"{TEXTS(name)}]" for name in ("fresh", "no_new_data", "stale")}
 
     def badge() -> list[str]:
         app = page("overview")
@@ -102,10 +102,10 @@ def test_a_run_with_nothing_new_differs_from_a_missing_run(
 
     assert badge() == ["stale"]
     run(empty_project)
-    assert badge() == ["quiet"]
+    assert badge() == ["no_new_data"]
     assert TEXTS("unchanged", ago="", moment="").split(",")[0] in text_of(page("overview"))
     as_admin(dataset, "DROP TABLE serving.runs")  # as in a database of an older release
     assert badge() == ["stale"]
     app = page("method")
     assert not app.exception
-    assert TEXTS("no_accounts") in [box.value for box in app.info]
+    assert TEXTS("no_line_counts") in [box.value for box in app.info]

@@ -54,7 +54,7 @@ class Watched:
 @pytest.fixture
 def watched(empty_project: Project, hook: Receiver, monkeypatch: pytest.MonkeyPatch) -> Watched:
     clear(empty_project.root / "data")
-    monkeypatch.setattr(alerts, "LONGEST_WAIT", SECONDS)
+    monkeypatch.setattr(alerts, "TIMEOUT_SECONDS", SECONDS)
     monkeypatch.setenv(VARIABLE, hook.url(PATH))
     return Watched(empty_project, hook, partial(monkeypatch.setenv, VARIABLE))
 
@@ -79,7 +79,7 @@ def test_a_run_that_fails_is_reported_and_one_that_succeeds_is_not(watched: Watc
     record = fail(watched)
 
     (alert,) = watched.hook.bodies
-    message = f"run {record['run']} failed at refuse_drift: {record['error']}"
+    message = f"run {record['run']} failed at stop_on_drift: {record['error']}"
     assert alert["problems"] == [{"check": "last run", "health": "warning", "said": message}]
     assert alert["text"] == f"Capstone Metrics, local: {message}"
     assert (alert["environment"], alert["health"]) == ("local", "warning")
@@ -143,13 +143,13 @@ def test_an_undelivered_alert_is_one_warning_and_is_sent_again(
 ) -> None:
     watched.turn_to(address(fault, watched.hook))
     with monkeypatch.context() as patch:
-        patch.setattr(alerts, "LONGEST_WAIT", 0.5)
+        patch.setattr(alerts, "TIMEOUT_SECONDS", 0.5)
         record = fail(watched)
     wait_until(lambda: watched.hook.bodies or fault == "refused")
     (warning,) = caplog.messages
-    assert warning.startswith(f"{VARIABLE}: the alert was not delivered, ")
+    assert warning.startswith(f"{VARIABLE}: the alert was not delivered: ")
     assert TOKEN not in caplog.text
-    assert (record["state"], record["at_work"]) == ("failed", ["refuse_drift"])
+    assert (record["state"], record["at_work"]) == ("failed", ["stop_on_drift"])
 
     watched.hook.bodies.clear()
     watched.hook.status = 200
@@ -175,7 +175,7 @@ def test_a_late_window_is_reported_once(watched: Watched) -> None:
     assert alerts_at("2026-01-31T20:31") == [
         "bronze 2026-01-31T20 is missing",
         "silver 2026-01-31T20 is missing",
-        "the newest window of Bronze is 2026-01-31T08, and that of 2026-01-31T20 should be there",
+        "the newest window of Bronze is 2026-01-31T08, and 2026-01-31T20 is missing",
     ]
     assert alerts_at("2026-01-31T20:32") == []
     assert alerts_at("2026-01-31T22:31") == ["gold 2026-01-31T22 is missing"]
@@ -193,4 +193,4 @@ def test_a_late_window_is_reported_once(watched: Watched) -> None:
 def test_to_alert_needs_a_webhook(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE)
     done = watched.project.kedro("status", "--alert", check=False)
-    assert done.stderr == "Error: --alert: CAPSTONE_ALERT_URL names no webhook.\n"
+    assert done.stderr == "Error: --alert: set CAPSTONE_ALERT_URL to the URL of a webhook.\n"

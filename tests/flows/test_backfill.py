@@ -46,7 +46,7 @@ def test_a_backfill_ingests_its_windows_as_the_plan_before_it_shows(project: Pro
     assert "faker: 2025-11-05 at 20" in plan
     assert "faker: 2025-11-06 to 2025-11-07 at 08, 20" in plan
     lines = sum(len(path.read_bytes().splitlines()) for path in (lake / "bronze").rglob("*.jsonl"))
-    assert f"5 objects to take in: {lines:,} lines, of which 0 to the quarantine" in plan
+    assert f"5 objects to process: {lines:,} lines, of which 0 would be quarantined" in plan
     days = sorted(days_of(lake))
     assert f"{len(days)} days ({days[0]} to {days[-1]}) to change" in plan
     again = project.kedro("run", f"--params=now={NOW},{SPAN},plan=true", PATH).stdout
@@ -97,7 +97,7 @@ def test_gold_rebuilds_the_days_of_the_span(empty_project: Project, lake: Path) 
     span = "from=2026-01-30,to=2026-01-31"
     assert "gold    0 days" in empty_project.kedro(*plan, "--params=plan=true").stdout
     output = empty_project.kedro(*plan, f"--params=plan=true,{span}").stdout
-    assert "gold    2 days (2026-01-30 to 2026-01-31) to make again" in output
+    assert "gold    2 days (2026-01-30 to 2026-01-31) to rebuild" in output
     run_here(empty_project, ["silver_to_gold"], **{"from": "2026-01-30", "to": "2026-01-31"})
     assert content(lake) == expected(lake)
 
@@ -109,7 +109,7 @@ def test_gold_rebuilds_the_days_of_the_span(empty_project: Project, lake: Path) 
         ({"from": "2026-01-02", "to": "2026-01-01"}, "is before"),
         ({"from": "janeiro", "to": "2026-01-01"}, "from: 'janeiro'"),
         ({"from": "2026-01-01", "to": "2026-01-01T24"}, "to: '2026-01-01T24'"),
-        ({"from": "2026-01-01", "to": "2026-01-02", "full": True}, "leave out from and to"),
+        ({"from": "2026-01-01", "to": "2026-01-02", "full": True}, "omit from and to"),
         ({"plan": True}, "run the pipeline 'plan' instead"),
     ],
 )

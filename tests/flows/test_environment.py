@@ -14,7 +14,7 @@ READ = [
     re.compile(r"""environ(?:\.get|\.setdefault|\.pop)?[\[(]\s*f?["']([A-Z][A-Z0-9_]+)["']"""),
     re.compile(r"""["']([A-Z][A-Z0-9_]+)["'] (?:not )?in os\.environ"""),
     re.compile(r"""getenv\(["']([A-Z][A-Z0-9_]+)["']"""),
-    re.compile(r"^VARIABLE = \"([A-Z_]+)\"", re.MULTILINE),
+    re.compile(r"^(?:[A-Z]+_)*VARIABLE = \"([A-Z_]+)\"", re.MULTILINE),
     re.compile(r"""["'](CAPSTONE_[A-Z_]+)["']"""),
     re.compile(r"oc\.env:([A-Z0-9_]+)"),
     re.compile(r"\$\{([A-Z_]+):\?"),

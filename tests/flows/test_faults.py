@@ -154,7 +154,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
     [
         ("fsync", "EIO", "input/output error"),
         slow("write", "ENOSPC", "free some space and run again"),
-        slow("rename", "EACCES", "give this user the right to it"),
+        slow("rename", "EACCES", "grant this user access to it"),
         slow("mkdir", "EROFS", "choose another folder"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_user_without_the_right_to_silver_gets_one_sentence(
     before = silver(lake)
     code, output = finished(started(empty_project, "--as-nobody"))
     assert code == 1
-    denied = "permission denied; give this user the right to it and run again"
+    denied = "permission denied; grant this user access to it and run again"
     assert f"{lake}/silver/commits/00000002.json: {denied}" in output
     assert "Traceback" not in output
     assert silver(lake) == before

@@ -229,7 +229,7 @@ def test_an_interrupted_layer_is_aborted_too() -> None:
         "merge": {"layer": "silver", "begun": 1},
         "plan": {"layer": "gold"},
     }
-    Heard().died({"state": "killed", "nodes": nodes})
+    Heard().on_run_killed({"state": "killed", "nodes": nodes})
     assert emitted == [("ABORT", "silver"), ("ABORT", None)]
 
 

@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 from capstone_metrics.cli import cli
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.listeners.logs import VARIABLE, json_lines
+from capstone_metrics.operations.listeners.logs import VARIABLE, json_logs
 from tests.support.lakes import add, clear, line, run_here
 from tests.support.runs import leave_one_dead, records
 
@@ -33,7 +33,7 @@ def lake(empty_project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     handlers = list(root.handlers)
     monkeypatch.setenv(VARIABLE, "json")
     yield empty_project.root / "data"
-    root.handlers, sys.excepthook, json_lines.run = handlers, hook, None
+    root.handlers, sys.excepthook, json_logs.run = handlers, hook, None
 
 
 def lines_of(captured: str) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def test_every_line_is_json_and_has_the_run(
     (stray,) = (each for each in lines if each["level"] == "WARNING")
     assert (stray["logger"], stray["message"]) == (
         "capstone_metrics.lake.bronze",
-        "bronze/criacao/notes.txt is no object of Bronze; it is not read.",
+        "bronze/criacao/notes.txt is not a Bronze object; it is ignored.",
     )
     events = [each for each in lines if "event" in each]
     assert events[0]["event"] == "run_begun"
@@ -87,7 +87,7 @@ def test_a_failed_run_logs_where_and_why(
 
     assert (end["event"], end["level"]) == ("run_ended", "ERROR")
     assert (end["state"], end["at_work"], end["error"]) == (
-        "failed", ["refuse_drift"], record["error"]
+        "failed", ["stop_on_drift"], record["error"]
     )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def test_an_unexpected_error_is_a_line_with_its_traceback(
     lake: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lake
-    json_lines.install()
+    json_logs.install()
     with pytest.raises(ZeroDivisionError) as caught:
         _ = 1 / 0
     sys.excepthook(caught.type, caught.value, caught.tb)

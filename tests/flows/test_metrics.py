@@ -115,7 +115,7 @@ def test_prometheus_is_answered_while_a_run_lasts_and_not_after(
     declared = {"kept_days": 400, "prometheus_port": port}
     watched.configure("parameters_operations.yml", operations=declared)
     scraped: list[Numbers] = []
-    node_begun, node_ended = MetricsServer.node_begun, MetricsServer.node_ended
+    node_begun, node_ended = MetricsServer.on_node_start, MetricsServer.on_node_end
 
     def scrape() -> None:
         text = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SECONDS).read().decode()
@@ -129,8 +129,8 @@ def test_prometheus_is_answered_while_a_run_lasts_and_not_after(
         node_ended(self, record, node)
         scrape()
 
-    monkeypatch.setattr(MetricsServer, "node_begun", scrape_at_begin)
-    monkeypatch.setattr(MetricsServer, "node_ended", scrape_at_end)
+    monkeypatch.setattr(MetricsServer, "on_node_start", scrape_at_begin)
+    monkeypatch.setattr(MetricsServer, "on_node_end", scrape_at_end)
     run_here(watched)
     (record,) = records(lake)
 
@@ -143,7 +143,7 @@ def test_prometheus_is_answered_while_a_run_lasts_and_not_after(
         if key[0] == "node_at_work" and numbers[key]
     }
     assert nodes <= set(record["nodes"])
-    assert {"observe", "merge"} <= nodes
+    assert {"validate", "merge"} <= nodes
     last = scraped[-1]
     assert last["layer_rows", "written", "silver"] == record["layers"]["silver"]["written"] == 30
     with pytest.raises(OSError, match="refused"):

@@ -141,7 +141,7 @@ def test_gold_in_a_bucket_is_published_without_spark_and_java(
     assert credentials["SecretAccessKey"] not in output
     assert credentials["SessionToken"] not in output
     assert denied.returncode == 1  # a control: the role may publish, and no more
-    assert "the store denies it to these credentials" in denied.stderr.splitlines()[-1]
+    assert "the store denies access to these credentials" in denied.stderr.splitlines()[-1]
     lake.clear()
 
 

@@ -74,10 +74,10 @@ def test_rejected_lines_bar_gold_in_this_run_and_the_next(strict: Project, lake:
     (record,) = records(lake)[1:]
     assert (record["state"], record["at_work"]) == ("failed", ["reconcile"])
     assert [finding["of"] for finding in record["findings"]] == ["2026-01-31T20"]
-    assert record["error"].endswith("mend the source or the rule in quality.yml.")
+    assert record["error"].endswith("fix the source or the rule in quality.yml.")
     assert content(lake)["silver"] == expected(lake)["silver"]  # Silver has it all
 
-    with pytest.raises(CapstoneError, match="Gold is left as it is"):
+    with pytest.raises(CapstoneError, match="Gold was not changed"):
         run_here(strict, GOLD)
     assert gold(lake) == before
     run_here(strict, GOLD, allow_findings=True)
@@ -89,7 +89,7 @@ def test_rejected_lines_bar_gold_in_this_run_and_the_next(strict: Project, lake:
 def test_a_rebuild_of_silver_opens_the_gate(strict: Project, lake: Path) -> None:
     add(lake, "2026-01-31T20", line(views=110, **LATER), line(views="x"))
     run_here(strict, SILVER)
-    with pytest.raises(CapstoneError, match="Gold is left as it is"):
+    with pytest.raises(CapstoneError, match="Gold was not changed"):
         run_here(strict, GOLD)
     (lake / "bronze/criacao/fonte=faker/janela=2026-01-31T20/criacao.jsonl").unlink()
     add(lake, "2026-01-31T20", line(views=110, **LATER), line(views=1, **LATER))
@@ -123,7 +123,7 @@ def test_a_warning_is_shown_and_bars_nothing(empty_project: Project) -> None:
 
     (finding,) = records(lake)[0]["findings"]
     assert finding["said"] == (
-        "50.0 % of the 2 lines of window 2026-01-31T08 are in quarantine, and at most 5 % may be"
+        "50.0 % of the 2 lines of window 2026-01-31T08 are in quarantine; the limit is 5 %"
     )
     assert f"  unusual: {finding['said']}" in output
     assert json.loads(status.stdout)["checks"]["quality"] == {

@@ -79,8 +79,8 @@ def no_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
 
     So no lock is taken over because it was silent for long, either.
     """
-    monkeypatch.setattr(lease, "SECONDS", FOREVER)
-    monkeypatch.setattr(record, "SECONDS_BETWEEN_BEATS", FOREVER)
+    monkeypatch.setattr(lease, "EXPIRY_SECONDS", FOREVER)
+    monkeypatch.setattr(record, "HEARTBEAT_SECONDS", FOREVER)
 
 
 def objects_of(project: Project) -> dict[str, bytes]:
@@ -493,7 +493,7 @@ def keys_fetched(proxy: Faulty, part: BucketLake) -> set[str]:
 
 CANARY = "c4nary's/secr+et="
 TOKEN = "c4nary+token=="
-DENIED = "the store denies it to these credentials; grant them s3:ListBucket on the bucket"
+DENIED = "the store denies access to these credentials; grant them s3:ListBucket on the bucket"
 UNKNOWN = "the store does not know these credentials; correct the access key, the secret"
 NONE = "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET"
 EXPIRED = "the credentials have expired; sign in again and run again."
@@ -542,7 +542,7 @@ VERIFY = "verify --env=s3"
 @pytest.mark.parametrize(
     ("environment", "lines", "sentence"),
     [
-        ({"CAPSTONE_BUCKET": "no-such"}, [RUN, VERIFY], "there is no such bucket; make it"),
+        ({"CAPSTONE_BUCKET": "no-such"}, [RUN, VERIFY], "there is no such bucket; create it"),
         ({"AWS_ACCESS_KEY_ID": READER}, [f"{RUN} --params=full=true"], DENIED),
         ({"AWS_SECRET_ACCESS_KEY": CANARY}, [RUN, VERIFY], UNKNOWN),
         (

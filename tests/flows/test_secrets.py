@@ -13,7 +13,7 @@ import pytest
 import yaml
 from kedro.framework.project import LOGGING
 
-from capstone_metrics.operations.listeners.logs import json_lines
+from capstone_metrics.operations.listeners.logs import json_logs
 from capstone_metrics.serving.provision import provision
 from tests.support.aws import set_password
 from tests.support.lakes import BucketLake, line
@@ -82,7 +82,7 @@ def every_log() -> Iterator[None]:
     finally:
         LOGGING.configure(before)
         logging.getLogger().handlers[:] = handlers
-        sys.excepthook, json_lines.run = hook, None
+        sys.excepthook, json_logs.run = hook, None
 
 
 @pytest.mark.parametrize("server", ["packaged"], indirect=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 import yaml
-from benchmarks.spark import offences
+from benchmarks.spark import unscalable_operators
 from infra.s3.seaweed import HOST
 
 from capstone_metrics.lake.engine import engine_of
@@ -227,7 +227,7 @@ def executors() -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("options", "environment", "sentence"),
     [
-        ({}, {"SPARK_REMOTE": f"sc://{HOST}:9"}, f"nobody answers at sc://{HOST}:9 ("),
+        ({}, {"SPARK_REMOTE": f"sc://{HOST}:9"}, f"no server answers at sc://{HOST}:9 ("),
         ({}, {"JAVA_HOME": "/no/such"}, "Spark found no Java that it can start; install one"),
         ({"spark.master": "locall"}, {}, "Spark did not start with the master locall; correct"),
     ],
@@ -269,7 +269,7 @@ def test_the_benchmark_reports_a_query_that_does_not_scale(
 ) -> None:
     connection: Any = engine_of("spark").connection
     connection.raw_sql(query).explain(mode="formatted")
-    assert "".join(offences(capsys.readouterr().out)) == offence
+    assert "".join(unscalable_operators(capsys.readouterr().out)) == offence
 
 
 TABLE_FILE = re.compile(r"^capstone-prod/silver/.*/part-0\.")

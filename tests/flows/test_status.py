@@ -169,7 +169,7 @@ def test_a_database_is_queried_if_it_runs_and_never_started(
     server.start()
     assert message() == "the latest publication is of this Gold"
     server.stop()
-    unknown = "the database is not running; the records say that this Gold was published"
+    unknown = "the database is not running; the run records say that this Gold was published"
     assert message() == unknown
     assert not server.is_running
 

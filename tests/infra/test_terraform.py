@@ -21,9 +21,9 @@ import pytest
 from capstone_metrics import cli
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipeline_registry import register_pipelines
-from capstone_metrics.serving.administer import PASSWORDS
+from capstone_metrics.serving.administer import PASSWORD_VARIABLES
 from capstone_metrics.serving.embedded import LOADER, READER
-from capstone_metrics.serving.remote import SECRET, VARIABLE, RemoteServer
+from capstone_metrics.serving.remote import DSN_VARIABLE, SECRET_SUFFIX, RemoteServer
 from tests.infra.image import stages_of
 from tests.infra.planted import each_fault
 from tests.infra.terraform import FOLDER, Configuration, leaves
@@ -168,12 +168,15 @@ def check_tasks(c: Configuration) -> None:
     dsn = re.sub(r"\$\{[^}]+\}", "5432", local["dsn"]).replace("host=5432", "host=db.example")
     assert "sslmode=verify-full" in RemoteServer(f"{dsn} user=x", "5432").conninfo("x")
     secret = f'${{aws_secretsmanager_secret.role["{LOADER}"].arn}}'
-    assert publication["login"] == {VARIABLE: "${local.dsn}", f"{VARIABLE}{SECRET}": secret}
+    assert publication["login"] == {
+        DSN_VARIABLE: "${local.dsn}",
+        f"{DSN_VARIABLE}{SECRET_SUFFIX}": secret,
+    }
     assert publication["secrets"] == {}  # it reads its own when it connects
     readers = {owner for owner, s in c.statements() if secret in s.get("resources", ())}
     assert readers == {"publisher", "passwords"}
-    assert set(administration["login"]) == {VARIABLE}
-    assert set(administration["secrets"]) == {"PGPASSWORD", *PASSWORDS.values()}
+    assert set(administration["login"]) == {DSN_VARIABLE}
+    assert set(administration["secrets"]) == {"PGPASSWORD", *PASSWORD_VARIABLES.values()}
     (secrets,) = c.resources("aws_secretsmanager_secret").values()
     assert secrets["for_each"] == f'${{toset(["{LOADER}", "{READER}"])}}'
     options = cli.run.make_context("task", [*publication["command"]]).params

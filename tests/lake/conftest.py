@@ -12,7 +12,7 @@ from capstone_metrics.lake import folder, lease
 from capstone_metrics.lake import storage as storages
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.folder import Folder
-from capstone_metrics.lake.storage import Shared
+from capstone_metrics.lake.storage import StagedObject
 from tests.support.s3_proxy import Faulty
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that wait for one another a tenth of a second, and no longer."""
     for module in (storages, folder, lease):
-        monkeypatch.setattr(module, "SECONDS_TO_WAIT", 0.1)
+        monkeypatch.setattr(module, "LOCK_TIMEOUT_SECONDS", 0.1)
 
 
 def another(storage: Storage, kind: type[Storage] | None = None) -> Any:
@@ -108,10 +108,10 @@ def write(storage: Storage, key: str, content: bytes) -> None:
     storage.discard(workspace)
 
 
-def share(storage: Storage, workspace: Path, key: str, content: bytes) -> Shared:
+def stage_remotely(storage: Storage, workspace: Path, key: str, content: bytes) -> StagedObject:
     """Stage an object as a worker does, which has nothing but its path."""
-    staged_key = f"{storage.share(workspace)}/{key}"
-    return Shared(staged_key, another(storage).overwrite(staged_key, content), len(content))
+    staged_key = f"{storage.stage_remotely(workspace)}/{key}"
+    return StagedObject(staged_key, another(storage).overwrite(staged_key, content), len(content))
 
 
 def stamp(storage: Storage, key: str) -> object:

@@ -24,7 +24,7 @@ def persist(root: str, test: Connection) -> None:
     lake = storage_of(root)
     workspace = lake.workspace("silver")
     (workspace / "x").write_bytes(b"staged")
-    test.send(lake.keep(workspace))
+    test.send(lake.persist(workspace))
     test.recv()
 
 
@@ -75,7 +75,7 @@ def die_in_object(root: str, test: Connection) -> None:
 def die_when_recorded(root: str, test: Connection) -> None:
     """Stage a commit, and die when its record is written and nothing else."""
     staged = _staged(root)
-    commit._carry_out = lambda *_: os._exit(1)
+    commit._apply_record = lambda *_: os._exit(1)
     staged.finish(HEAD, 2)
 
 
@@ -89,7 +89,7 @@ def finish_on_message(root: str, test: Connection) -> None:
 
 def _staged(root: str) -> Commit:
     """Return the second commit of a lake, with one object and the head."""
-    staged = commit.opened(storage_of(root), "silver")
+    staged = commit.open_commit(storage_of(root), "silver")
     for key, content in (("silver/t/d=9/part-0.parquet", "staged"), (HEAD, '{"generation": 2}')):
         with staged.stage(key) as path:
             path.write_text(content)

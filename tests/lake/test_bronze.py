@@ -8,8 +8,8 @@ import pytest
 from kedro.io import DatasetError
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import BronzeDataset, BronzeMeasuresDataset, BronzeObjectsDataset
-from capstone_metrics.saved import Saved
+from capstone_metrics.lake import BronzeDataset, BronzeObjectsDataset, BronzeObjectStatsDataset
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +48,7 @@ def names(root: Path) -> list[str]:
 
 
 def counts(root: Path) -> dict[str, int]:
-    measures = BronzeMeasuresDataset(path=str(root), prefix=PREFIX).load()
+    measures = BronzeObjectStatsDataset(path=str(root), prefix=PREFIX).load()
     return {name: measured["lines"] for name, measured in measures.items()}
 
 
@@ -76,7 +76,7 @@ def test_every_line_is_loaded_with_its_object_and_number(
 def test_an_object_is_measured_by_its_bytes(bronze: BronzeDataset, tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf\r\n \n{}\r\n\xff\n[]"
     bronze.save(objects(morning=content, evening=b""))
-    assert BronzeMeasuresDataset(path=str(tmp_path), prefix=PREFIX).load() == {
+    assert BronzeObjectStatsDataset(path=str(tmp_path), prefix=PREFIX).load() == {
         MORNING: {
             "lines": 3,
             "bytes": len(content),
@@ -99,7 +99,7 @@ def test_objects_are_only_added(bronze: BronzeDataset, tmp_path: Path) -> None:
     bronze.save(objects(morning=b"new\n", evening=b"1\n2\n"))
     assert (tmp_path / PREFIX / MORNING).read_bytes() == b"old\n"
     assert (tmp_path / PREFIX / MORNING).stat().st_mtime_ns == before
-    assert bronze.saved == Saved(rows=2, files=1)
+    assert bronze.write_stats == WriteStats(rows=2, files=1)
 
 
 def test_a_source_that_fails_keeps_the_objects_before_it(
@@ -142,7 +142,7 @@ def test_a_file_that_is_no_object_is_reported_and_left_alone(
     with caplog.at_level(logging.WARNING):
         assert loaded(bronze) == [(MORNING, 1, "{}")]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{PREFIX}/{unknown} is no object of Bronze; it is not read."
+        f"{PREFIX}/{unknown} is not a Bronze object; it is ignored."
     ]
     assert names(tmp_path) == [MORNING]
     assert list(counts(tmp_path)) == [MORNING]
@@ -156,7 +156,7 @@ def test_an_object_added_by_hand_is_read(bronze: BronzeDataset, tmp_path: Path) 
 
 
 def test_what_is_only_read_cannot_be_saved(tmp_path: Path) -> None:
-    for dataset in (BronzeObjectsDataset, BronzeMeasuresDataset):
-        with pytest.raises(DatasetError, match="read, not saved"):
+    for dataset in (BronzeObjectsDataset, BronzeObjectStatsDataset):
+        with pytest.raises(DatasetError, match="read-only"):
             dataset(path=str(tmp_path), prefix=PREFIX).save("x")
     assert list(tmp_path.iterdir()) == []

@@ -20,9 +20,9 @@ from infra.s3.seaweed import HOST, READER
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import bucket as buckets
 from capstone_metrics.lake.bucket import Bucket
-from capstone_metrics.lake.requests import requests_made
-from capstone_metrics.lake.storage import Shared
-from tests.lake.conftest import another, share, stamp, write
+from capstone_metrics.lake.request_counter import request_counts
+from capstone_metrics.lake.storage import StagedObject
+from tests.lake.conftest import another, stage_remotely, stamp, write
 from tests.support.s3_proxy import Faults, Request
 
 if TYPE_CHECKING:
@@ -137,23 +137,23 @@ def test_a_former_lock_holder_overwrites_nothing_of_another_writer(
 def test_the_version_of_an_object_is_its_etag(bucket: Bucket, tmp_path: Path) -> None:
     write(bucket, KEY, b"one")
     first, _ = stamp(bucket, KEY)  # type: ignore[misc]
-    assert bucket.found(KEY) == (b"one", first)
+    assert bucket.read_if_exists(KEY) == (b"one", first)
     write(bucket, KEY, b"two")
-    assert bucket.found(KEY)[1] != first
-    assert bucket.found("gold/nothing") == (b"", "")
+    assert bucket.read_if_exists(KEY)[1] != first
+    assert bucket.read_if_exists("gold/nothing") == (b"", "")
     (tmp_path / "file").write_bytes(b"x")
     stale = bucket.write(KEY, b"three", IfMatch=first)
     assert stale is None
-    assert bucket.found(KEY)[0] == b"two"
+    assert bucket.read_if_exists(KEY)[0] == b"two"
 
 
 def test_an_object_of_an_unknown_version_matches_no_file(bucket: Bucket, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"one")
     write(bucket, KEY, b"one")
     lake = another(bucket)
-    assert not lake.holds(KEY, tmp_path / "file")
+    assert not lake.matches_file(KEY, tmp_path / "file")
     lake.exists(KEY)
-    assert lake.holds(KEY, tmp_path / "file")
+    assert lake.matches_file(KEY, tmp_path / "file")
 
 
 def test_objects_whose_etag_is_no_digest_are_compared_by_their_bytes(
@@ -178,7 +178,7 @@ def test_objects_whose_etag_is_no_digest_are_compared_by_their_bytes(
     before = stamp(bucket, KEY)
     (tmp_path / "file").write_bytes(content)
     assert bucket.keys("gold") == [KEY]
-    assert not bucket.holds(KEY, tmp_path / "file")
+    assert not bucket.matches_file(KEY, tmp_path / "file")
     assert bucket.create(KEY, [content])
     assert not bucket.create(KEY, [content[:-1]])
     assert not bucket.create(KEY, [content, b"more"])
@@ -253,7 +253,7 @@ def test_endless_conflicts_are_an_error(shaky: Bucket, faulty: Faulty, use: str)
     faulty.faults = Faults(errors=1, error=(409, "ConditionalRequestConflict"), only=puts(key))
     with pytest.raises(CapstoneError, match="others keep writing to it; run again"):
         USES[use](shaky)
-    assert len(conditions(faulty, key)) == buckets.ATTEMPTS
+    assert len(conditions(faulty, key)) == buckets.MAX_ATTEMPTS
 
 
 def test_requests_to_an_overloaded_store_are_repeated(shaky: Bucket, faulty: Faulty) -> None:
@@ -271,7 +271,7 @@ def test_requests_to_an_overloaded_store_are_repeated(shaky: Bucket, faulty: Fau
 def test_a_store_that_stays_overloaded_is_an_error_after_some_attempts(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
-    monkeypatch.setattr(buckets, "ATTEMPTS", 2)
+    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 2)
     lake = Bucket(shaky.root, endpoint_url=faulty.endpoint)
     faulty.faults = Faults(**{fate: 1}, only=gets)
     what = {"errors": "overloaded or out of order", "cut": "does not answer"}[fate]
@@ -283,10 +283,10 @@ def test_a_store_that_stays_overloaded_is_an_error_after_some_attempts(
 def test_an_object_too_large_for_one_request_is_rejected_before_it_is_sent(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "LARGEST", 3)
+    monkeypatch.setattr(buckets, "MAX_REQUEST_BYTES", 3)
     write(shaky, KEY, b"new")
     sent = len(faulty.requests)
-    with pytest.raises(CapstoneError, match=rf"{KEY}: 4 bytes are more than .* \(3\); bring in"):
+    with pytest.raises(CapstoneError, match=rf"{KEY}: 4 bytes are more than .* \(3\); ingest"):
         write(shaky, KEY, b"news")
     assert len(faulty.requests) == sent
 
@@ -303,7 +303,7 @@ def test_a_body_that_is_cut_is_read_again(shaky: Bucket, faulty: Faulty) -> None
 def test_a_body_that_is_always_cut_is_an_error(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "ATTEMPTS", 2)
+    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 2)
     faulty.faults = Faults(torn=1, only=gets)
     with pytest.raises(CapstoneError, match="the store does not answer"):
         shaky.read(KEY)
@@ -313,7 +313,7 @@ def test_a_body_that_is_always_cut_is_an_error(
 def test_an_object_larger_than_the_memory_it_may_take_is_read(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "IN_MEMORY", 1_000)
+    monkeypatch.setattr(buckets, "SPOOL_BYTES", 1_000)
     content = os.urandom(10_000)
     write(bucket, KEY, content)
     with bucket.open(KEY) as file:
@@ -328,9 +328,9 @@ def test_an_object_larger_than_the_memory_it_may_take_is_read(
 
 
 @pytest.fixture
-def staged_object(shaky: Bucket) -> Shared:
+def staged_object(shaky: Bucket) -> StagedObject:
     """New bytes of the object, staged by a worker."""
-    return share(shaky, shaky.workspace("gold"), KEY, b"new")
+    return stage_remotely(shaky, shaky.workspace("gold"), KEY, b"new")
 
 
 def copies(request: Request) -> bool:
@@ -338,12 +338,12 @@ def copies(request: Request) -> bool:
 
 
 def test_the_store_copies_what_a_worker_staged(
-    shaky: Bucket, faulty: Faulty, staged_object: Shared
+    shaky: Bucket, faulty: Faulty, staged_object: StagedObject
 ) -> None:
     etag, _ = stamp(shaky, KEY)  # type: ignore[misc]
     shaky.exists(KEY)
     faulty.reset()
-    shaky.put_shared({KEY: staged_object})
+    shaky.put_staged({KEY: staged_object})
     written = [request for request in faulty.requests if puts()(request)]
     assert [(request.is_copy, request.conditions) for request in written] == [
         (True, {"If-Match": etag})
@@ -354,7 +354,7 @@ def test_the_store_copies_what_a_worker_staged(
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_former_lock_holder_copies_nothing_over_another_writer(
-    shaky: Bucket, staged_object: Shared, known: bool
+    shaky: Bucket, staged_object: StagedObject, known: bool
 ) -> None:
     if known:
         shaky.exists(KEY)
@@ -365,18 +365,18 @@ def test_a_former_lock_holder_copies_nothing_over_another_writer(
         )
         write(thief, KEY, b"theirs")
         with pytest.raises(CapstoneError, match="another run took over"):
-            shaky.put_shared({KEY: staged_object})
+            shaky.put_staged({KEY: staged_object})
     assert thief.read(KEY) == b"theirs"
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_copy_whose_response_is_dropped_is_successful(
-    shaky: Bucket, faulty: Faulty, staged_object: Shared, known: bool
+    shaky: Bucket, faulty: Faulty, staged_object: StagedObject, known: bool
 ) -> None:
     if known:
         shaky.exists(KEY)
     faulty.faults = Faults(lost=1, only=copies, times=1)
-    shaky.put_shared({KEY: staged_object})
+    shaky.put_staged({KEY: staged_object})
     assert shaky.read(KEY) == b"new"
     fates = [request.fate for request in faulty.requests if copies(request)]
     assert fates == (["lost", "passed"] if known else ["lost", "passed", "passed"])
@@ -389,10 +389,10 @@ def test_a_copy_whose_etag_is_no_digest_is_compared_by_its_bytes(
     """As where a store encrypts with keys of its own."""
     write(bucket, KEY, b"old")
     before = stamp(bucket, KEY)
-    staged_object = share(bucket, bucket.workspace("gold"), KEY, staged)._replace(
+    staged_object = stage_remotely(bucket, bucket.workspace("gold"), KEY, staged)._replace(
         version='"of its own"'
     )
-    another(bucket).put_shared({KEY: staged_object})
+    another(bucket).put_staged({KEY: staged_object})
     assert bucket.read(KEY) == staged
     assert (stamp(bucket, KEY) == before) is done
 
@@ -403,7 +403,7 @@ def test_a_copy_whose_etag_is_no_digest_is_compared_by_its_bytes(
 def archive_of(lake: Bucket, content: bytes = b"staged") -> tuple[Path, str]:
     workspace = lake.workspace("silver")
     (workspace / "x").write_bytes(content)
-    return workspace, lake.keep(workspace)
+    return workspace, lake.persist(workspace)
 
 
 def test_an_archive_is_one_object_that_any_program_can_open(bucket: Bucket) -> None:
@@ -422,7 +422,7 @@ def test_a_file_older_than_the_zip_format_allows_is_archived(bucket: Bucket) -> 
     workspace = bucket.workspace("silver")
     (workspace / "x").write_bytes(b"staged")
     os.utime(workspace / "x", (0, 0))
-    with another(bucket).kept(bucket.keep(workspace)) as folder:
+    with another(bucket).open_persisted(bucket.persist(workspace)) as folder:
         assert (folder / "x").read_bytes() == b"staged"
 
 
@@ -431,7 +431,7 @@ def test_the_files_of_an_archive_are_removed_after_they_are_read(
 ) -> None:
     _, name = archive_of(bucket)
     before = set(tmp_path.rglob("*"))
-    with another(bucket).kept(name) as folder:
+    with another(bucket).open_persisted(name) as folder:
         assert folder in set(tmp_path.rglob("*")) - before
     assert set(tmp_path.rglob("*")) == before
 
@@ -441,8 +441,8 @@ def test_an_archive_that_the_store_rejects_leaves_no_files(
 ) -> None:
     faulty.faults = Faults(errors=1, error=(403, "AccessDenied"))
     workspace = shaky.workspace("silver")
-    with pytest.raises(CapstoneError, match="the store denies it"):
-        shaky.keep(workspace)
+    with pytest.raises(CapstoneError, match="the store denies access"):
+        shaky.persist(workspace)
     shaky.discard(workspace)
     assert list((tmp_path / "staging").iterdir()) == []
 
@@ -455,7 +455,7 @@ def test_stages_of_other_machines_are_swept_after_a_day(
         elsewhere.setattr("os.getpid", lambda: 1 << 30)
         far = another(bucket)
         workspace, theirs = archive_of(far)
-        staged_key = share(far, workspace, "silver/x.parquet", b"").key
+        staged_key = stage_remotely(far, workspace, "silver/x.parquet", b"").key
     shutil.rmtree(workspace)  # it is on that machine
     _, mine = archive_of(bucket)
     assert theirs.endswith("-else-where.example.com.zip")
@@ -477,7 +477,7 @@ def test_stages_of_dead_processes_of_this_machine_are_swept(
         dead.setattr("os.getpid", lambda: 1 << 30)
         dead_lake = another(bucket)
         workspace, name = archive_of(dead_lake)
-        staged_key = share(dead_lake, workspace, "silver/x.parquet", b"").key
+        staged_key = stage_remotely(dead_lake, workspace, "silver/x.parquet", b"").key
     assert bucket.has_abandoned("silver")
     bucket.sweep("silver")
     assert not bucket.exists(name)
@@ -495,7 +495,7 @@ def test_a_former_lock_holder_sweeps_nothing(
         bucket.client.put_object(
             Bucket=bucket.bucket, Key=f"{bucket.prefix}_tmp/silver.lock", Body=b'{"id": "thief"}'
         )
-        monkeypatch.setattr("capstone_metrics.lake.lease.SECONDS", 0)
+        monkeypatch.setattr("capstone_metrics.lake.lease.EXPIRY_SECONDS", 0)
         with pytest.raises(CapstoneError, match="another run took over"):
             bucket.sweep("silver")
     assert bucket.exists(name)
@@ -543,7 +543,9 @@ def served(kind: type[Careless]) -> Iterator[str]:
 def test_a_store_that_ignores_conditions_is_rejected(bucket: Bucket, use: str) -> None:
     with (
         served(Careless) as careless,
-        pytest.raises(CapstoneError, match="this store ignores the conditions of a write") as error,
+        pytest.raises(
+            CapstoneError, match="this store ignores conditional headers on writes"
+        ) as error,
     ):
         USES[use](Bucket(bucket.root, endpoint_url=careless))
     assert str(error.value).startswith(f"{bucket.root}: ")
@@ -552,9 +554,11 @@ def test_a_store_that_ignores_conditions_is_rejected(bucket: Bucket, use: str) -
 def test_a_store_that_ignores_the_conditions_of_copies_is_rejected(bucket: Bucket) -> None:
     with (
         served(CarelessOfCopies) as careless,
-        pytest.raises(CapstoneError, match="this store ignores the conditions of a copy"),
+        pytest.raises(CapstoneError, match="this store ignores conditional headers on copies"),
     ):
-        Bucket(bucket.root, endpoint_url=careless).put_shared({KEY: Shared("_tmp/x", '""', 0)})
+        Bucket(bucket.root, endpoint_url=careless).put_staged(
+            {KEY: StagedObject("_tmp/x", '""', 0)}
+        )
 
 
 def test_the_conditions_are_tried_once_in_a_process(shaky: Bucket, faulty: Faulty) -> None:
@@ -593,7 +597,7 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
     ),
     "denied": (
         lambda seaweed, faulty: faults(seaweed, faulty, 403, "AccessDenied"),
-        "the store denies it to these credentials; grant them s3:ListBucket on the bucket, and",
+        "the store denies access to these credentials; grant them s3:ListBucket on the bucket, and",
     ),
     "unheard of": (
         lambda seaweed, faulty: faults(seaweed, faulty, 418, "Teapot"),
@@ -617,7 +621,7 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
     ),
     "endpoint without a scheme": (
         lambda seaweed, _: seaweed.environment(f"{HOST}:4566"),
-        "its endpoint is no address; write it as http://<host>:<port>.",
+        "its endpoint is not a valid URL; write it as http://<host>:<port>.",
     ),
 }
 
@@ -643,7 +647,7 @@ def test_a_store_error_is_one_sentence_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
     case: str,
 ) -> None:
-    monkeypatch.setattr(buckets, "ATTEMPTS", 1)
+    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 1)
     arrange, what = STORE_ERRORS[case]
     for name, value in arrange(seaweed, faulty).items():
         if value:
@@ -663,10 +667,10 @@ def test_a_wrong_clock_is_reported(bucket: Bucket, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("bucket")
 def test_a_missing_bucket_is_reported() -> None:
-    what = "there is no such bucket; make it, or correct 'lake' in globals.yml."
+    what = "there is no such bucket; create it, or correct 'lake' in globals.yml."
     assert_one_sentence(Bucket("s3://nowhere/lake"), what, USES.keys() - {"exists"})
     assert_one_sentence(
-        Bucket("s3:///lake"), "this is no name of a bucket; correct 'lake' in globals.yml"
+        Bucket("s3:///lake"), "this is not a valid bucket name; correct 'lake' in globals.yml"
     )
 
 
@@ -679,7 +683,7 @@ def test_a_write_with_read_access_only_is_one_sentence(
     lake = Bucket(bucket.root)
     assert lake.keys("gold") == [KEY]
     assert lake.read(KEY) == b"old"
-    what = "the store denies it to these credentials; grant them s3:ListBucket on"
+    what = "the store denies access to these credentials; grant them s3:ListBucket on"
     assert_one_sentence(lake, what, {"create", "put", "delete", "locked"})
     assert bucket.read(KEY) == b"old"
 
@@ -689,10 +693,10 @@ def test_a_write_with_read_access_only_is_one_sentence(
 
 def test_requests_are_counted_by_their_kind(bucket: Bucket) -> None:
     bucket.check_conditions()
-    before = requests_made()
+    before = request_counts()
     write(bucket, KEY, b"new")
     bucket.exists(KEY)
     bucket.read(KEY)
     bucket.keys("")
     bucket.delete([KEY])
-    assert requests_made() - before == {"PUT": 1, "HEAD": 1, "GET": 1, "LIST": 1, "DELETE": 1}
+    assert request_counts() - before == {"PUT": 1, "HEAD": 1, "GET": 1, "LIST": 1, "DELETE": 1}

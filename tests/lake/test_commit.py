@@ -14,10 +14,10 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import commit
-from capstone_metrics.lake.commit import Commit, begin, opened, records, settle
+from capstone_metrics.lake.commit import Commit, commit_records, open_commit, recover, reset
 from capstone_metrics.lake.folder import Folder
 from tests.lake import tasks
-from tests.lake.conftest import another, share, stamp, write
+from tests.lake.conftest import another, stage_remotely, stamp, write
 from tests.support.processes import child
 from tests.support.s3_proxy import Faults
 from tests.support.selection import sample
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from capstone_metrics.lake.bucket import Bucket
-    from capstone_metrics.lake.storage import Shared, Storage
+    from capstone_metrics.lake.storage import StagedObject, Storage
     from tests.support.s3_proxy import Faulty
 
 HEAD = "silver/head.json"
@@ -57,10 +57,10 @@ def dying(lake: Storage, steps: int) -> Storage:
                 self.step()
                 super().put({key: file})
 
-        def put_shared(self, objects: Mapping[str, Shared]) -> None:
+        def put_staged(self, objects: Mapping[str, StagedObject]) -> None:
             for key, staged in objects.items():
                 self.step()
-                super().put_shared({key: staged})
+                super().put_staged({key: staged})
 
         def delete(self, keys: Collection[str]) -> None:
             for key in keys:
@@ -88,7 +88,7 @@ def prepared(  # noqa: PLR0913 - what a commit can have
     new = Commit(lake, head.partition("/")[0])
     for key, content in {**puts, head: b'{"generation": %d}' % generation}.items():
         if key in workers:
-            new.put(key, share(lake, new.workspace, key, content))
+            new.put(key, stage_remotely(lake, new.workspace, key, content))
             continue
         with new.stage(key) as path:
             path.write_bytes(content)
@@ -199,10 +199,10 @@ def test_a_recorded_commit_is_completed_by_the_next_run(
     lake: Storage, steps: int, staged: str
 ) -> None:
     die_after(lake, steps, STAGED[staged])
-    settle(lake, "silver", HEAD)
+    recover(lake, "silver", HEAD)
     assert content(lake) == MERGED
     before = files(lake)
-    settle(lake, "silver", HEAD)
+    recover(lake, "silver", HEAD)
     assert files(lake) == before
 
 
@@ -214,8 +214,8 @@ def test_a_recorded_commit_is_completed_by_the_next_run(
 def test_a_run_that_completes_a_commit_may_die_too(lake: Storage, steps: int, again: int) -> None:
     die_after(lake, steps, workers=list(NEW)[:1])
     with pytest.raises(KeyboardInterrupt):
-        settle(dying(lake, again), "silver", HEAD)
-    settle(lake, "silver", HEAD)
+        recover(dying(lake, again), "silver", HEAD)
+    recover(lake, "silver", HEAD)
     assert content(lake) == MERGED
 
 
@@ -238,7 +238,7 @@ def test_a_commit_without_a_record_leaves_no_trace(
         patch.setattr(lake, "create", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             new.finish(HEAD, 2)
-    settle(lake, "silver", HEAD)
+    recover(lake, "silver", HEAD)
     assert files(lake) == before
 
 
@@ -255,7 +255,7 @@ def test_bytes_that_stay_the_same_are_not_written(lake: Storage, workers: Contai
         HEAD,
         "silver/commits/00000002.json",
     }
-    (record,) = records(lake, "silver", HEAD, 1) or []
+    (record,) = commit_records(lake, "silver", HEAD, 1) or []
     assert record["put"] == [other]
 
 
@@ -341,7 +341,7 @@ def test_layers_are_committed_apart(lake: Storage) -> None:
     die_after(lake, 1)
     with lake.locked("silver"):
         gold.finish("gold/manifest.json", 1)
-        settle(lake, "gold", "gold/manifest.json")
+        recover(lake, "gold", "gold/manifest.json")
     assert set(content(lake, "gold")) == {"gold/a.csv", "gold/manifest.json"}
     assert lake.read(HEAD) == b'{"generation": 1}'
 
@@ -368,10 +368,10 @@ def test_a_failing_disk_leaves_the_stage_for_recovery(tmp_path: Path) -> None:
         new.finish(HEAD, 2)
     assert (new.workspace / "silver/q/w=3/part-0.jsonl").read_bytes() == b"new 3"
     with pytest.raises(CapstoneError, match="check the disk"):
-        settle(lake, "silver", HEAD)
+        recover(lake, "silver", HEAD)
     assert (new.workspace / HEAD).is_file()
     blocked.unlink()
-    settle(lake, "silver", HEAD)
+    recover(lake, "silver", HEAD)
     assert content(lake) == MERGED
 
 
@@ -389,11 +389,11 @@ def test_a_failing_store_leaves_the_stage_for_recovery(
             request.method == "PUT" and "_tmp" not in request.key and request.key.endswith(failing)
         ),
     )
-    for use in (lambda: new.finish(HEAD, 2), lambda: settle(proxied, "silver", HEAD)):
+    for use in (lambda: new.finish(HEAD, 2), lambda: recover(proxied, "silver", HEAD)):
         with pytest.raises(CapstoneError, match=rf"^{proxied.address(failing)}: the store denies"):
             use()
     assert bucket.read(HEAD) == b'{"generation": 1}'
-    settle(bucket, "silver", HEAD)
+    recover(bucket, "silver", HEAD)
     assert content(bucket) == MERGED
 
 
@@ -409,10 +409,10 @@ def test_stages_of_dead_processes_are_swept_and_those_of_living_ones_are_not(
         assert [one.wait(), other.wait()] == [1, 1]
         assert owners(lake) == sorted([living.pid, one.pid, other.pid, other.pid])
 
-        settle(lake, "gold", "gold/manifest.json")
+        recover(lake, "gold", "gold/manifest.json")
         assert all(name.startswith("silver-") for name in staging(lake))
         assert len(staging(lake)) == 3
-        settle(lake, "silver", HEAD)
+        recover(lake, "silver", HEAD)
         assert owners(lake) == [living.pid]
         assert content(lake) == {**OLD, HEAD: b'{"generation": 1}'}
 
@@ -427,7 +427,7 @@ def test_the_commit_of_a_dead_process_is_completed_before_its_stage_is_swept(lak
         assert dead.wait() == 1
     assert content(lake) == {**OLD, HEAD: b'{"generation": 1}'}
     assert owners(lake) == [dead.pid] * (1 if isinstance(lake, Folder) else 2)
-    settle(lake, "silver", HEAD)
+    recover(lake, "silver", HEAD)
     assert lake.read("silver/t/d=9/part-0.parquet") == b"staged"
     assert lake.read(HEAD) == b'{"generation": 2}'
     assert staging(lake) == []
@@ -439,7 +439,7 @@ def test_a_commit_whose_stage_was_swept_is_not_recorded(lake: Storage) -> None:
         shutil.rmtree(new.workspace)
         with pytest.raises(CapstoneError, match="no such file"):
             new.finish(HEAD, 2)
-    settle(lake, "silver", HEAD)
+    recover(lake, "silver", HEAD)
     assert files(lake) == before
 
 
@@ -472,15 +472,15 @@ def test_a_recorded_commit_without_its_stage_is_an_error_and_changes_nothing(lak
     before = files(lake)
     for _ in range(2):
         with pytest.raises(
-            CapstoneError, match=rf"is gone, .* delete {lake.root}/silver and "
+            CapstoneError, match=rf"are missing, .* delete {lake.root}/silver and "
         ) as e:
-            settle(lake, "silver", HEAD)
+            recover(lake, "silver", HEAD)
         assert str(e.value).startswith(lake.address("/".join(staged.split("/")[:2])) + ": ")
     assert files(lake) == before
 
 
 def test_a_missing_lake_needs_no_recovery(storage: Storage, tmp_path: Path) -> None:
-    settle(storage, "silver", HEAD)
+    recover(storage, "silver", HEAD)
     assert storage.keys("") == []
     assert not (tmp_path / "lake").exists()
 
@@ -488,31 +488,31 @@ def test_a_missing_lake_needs_no_recovery(storage: Storage, tmp_path: Path) -> N
 def test_a_head_that_someone_broke_is_named_with_what_to_do(lake: Storage) -> None:
     for broken in (b"", b"{", b"\xff"):
         write(lake, HEAD, broken)
-        with pytest.raises(CapstoneError, match=r": is not JSON any more") as e:
-            settle(lake, "silver", HEAD)
+        with pytest.raises(CapstoneError, match=r": is not valid JSON") as e:
+            recover(lake, "silver", HEAD)
         assert str(e.value).startswith(f"{lake.address(HEAD)}: ")
-        assert f"delete {lake.root}/silver and build it anew" in str(e.value)
+        assert f"delete {lake.root}/silver and rebuild it" in str(e.value)
 
 
 def test_a_run_of_this_process_that_did_not_finish_is_forgotten(lake: Storage) -> None:
-    stale = opened(lake, "silver")
+    stale = open_commit(lake, "silver")
     key = next(iter(NEW))
     with stale.stage(key) as path:
         path.write_bytes(b"stale")
     stale.put(key)
-    assert opened(lake, "silver") is stale
-    assert commit.staged(lake, "silver", key) == stale.workspace / key
-    begin(lake, "silver")
-    assert commit.staged(lake, "silver", key) is None
+    assert open_commit(lake, "silver") is stale
+    assert commit.staged_path(lake, "silver", key) == stale.workspace / key
+    reset(lake, "silver")
+    assert commit.staged_path(lake, "silver", key) is None
     assert not stale.workspace.exists()
-    assert opened(lake, "silver") is not stale
-    begin(lake, "silver")
+    assert open_commit(lake, "silver") is not stale
+    reset(lake, "silver")
     assert staging(lake) == []
 
 
 def changed(lake: Storage, after: int) -> list[Any] | None:
     """Return the keys that each commit after a generation wrote, and those that it deleted."""
-    commits = records(lake, "silver", HEAD, after)
+    commits = commit_records(lake, "silver", HEAD, after)
     return None if commits is None else [(each["put"], each["delete"]) for each in commits]
 
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io import DatasetError
 
-from capstone_metrics.changes import Change
+from capstone_metrics.changes import PartitionOverwrite
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import GoldBeforeDataset, HeadDataset, MartDataset, TableDataset
-from capstone_metrics.lake.commit import generation_of, opened
+from capstone_metrics.lake import GoldSnapshotDataset, HeadDataset, MartDataset, TableDataset
+from capstone_metrics.lake.commit import generation_of, open_commit
 from capstone_metrics.lake.folder import Folder
-from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import SILVER
+from capstone_metrics.write_stats import WriteStats
 from tests.support.selection import examples
 
 if TYPE_CHECKING:
@@ -117,11 +117,11 @@ def test_a_mart_that_did_not_change_is_left_alone(tmp_path: Path) -> None:
     assert not dataset.exists()
     dataset.save(table)
     commit(tmp_path)
-    assert (dataset.exists(), dataset.saved) == (True, Saved(rows=1, files=1))
+    assert (dataset.exists(), dataset.write_stats) == (True, WriteStats(rows=1, files=1))
     before = (tmp_path / KEY).stat()
     dataset.save(table)
     commit(tmp_path)
-    assert dataset.saved == Saved()
+    assert dataset.write_stats == WriteStats()
     assert (tmp_path / KEY).stat().st_mtime_ns == before.st_mtime_ns
 
 
@@ -153,14 +153,16 @@ def test_a_mart_that_someone_broke_is_named_with_what_to_do(tmp_path: Path, cont
     file = mart(tmp_path).load()  # which reads nothing
     with pytest.raises(CapstoneError, match="run 'kedro run --pipelines=silver_to_gold'") as error:
         file.to_pyarrow()
-    assert str(error.value).startswith(f"{tmp_path / KEY}: is not the CSV of a mart")
+    assert str(error.value).startswith(f"{tmp_path / KEY}: is not a valid mart CSV")
 
 
 def test_a_missing_mart_is_named(tmp_path: Path) -> None:
     file = mart(tmp_path).load()
     assert not file.version()
     for read in (file.read, file.to_pyarrow):
-        with pytest.raises(CapstoneError, match=r"gold_x\.csv: .*; run the pipeline that makes it"):
+        with pytest.raises(
+            CapstoneError, match=r"gold_x\.csv: .*; run the pipeline that creates it"
+        ):
             read()
 
 
@@ -179,7 +181,7 @@ def test_a_head_is_json_that_a_person_can_read(tmp_path: Path) -> None:
     dataset = head(tmp_path)
     assert not dataset.exists()
     dataset.save(content)
-    assert (dataset.exists(), dataset.saved) == (True, Saved(files=1))
+    assert (dataset.exists(), dataset.write_stats) == (True, WriteStats(files=1))
     assert (tmp_path / "gold/manifest.json").read_bytes() == (
         '{\n  "generation": 1,\n  "total": {\n    "lines": 1152921504606846976\n  },\n'
         '  "é": [\n    "a",\n    null,\n    1.5,\n    true\n  ]\n}\n'
@@ -193,7 +195,7 @@ def test_a_head_that_stays_the_same_commits_nothing(tmp_path: Path) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "gold").rglob("*"))
     dataset = head(tmp_path)
     dataset.save(dataset.load())
-    assert dataset.saved == Saved()
+    assert dataset.write_stats == WriteStats()
     assert before == sorted(
         (path, path.stat().st_mtime_ns) for path in (tmp_path / "gold").rglob("*")
     )
@@ -220,20 +222,20 @@ def test_a_head_of_a_generation_that_another_run_committed_is_rejected(tmp_path:
 def test_a_head_that_someone_broke_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     commit(tmp_path)
     (tmp_path / "gold/manifest.json").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"manifest\.json: is not JSON any more .*; build the"):
+    with pytest.raises(DatasetError, match=r"manifest\.json: is not valid JSON .*; rebuild the"):
         head(tmp_path).load()
-    with pytest.raises(DatasetError, match=r"manifest\.json: is not JSON any more .*/gold and "):
+    with pytest.raises(DatasetError, match=r"manifest\.json: is not valid JSON .*/gold and "):
         before(tmp_path).load()
 
 
 def test_a_missing_head_is_named(tmp_path: Path) -> None:
     assert not head(tmp_path).exists()
-    with pytest.raises(DatasetError, match=r"manifest\.json: .*; run the pipeline that makes it"):
+    with pytest.raises(DatasetError, match=r"manifest\.json: .*; run the pipeline that creates it"):
         head(tmp_path).load()
 
 
-def before(root: Path) -> GoldBeforeDataset:
-    return GoldBeforeDataset(path=str(root))
+def before(root: Path) -> GoldSnapshotDataset:
+    return GoldSnapshotDataset(path=str(root))
 
 
 def entries_of(root: Path, *names: str) -> dict[str, Any]:
@@ -308,8 +310,10 @@ def silver_commit(root: Path, *days: int) -> None:
         dict.fromkeys(SILVER) | {"rede_social": "a b", "data_postagem": dt.date(2026, 1, day)}
         for day in days
     ]
-    table.save(Change(ibis.memtable(pa.Table.from_pylist(rows, schema=SILVER.to_pyarrow()))))
-    receipt = opened(table.storage, "silver")
+    table.save(
+        PartitionOverwrite(ibis.memtable(pa.Table.from_pylist(rows, schema=SILVER.to_pyarrow())))
+    )
+    receipt = open_commit(table.storage, "silver")
     key = "silver/receipts/data_postagem=2026-01-25/x.json"
     with receipt.stage(key) as path:
         path.write_text(str(days))
@@ -320,7 +324,7 @@ def silver_commit(root: Path, *days: int) -> None:
 def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) -> None:
     for days in ([1, 2], [1, 3], [1, 4]):
         silver_commit(tmp_path, *days)
-    since = before(tmp_path).load().days_since
+    since = before(tmp_path).load().days_changed_since
     days_after = {at: {day.day for day in since(None, at) or ()} for at in range(4)}
     assert days_after == {0: {1, 2, 3, 4}, 1: {2, 3, 4}, 2: {3, 4}, 3: set()}
     assert since(None, 4) is None
@@ -331,6 +335,6 @@ def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) ->
 
 
 def test_the_snapshot_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="read, not saved"):
+    with pytest.raises(DatasetError, match="read-only"):
         before(tmp_path).save("x")
     assert list(tmp_path.iterdir()) == []

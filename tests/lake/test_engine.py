@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from capstone_metrics.errors import CapstoneError, reason
+from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.lake.engine import engine_of
 from capstone_metrics.lake.storage import storage_of
 from capstone_metrics.pipelines.bronze_to_silver import functions
@@ -328,7 +328,7 @@ def test_an_object_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="is a directory") as raised:
         engine().lines_of(storage_of(str(tmp_path)), "bronze", [name])
 
-    message = str(reason(raised.value))
+    message = str(user_message(raised.value))
     assert message.startswith(str(tmp_path / "bronze" / name))
     assert "\n" not in message
 
@@ -366,10 +366,10 @@ def test_lines_come_in_batches_that_are_dropped(
         path = tmp_path / "bronze" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}\n" * 10)
-    monkeypatch.setattr("capstone_metrics.lake.on_duckdb.LOT_BYTES", 50)
+    monkeypatch.setattr("capstone_metrics.lake.duckdb_engine.BATCH_BYTES", 50)
     connection, read = engine().connection, []
     before = set(connection.list_tables())
-    for batch in engine().lots_of(storage_of(str(tmp_path)), "bronze", names):
+    for batch in engine().batches_of(storage_of(str(tmp_path)), "bronze", names):
         read.append((list(batch.objects), batch.lines.count().to_pyarrow().as_py()))
         assert len(set(connection.list_tables()) - before) == 1
     assert read == [(names[:2], 20), (names[2:], 10)]

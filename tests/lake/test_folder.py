@@ -72,7 +72,7 @@ def test_files_of_one_size_and_time_are_compared_by_their_bytes(folder: Folder) 
     staged = stage(folder, b"two")
     for path in (staged, folder.path(KEY)):
         os.utime(path, (0, 0))
-    assert not folder.holds(KEY, staged)
+    assert not folder.matches_file(KEY, staged)
 
 
 def test_a_create_leaves_no_stage(folder: Folder) -> None:
@@ -102,7 +102,7 @@ def test_a_workspace_names_its_process(folder: Folder) -> None:
     assert one != other
     assert one.parent == other.parent == folder.folder / "_tmp"
     assert {path.name.rsplit("-", 1)[0] for path in (one, other)} == {f"silver-{os.getpid()}"}
-    assert folder.keep(one) == f"_tmp/{one.name}"
+    assert folder.persist(one) == f"_tmp/{one.name}"
 
 
 def test_a_link_to_a_file_is_an_object_and_one_to_a_folder_is_passed_over(
@@ -198,14 +198,14 @@ def closed(open_folder: Path) -> Iterator[Folder]:
         lambda lake: lake.create("closed/y", [b"new"]),
         lambda lake: lake.exists("closed/x"),
         lambda lake: lake.keys(""),
-        lambda lake: lake.holds("closed/x", lake.folder / "open/x"),
+        lambda lake: lake.matches_file("closed/x", lake.folder / "open/x"),
     ],
     ids=["read", "open", "put", "delete", "create", "exists", "keys", "holds"],
 )
 def test_a_folder_that_this_user_may_not_enter_is_named(
     closed: Folder, use: Callable[[Folder], object]
 ) -> None:
-    with pytest.raises(CapstoneError, match=rf"^{closed.root}/closed.*: permission denied; give"):
+    with pytest.raises(CapstoneError, match=rf"^{closed.root}/closed.*: permission denied; grant"):
         use(closed)
 
 

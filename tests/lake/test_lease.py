@@ -58,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases that are renewed in the background several times a second."""
-    monkeypatch.setattr(leases, "SECONDS", 0.4)
+    monkeypatch.setattr(leases, "EXPIRY_SECONDS", 0.4)
 
 
 def puts(request: Request) -> bool:
@@ -118,13 +118,13 @@ def test_a_lock_whose_object_is_deleted_is_free(bucket: Bucket, clock: Clock) ->
 def test_a_holder_that_renews_the_lock_keeps_it(
     bucket: Bucket, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "SECONDS", 1)
-    monkeypatch.setattr(leases, "SECONDS_TO_WAIT", 2.5)
+    monkeypatch.setattr(leases, "EXPIRY_SECONDS", 1)
+    monkeypatch.setattr(leases, "LOCK_TIMEOUT_SECONDS", 2.5)
     start = clock.now
     with bucket.locked("silver"):
         first = content_of(bucket)
         holder = bucket._leases["silver"]
-        clock.on_sleep = lambda: holder.check(at_once=True)
+        clock.on_sleep = lambda: holder.check(force_renewal=True)
         with pytest.raises(CapstoneError, match="Another run has been writing"):
             lease_of(another(bucket))
         later = content_of(bucket)
@@ -146,14 +146,14 @@ def test_a_silent_holder_loses_the_lock_and_not_before_its_time(
     bucket: Bucket, clock: Clock
 ) -> None:
     write_holder(bucket, host="another-machine")
-    assert leases.SECONDS < seconds_to_acquire(bucket, clock) < leases.SECONDS + 1
+    assert leases.EXPIRY_SECONDS < seconds_to_acquire(bucket, clock) < leases.EXPIRY_SECONDS + 1
 
 
 def test_a_holder_of_another_machine_is_not_searched_on_this_one(
     bucket: Bucket, clock: Clock
 ) -> None:
     write_holder(bucket, host="another-machine", pid=1 << 30)
-    assert seconds_to_acquire(bucket, clock) > leases.SECONDS
+    assert seconds_to_acquire(bucket, clock) > leases.EXPIRY_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -220,8 +220,8 @@ def test_of_many_who_wait_for_a_silent_holder_one_at_a_time_takes_over(
             log.append("out")
 
     lakes = [bucket, bucket, another(bucket), another(bucket)]
-    monkeypatch.setattr(leases, "time", ClockThatJumps(len(lakes), leases.SECONDS + 1))
-    monkeypatch.setattr(leases, "SECONDS_TO_WAIT", SECONDS)
+    monkeypatch.setattr(leases, "time", ClockThatJumps(len(lakes), leases.EXPIRY_SECONDS + 1))
+    monkeypatch.setattr(leases, "LOCK_TIMEOUT_SECONDS", SECONDS)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(turn, lakes))
     assert log == ["in", "out"] * 4
@@ -238,7 +238,7 @@ def test_a_former_holder_gets_an_error_and_leaves_the_lock_alone(
     if renewed == "in the background":
         wait_until(lambda: lease.is_lost)
     with pytest.raises(CapstoneError, match=r"another run took over .* Run again\.$") as error:
-        lease.check(at_once=True)
+        lease.check(force_renewal=True)
     assert str(error.value).startswith(f"{bucket.root}: ")
     with pytest.raises(CapstoneError, match="another run took over"):
         lease.check()
@@ -257,7 +257,7 @@ def test_a_deletion_by_hand_takes_the_lock_from_its_holder(bucket: Bucket) -> No
     lease = lease_of(bucket)
     another(bucket).delete([KEY])
     with pytest.raises(CapstoneError, match="another run took over"):
-        lease.check(at_once=True)
+        lease.check(force_renewal=True)
     lease.release()
     assert not bucket.exists(KEY)
 
@@ -268,7 +268,7 @@ def test_a_holder_that_was_silent_for_long_checks_the_lock_first(
     lease = lease_of(bucket)
     write_holder(another(bucket), id="thief")
     lease.check()  # it was ours a moment ago
-    lease.renewed -= 0.6 * leases.SECONDS
+    lease.renewed_at -= 0.6 * leases.EXPIRY_SECONDS
     with pytest.raises(CapstoneError, match="another run took over"):
         lease.check()
     lease.release()
@@ -282,9 +282,9 @@ def test_a_lock_is_acquired_though_the_response_is_dropped(
     lease = lease_of(proxied)
     assert content_of(proxied)["id"] == lease.holder["id"]
     faulty.faults = Faults(**{fate: 1}, only=puts, times=1)
-    lease.check(at_once=True)
+    lease.check(force_renewal=True)
     assert content_of(proxied)["beat"] == 2
-    lease.check(at_once=True)
+    lease.check(force_renewal=True)
     assert content_of(proxied)["beat"] == 3
     faulty.faults = Faults(**{fate: 1}, only=puts, times=1)
     lease.release()
@@ -307,18 +307,18 @@ def test_a_repeated_release_does_not_free_the_lock_of_the_next_holder(
     lease.release()
     (other,) = acquired
     assert content_of(bucket)["id"] == other.holder["id"]
-    other.check(at_once=True)
+    other.check(force_renewal=True)
     other.release()
 
 
 def test_a_renewal_with_a_conflict_does_not_count(proxied: Bucket, faulty: Faulty) -> None:
     lease = lease_of(proxied)
-    before = lease.renewed
+    before = lease.renewed_at
     faulty.faults = Faults(errors=1, error=(409, "ConditionalRequestConflict"), only=puts, times=1)
-    lease.check(at_once=True)
-    assert lease.renewed == before
-    lease.check(at_once=True)
-    assert lease.renewed > before
+    lease.check(force_renewal=True)
+    assert lease.renewed_at == before
+    lease.check(force_renewal=True)
+    assert lease.renewed_at > before
     lease.release()
 
 
@@ -326,7 +326,7 @@ def test_a_renewal_with_a_conflict_does_not_count(proxied: Bucket, faulty: Fault
 def test_a_lock_is_renewed_again_after_the_store_was_out_of_order(
     bucket: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "ATTEMPTS", 1)
+    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 1)
     lake = Bucket(bucket.root, endpoint_url=faulty.endpoint)
     with lake.locked("silver"):
         faulty.faults = Faults(errors=1, only=puts, times=1)
@@ -339,7 +339,7 @@ def test_a_lock_is_renewed_again_after_the_store_was_out_of_order(
     "use",
     [
         pytest.param(lambda lease: lease.acquire(), id="acquire"),
-        pytest.param(lambda lease: lease.check(at_once=True), id="check"),
+        pytest.param(lambda lease: lease.check(force_renewal=True), id="check"),
         pytest.param(lambda lease: lease.release(), id="release"),
     ],
 )
@@ -349,7 +349,7 @@ def test_an_unreachable_store_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     use: Callable[[Lease], object],
 ) -> None:
-    monkeypatch.setattr(buckets, "ATTEMPTS", 1)
+    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 1)
     lake = Bucket(bucket.root, endpoint_url=faulty.endpoint)
     lease = Lease(lake, KEY)
     if use.__name__ != "acquire":

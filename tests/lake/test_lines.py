@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.lake import lines
-from capstone_metrics.lake.lines import SCHEMA, blocks_of, line_batches, measure
+from capstone_metrics.lake.lines import SCHEMA, blocks_of, compute_stats, line_batches
 
 NAME = "fonte=faker/janela=2026-01-31T08/criacao.jsonl"
 
@@ -79,7 +79,7 @@ def test_a_line_knows_where_it_stands() -> None:
 )
 def test_lines_are_numbered_and_unchanged(content: bytes, expected: list[tuple[int, str]]) -> None:
     assert texts(content) == expected
-    assert measure(io.BytesIO(content))["lines"] == len(expected)
+    assert compute_stats(io.BytesIO(content))["lines"] == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_line_that_is_not_utf_8_keeps_its_bytes(line: bytes) -> None:
 def test_every_line_is_read_once_by_its_bytes(content: bytes) -> None:
     rows = [(row["linha"], row["texto"], row["texto_base64"]) for row in read(content)]
     assert rows == naive(content)
-    assert measure(io.BytesIO(content))["lines"] == len(rows)
+    assert compute_stats(io.BytesIO(content))["lines"] == len(rows)
 
 
 @settings(deadline=None)
@@ -105,8 +105,8 @@ def test_every_line_is_read_once_by_its_bytes(content: bytes) -> None:
 def test_blocks_make_no_difference(content: bytes, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "BLOCK_BYTES", size)
-        in_blocks = read(content), measure(io.BytesIO(content))
-    assert in_blocks == (read(content), measure(io.BytesIO(content)))
+        in_blocks = read(content), compute_stats(io.BytesIO(content))
+    assert in_blocks == (read(content), compute_stats(io.BytesIO(content)))
 
 
 def test_a_long_object_comes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,15 +51,15 @@ def names(runs: RunsDataset) -> list[str]:
 
 def test_an_empty_lake_has_no_records(runs: RunsDataset) -> None:
     assert runs.load() == []
-    assert runs.oldest() == []
+    assert runs.load_oldest() == []
     assert not runs.exists()
-    runs.close()
+    runs.close_dead_runs()
     assert runs.storage.keys("") == []
 
 
 def test_the_name_of_a_record_shows_that_its_run_is_at_work(runs: RunsDataset) -> None:
     at_work = record("b")
-    runs.begin(at_work, oldest="")
+    runs.start(at_work, oldest="")
     assert at_work["process"] == this_process()
     assert names(runs) == ["b.running.json"]
     assert runs.load() == [at_work]
@@ -72,13 +72,13 @@ def test_records_are_loaded_from_one_on_and_the_oldest_are_removed(runs: RunsDat
     for run in ("c", "a", "b"):
         runs.save(record(run, "succeeded"))
     assert [each["run"] for each in runs.load()] == ["a", "b", "c"]
-    assert [each["run"] for each in runs.since("b")] == ["b", "c"]
-    assert [each["run"] for each in runs.since("", most=1)] == ["c"]
-    assert [each["run"] for each in runs.find("b")] == ["b"]
-    assert [each["run"] for each in runs.some(["c", "x"])] == ["c"]
-    assert [each["run"] for each in runs.oldest()] == ["a"]
-    assert runs.oldest(before="a") == []
-    runs.begin(record("d"), oldest="b")
+    assert [each["run"] for each in runs.load_since("b")] == ["b", "c"]
+    assert [each["run"] for each in runs.load_since("", limit=1)] == ["c"]
+    assert [each["run"] for each in runs.find_runs("b")] == ["b"]
+    assert [each["run"] for each in runs.load_runs(["c", "x"])] == ["c"]
+    assert [each["run"] for each in runs.load_oldest()] == ["a"]
+    assert runs.load_oldest(before="a") == []
+    runs.start(record("d"), oldest="b")
     assert list(states(runs)) == ["b", "c", "d"]
 
 
@@ -86,7 +86,7 @@ def test_a_run_whose_process_died_is_killed(runs: RunsDataset, dead: dict[str, A
     runs.save(record("a", process=dead, at_work=["merge"]))
     assert states(runs) == {"a": "killed"}
     assert names(runs) == ["a.running.json"]  # who only looks writes nothing
-    runs.close()
+    runs.close_dead_runs()
     assert names(runs) == ["a.json"]
     (killed,) = runs.load()
     assert (killed["state"], killed["at_work"]) == ("killed", ["merge"])
@@ -94,7 +94,7 @@ def test_a_run_whose_process_died_is_killed(runs: RunsDataset, dead: dict[str, A
 
 def test_the_next_run_marks_it(runs: RunsDataset, dead: dict[str, Any]) -> None:
     runs.save(record("a", process=dead))
-    runs.begin(record("b"), oldest="")
+    runs.start(record("b"), oldest="")
     assert names(runs) == ["a.json", "b.running.json"]
 
 
@@ -116,7 +116,7 @@ def test_a_run_of_another_machine_is_dead_when_it_is_silent(
 def test_a_living_run_marked_as_dead_overwrites_the_mark(runs: RunsDataset) -> None:
     silent = record("a", minutes=11, process=ELSEWHERE)
     runs.save(silent)
-    runs.close()
+    runs.close_dead_runs()
     assert states(runs) == {"a": "killed"}
     runs.save({**silent, "state": "succeeded"})
     assert states(runs) == {"a": "succeeded"}
@@ -133,7 +133,7 @@ def test_one_that_ends_just_before_it_is_marked_keeps_its_end(
         return create(key, chunks)
 
     monkeypatch.setattr(runs.storage, "create", create_late)
-    runs.close()
+    runs.close_dead_runs()
     assert states(runs) == {"a": "failed"}
 
 
@@ -141,7 +141,7 @@ def test_a_run_that_ends_while_its_record_is_read_is_reported_as_ended(
     runs: RunsDataset, dead: dict[str, Any]
 ) -> None:
     runs.save(record("a", process=dead))
-    (key,) = runs.names().values()
+    (key,) = runs.keys_by_run().values()
     assert [each["state"] for each in runs._read([key])] == ["killed"]
     runs.storage.overwrite("operations/runs/a.json", json.dumps(record("a", "failed")).encode())
     assert [each["state"] for each in runs._read([key])] == ["failed"]
@@ -155,6 +155,6 @@ def test_a_file_that_is_no_record_is_ignored(
     runs.save(record("a", "succeeded"))
     for name in ("b.json", "c.running.json", "notes.txt"):
         runs.storage.overwrite(f"operations/runs/{name}", b"{cut")
-    runs.close()
+    runs.close_dead_runs()
     assert states(runs) == {"a": "succeeded"}
-    assert "b.json is no record of a run" in caplog.text
+    assert "b.json is not a valid run record" in caplog.text

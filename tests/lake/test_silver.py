@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from kedro.io import DatasetError
 
-from capstone_metrics.changes import Change, Pending
-from capstone_metrics.lake import HeadDataset, PendingDataset, ReceiptsDataset, TableDataset
+from capstone_metrics.changes import Increment, PartitionOverwrite
+from capstone_metrics.lake import HeadDataset, IncrementDataset, ReceiptsDataset, TableDataset
 from capstone_metrics.lake.commit import Commit
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.silver import receipt_key
-from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import LOCATOR
+from capstone_metrics.schemas import VIDEO_INDEX
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,15 +48,15 @@ def video_index(root: Path) -> dict[str, Any]:
         "prefix": "silver/locator",
         "engine": "duckdb",
         "format": "index",
-        "schema": "silver_locator",
+        "schema": "silver_video_index",
         "partition_by": ["shard"],
         "sort_by": ["video_id"],
     }
 
 
-def pending(root: Path, *, full: bool = False) -> Pending:
-    tables = {"locator": video_index(root)}
-    return PendingDataset(
+def pending(root: Path, *, full: bool = False) -> Increment:
+    tables = {"video_index": video_index(root)}
+    return IncrementDataset(
         path=str(root), prefix=PREFIX, engine="duckdb", tables=tables, full=full
     ).load()
 
@@ -79,15 +79,15 @@ def locate(root: Path, shard: str) -> None:
     table = TableDataset(
         **{key: value for key, value in video_index(root).items() if key != "type"}
     )
-    rows = pa.Table.from_pylist([LOCATED | {"shard": shard}], schema=LOCATOR.to_pyarrow())
-    table.save(Change(ibis.memtable(rows)))
+    rows = pa.Table.from_pylist([LOCATED | {"shard": shard}], schema=VIDEO_INDEX.to_pyarrow())
+    table.save(PartitionOverwrite(ibis.memtable(rows)))
 
 
-def read(increment: Pending) -> tuple[dict[str, Any], list[tuple[str, int, str]]]:
+def read(increment: Increment) -> tuple[dict[str, Any], list[tuple[str, int, str]]]:
     """The measures of the objects, and the lines."""
     objects: dict[str, Any] = {}
     lines: list[tuple[str, int, str]] = []
-    for batch in increment.lots:
+    for batch in increment.batches:
         rows = batch.lines.to_pyarrow().to_pylist()
         lines += ((row["objeto"], row["linha"], row["texto"]) for row in rows)
         objects |= batch.objects
@@ -100,9 +100,9 @@ def objects(root: Path) -> dict[str, Any]:
     return by_name
 
 
-def shards(increment: Pending) -> list[str]:
-    arrow = increment.before.tables["locator"].to_pyarrow()
-    assert arrow.schema.equals(LOCATOR.to_pyarrow())
+def shards(increment: Increment) -> list[str]:
+    arrow = increment.snapshot.tables["video_index"].to_pyarrow()
+    assert arrow.schema.equals(VIDEO_INDEX.to_pyarrow())
     return [str(row["shard"]) for row in arrow.to_pylist()]
 
 
@@ -111,7 +111,11 @@ def test_of_a_new_lake_every_object_is_pending(lake: Path) -> None:
     objects, lines = read(increment)
     assert lines == [(MORNING, 1, "{}"), (MORNING, 3, "[]"), (EVENING, 1, "1")]
     assert list(objects) == [MORNING, EVENING]
-    assert (increment.before.head, increment.before.generation, shards(increment)) == ({}, 0, [])
+    assert (increment.snapshot.head, increment.snapshot.generation, shards(increment)) == (
+        {},
+        0,
+        [],
+    )
 
 
 def test_a_pending_object_is_measured_by_its_bytes(lake: Path) -> None:
@@ -141,7 +145,7 @@ def test_a_full_build_takes_in_every_object(lake: Path) -> None:
     objects, lines = read(increment)
     assert list(objects) == [MORNING, EVENING]
     assert len(lines) == 3
-    assert increment.before.generation == 1
+    assert increment.snapshot.generation == 1
 
 
 def test_an_object_is_pending_until_its_receipt_is_committed(lake: Path) -> None:
@@ -159,7 +163,7 @@ def test_an_increment_comes_with_silver_as_it_is(lake: Path) -> None:
     commit(lake, 1)
     locate(lake, "b")
     increment = pending(lake)
-    assert (increment.before.head, increment.before.generation) == ({"generation": 1}, 1)
+    assert (increment.snapshot.head, increment.snapshot.generation) == ({"generation": 1}, 1)
     assert shards(increment) == ["a"]
 
 
@@ -176,7 +180,7 @@ def test_a_commit_of_a_dead_run_is_carried_out_before_anything_is_read(
             commit(lake, 2)
     assert not (lake / "silver/receipts").exists()
     increment = pending(lake)
-    assert increment.before.generation == 2
+    assert increment.snapshot.generation == 2
     assert list(read(increment)[0]) == [EVENING]
     assert shards(increment) == ["b"]
 
@@ -191,33 +195,33 @@ def test_a_run_that_commits_in_between_is_noticed(lake: Path) -> None:
     another.finish("silver/head.json", 1)
     take_in(lake, MORNING, EVENING)
     with pytest.raises(DatasetError, match="Another run changed silver"):
-        commit(lake, increment.before.generation + 1)
+        commit(lake, increment.snapshot.generation + 1)
     assert not (lake / receipt_key(EVENING)).exists()
     assert list(objects(lake)) == [EVENING]
 
 
 def test_an_empty_lake_has_nothing_pending(tmp_path: Path) -> None:
     increment = pending(tmp_path)
-    assert (*read(increment), increment.before.generation) == ({}, [], 0)
+    assert (*read(increment), increment.snapshot.generation) == ({}, [], 0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_file_is_not_pending(lake: Path, caplog: pytest.LogCaptureFixture) -> None:
     put_object(lake, "notes.jsonl", b"{}\n")
     assert list(objects(lake)) == [MORNING, EVENING]
-    assert "bronze/criacao/notes.jsonl is no object of Bronze" in caplog.text
+    assert "bronze/criacao/notes.jsonl is not a Bronze object" in caplog.text
 
 
 def test_a_head_that_someone_broke_is_named_with_what_to_do(lake: Path) -> None:
     commit(lake, 1)
     (lake / "silver/head.json").write_text("{")
-    with pytest.raises(DatasetError, match=r"head\.json: is not JSON any more .* delete .*silver"):
+    with pytest.raises(DatasetError, match=r"head\.json: is not valid JSON .* delete .*silver"):
         pending(lake)
 
 
 def test_an_increment_cannot_be_saved(lake: Path) -> None:
-    dataset = PendingDataset(path=str(lake), prefix=PREFIX, engine="duckdb", tables={})
-    with pytest.raises(DatasetError, match="read, not saved"):
+    dataset = IncrementDataset(path=str(lake), prefix=PREFIX, engine="duckdb", tables={})
+    with pytest.raises(DatasetError, match="read-only"):
         dataset.save("x")
 
 
@@ -225,7 +229,7 @@ def test_receipts_come_back_by_the_name_of_their_object(lake: Path) -> None:
     content = {name: {"object": name, "lines": 2**60, "é": [None]} for name in (MORNING, EVENING)}
     dataset = receipts(lake)
     dataset.save(content)
-    assert dataset.saved == Saved(files=2)
+    assert dataset.write_stats == WriteStats(files=2)
     assert receipts(lake).load() == {}
     commit(lake, 1)
     assert receipts(lake).load() == content
@@ -241,7 +245,7 @@ def test_receipts_are_added_to_those_before(lake: Path) -> None:
     dataset = receipts(lake)
     dataset.save({name: {"object": name, "lines": 1} for name in (MORNING, EVENING)})
     commit(lake, 2)
-    assert dataset.saved == Saved(files=1)
+    assert dataset.write_stats == WriteStats(files=1)
     assert list(receipts(lake).load()) == [MORNING, EVENING]
     assert (lake / receipt_key(MORNING)).stat().st_mtime_ns == before.st_mtime_ns
 
@@ -250,7 +254,7 @@ def test_a_receipt_that_someone_broke_is_named_with_what_to_do(lake: Path) -> No
     take_in(lake, MORNING)
     commit(lake, 1)
     (lake / receipt_key(MORNING)).write_bytes(b"{")
-    with pytest.raises(DatasetError, match=r"a\.json: is not JSON any more .*params=full=true"):
+    with pytest.raises(DatasetError, match=r"a\.json: is not valid JSON .*params=full=true"):
         receipts(lake).load()
 
 

@@ -13,10 +13,10 @@ import pytest
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.folder import Folder
-from capstone_metrics.lake.requests import requests_made
+from capstone_metrics.lake.request_counter import request_counts
 from capstone_metrics.lake.storage import storage_of
 from tests.lake import tasks
-from tests.lake.conftest import another, share, stamp, write
+from tests.lake.conftest import another, stage_remotely, stamp, write
 from tests.support.processes import child
 from tests.support.waiting import SECONDS, wait_until
 
@@ -115,10 +115,10 @@ def test_keys_are_all_of_many(storage: Storage, count: int, limit: int) -> None:
     for file in files.values():
         file.write_bytes(b"x")
     storage.put(files)
-    before = requests_made()
+    before = request_counts()
     assert storage.keys("silver") == keys
     pages = math.ceil(count / limit) if isinstance(storage, Bucket) else 0
-    assert (requests_made() - before)["LIST"] == pages
+    assert (request_counts() - before)["LIST"] == pages
     storage.delete(keys)
     assert storage.keys("silver") == []
 
@@ -156,7 +156,7 @@ def test_keys_that_look_alike_are_distinct(storage: Storage) -> None:
         lambda lake, key: lake.delete([key]),
         lambda lake, key: lake.create(key, [b"x"]),
         lambda lake, key: lake.put({key: stage(lake, b"x")}),
-        lambda lake, key: lake.holds(key, stage(lake, b"x")),
+        lambda lake, key: lake.matches_file(key, stage(lake, b"x")),
     ],
     ids=["address", "keys", "exists", "read", "open", "delete", "create", "put", "holds"],
 )
@@ -327,9 +327,9 @@ def test_an_object_matches_a_file_of_equal_bytes(
 ) -> None:
     write(storage, KEY, one)
     reader, staged = another(storage), stage(storage, other)
-    assert storage.holds(KEY, staged) is same
+    assert storage.matches_file(KEY, staged) is same
     assert reader.keys("bronze") == [KEY]
-    assert reader.holds(KEY, staged) is same
+    assert reader.matches_file(KEY, staged) is same
 
 
 def test_a_version_changes_with_the_bytes(storage: Storage) -> None:
@@ -349,17 +349,17 @@ def test_the_size_of_an_object_is_that_of_its_bytes(storage: Storage) -> None:
     write(storage, KEY, b"")
     storage.keys("bronze")
     assert storage.size(KEY) == 0
-    with pytest.raises(CapstoneError, match=r"no such .*; run the pipeline that makes it"):
+    with pytest.raises(CapstoneError, match=r"no such .*; run the pipeline that creates it"):
         storage.size("bronze/none.jsonl")
 
 
 def test_a_missing_object_matches_no_file(storage: Storage) -> None:
     staged = stage(storage, b"")
-    assert not storage.holds(KEY, staged)
+    assert not storage.matches_file(KEY, staged)
     write(storage, KEY, b"")
-    assert storage.holds(KEY, staged)
+    assert storage.matches_file(KEY, staged)
     storage.delete([KEY])
-    assert not storage.holds(KEY, staged)
+    assert not storage.matches_file(KEY, staged)
 
 
 def test_a_listing_drops_deleted_objects_and_detects_changed_ones(storage: Storage) -> None:
@@ -368,14 +368,16 @@ def test_a_listing_drops_deleted_objects_and_detects_changed_ones(storage: Stora
     another(storage).delete(["gold/a.csv"])
     write(another(storage), "gold/b.csv", b"new")
     assert storage.keys("gold") == ["gold/b.csv"]
-    assert not storage.holds("gold/a.csv", stage(storage, b"old"))
-    assert not storage.holds("gold/b.csv", stage(storage, b"old"))
-    assert storage.holds("gold/b.csv", stage(storage, b"new"))
+    assert not storage.matches_file("gold/a.csv", stage(storage, b"old"))
+    assert not storage.matches_file("gold/b.csv", stage(storage, b"old"))
+    assert storage.matches_file("gold/b.csv", stage(storage, b"new"))
 
 
 @pytest.mark.parametrize("use", ["read", "open"])
 def test_a_missing_object_is_named_with_what_to_do(storage: Storage, use: str) -> None:
-    with pytest.raises(CapstoneError, match=r"no such .*; run the pipeline that makes it") as error:
+    with pytest.raises(
+        CapstoneError, match=r"no such .*; run the pipeline that creates it"
+    ) as error:
         getattr(storage, use)(KEY)
     assert str(error.value).startswith(f"{storage.address(KEY)}: ")
     assert str(error.value).endswith(".")
@@ -396,9 +398,9 @@ def test_a_persisted_workspace_is_opened_by_another_process(storage: Storage) ->
     for name, content in (("silver/t/d=a b/ç.parquet", b"one"), ("head.json", b"")):
         (workspace / name).parent.mkdir(parents=True, exist_ok=True)
         (workspace / name).write_bytes(content)
-    name = storage.keep(workspace)
+    name = storage.persist(workspace)
     for lake in (storage, another(storage)):
-        with lake.kept(name) as folder:
+        with lake.open_persisted(name) as folder:
             contents = {
                 path.relative_to(folder).as_posix(): path.read_bytes()
                 for path in folder.rglob("*")
@@ -410,10 +412,10 @@ def test_a_persisted_workspace_is_opened_by_another_process(storage: Storage) ->
 def test_a_discarded_workspace_is_no_longer_persisted(storage: Storage) -> None:
     workspace = storage.workspace("silver")
     (workspace / "x").write_bytes(b"staged")
-    name = storage.keep(workspace)
+    name = storage.persist(workspace)
     storage.discard(workspace)
     assert not workspace.exists()
-    with another(storage).kept(name) as folder:
+    with another(storage).open_persisted(name) as folder:
         assert not (folder / "x").exists()
     assert not [key for key in storage.keys("_tmp") if "silver" in key]
 
@@ -422,13 +424,13 @@ def test_objects_staged_by_workers_are_put_into_the_lake(storage: Storage) -> No
     write(storage, KEY, b"old")
     workspace = storage.workspace("bronze")
     objects = {
-        key: share(storage, workspace, key, content)
+        key: stage_remotely(storage, workspace, key, content)
         for key, content in ((KEY, b"new"), ("bronze/d=a b/ç+%3F?.jsonl", b""))
     }
     assert storage.read(KEY) == b"old"
     assert [staged_object.size for staged_object in objects.values()] == [3, 0]
     for lake in (storage, another(storage)):
-        lake.put_shared(objects)
+        lake.put_staged(objects)
         assert [lake.read(key) for key in objects] == [b"new", b""]
     storage.discard(workspace)
     assert storage.keys("bronze") == sorted(objects)
@@ -437,8 +439,8 @@ def test_objects_staged_by_workers_are_put_into_the_lake(storage: Storage) -> No
 
 def test_of_two_workers_with_the_same_task_the_later_one_counts(storage: Storage) -> None:
     workspace = storage.workspace("bronze")
-    first, second = (share(storage, workspace, KEY, b"same") for _ in range(2))
-    storage.put_shared({KEY: second})
+    first, second = (stage_remotely(storage, workspace, KEY, b"same") for _ in range(2))
+    storage.put_staged({KEY: second})
     assert first.key == second.key
     assert storage.read(KEY) == b"same"
 
@@ -448,10 +450,10 @@ def test_an_object_matches_equal_bytes_staged_by_a_worker(
     storage: Storage, staged: bytes, same: bool
 ) -> None:
     write(storage, KEY, b"one")
-    staged_object = share(storage, storage.workspace("bronze"), KEY, staged)
-    assert storage.holds_shared(KEY, staged_object) is same
+    staged_object = stage_remotely(storage, storage.workspace("bronze"), KEY, staged)
+    assert storage.matches_staged(KEY, staged_object) is same
     storage.delete([KEY])
-    assert not storage.holds_shared(KEY, staged_object)
+    assert not storage.matches_staged(KEY, staged_object)
 
 
 def test_two_workspaces_are_independent(storage: Storage) -> None:
@@ -459,9 +461,9 @@ def test_two_workspaces_are_independent(storage: Storage) -> None:
     for content in (b"one", b"two"):
         workspace = storage.workspace("silver")
         (workspace / "x").write_bytes(content)
-        names.append(storage.keep(workspace))
+        names.append(storage.persist(workspace))
     lake = another(storage)
-    with lake.kept(names[0]) as one, lake.kept(names[1]) as two:
+    with lake.open_persisted(names[0]) as one, lake.open_persisted(names[1]) as two:
         assert [(one / "x").read_bytes(), (two / "x").read_bytes()] == [b"one", b"two"]
 
 
@@ -469,7 +471,7 @@ def test_a_removed_workspace_cannot_be_persisted(storage: Storage) -> None:
     workspace = storage.workspace("silver")
     storage.discard(workspace)
     with pytest.raises(CapstoneError, match="no such file or directory") as error:
-        storage.keep(workspace)
+        storage.persist(workspace)
     assert str(error.value).startswith(f"{workspace}: ")
     assert storage.keys("_tmp") == []
 
@@ -477,22 +479,22 @@ def test_a_removed_workspace_cannot_be_persisted(storage: Storage) -> None:
 def test_a_persisted_workspace_is_abandoned_once_its_process_is_dead(storage: Storage) -> None:
     mine = storage.workspace("silver")
     (mine / "x").write_bytes(b"mine")
-    name = storage.keep(mine)
+    name = storage.persist(mine)
     with child(tasks.persist, storage.root) as living:
         theirs = living.receive()
         assert not storage.has_abandoned("silver")
         storage.sweep("silver")
     assert storage.has_abandoned("silver")
     assert not storage.has_abandoned("gold")
-    with storage.kept(theirs) as folder:
+    with storage.open_persisted(theirs) as folder:
         assert (folder / "x").read_bytes() == b"staged"
     storage.sweep("gold")
     assert storage.has_abandoned("silver")
     storage.sweep("silver")
     assert not storage.has_abandoned("silver")
-    with storage.kept(theirs) as folder:
+    with storage.open_persisted(theirs) as folder:
         assert not (folder / "x").exists()
-    with another(storage).kept(name) as folder:
+    with another(storage).open_persisted(name) as folder:
         assert (folder / "x").read_bytes() == b"mine"
 
 

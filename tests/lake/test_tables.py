@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capstone_metrics.changes import Change
+from capstone_metrics.changes import PartitionOverwrite
 from capstone_metrics.lake import HeadDataset, TableDataset
 from capstone_metrics.lake.commit import generation_of
 from capstone_metrics.lake.partitions import partitions
-from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import LOCATOR, PLACES, QUARANTINE, SILVER, TABLES
+from capstone_metrics.schemas import PROVENANCE, QUARANTINE, SILVER, TABLES, VIDEO_INDEX
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def provenance(root: Path) -> TableDataset:
         prefix="silver/places",
         engine="duckdb",
         format="index",
-        schema="silver_places",
+        schema="silver_provenance",
         partition_by=["rede_social", "data_postagem"],
         sort_by=["video_id"],
     )
@@ -101,11 +101,11 @@ def video(video_id: str, network: str = "tiktok", day: int = 31, **values: Any) 
 
 def stage(
     table: TableDataset, *rows: dict[str, Any], partitions: list[tuple[str, ...]] | None = None
-) -> Saved:
+) -> WriteStats:
     """Save rows of some partitions, or of the whole table."""
     arrow = pa.Table.from_pylist(list(rows), schema=table.layout.schema.to_pyarrow())
-    table.save(Change(ibis.memtable(arrow), partitions))
-    return table.saved
+    table.save(PartitionOverwrite(ibis.memtable(arrow), partitions))
+    return table.write_stats
 
 
 def commit(root: Path) -> None:
@@ -116,11 +116,11 @@ def commit(root: Path) -> None:
 
 def save(
     table: TableDataset, *rows: dict[str, Any], partitions: list[tuple[str, ...]] | None = None
-) -> Saved:
+) -> WriteStats:
     """`stage`, and `commit`."""
-    saved = stage(table, *rows, partitions=partitions)
+    write_stats = stage(table, *rows, partitions=partitions)
     commit(table.storage.root)
-    return saved
+    return write_stats
 
 
 def load(table: TableDataset) -> list[dict[str, Any]]:
@@ -185,11 +185,11 @@ def test_tables_saved_one_by_one_are_committed_as_one(tmp_path: Path) -> None:
 
 def test_an_index_comes_back_and_is_no_data_to_other_tools(tmp_path: Path) -> None:
     rows = [
-        dict.fromkeys(PLACES)
+        dict.fromkeys(PROVENANCE)
         | {"rede_social": "tiktok", "data_postagem": JANUARY, "video_id": name, "linha": at}
         for at, name in enumerate(["v1", "v2"])
     ]
-    assert save(provenance(tmp_path), *rows) == Saved(rows=0, files=1)
+    assert save(provenance(tmp_path), *rows) == WriteStats(rows=0, files=1)
     assert load(provenance(tmp_path)) == rows
     assert not [path for path in files(tmp_path) if not path.endswith("/part-0.index")]
 
@@ -263,7 +263,7 @@ def test_a_partition_of_any_name_comes_back(tmp_path: Path, value: str) -> None:
 def test_a_partition_of_any_name_is_changed_by_its_name(tmp_path: Path, value: str) -> None:
     rows = [video("v1", value), video("v2")]
     save(silver(tmp_path), *rows)
-    assert save(silver(tmp_path), partitions=[(value, "2026-01-31")]) == Saved(removed=1)
+    assert save(silver(tmp_path), partitions=[(value, "2026-01-31")]) == WriteStats(removed=1)
     assert load(silver(tmp_path)) == [video("v2")]
 
 
@@ -284,17 +284,17 @@ def test_the_order_of_rows_makes_no_difference(tmp_path: Path) -> None:
     save(silver(tmp_path), *rows)
     before = files(tmp_path)
     random.Random(0).shuffle(rows)
-    assert save(silver(tmp_path), *rows) == Saved()
+    assert save(silver(tmp_path), *rows) == WriteStats()
     assert files(tmp_path) == before
 
 
 def test_a_save_writes_only_the_partitions_that_differ(tmp_path: Path) -> None:
     rows = [video("v1", day=1), video("v2", day=2), video("v3", day=3)]
-    assert save(silver(tmp_path), *rows) == Saved(rows=3, files=3)
+    assert save(silver(tmp_path), *rows) == WriteStats(rows=3, files=3)
     before = files(tmp_path)
 
     changed = [video("v1", day=1), video("v2", day=2, views=1), video("v4", day=2)]
-    assert save(silver(tmp_path), *changed) == Saved(rows=2, files=1, removed=1)
+    assert save(silver(tmp_path), *changed) == WriteStats(rows=2, files=1, removed=1)
     after = files(tmp_path)
     first, second = (
         f"silver/criacao/rede_social=tiktok/data_postagem=2026-01-0{day}/part-0.parquet"
@@ -314,7 +314,7 @@ def test_a_change_touches_only_the_partitions_that_it_names(tmp_path: Path) -> N
 
     new = [video("v3", day=2, views=1), video("v5", day=4)]
     named: list[tuple[str, ...]] = [("tiktok", f"2026-01-0{day}") for day in (2, 3, 4, 5)]
-    assert save(silver(tmp_path), *new, partitions=named) == Saved(rows=2, files=2, removed=1)
+    assert save(silver(tmp_path), *new, partitions=named) == WriteStats(rows=2, files=2, removed=1)
     assert load(silver(tmp_path)) == sorted([*unchanged, *new], key=repr)
     after = files(tmp_path)
     assert {name for name in after if after[name] == before.get(name)} == {
@@ -330,16 +330,16 @@ def test_a_change_of_no_partitions_does_not_evaluate_its_rows(tmp_path: Path) ->
     rows = silver(tmp_path).load()
     (path,) = (tmp_path / "silver/criacao").rglob("*.parquet")
     path.rename(tmp_path / "away")
-    table.save(Change(rows, []))
+    table.save(PartitionOverwrite(rows, []))
     (tmp_path / "away").rename(path)
     commit(tmp_path)
-    assert table.saved == Saved()
+    assert table.write_stats == WriteStats()
     assert files(tmp_path) == before
 
 
 def test_a_table_that_has_no_rows_any_more_leaves_no_file(tmp_path: Path) -> None:
     save(silver(tmp_path), video("v1"), video("v2", "instagram_reels"))
-    assert save(silver(tmp_path)) == Saved(removed=2)
+    assert save(silver(tmp_path)) == WriteStats(removed=2)
     assert files(tmp_path) == {}
     assert not (tmp_path / "silver/criacao").exists()
 
@@ -348,9 +348,9 @@ def test_a_table_can_be_saved_over_itself(tmp_path: Path) -> None:
     save(silver(tmp_path), SAMPLE, video("v2", day=30))
     before = files(tmp_path)
     table = silver(tmp_path)
-    table.save(Change(table.load()))
+    table.save(PartitionOverwrite(table.load()))
     commit(tmp_path)
-    assert table.saved == Saved()
+    assert table.write_stats == WriteStats()
     assert files(tmp_path) == before
 
 
@@ -359,7 +359,7 @@ def test_a_partition_can_be_rewritten_from_its_own_rows(tmp_path: Path) -> None:
     table = silver(tmp_path)
     rows = table.load()
     rewritten = rows.filter(rows.video_id == "v2").mutate(likes=rows.views + 1)
-    table.save(Change(rewritten, [("tiktok", "2026-01-31")]))
+    table.save(PartitionOverwrite(rewritten, [("tiktok", "2026-01-31")]))
     commit(tmp_path)
     assert load(table) == sorted([video("v2", views=2, likes=3), video("v3", day=30)], key=repr)
 
@@ -389,7 +389,7 @@ def test_a_file_that_is_no_part_is_reported_and_neither_read_nor_removed(
     save(table)
     assert load(table) == []
     assert path.read_bytes() == before
-    warning = f"silver/criacao/{unknown} is no part of the table; it is not read."
+    warning = f"silver/criacao/{unknown} is not a file of the table; it is ignored."
     assert {record.getMessage() for record in caplog.records} == {warning}
 
 
@@ -407,8 +407,8 @@ def test_tables_have_the_schemas_of_the_platform() -> None:
     assert TABLES == {
         "silver_criacao": SILVER,
         "silver_quarentena": QUARANTINE,
-        "silver_places": PLACES,
-        "silver_locator": LOCATOR,
+        "silver_provenance": PROVENANCE,
+        "silver_video_index": VIDEO_INDEX,
     }
 
 

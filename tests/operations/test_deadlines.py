@@ -9,7 +9,7 @@ import pytest
 
 from capstone_metrics.lake.process import this_process
 from capstone_metrics.lake.runs import RunsDataset
-from capstone_metrics.operations.deadlines import Health, Run, outcomes, worst
+from capstone_metrics.operations.deadlines import Health, RecordedRun, slot_outcomes, worst_health
 from tests.operations.year import Fate, Year
 from tests.support import selection
 
@@ -59,19 +59,19 @@ class Lived:
     """The records of some days, read back from the lake, and their schedule."""
 
     timetable: Timetable
-    runs: list[Run]
+    runs: list[RecordedRun]
 
     def at(self, timestamp: str, count: int = 2) -> tuple[dict[str, list[str]], Health]:
         """Return the last slots of each layer at an instant, and the health of the worst."""
         now = dt.datetime.fromisoformat(timestamp)
         now = now if now.tzinfo else now.replace(tzinfo=self.timetable.zone)
-        first = min(run.begun for run in self.runs)
-        by_layer = outcomes(self.timetable, self.runs, now.astimezone(dt.UTC), first, count)
+        first = min(run.started_at for run in self.runs)
+        by_layer = slot_outcomes(self.timetable, self.runs, now.astimezone(dt.UTC), first, count)
         states = {
             layer: [f"{outcome.slot.window}: {outcome.state}" for outcome in of_layer]
             for layer, of_layer in by_layer.items()
         }
-        return states, worst(by_layer, now)
+        return states, worst_health(by_layer, now)
 
 
 def dead_process() -> dict[str, Any]:
@@ -90,7 +90,7 @@ def lived(
     runs = RunsDataset(path=str(folder), silent_minutes=10)
     year = Year(runs, schedule, dead_process())
     year.play(days, fates)
-    return Lived(year.timetable, [Run(record) for record in runs.load()])
+    return Lived(year.timetable, [RecordedRun(record) for record in runs.load()])
 
 
 OK, WARNING, CRITICAL = Health.OK, Health.WARNING, Health.CRITICAL
@@ -272,7 +272,7 @@ def test_a_backfill_is_about_its_own_windows(
 ) -> None:
     year = lived(tmp_path, SAO_PAULO, days_from("2018-11-04", 1), {})
     records = [{**run.record, "from": first, "to": last} for run in year.runs]
-    again = Lived(year.timetable, [Run(record) for record in records[:1]])
+    again = Lived(year.timetable, [RecordedRun(record) for record in records[:1]])
 
     assert again.at("2018-11-04T02:00")[0]["bronze"][-1] == f"2018-11-04T00: {state}"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.quality import Finding, Gate, Rules, still_open
+from capstone_metrics.operations.quality import Finding, Gate, Rules, open_findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,12 +46,10 @@ def gold(total: int, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("quarantined", "is_reported"), [(50, False), (51, True)])
 def test_a_window_may_have_so_many_rejected_lines(quarantined: int, is_reported: bool) -> None:
     gate = Gate(Rules(silver={"quarantine_pct": {"most": 5, **WARN}}))
-    gate.silver(counts(1000, quarantined), none)
+    gate.check_silver(counts(1000, quarantined), none)
 
-    message = (
-        "5.1 % of the 1,000 lines of window 2026-01-31T20 are in quarantine, and at most 5 % may"
-    )
-    expected = [Finding("quarantine_pct", WINDOW, f"{message} be", "warn")]
+    message = "5.1 % of the 1,000 lines of window 2026-01-31T20 are in quarantine; the limit is 5"
+    expected = [Finding("quarantine_pct", WINDOW, f"{message} %", "warn")]
     assert gate.findings == (expected if is_reported else [])
 
 
@@ -73,17 +71,17 @@ def test_a_window_is_about_as_large_as_on_the_same_weekday(
     lines: int, before: tuple[int | None, ...], volume: str | None
 ) -> None:
     gate = Gate(Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}}))
-    gate.silver(counts(lines), records(*before))
+    gate.check_silver(counts(lines), records(*before))
 
     assert bool(gate.findings) == bool(volume)
     for finding in gate.findings:
-        assert f"{volume} of the 100 that are usual on a Saturday at 20:00" in finding.said
+        assert f"{volume} of the 100 that are usual on a Saturday at 20:00" in finding.message
 
 
 def test_a_rebuild_is_not_counted_twice() -> None:
     gate = Gate(Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}}))
     once, again = records(100, 100), records(100, 100, parameters={"full": True})
-    gate.silver(counts(60), lambda time: [*once(time), *again(time)])
+    gate.check_silver(counts(60), lambda time: [*once(time), *again(time)])
 
     assert gate.findings == []
 
@@ -93,10 +91,10 @@ def test_a_rebuild_is_not_counted_twice() -> None:
 )
 def test_a_total_moves_so_far_from_one_gold_to_the_next(now: int, percentage: str | None) -> None:
     gate = Gate(Rules(gold={"change_pct": {"most": 50, **WARN}}))
-    gate.gold(gold(100), gold(now))
+    gate.check_gold(gold(100), gold(now))
 
-    message = f"gold_x.total_views went from 100 to {now}, by {percentage} %, and 50 % is the most"
-    assert [each.said for each in gate.findings] == ([message] if percentage else [])
+    message = f"gold_x.total_views went from 100 to {now}, by {percentage} %; the limit is 50 %"
+    assert [each.message for each in gate.findings] == ([message] if percentage else [])
 
 
 def test_a_mart_has_rules_of_its_own() -> None:
@@ -108,7 +106,7 @@ def test_a_mart_has_rules_of_its_own() -> None:
         ["gold_x", "gold_y"],
     )
     gate = Gate(rules)
-    gate.gold(gold(100), gold(120))
+    gate.check_gold(gold(100), gold(120))
 
     assert [finding.action for finding in gate.findings] == ["block"]
     assert rules.of_mart("gold_y")["change_pct"]["most"] == 50
@@ -121,15 +119,15 @@ def test_a_mart_has_rules_of_its_own() -> None:
 )
 def test_a_gold_that_cannot_be_compared_is_not(before: dict[str, Any]) -> None:
     gate = Gate(Rules(gold={"change_pct": {"most": 1, **BLOCK}}))
-    gate.gold(before, gold(100))
-    gate.check(none)
+    gate.check_gold(before, gold(100))
+    gate.enforce(none)
 
     assert gate.findings == []
 
 
 def blocked(gate: Gate, history: Any = none) -> bool:
     try:
-        gate.check(history)
+        gate.enforce(history)
     except CapstoneError as error:
         assert "--params=allow_findings=true" in str(error)
         return True
@@ -143,7 +141,7 @@ def test_only_what_blocks_bars_gold_unless_it_is_allowed() -> None:
         ("block", True, False),
     ):
         gate = Gate(Rules(gold={"change_pct": {"most": 1, "action": action}}), is_open)
-        gate.gold(gold(100), gold(200))
+        gate.check_gold(gold(100), gold(200))
         assert len(gate.findings) == 1
         assert blocked(gate) == expected
 
@@ -170,27 +168,27 @@ def ran(findings: Any = (), full: bool = False, **layers: Any) -> dict[str, Any]
 def test_a_finding_of_silver_is_open_until_gold_is_built_or_silver_is_rebuilt(
     history: list[Any], is_open: bool
 ) -> None:
-    assert bool(still_open(history)) == is_open
+    assert bool(open_findings(history)) == is_open
     rules = Rules(silver={"quarantine_pct": {"most": 5, **BLOCK}})
     assert blocked(Gate(rules), lambda _: history) == is_open
     assert not blocked(Gate(rules, is_open=True), lambda _: history)
-    rebuild = Gate(rules, is_full=True)
-    rebuild.silver(counts(100), none)
+    rebuild = Gate(rules, is_full_rebuild=True)
+    rebuild.check_silver(counts(100), none)
     assert not blocked(rebuild, lambda _: history)
 
 
 @pytest.mark.parametrize(
     ("declared", "sentence"),
     [
-        (5, "quality: 5 is not made of rules for silver, gold and marts"),
-        ({"bronze": {}}, "quality: .* is not made of rules"),
-        ({"silver": {"rate": {}}}, "quality.silver: .* is not made of the rules quarantine_pct"),
-        ({"gold": [1]}, "quality.gold: .* is not made of the rules change_pct"),
+        (5, "quality: 5 must only have rules for silver, gold and marts"),
+        ({"bronze": {}}, "quality: .* must only have rules"),
+        ({"silver": {"rate": {}}}, "quality.silver: .* must only have the rules quarantine_pct"),
+        ({"gold": [1]}, "quality.gold: .* must only have the rules change_pct"),
         ({"gold": {"change_pct": 5}}, "quality.gold.change_pct: 5 must have action, most"),
         ({"gold": {"change_pct": {"most": "5", **WARN}}}, "all but action are numbers"),
         ({"gold": {"change_pct": {"most": -1, **WARN}}}, "all but action are numbers"),
         ({"gold": {"change_pct": {"most": 5, "action": "stop"}}}, "'stop' is not warn or block"),
-        ({"marts": {"gold_z": {}}}, "quality.marts: gold_z is no declared mart"),
+        ({"marts": {"gold_z": {}}}, "quality.marts: gold_z is not a declared mart"),
     ],
 )
 def test_an_invalid_declaration_is_rejected(declared: Any, sentence: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.operations import record as module
-from capstone_metrics.operations.record import Declared, Recorder, fingerprint, identifier
+from capstone_metrics.operations.record import Recorder, RunSpec, config_fingerprint, run_identifier
 from capstone_metrics.operations.summary import Summary
-from capstone_metrics.saved import Saved
+from capstone_metrics.write_stats import WriteStats
 from tests.support.waiting import SECONDS, wait_until
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ PARAMETERS = {
     "schedule": SCHEDULE,
     "operations": {"kept_days": 400},
 }
-DECLARED = Declared(
+DECLARED = RunSpec(
     environment="local",
     pipelines=["__default__"],
-    given={},
+    runtime_params={},
     parameters=PARAMETERS,
     catalog={"silver_criacao": {"engine": {"name": "duckdb", "options": {"x": "secret"}}}},
     nodes=[("ingest", "bronze"), ("merge", "silver"), ("check", "silver")],
@@ -56,7 +56,7 @@ def record_of(runs: RunsDataset) -> dict[str, Any]:
 
 
 def test_a_run_is_recorded_before_its_first_node(runs: RunsDataset, recorder: Recorder) -> None:
-    recorder.begin(DECLARED)
+    recorder.start(DECLARED)
     record = record_of(runs)
 
     assert record["run"].startswith("20260131T230500.000Z-")
@@ -75,15 +75,17 @@ def test_a_run_is_recorded_before_its_first_node(runs: RunsDataset, recorder: Re
 def test_a_node_is_at_work_until_all_its_outputs_are_saved(
     runs: RunsDataset, recorder: Recorder
 ) -> None:
-    recorder.begin(DECLARED)
-    recorder.node_begins("merge", ["silver_criacao@new", "merge_counts"])
+    recorder.start(DECLARED)
+    recorder.node_started("merge", ["silver_criacao@new", "merge_counts"])
     assert record_of(runs)["at_work"] == ["merge"]
     recorder.node_returned("merge")
-    recorder.saved("merge", "silver_criacao@new", None, Saved(rows=3, bytes=10), Summary())
+    recorder.dataset_saved(
+        "merge", "silver_criacao@new", None, WriteStats(rows=3, bytes=10), Summary()
+    )
     assert recorder.record["at_work"] == ["merge"]
-    recorder.saved("merge", "merge_counts", {}, None, Summary())
+    recorder.dataset_saved("merge", "merge_counts", {}, None, Summary())
     assert recorder.record["at_work"] == []
-    recorder.node_begins("check", [])
+    recorder.node_started("check", [])
     assert record_of(runs)["at_work"] == ["check"]
     recorder.node_returned("check")
     recorder.end()
@@ -97,8 +99,8 @@ def test_a_node_is_at_work_until_all_its_outputs_are_saved(
 
 
 def test_a_failed_run_records_where_and_why(runs: RunsDataset, recorder: Recorder) -> None:
-    recorder.begin(DECLARED)
-    recorder.node_begins("ingest", ["bronze_criacao@new"])
+    recorder.start(DECLARED)
+    recorder.node_started("ingest", ["bronze_criacao@new"])
     error = ValueError(CANARY)
     error.__cause__ = CapstoneError("the file is gone; bring it.")
     recorder.end(error)
@@ -111,7 +113,7 @@ def test_a_failed_run_records_where_and_why(runs: RunsDataset, recorder: Recorde
 def test_of_an_unexpected_error_only_the_kind_is_recorded(
     runs: RunsDataset, recorder: Recorder
 ) -> None:
-    recorder.begin(DECLARED)
+    recorder.start(DECLARED)
     recorder.end(ValueError(CANARY))
 
     message = "An unexpected builtins.ValueError; the run showed its traceback."
@@ -119,7 +121,7 @@ def test_of_an_unexpected_error_only_the_kind_is_recorded(
 
 
 def test_only_the_parameters_of_a_run_are_recorded(runs: RunsDataset, recorder: Recorder) -> None:
-    recorder.begin(replace(DECLARED, given={"now": "2026-01-31T20:05", "token": CANARY}))
+    recorder.start(replace(DECLARED, runtime_params={"now": "2026-01-31T20:05", "token": CANARY}))
 
     assert record_of(runs)["parameters"] == {"now": "2026-01-31T20:05", "token": "(not recorded)"}
     files = [path for path in runs.storage.folder.rglob("*") if path.is_file()]  # type: ignore[attr-defined]
@@ -130,20 +132,22 @@ def test_only_the_parameters_of_a_run_are_recorded(runs: RunsDataset, recorder: 
 
 
 def test_a_fingerprint_depends_on_declarations_and_not_on_parameters_of_a_run() -> None:
-    def other(**changes: Any) -> Declared:
+    def other(**changes: Any) -> RunSpec:
         return replace(DECLARED, parameters={**PARAMETERS, **changes})
 
-    assert fingerprint(other(now="2026-02-01T08:05", full=True)) == fingerprint(DECLARED)
-    assert fingerprint(other(networks=["kwai"])) != fingerprint(DECLARED)
-    assert fingerprint(replace(DECLARED, catalog={})) != fingerprint(DECLARED)
+    assert config_fingerprint(other(now="2026-02-01T08:05", full=True)) == config_fingerprint(
+        DECLARED
+    )
+    assert config_fingerprint(other(networks=["kwai"])) != config_fingerprint(DECLARED)
+    assert config_fingerprint(replace(DECLARED, catalog={})) != config_fingerprint(DECLARED)
 
 
 def test_a_long_node_has_its_record_written_again(
     runs: RunsDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_BEATS", 0.02)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     recorder, before = Recorder(lambda: runs), set(threading.enumerate())
-    recorder.begin(DECLARED)
+    recorder.start(DECLARED)
     (heartbeat,) = {*threading.enumerate()} - before
     first = record_of(runs)["updated"]
     wait_until(lambda: record_of(runs)["updated"] > first)
@@ -157,13 +161,13 @@ def test_a_long_node_has_its_record_written_again(
 def test_an_interrupted_run_of_this_process_is_killed(
     runs: RunsDataset, recorder: Recorder
 ) -> None:
-    recorder.begin(DECLARED)
+    recorder.start(DECLARED)
     recorder.abandon()
     assert record_of(runs)["state"] == "killed"
     recorder.abandon()
 
     second = Recorder(lambda: runs)
-    second.begin(DECLARED)
+    second.start(DECLARED)
     second.end()
     second.abandon()
     assert [record["state"] for record in runs.load()] == ["killed", "succeeded"]
@@ -174,14 +178,14 @@ def test_a_record_that_cannot_be_written_is_one_warning(
 ) -> None:
     (tmp_path / "lake").touch()
     recorder = Recorder(lambda: RunsDataset(path=str(tmp_path / "lake"), silent_minutes=10))
-    recorder.begin(DECLARED)
-    recorder.node_begins("merge", ["merge_counts"])
-    recorder.saved("merge", "merge_counts", {}, None, Summary())
-    recorder.saved("no such node", "merge_counts", {}, None, Summary())
+    recorder.start(DECLARED)
+    recorder.node_started("merge", ["merge_counts"])
+    recorder.dataset_saved("merge", "merge_counts", {}, None, Summary())
+    recorder.dataset_saved("no such node", "merge_counts", {}, None, Summary())
     recorder.end()
 
     (warning,) = caplog.messages
-    assert warning.startswith("The record of this run is not kept as it should be: ")
+    assert warning.startswith("The record of this run could not be fully saved: ")
     assert f"{tmp_path}/lake" in warning
     assert "\n" not in warning
 
@@ -193,7 +197,7 @@ def test_a_store_that_is_down_is_not_waited_for_again(
     recorder = Recorder(lambda: runs)
     lake = tmp_path / "lake"
     lake.touch()
-    recorder.begin(DECLARED)
+    recorder.start(DECLARED)
     lake.unlink()
     recorder.end(error)
 
@@ -203,11 +207,11 @@ def test_a_store_that_is_down_is_not_waited_for_again(
 def test_the_end_is_written_though_a_note_before_it_was_not(
     runs: RunsDataset, recorder: Recorder, tmp_path: Path
 ) -> None:
-    recorder.begin(DECLARED)
+    recorder.start(DECLARED)
     lake = tmp_path / "lake"
     lake.rename(tmp_path / "away")
     lake.touch()
-    recorder.node_begins("merge", [])
+    recorder.node_started("merge", [])
     lake.unlink()
     (tmp_path / "away").rename(lake)
     recorder.node_returned("merge")
@@ -218,8 +222,8 @@ def test_the_end_is_written_though_a_note_before_it_was_not(
 
 def test_old_records_are_removed(runs: RunsDataset, recorder: Recorder) -> None:
     for days in (399, 401):
-        run = identifier(BEGUN - dt.timedelta(days=days), "0000")
+        run = run_identifier(BEGUN - dt.timedelta(days=days), "0000")
         runs.save({"run": run, "state": "succeeded"})
-    recorder.begin(DECLARED)
+    recorder.start(DECLARED)
 
     assert [record["run"][:8] for record in runs.load()] == ["20241228", "20260131"]

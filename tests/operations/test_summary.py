@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from capstone_metrics.operations.summary import Layer, Summary
-from capstone_metrics.saved import Saved
+from capstone_metrics.operations.summary import LayerCounts, Summary
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +27,17 @@ PUBLISHED = SimpleNamespace(manifest={"marts": {"gold_a": {"rows": 2}, "gold_b":
 def summary() -> Summary:
     """Of a run through all layers."""
     summary = Summary()
-    saves: list[tuple[str, str, Any, Saved]] = [
-        ("bronze", "bronze_criacao", None, Saved(rows=10, files=1)),
-        ("silver", "silver_criacao", None, Saved(rows=4, files=2, removed=1)),
-        ("silver", "silver_quarentena", None, Saved(rows=2, files=1)),
-        ("silver", "silver_accounts", ACCOUNTS, Saved(files=1)),
-        ("gold", "gold_a", None, Saved(rows=2, files=1)),
-        ("gold", "gold_manifest", {"silver_rows": 1005}, Saved(files=1)),
-        ("serving", "serving", PUBLISHED, Saved(rows=3, removed=1)),
+    saves: list[tuple[str, str, Any, WriteStats]] = [
+        ("bronze", "bronze_criacao", None, WriteStats(rows=10, files=1)),
+        ("silver", "silver_criacao", None, WriteStats(rows=4, files=2, removed=1)),
+        ("silver", "silver_quarentena", None, WriteStats(rows=2, files=1)),
+        ("silver", "silver_accounts", ACCOUNTS, WriteStats(files=1)),
+        ("gold", "gold_a", None, WriteStats(rows=2, files=1)),
+        ("gold", "gold_manifest", {"silver_rows": 1005}, WriteStats(files=1)),
+        ("serving", "serving", PUBLISHED, WriteStats(rows=3, removed=1)),
     ]
     for layer, dataset, data, saved in saves:
-        summary.saved(layer, dataset, data, saved, seconds=0.25)
+        summary.add_dataset(layer, dataset, data, saved, seconds=0.25)
     return summary
 
 
@@ -49,8 +49,8 @@ def shown(summary: Summary, results: Sequence[tuple[str, str]] = ()) -> list[str
 
 def test_each_layer_counts_its_own_rows(summary: Summary) -> None:
     assert summary.layers == {
-        "bronze": Layer(rows_in=10, accepted=10, written=10, seconds=0.25),
-        "silver": Layer(
+        "bronze": LayerCounts(rows_in=10, accepted=10, written=10, seconds=0.25),
+        "silver": LayerCounts(
             rows_in=12,
             accepted=10,
             superseded=3,
@@ -59,8 +59,8 @@ def test_each_layer_counts_its_own_rows(summary: Summary) -> None:
             removed=1,
             seconds=0.75,
         ),
-        "gold": Layer(rows_in=1005, accepted=1005, written=2, seconds=0.5),
-        "serving": Layer(rows_in=3, accepted=3, written=3, removed=1, seconds=0.25),
+        "gold": LayerCounts(rows_in=1005, accepted=1005, written=2, seconds=0.5),
+        "serving": LayerCounts(rows_in=3, accepted=3, written=3, removed=1, seconds=0.25),
     }
 
 
@@ -80,25 +80,26 @@ def test_the_identity_and_the_reasons_are_shown(summary: Summary) -> None:
         "1010 lines in Bronze = 1005 current in Silver + 3 superseded + 2 quarantined",
         "  quarantined by views: 2",
         "  quarantined by video_id: 1",
-        "  new in faker, kept in Bronze and not declared: [b], c",
-        "  declared anew since some lines were judged: mine; 'kedro quarantine replay' judges them"
+        "  undeclared fields of faker, in Bronze only: [b], c",
+        "  lines validated by an old declaration: mine; 'kedro quarantine replay' validates them"
         " again",
     } <= set(shown(summary))
 
 
 def test_a_run_without_silver_shows_no_identity() -> None:
     summary = Summary()
-    summary.saved("bronze", "bronze_criacao", None, Saved(rows=10), seconds=0.25)
+    summary.add_dataset("bronze", "bronze_criacao", None, WriteStats(rows=10), seconds=0.25)
 
     assert not [line for line in shown(summary) if "=" in line]
 
 
 @pytest.mark.parametrize(
-    ("saved", "idle"), [(Saved(), True), (Saved(rows=1), False), (Saved(removed=1), False)]
+    ("saved", "idle"),
+    [(WriteStats(), True), (WriteStats(rows=1), False), (WriteStats(removed=1), False)],
 )
-def test_only_a_run_that_wrote_nothing_is_idle(saved: Saved, idle: bool) -> None:
+def test_only_a_run_that_wrote_nothing_is_idle(saved: WriteStats, idle: bool) -> None:
     summary = Summary()
-    summary.saved("serving", "serving", PUBLISHED, saved, seconds=0.25)
+    summary.add_dataset("serving", "serving", PUBLISHED, saved, seconds=0.25)
 
     message = "Nothing new: every file and every table is as it was."
     assert (message in shown(summary)) is idle

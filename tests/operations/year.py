@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.operations.record import Declared, Recorder
-from capstone_metrics.operations.summary import COMMITS, Summary
-from capstone_metrics.saved import Saved
+from capstone_metrics.operations.record import Recorder, RunSpec
+from capstone_metrics.operations.summary import COMMIT_DATASETS, Summary
 from capstone_metrics.schedule import Timetable, Window
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from capstone_metrics.lake.runs import RunsDataset
 
-DATASETS = {layer: dataset for dataset, layer in COMMITS.items()}
+DATASETS = {layer: dataset for dataset, layer in COMMIT_DATASETS.items()}
 MINUTE = dt.timedelta(minutes=1)
 
 
@@ -76,11 +76,11 @@ class Year:
     def run(self, due: dt.datetime, window: str, layers: list[str], fate: Fate) -> None:
         self.clock = due + fate.begun * MINUTE
         recorder, summary = Recorder(lambda: self.runs, lambda: self.clock), Summary()
-        recorder.begin(
-            Declared(
+        recorder.start(
+            RunSpec(
                 environment="local",
                 pipelines=layers,
-                given={},
+                runtime_params={},
                 parameters={
                     "now": self.clock.isoformat(),
                     "schedule": self.schedule,
@@ -92,23 +92,23 @@ class Year:
         )
         for layer in layers:
             node, dataset = f"node of {layer}", DATASETS[layer]
-            recorder.node_begins(node, [dataset])
+            recorder.node_started(node, [dataset])
             if layer not in fate.done:
                 break
             self.clock = due + fate.done[layer] * MINUTE
             name = f"fonte=faker/janela={window}/criacao.jsonl"
-            saved, data = Saved(rows=fate.lines), {"generation": 1, "silver_rows": 0}
+            saved, data = WriteStats(rows=fate.lines), {"generation": 1, "silver_rows": 0}
             if layer == "bronze":
-                saved = Saved(rows=fate.lines, lines={name: fate.lines})
+                saved = WriteStats(rows=fate.lines, lines={name: fate.lines})
             if layer == "silver":
                 self._account(recorder, summary, node, name, fate.lines)
             published: Any = SimpleNamespace(tables={}, manifest={"generation": 1, "marts": {}})
             data = published if layer == "serving" else data
-            summary.saved(layer, dataset, data, saved, seconds=60)
-            recorder.saved(node, dataset, data, saved, summary)
+            summary.add_dataset(layer, dataset, data, saved, seconds=60)
+            recorder.dataset_saved(node, dataset, data, saved, summary)
         self.clock += MINUTE
         if fate.end == "killed":
-            recorder._end.set()
+            recorder._ended.set()
             self.runs.save({**recorder.record, "process": self.dead})
         else:
             recorder.end(ValueError() if fate.end == "failed" else None)
@@ -124,5 +124,5 @@ class Year:
             "drift": {},
             "outdated": [],
         }
-        summary.saved("silver", "silver_accounts", accounts, Saved(), seconds=60)
-        recorder.saved(node, "silver_accounts", accounts, None, summary)
+        summary.add_dataset("silver", "silver_accounts", accounts, WriteStats(), seconds=60)
+        recorder.dataset_saved(node, "silver_accounts", accounts, None, summary)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from capstone_metrics.changes import Before, Lot, Pending
-from capstone_metrics.lake.lines import SCHEMA, line_batches, measure
-from capstone_metrics.pipelines.bronze_to_silver.judge import observe
+from capstone_metrics.changes import Batch, Increment, SilverSnapshot
+from capstone_metrics.lake.lines import SCHEMA, compute_stats, line_batches
+from capstone_metrics.pipelines.bronze_to_silver.validate import validate
 from capstone_metrics.schemas import TABLES
 from tests.support import lakes
 from tests.support.engines import engine
@@ -19,8 +19,8 @@ from tests.support.engines import engine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from capstone_metrics.changes import Change
-    from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
+    from capstone_metrics.changes import PartitionOverwrite
+    from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 
 NETWORKS = ["tiktok", "youtube"]
 SCHEDULE = {"timezone": "America/Sao_Paulo"}
@@ -71,26 +71,28 @@ def csv_line(**changes: str) -> bytes:
     return json.dumps({**row, **changes}).encode() + b"\n"
 
 
-def validated(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> Judged:
+def validated(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> ValidationResult:
     """Validate the lines of Bronze objects, in two batches, for an empty Silver."""
     names = list(objects)
     batches = (batch_of({name: objects[name] for name in some}) for some in (names[:1], names[1:]))
     empty = {
         name: engine().table_of(TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
-        for name in ("criacao", "places", "locator")
+        for name in ("criacao", "provenance", "video_index")
     }
-    return observe(Pending(filter(None, batches), Before(empty, {})), sources, NETWORKS, SCHEDULE)
+    return validate(
+        Increment(filter(None, batches), SilverSnapshot(empty, {})), sources, NETWORKS, SCHEDULE
+    )
 
 
-def batch_of(objects: Mapping[str, bytes]) -> Lot | None:
+def batch_of(objects: Mapping[str, bytes]) -> Batch | None:
     """Return the lines of some objects; None if there are no objects."""
     batches = (batch for name, b in objects.items() for batch in line_batches(name, [b]))
     lines = engine().table_of(pa.RecordBatchReader.from_batches(SCHEMA, batches))
-    measures = {name: measure(io.BytesIO(b)) for name, b in objects.items()}
-    return Lot(lines, measures) if objects else None
+    measures = {name: compute_stats(io.BytesIO(b)) for name, b in objects.items()}
+    return Batch(lines, measures) if objects else None
 
 
-def rows_of(change: Change) -> list[dict[str, Any]]:
+def rows_of(change: PartitionOverwrite) -> list[dict[str, Any]]:
     """Return the rows of a change."""
     rows: list[dict[str, Any]] = change.rows.to_pyarrow().to_pylist()
     return rows

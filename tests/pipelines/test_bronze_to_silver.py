@@ -29,7 +29,7 @@ from tests.support.selection import examples
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
+    from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 
 FROZEN = {
     "schema_drift": "freeze",
@@ -159,7 +159,7 @@ def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes
     assert counts == {"accepted": expected.accepted, "before": 0, "after": len(rows)}
 
 
-def result_of(content: bytes, lines: int) -> Judged:
+def result_of(content: bytes, lines: int) -> ValidationResult:
     result = validated({NAME: content}, SOURCES)
     return replace(result, objects={NAME: {"lines": lines}})
 

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver.account import account, refuse_drift
+from capstone_metrics.pipelines.bronze_to_silver.account import account, stop_on_drift
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 from tests.pipelines.conftest import LINE, NAME, line, rows_of, validated
 
 if TYPE_CHECKING:
-    from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
+    from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 
 DECLARED: dict[str, Any] = {"type": "faker", "other_fields": ["qtd_inscritos"]}
 KNOWN = line(qtd_inscritos=7)
 NEW = line(video_id="v2", curtidas_total=7)
 
 
-def result_of(*lines: bytes, **declared: Any) -> Judged:
+def result_of(*lines: bytes, **declared: Any) -> ValidationResult:
     return validated({NAME: b"".join(lines)}, {"faker": {**DECLARED, **declared}})
 
 
-def counted(result: Judged) -> tuple[dict[str, int], int]:
+def counted(result: ValidationResult) -> tuple[dict[str, int], int]:
     """Merge the lines; return the counts of the merge and of the quarantine."""
     *_, counts = merge(result)
     _, quarantined = quarantine(result)
@@ -32,7 +32,7 @@ def counted(result: Judged) -> tuple[dict[str, int], int]:
 
 
 def accounts_of(
-    result: Judged, counts: tuple[dict[str, int], int] | None = None
+    result: ValidationResult, counts: tuple[dict[str, int], int] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the accounts and the head, from counts that are known or from a merge."""
     _, accounts, head = account(result, *(counts or counted(result)))
@@ -46,12 +46,12 @@ def test_a_new_field_is_reported_once() -> None:
     assert accounts["receipts"][NAME]["new_fields"] == {"curtidas_total": 2}
     assert accounts["drift"] == {"faker": ["curtidas_total"]}
     assert head["new_fields"] == {"faker": ["curtidas_total"]}
-    result.before.head.update(head)
+    result.snapshot.head.update(head)
     again, head = accounts_of(result, counts)
     assert again["drift"] == {"faker": []}
     assert head["new_fields"] == {"faker": ["curtidas_total"]}
     assert len(rows_of(merge(result)[0])) == 2
-    refuse_drift(accounts)
+    stop_on_drift(accounts)
 
 
 def test_a_frozen_source_refuses_the_lines_with_a_new_field() -> None:
@@ -60,13 +60,15 @@ def test_a_frozen_source_refuses_the_lines_with_a_new_field() -> None:
     assert (rejected["regras"], rejected["linha"]) == (["line.new_field"], 2)
     assert rejected["texto"].encode() + b"\n" == NEW
     accounts, _ = accounts_of(result)
-    refuse_drift(accounts)
+    stop_on_drift(accounts)
 
 
 def test_a_run_stops_before_gold_if_each_line_of_a_frozen_source_has_a_new_field() -> None:
     accounts, _ = accounts_of(result_of(NEW, NEW, schema_drift="freeze"))
-    with pytest.raises(CapstoneError, match="has curtidas_total, new, in all of its 2 lines"):
-        refuse_drift(accounts)
+    with pytest.raises(
+        CapstoneError, match="has the undeclared curtidas_total in all of its 2 lines"
+    ):
+        stop_on_drift(accounts)
 
 
 def test_a_field_that_was_renamed_is_read_under_both_names() -> None:
@@ -86,7 +88,7 @@ def test_lines_validated_by_another_declaration_are_reported() -> None:
     assert accounts["outdated"] == []
     for declared, outdated in ({}, []), ({"other_fields": ["x"]}, ["faker"]):
         result = result_of(line(video_id="v2"), **declared)
-        result.before.head.update(head)
+        result.snapshot.head.update(head)
         counts = counted(result)
         again, _ = accounts_of(result, counts)
         assert again["outdated"] == outdated

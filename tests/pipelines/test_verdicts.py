@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver import lot
-from capstone_metrics.pipelines.bronze_to_silver.declaration import contract_of
+from capstone_metrics.pipelines.bronze_to_silver import batch
+from capstone_metrics.pipelines.bronze_to_silver.contract import contract_of
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
-from capstone_metrics.pipelines.bronze_to_silver.verdicts import judge_by_field
+from capstone_metrics.pipelines.bronze_to_silver.rules import validate_by_field
 from tests.pipelines.conftest import CSV, LINE, NAME, csv_line, line, rows_of, validated
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def test_an_unusual_but_good_value_is_accepted(
 def test_the_fast_path_accepts_what_each_field_accepts(
     outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lot, "plain_of", lambda *_: None)
+    monkeypatch.setattr(batch, "fast_path_of", lambda *_: None)
     assert outcome_of_bronze() == outcome
 
 
@@ -222,13 +222,13 @@ def test_the_fast_path_accepts_most_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
     def validate(lines: ir.Table, *how: Any) -> ir.Table:
         others.extend(lines.linha.to_pyarrow().to_pylist())
-        return judge_by_field(lines, *how)
+        return validate_by_field(lines, *how)
 
-    monkeypatch.setattr(lot, "judge_by_field", validate)
+    monkeypatch.setattr(batch, "validate_by_field", validate)
     good = line() + line(titulo_video=None, engagement_rate=0, duracao_seg=2**40)
     result = validated({NAME: good + line(views="x")}, SOURCES)
     assert others == [3]
-    assert result.lines("accepted") == 2
+    assert result.count_lines("accepted") == 2
 
 
 MANY = bronze("many", line(views=-1, likes="x", rede_social="orkut", video_id=None))

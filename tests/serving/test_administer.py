@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from capstone_metrics.saved import Saved
 from capstone_metrics.serving.administer import main
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from capstone_metrics.serving.publisher import publish
+from capstone_metrics.write_stats import WriteStats
 from tests.support.gold import gold
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_it_is_set_up_and_its_passwords_are_rotated(dsn: str) -> None:
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         login(dsn, LOADER, "Canário:1")
     with closing(login(dsn, LOADER, "another")) as loader:
-        assert publish(loader, gold({"GRAN": 5})) == Saved()
+        assert publish(loader, gold({"GRAN": 5})) == WriteStats()
 
 
 @pytest.mark.parametrize("server", ["packaged"], indirect=True)
@@ -87,11 +87,11 @@ def test_no_statement_has_a_password(dsn: str, own: EmbeddedServer) -> None:
     ("variables", "message"),
     [
         ({}, "These variables are not set: CAPSTONE_DSN, CAPSTONE_LOADER_PASSWORD, "),
-        ({"CAPSTONE_DSN": "host=db.example", **PASSWORDS}, "CAPSTONE_DSN names no database"),
+        ({"CAPSTONE_DSN": "host=db.example", **PASSWORDS}, "CAPSTONE_DSN does not name a database"),
         ({"CAPSTONE_DSN": "Canário:3", **PASSWORDS}, "CAPSTONE_DSN is not a connection string"),
         (
             {"CAPSTONE_DSN": "host=db.example dbname=x sslmode=require", **PASSWORDS},
-            "CAPSTONE_DSN: sslmode=require would let another server pass",
+            "CAPSTONE_DSN: sslmode=require would let another server impersonate",
         ),
         (
             {"CAPSTONE_DSN": "host=127.0.0.1 port=1 dbname=x password=Canário:3", **PASSWORDS},
@@ -120,5 +120,5 @@ def test_an_error_ends_the_process_with_its_sentence() -> None:
     done = administer(CAPSTONE_DSN="host=db.example", **PASSWORDS)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("CAPSTONE_DSN names no database")
+    assert done.stderr.startswith("CAPSTONE_DSN does not name a database")
     assert done.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from capstone_metrics.schemas import Terms
+from capstone_metrics.schemas import PublicationPolicy
 from capstone_metrics.serving.embedded import ADMIN, READER
 from capstone_metrics.serving.publisher import publish
 from tests.support.gold import MARTS, gold
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.serving.conftest import Ask
 
-ALLOW_SHRINK = Terms(allow_shrink=True)
+ALLOW_SHRINK = PublicationPolicy(allow_shrink=True)
 FEED = (
     "SELECT publication, key ->> 'faculdade', change FROM serving.changes"
     " WHERE mart = 'gold_faculdade' ORDER BY 1, 2"
@@ -96,7 +96,7 @@ def test_a_consumer_that_follows_the_feed_has_what_the_tables_have(
 
 
 def test_changes_remain_for_the_days_that_are_declared(loader: connection, ask: Ask) -> None:
-    policy = Terms(changes_kept_days=7)
+    policy = PublicationPolicy(changes_kept_days=7)
     publish(loader, gold({"GRAN": 5}, policy=policy))
     first = ask(READER, LAST)[0]
     publish(loader, gold({"GRAN": 6}, policy=policy))
@@ -109,7 +109,7 @@ def test_changes_remain_for_the_days_that_are_declared(loader: connection, ask: 
     assert ask(READER, FEED) == [(3, "GRAN", "update")]
     one, two = ask(READER, "SELECT publication, published_at FROM serving.publications LIMIT 2")
     assert [each[2] for each in ask(READER, SINCE, *two)] == ["update"] * 2
-    with pytest.raises(psycopg2.Error, match="changes after publication 1 are not kept"):
+    with pytest.raises(psycopg2.Error, match="changes after publication 1 are no longer available"):
         ask(READER, SINCE, *one)
     for former in (first, second):
         with pytest.raises(psycopg2.Error, match="is not one of this database"):

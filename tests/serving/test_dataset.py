@@ -9,9 +9,9 @@ import pytest
 from kedro.io.core import DatasetError
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.saved import Saved
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect
+from capstone_metrics.write_stats import WriteStats
 from tests.support.gold import gold
 from tests.support.waiting import SECONDS, wait_until
 
@@ -31,7 +31,7 @@ def test_it_loads_the_latest_entry_of_the_ledger(serving: ServingDataset) -> Non
     serving.save(gold({"GRAN": 5}))
     serving.save(gold({"GRAN": 5, "IMPACTA": 7}))
 
-    assert serving.saved == Saved(rows=2)
+    assert serving.write_stats == WriteStats(rows=2)
     entry = serving.load()
     assert entry["marts"]["gold_dia"]["totals"] == {"total_views": 12}
     assert (entry["publication"], entry["rows_changed"]) == (2, 2)
@@ -90,7 +90,7 @@ def test_psql_opens_it_as_the_reader(serving: ServingDataset, database: str) -> 
 def test_the_command_to_connect_works_in_a_shell(serving: ServingDataset) -> None:
     folder = serving.psql()[0].removesuffix("/psql")
     done = subprocess.run(
-        f"PATH={folder}:$PATH; {serving.how_to_connect()} -Atc 'SELECT 7'",
+        f"PATH={folder}:$PATH; {serving.connect_command()} -Atc 'SELECT 7'",
         shell=True,
         capture_output=True,
         check=True,
@@ -101,7 +101,7 @@ def test_the_command_to_connect_works_in_a_shell(serving: ServingDataset) -> Non
 
 def test_its_representation_has_no_password(serving: ServingDataset, address: Address) -> None:
     passwords = [line.split(":")[4] for line in address.passfile.read_text().splitlines()]
-    output = repr(serving) + repr(vars(serving)) + serving.how_to_connect()
+    output = repr(serving) + repr(vars(serving)) + serving.connect_command()
 
     assert serving.database in output
     assert not [password for password in passwords if password in output]

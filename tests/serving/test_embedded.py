@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.serving.embedded import ADMIN, HOST, EmbeddedServer, binary
+from capstone_metrics.serving.embedded import ADMIN, HOST, EmbeddedServer, packaged_program
 from capstone_metrics.serving.provision import connect, provision
 from tests.support.processes import child
 from tests.support.waiting import SECONDS, wait_until
@@ -115,7 +115,17 @@ def test_a_killed_server_starts_again_with_what_was_committed(own: EmbeddedServe
         database.cursor().execute("CREATE TABLE committed AS SELECT 7 AS views")
     outlives = "SELECT count(*) FROM (SELECT generate_series(1, 100000000)) AS numbers"
     query = subprocess.Popen(
-        [binary("psql"), "-h", HOST, "-p", str(address.port), "-U", ADMIN, "-c", outlives],
+        [
+            packaged_program("psql"),
+            "-h",
+            HOST,
+            "-p",
+            str(address.port),
+            "-U",
+            ADMIN,
+            "-c",
+            outlives,
+        ],
         env={**os.environ, "PGPASSFILE": str(address.passfile)},
         stderr=subprocess.PIPE,
     )

@@ -13,10 +13,10 @@ import pytest
 from kedro.io.core import DatasetError
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.saved import Saved
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, HOST, LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
+from capstone_metrics.write_stats import WriteStats
 from tests.support.gold import gold
 from tests.support.processes import child
 from tests.support.publisher import ALLOW_SHRINK, gold_of, publish_from
@@ -141,7 +141,7 @@ def test_a_server_that_restarts_during_the_copy_has_the_publication_before(
         cursor = admin.cursor()
         publishing = pool.submit(serving.save, big)
         wait_until(is_copied)
-        own._control("stop", "-m", "immediate")
+        own._pg_ctl("stop", "-m", "immediate")
         message = failure(publishing.exception(timeout=SECONDS))
     monkeypatch.delenv("CAPSTONE_DSN")
     proxy.listener.close()
@@ -155,12 +155,12 @@ def test_a_server_that_restarts_during_the_copy_has_the_publication_before(
         cursor.execute(TOTAL)
         assert cursor.fetchall() == [(5,)]
     serving.save(big)
-    assert serving.saved == Saved(rows=2 * ROWS, removed=2)
+    assert serving.write_stats == WriteStats(rows=2 * ROWS, removed=2)
 
 
 @pytest.mark.parametrize(
     ("cut", "total", "again"),
-    [("never", 6, Saved()), ("before", 5, Saved(rows=2)), ("after", 6, Saved())],
+    [("never", 6, WriteStats()), ("before", 5, WriteStats(rows=2)), ("after", 6, WriteStats())],
 )
 def test_a_connection_cut_at_commit_leaves_one_complete_publication(  # noqa: PLR0913, PLR0917
     monkeypatch: pytest.MonkeyPatch,
@@ -170,7 +170,7 @@ def test_a_connection_cut_at_commit_leaves_one_complete_publication(  # noqa: PL
     ask: Ask,
     cut: str,
     total: int,
-    again: Saved,
+    again: WriteStats,
 ) -> None:
     serving.save(gold({"GRAN": 5}))
     proxy = Proxy(address.port, cut)
@@ -189,7 +189,7 @@ def test_a_connection_cut_at_commit_leaves_one_complete_publication(  # noqa: PL
     wait_until(lambda: ask(ADMIN, SESSIONS, database) == [(0,)])
     assert ask(READER, TOTAL) == [(total,)]
     serving.save(gold({"GRAN": 6}))
-    assert (serving.saved, ask(READER, TOTAL)) == (again, [(6,)])
+    assert (serving.write_stats, ask(READER, TOTAL)) == (again, [(6,)])
 
 
 def test_the_second_of_two_publishers_reports_that_another_is_at_work(
@@ -202,7 +202,7 @@ def test_the_second_of_two_publishers_reports_that_another_is_at_work(
         arguments = (str(server.folder), server.programs, database, 2, 1)
         with child(publish_from, *arguments) as first:
             wait_until(lambda: ask(ADMIN, waits, database) == [(1,)])
-            with pytest.raises(DatasetError, match="Another publication is at work"):
+            with pytest.raises(DatasetError, match="Another publication is running"):
                 serving.save(gold({"GRAN": 1}, policy=ALLOW_SHRINK))
             holder.rollback()
             assert first.receive() == 2
@@ -231,6 +231,6 @@ def test_a_database_that_was_dropped_is_recreated_with_its_rows_and_grants(
     with pytest.raises(CapstoneError, match=r"does not exist .* 'kedro serving recreate'"):
         serving.compare(content)
 
-    assert serving.recreate(content) == Saved(rows=4)
+    assert serving.recreate(content) == WriteStats(rows=4)
     assert [ask(ADMIN, query) for query in state] == before
     assert serving.compare(content).is_equal

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import Terms
+from capstone_metrics.schemas import PublicationPolicy
 from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.publisher import publish
 from capstone_metrics.serving.tables import ddl
+from capstone_metrics.write_stats import WriteStats
 from tests.support.gold import MARTS, gold
 from tests.support.waiting import SECONDS
 
@@ -152,6 +152,8 @@ def test_the_script_needs_no_superuser(own: EmbeddedServer) -> None:
     with closing(connect(address, "capstone", ADMIN)) as loader:
         loader.cursor().execute("SET SESSION AUTHORIZATION loader")
         loader.commit()
-        assert publish(loader, gold({"GRAN": 5})) == Saved(rows=2)
+        assert publish(loader, gold({"GRAN": 5})) == WriteStats(rows=2)
         one = {"gold_dia": MARTS["gold_dia"]}  # a table to drop, as the owner
-        assert publish(loader, gold({"GRAN": 5}, one, Terms(allow_shrink=True))) == Saved(removed=1)
+        assert publish(
+            loader, gold({"GRAN": 5}, one, PublicationPolicy(allow_shrink=True))
+        ) == WriteStats(removed=1)

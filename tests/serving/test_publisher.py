@@ -17,12 +17,12 @@ import pytest
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import HeadDataset, MartDataset
 from capstone_metrics.pipelines.publish_gold.nodes import publication
-from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import Terms, marts_of
+from capstone_metrics.schemas import PublicationPolicy, marts_of
 from capstone_metrics.serving.compare import compare
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect
-from capstone_metrics.serving.publisher import LIMITS, LOCK, publish
+from capstone_metrics.serving.publisher import PUBLISH_LOCK_KEY, TRANSACTION_SETTINGS, publish
+from capstone_metrics.write_stats import WriteStats
 from tests.support.gold import MARTS, gold
 from tests.support.waiting import SECONDS, wait_until
 
@@ -50,11 +50,11 @@ MORE = marts_of(
         },
     }
 )
-ALLOW_SHRINK = Terms(allow_shrink=True)
+ALLOW_SHRINK = PublicationPolicy(allow_shrink=True)
 
 
 def test_the_first_publication_makes_the_tables(loader: connection, ask: Ask) -> None:
-    assert publish(loader, gold({"GRAN": 5, "IMPACTA": 7})) == Saved(rows=4)
+    assert publish(loader, gold({"GRAN": 5, "IMPACTA": 7})) == WriteStats(rows=4)
     assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 7)]
     columns = ask(
         READER,
@@ -76,7 +76,7 @@ def test_an_unchanged_gold_writes_nothing(loader: connection, ask: Ask) -> None:
     publish(loader, gold({"GRAN": 5}))
     before = ask(ADMIN, VERSIONS)
 
-    assert publish(loader, gold({"GRAN": 5})) == Saved()
+    assert publish(loader, gold({"GRAN": 5})) == WriteStats()
     assert ask(ADMIN, VERSIONS) == before
     assert ask(READER, PUBLICATIONS) == [(1,)]
 
@@ -86,7 +86,7 @@ def test_only_what_differs_is_written(loader: connection, ask: Ask) -> None:
     gran, impacta, _ = ask(ADMIN, VERSIONS)
 
     less = gold({"GRAN": 5, "IMPACTA": 8}, policy=ALLOW_SHRINK)
-    assert publish(loader, less) == Saved(rows=2, removed=2)
+    assert publish(loader, less) == WriteStats(rows=2, removed=2)
     assert ask(READER, VIEWS) == [("GRAN", 5), ("IMPACTA", 8)]
     same, changed = ask(ADMIN, VERSIONS)
     assert same == gran
@@ -99,9 +99,9 @@ def test_a_table_changed_by_hand_is_corrected_where_all_rows_are_compared(
     publish(loader, gold({"GRAN": 5}))
     ask(LOADER, "UPDATE serving.gold_faculdade SET total_views = 6")
 
-    assert publish(loader, gold({"GRAN": 5})) == Saved()
+    assert publish(loader, gold({"GRAN": 5})) == WriteStats()
     assert ask(READER, VIEWS) == [("GRAN", 6)]
-    assert publish(loader, gold({"GRAN": 5}), whole=True) == Saved(rows=1)
+    assert publish(loader, gold({"GRAN": 5}), full=True) == WriteStats(rows=1)
     assert ask(READER, VIEWS) == [("GRAN", 5)]
 
 
@@ -143,7 +143,7 @@ def test_a_reader_of_a_table_that_must_change_is_not_waited_for_long(
             publish(loader, gold({"GRAN": 5}, MORE))
         assert ask(READER, VIEWS) == [("GRAN", 5)]
 
-    assert publish(loader, gold({"GRAN": 5}, MORE)) == Saved(rows=1)
+    assert publish(loader, gold({"GRAN": 5}, MORE)) == WriteStats(rows=1)
 
 
 def test_a_name_is_stored_as_it_is(loader: connection, ask: Ask) -> None:
@@ -175,7 +175,7 @@ def test_a_name_is_stored_as_it_is(loader: connection, ask: Ask) -> None:
 
     # as some of the rows, beside the table
     more = gold({**views, "GRAN": 1, "": 2})
-    assert publish(loader, more) == Saved(rows=4)
+    assert publish(loader, more) == WriteStats(rows=4)
     assert compare(loader, more).is_equal
 
 
@@ -192,7 +192,7 @@ def test_the_ends_of_a_type_are_published(loader: connection) -> None:
     loader.set_session(isolation_level="READ COMMITTED", readonly=False)
     more = gold({**ENDS, (dt.date(9999, 12, 31), "less"): 5})
 
-    assert publish(loader, more) == Saved(rows=2)
+    assert publish(loader, more) == WriteStats(rows=2)
     assert compare(loader, more).is_equal
 
 
@@ -207,7 +207,7 @@ def test_a_value_out_of_the_range_of_postgresql_is_an_error(
     loader: connection, ask: Ask, views: dict[str, int], message: str
 ) -> None:
     publish(loader, gold({"GRAN": 5}))
-    with pytest.raises(CapstoneError, match=f"{message}.*nothing was published. Bring a later"):
+    with pytest.raises(CapstoneError, match=f"{message}.*nothing was published. Ingest a later"):
         publish(loader, gold(views))
     assert ask(READER, VIEWS) == [("GRAN", 5)]
 
@@ -249,7 +249,7 @@ def test_the_settings_of_the_server_do_not_matter(
     for views in (1, 2):
         with closing(connect(address, database, LOADER)) as loader:
             content = gold({(day, "a\\b 🎬"): views})
-            assert publish(loader, content) == Saved(rows=2)
+            assert publish(loader, content) == WriteStats(rows=2)
             assert compare(loader, content).is_equal
 
 
@@ -261,7 +261,7 @@ def test_a_publisher_that_comes_after_another_sees_what_it_published(
     with closing(connect(address, database, LOADER)) as loader:
         publish(loader, gold({"GRAN": 5}))
         cursor = loader.cursor()
-        cursor.execute(LIMITS)
+        cursor.execute(TRANSACTION_SETTINGS)
         cursor.execute("SELECT count(*) FROM serving.publications")
         assert cursor.fetchall() == [(1,)]
         with closing(connect(address, database, LOADER)) as other:
@@ -281,23 +281,23 @@ def test_a_name_too_long_for_a_key_is_an_error_and_nothing_is_published(
 
     message = str(error.value)
     assert f"serving.gold_faculdade: faculdade '{name[:20]}…' has 30000 bytes" in message
-    assert "nothing was published. Bring a later observation" in message
+    assert "nothing was published. Ingest a later observation" in message
     assert len(message) < 400
     assert ask(READER, VIEWS) == [("GRAN", 5)]
     assert ask(READER, PUBLICATIONS) == [(1,)]
-    assert publish(loader, gold({"GRAN": 6, name[:500]: 1})) == Saved(rows=4)
+    assert publish(loader, gold({"GRAN": 6, name[:500]: 1})) == WriteStats(rows=4)
 
 
 def test_a_second_publisher_fails_while_one_is_at_work(
     loader: connection, address: Address, database: str
 ) -> None:
     with closing(connect(address, database, LOADER)) as other:
-        other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        with pytest.raises(CapstoneError, match="Another publication is at work"):
+        other.cursor().execute("SELECT pg_advisory_xact_lock(%s)", [PUBLISH_LOCK_KEY])
+        with pytest.raises(CapstoneError, match="Another publication is running"):
             publish(loader, gold({"GRAN": 5}))
         other.rollback()
 
-    assert publish(loader, gold({"GRAN": 5})) == Saved(rows=2)
+    assert publish(loader, gold({"GRAN": 5})) == WriteStats(rows=2)
 
 
 def test_a_reader_sees_one_publication_and_does_not_wait(
@@ -374,7 +374,7 @@ def test_a_gold_of_another_hash_than_its_manifest_has_is_an_error(
     content = publication(manifest, DECLARED, POLICY, False, mart_file)
     assert content.files["gold_faculdade"] == file.read_bytes()
     assert content.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
-    assert content.terms == Terms()
+    assert content.policy == PublicationPolicy()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
         publication(manifest, DECLARED, POLICY, True, mart_file).files["gold_faculdade"]
@@ -390,17 +390,17 @@ def test_a_published_file_is_read_again_only_after_it_was_written(
         read.append(mart_file)
         return mart_file.read()
 
-    def publish_again() -> Saved:
+    def publish_again() -> WriteStats:
         counted = replace(mart_file, read=reading)
         return publish(loader, publication(manifest, DECLARED, POLICY, False, counted))
 
-    assert publish_again() == Saved(rows=1)
-    assert publish_again() == Saved()
+    assert publish_again() == WriteStats(rows=1)
+    assert publish_again() == WriteStats()
     assert len(read) == 1
     file = tmp_path / "gold/gold_faculdade.csv"
     before = file.stat()
     file.write_bytes(file.read_bytes())
-    assert publish_again() == Saved()
+    assert publish_again() == WriteStats()
     assert len(read) == 2
 
     file.write_text(file.read_text().replace("5", "6"))
@@ -425,7 +425,7 @@ def test_a_gold_of_other_declarations_is_an_error(
         **manifest["marts"],
         **{k: {**manifest["marts"].get(k, {}), **v} for k, v in changes.items()},
     }
-    with pytest.raises(CapstoneError, match="declared otherwise when Gold was made"):
+    with pytest.raises(CapstoneError, match="have changed since Gold was built"):
         publication({"marts": marts}, DECLARED, POLICY, True, mart_file)
 
 
@@ -460,7 +460,7 @@ def test_only_the_days_that_changed_are_written(loader: connection, ask: Ask) ->
     swapped = "SELECT faculdade, total_views FROM serving.gold_dia WHERE data_postagem = %s"
 
     # what a hand did to another day is not looked at, so long as the totals hold
-    assert publish(loader, gold({**DAYS, (third, "GRAN"): 4})) == Saved(rows=2)
+    assert publish(loader, gold({**DAYS, (third, "GRAN"): 4})) == WriteStats(rows=2)
     assert sorted(ask(READER, swapped, third)) == [("GRAN", 4), ("IMPACTA", 3)]
     assert sorted(ask(READER, swapped, fourth)) == [("GRAN", 8), ("IMPACTA", 0)]
 
@@ -472,7 +472,7 @@ def test_a_table_changed_by_hand_is_not_added_to(loader: connection, ask: Ask) -
 
     with pytest.raises(CapstoneError, match=r"would have 59 rows .* 'kedro serving recreate'"):
         publish(loader, more)
-    assert publish(loader, more, whole=True) == Saved(rows=4)
+    assert publish(loader, more, full=True) == WriteStats(rows=4)
 
 
 def test_a_table_emptied_by_hand_is_not_filled_unasked(loader: connection, ask: Ask) -> None:
@@ -482,7 +482,7 @@ def test_a_table_emptied_by_hand_is_not_filled_unasked(loader: connection, ask: 
 
     with pytest.raises(CapstoneError, match="would have 1 rows"):
         publish(loader, more)
-    assert publish(loader, more, whole=True) == Saved(rows=62)
+    assert publish(loader, more, full=True) == WriteStats(rows=62)
 
 
 def test_a_mart_with_line_feeds_in_its_rows_is_compared_in_full(
@@ -490,11 +490,11 @@ def test_a_mart_with_line_feeds_in_its_rows_is_compared_in_full(
 ) -> None:
     days = {**DAYS, (dt.date(2026, 1, 3), "duas\nlinhas"): 1}
     publish(loader, gold(days))
-    assert publish(loader, gold({**days, (dt.date(2026, 1, 3), "GRAN"): 4})) == Saved(rows=2)
+    assert publish(loader, gold({**days, (dt.date(2026, 1, 3), "GRAN"): 4})) == WriteStats(rows=2)
     parts = "SELECT part FROM serving.parts WHERE mart = 'gold_dia'"
     assert ask(READER, parts) == [("",)]
 
-    assert publish(loader, gold(DAYS, policy=ALLOW_SHRINK)) == Saved(rows=2, removed=2)
+    assert publish(loader, gold(DAYS, policy=ALLOW_SHRINK)) == WriteStats(rows=2, removed=2)
     assert len(ask(READER, parts)) == 30
 
 
@@ -510,7 +510,7 @@ def test_a_day_that_is_missing_is_deleted(loader: connection, ask: Ask) -> None:
     publish(loader, gold(DAYS))
     less = {at: n for at, n in DAYS.items() if at[0].day != 2}
 
-    assert publish(loader, gold(less)) == Saved(rows=2, removed=2)
+    assert publish(loader, gold(less)) == WriteStats(rows=2, removed=2)
     assert ask(READER, "SELECT count(*) FROM serving.gold_dia") == [(58,)]
     parts = "SELECT count(*), count(*) FILTER (WHERE part = '') FROM serving.parts"
     assert ask(READER, parts) == [(30, 1)]
@@ -545,7 +545,7 @@ def test_a_gold_that_shrank_a_little_is_published(loader: connection, ask: Ask) 
     publish(loader, gold(BEFORE))
     little = {"GRAN": 34, "IMPACTA": 50, "A": 1, "B": 1}
 
-    assert publish(loader, gold(little)) == Saved(rows=2, removed=2)
+    assert publish(loader, gold(little)) == WriteStats(rows=2, removed=2)
 
 
 def test_a_first_gold_that_is_empty_is_an_error(loader: connection) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.saved import Saved
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.remote import RemoteServer
+from capstone_metrics.write_stats import WriteStats
 from tests.conftest import POSTGRESQL_15
 from tests.support.gold import gold
 
@@ -108,7 +108,9 @@ def test_a_weaker_sslmode_is_an_error(
         monkeypatch.setenv("PGSSLMODE", sslmode)
     else:
         dsn += f" sslmode={sslmode}"
-    with pytest.raises(CapstoneError, match=f"sslmode={sslmode} would let another server pass"):
+    with pytest.raises(
+        CapstoneError, match=f"sslmode={sslmode} would let another server impersonate"
+    ):
         RemoteServer(dsn, "capstone")
 
 
@@ -133,10 +135,10 @@ def test_it_is_published_to(
     )
     serving.save(gold({"GRAN": 5}))
 
-    assert serving.saved == Saved(rows=2)
+    assert serving.write_stats == WriteStats(rows=2)
     assert serving.load()["publication"] == 1
     assert serving.compare(gold({"GRAN": 5})).is_equal
-    assert "user=bi_reader" in serving.how_to_connect()
+    assert "user=bi_reader" in serving.connect_command()
     assert not (tmp_path / "none").exists()
 
 
@@ -149,7 +151,7 @@ def test_a_wrong_password_is_an_error_that_does_not_repeat_it(
     with pytest.raises(Exception, match="password authentication failed") as error:
         serving.save(gold({"GRAN": 5}))
 
-    shown = [serving, vars(serving), serving.remote, serving.how_to_connect(), error.value]
+    shown = [serving, vars(serving), serving.remote, serving.connect_command(), error.value]
     output = repr([*shown, str(error.value), error.value.__cause__]) + traceback_of(error.value)
     assert "Can" not in output.replace("CAPSTONE", "")
     assert "9/@" not in output
@@ -189,7 +191,7 @@ def tls(
         file = server.cluster / f"server.{kind}"
         file.touch(mode=0o600)
         file.write_bytes((folder / f"db.example.{kind}").read_bytes())
-        server._give(file)
+        server._chown(file)
     with closing(connect(address, "postgres", ADMIN)) as admin:
         admin.autocommit = True
         admin.cursor().execute("ALTER SYSTEM SET ssl = on")

@@ -13,7 +13,7 @@ from infra.s3.seaweed import REGION
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.remote import RemoteServer
-from capstone_metrics.serving.secret import login_of
+from capstone_metrics.serving.secret import fetch_login
 from tests.support.aws import CANARY, Secrets, of, secrets_manager, set_password
 from tests.support.gold import gold
 
@@ -78,7 +78,7 @@ def test_a_publication_reads_its_secret_again_after_a_rotation(
     where = f"host={address.host} port={address.port} user=bi_reader"
     with closing(RemoteServer(where, database, "CAPSTONE_READER_DSN").connect()) as reader:
         assert reader.info.user == user
-    shown = (serving, vars(serving), serving.remote, serving.how_to_connect())
+    shown = (serving, vars(serving), serving.remote, serving.connect_command())
     assert "another" not in repr(shown)
 
 
@@ -87,11 +87,11 @@ def test_the_region_is_that_of_the_secret_or_of_the_environment(
 ) -> None:
     name = uuid.uuid4().hex
     arn = secrets.keep(name, of("loader", "x"))
-    assert login_of(arn, "ANY") == {"user": "loader", "password": "x"}
+    assert fetch_login(arn, "ANY") == {"user": "loader", "password": "x"}
     with pytest.raises(CapstoneError, match="You must specify a region"):
-        login_of(name, "ANY")
+        fetch_login(name, "ANY")
     monkeypatch.setenv("AWS_REGION", REGION)
-    assert login_of(name, "ANY") == {"user": "loader", "password": "x"}
+    assert fetch_login(name, "ANY") == {"user": "loader", "password": "x"}
 
 
 @pytest.mark.parametrize(

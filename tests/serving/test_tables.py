@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.saved import Saved
-from capstone_metrics.schemas import Terms, marts_of
+from capstone_metrics.schemas import PublicationPolicy, marts_of
 from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.publisher import publish
 from capstone_metrics.serving.tables import ddl
+from capstone_metrics.write_stats import WriteStats
 from tests.support.gold import MARTS, gold
 from tests.support.project import ROOT
 
@@ -75,7 +75,7 @@ DAY_KEY = ["data_postagem", "faculdade"]
 
 def test_a_new_measure_is_a_column_of_its_own(published: connection, ask: Ask) -> None:
     more = declared(DAY_KEY, VIEWS, VIDEOS)
-    assert publish(published, gold(GOLD, more)) == Saved(rows=2)
+    assert publish(published, gold(GOLD, more)) == WriteStats(rows=2)
 
     assert ask(READER, SHAPE)[-1] == ("total_videos", "bigint", True, False)
     assert ask(READER, "SELECT total_videos FROM serving.gold_dia") == [(1,), (1,)]
@@ -98,7 +98,7 @@ def test_a_measure_that_is_not_declared_any_more_is_dropped(loader: connection, 
 
 def test_another_key_replaces_the_rows(published: connection, ask: Ask) -> None:
     other = declared(["faculdade"], VIEWS)
-    publish(published, gold(GOLD, other, Terms(allow_shrink=True)))
+    publish(published, gold(GOLD, other, PublicationPolicy(allow_shrink=True)))
 
     assert ask(READER, KEY) == [("PRIMARY KEY (faculdade)",)]
     assert [name for name, *_ in ask(READER, SHAPE)] == ["faculdade", "total_views"]
@@ -129,7 +129,7 @@ def test_a_narrower_type_is_widened(published: connection, ask: Ask) -> None:
         "DROP VIEW team.views; ALTER TABLE serving.gold_dia ALTER total_views TYPE integer,"
         " ALTER faculdade TYPE varchar(20), ALTER total_views DROP NOT NULL",
     )
-    assert publish(published, gold(GOLD), whole=True) == Saved()
+    assert publish(published, gold(GOLD), full=True) == WriteStats()
 
     assert [each[1:3] for each in ask(READER, SHAPE)] == [
         ("date", True),
@@ -141,7 +141,7 @@ def test_a_narrower_type_is_widened(published: connection, ask: Ask) -> None:
 def test_a_type_whose_conversion_loses_values_is_an_error(published: connection, ask: Ask) -> None:
     ask(ADMIN, "DROP VIEW team.views; ALTER TABLE serving.gold_dia ALTER total_views TYPE text")
     with pytest.raises(CapstoneError, match=r"gold_dia\.total_views is text .* needs bigint"):
-        publish(published, gold(GOLD), whole=True)
+        publish(published, gold(GOLD), full=True)
 
 
 def test_a_key_that_was_dropped_by_hand_is_created_again(published: connection, ask: Ask) -> None:
@@ -150,7 +150,7 @@ def test_a_key_that_was_dropped_by_hand_is_created_again(published: connection, 
         "ALTER TABLE serving.gold_dia DROP CONSTRAINT gold_dia_pkey;"
         "INSERT INTO serving.gold_dia SELECT * FROM serving.gold_dia",
     )
-    publish(published, gold(GOLD), whole=True)
+    publish(published, gold(GOLD), full=True)
 
     assert ask(READER, KEY) == [("PRIMARY KEY (data_postagem, faculdade)",)]
     assert is_intact(ask)
@@ -160,17 +160,17 @@ def test_a_mart_that_is_not_declared_any_more_ends_if_that_is_allowed(
     published: connection, ask: Ask
 ) -> None:
     one = {"gold_faculdade": MARTS["gold_faculdade"]}
-    with pytest.raises(CapstoneError, match="gold_dia is not declared any more"):
+    with pytest.raises(CapstoneError, match="gold_dia is no longer declared"):
         publish(published, gold(GOLD, one))
-    allowed = gold(GOLD, one, Terms(allow_shrink=True))
+    allowed = gold(GOLD, one, PublicationPolicy(allow_shrink=True))
     with pytest.raises(CapstoneError, match=r"view team\.views depends on table .* marts\.yml"):
         publish(published, allowed)
     assert is_intact(ask)
 
     ask(ADMIN, "DROP VIEW team.views")
-    assert publish(published, allowed) == Saved(removed=2)
+    assert publish(published, allowed) == WriteStats(removed=2)
     assert ask(READER, "SELECT to_regclass('serving.gold_dia')") == [(None,)]
-    assert publish(published, gold(GOLD)) == Saved(rows=2)
+    assert publish(published, gold(GOLD)) == WriteStats(rows=2)
     assert ("bi_reader", "SELECT") in ask(ADMIN, GRANTS)
 
 
@@ -181,7 +181,7 @@ def test_a_table_that_was_dropped_by_hand_is_created_again(
     before = ask(READER, SHAPE), ask(READER, KEY), ask(ADMIN, GRANTS)
     ask(ADMIN, "DROP TABLE serving.gold_dia, serving.publications, serving.changes")
     provision(address, database)
-    publish(loader, gold(GOLD), whole=True)
+    publish(loader, gold(GOLD), full=True)
 
     assert (ask(READER, SHAPE), ask(READER, KEY), ask(ADMIN, GRANTS)) == before
     assert ask(READER, "SELECT sum(total_views) FROM serving.gold_dia") == [(12,)]
@@ -212,7 +212,7 @@ def test_a_database_that_followed_every_declaration_equals_one_of_the_last(
         )
         measures = draw.choice([[VIEWS], [VIDEOS], [VIEWS, VIDEOS]])
         rows = {name: draw.randint(0, 3) for name in "ABCDE" if draw.random() < 0.8} or {"A": 1}
-        last = gold(rows, declared(key, *measures), Terms(allow_shrink=True))
+        last = gold(rows, declared(key, *measures), PublicationPolicy(allow_shrink=True))
         publish(loader, last)
     provision(address, f"{database}_new")
     with closing(connect(address, f"{database}_new", LOADER)) as other:

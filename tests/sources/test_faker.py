@@ -173,7 +173,7 @@ def test_channels_generated_in_chunks_equal_those_generated_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     content = window("2026-01-31T20")
-    monkeypatch.setattr(faker, "CHANNELS_A_CHUNK", 1)
+    monkeypatch.setattr(faker, "CHANNELS_PER_CHUNK", 1)
     assert window("2026-01-31T20") == content
 
 

@@ -128,7 +128,6 @@ def secrets_manager() -> Iterator[Secrets]:
     """Run moto's server on a free port."""
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - it is slow to import
 
-
     server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -9,7 +9,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.lake.documents import _LineFeeds
-from capstone_metrics.schemas import Mart, Publication, Terms, marts_of
+from capstone_metrics.schemas import Mart, Publication, PublicationPolicy, marts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ DAY = dt.date(2026, 1, 31)
 def gold(
     views: Mapping[str | tuple[dt.date, str], int],
     marts: Mapping[str, Mart] = MARTS,
-    policy: Terms | None = None,
+    policy: PublicationPolicy | None = None,
 ) -> Publication:
     """Return all marts of the views of each faculdade, or of each day and faculdade."""
     cells = [(*(at if isinstance(at, tuple) else (DAY, at)), n) for at, n in views.items()]
@@ -35,7 +35,7 @@ def gold(
     files = {name: csv_of(mart, rows[name]) for name, mart in marts.items()}
     entries = {name: entry_of(mart, rows[name], files[name]) for name, mart in marts.items()}
     manifest = {"silver_rows": len(cells), "marts": entries}
-    return Publication(manifest, dict(marts), files, policy or Terms())
+    return Publication(manifest, dict(marts), files, policy or PublicationPolicy())
 
 
 def _rows(mart: Mart, cells: list[tuple[dt.date, str, int]]) -> list[tuple[Any, ...]]:
@@ -64,8 +64,8 @@ def entry_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dic
     sums = (sum(row[width + column] for row in rows) for column in range(len(mart.measures)))
     return {
         "key": list(mart.key),
-        "measures": mart.rules,
+        "measures": mart.declared_measures,
         "rows": len(rows),
-        "totals": dict(zip(mart.rules, sums, strict=True)),
+        "totals": dict(zip(mart.declared_measures, sums, strict=True)),
         "sha256": hashlib.sha256(content).hexdigest(),
     }

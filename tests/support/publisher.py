@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kedro.io.core import DatasetError
 
-from capstone_metrics.schemas import Publication, Terms
+from capstone_metrics.schemas import Publication, PublicationPolicy
 from capstone_metrics.serving import ServingDataset
 from tests.support.gold import gold
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 NAMES = [f"faculdade {n}" for n in range(40)]
-ALLOW_SHRINK = Terms(allow_shrink=True)
+ALLOW_SHRINK = PublicationPolicy(allow_shrink=True)
 
 
 def views_of(number: int) -> dict[str, int]:

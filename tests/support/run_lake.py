@@ -25,8 +25,8 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from capstone_metrics.errors import reason
-from capstone_metrics.lake import lease, remote
+from capstone_metrics.errors import user_message
+from capstone_metrics.lake import duckdb_s3, lease
 from capstone_metrics.lake.bucket import Bucket
 from capstone_metrics.lake.commit import Commit
 from capstone_metrics.operations import record
@@ -70,12 +70,12 @@ def write_unconditionally() -> None:
 
 
 def write_no_heartbeats() -> None:
-    lease.SECONDS = FOREVER  # type: ignore[assignment]
-    record.SECONDS_BETWEEN_BEATS = FOREVER  # type: ignore[assignment]
+    lease.EXPIRY_SECONDS = FOREVER  # type: ignore[assignment]
+    record.HEARTBEAT_SECONDS = FOREVER  # type: ignore[assignment]
 
 
 def read_by_s3fs() -> None:
-    remote.PACKAGED = "no_such_package"
+    duckdb_s3.HTTPFS_PACKAGE = "no_such_package"
 
 
 def become_nobody() -> None:
@@ -155,4 +155,4 @@ def run(arguments: list[str]) -> None:
         ) as session:
             session.run(pipeline_names=pipelines)
     except Exception as error:
-        sys.exit(str(reason(error) or repr(error)))
+        sys.exit(str(user_message(error) or repr(error)))

@@ -1,4 +1,4 @@
-"""The project's commands beside Kedro's own."""
+"""Commands of the project, in addition to Kedro's own."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 
-from capstone_metrics.cli.common import catalog_of, echo_json, one_sentence
+from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
 from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.packaging import configure_logging, pack_configuration
 
 if TYPE_CHECKING:
-    from capstone_metrics.operations.verify import Finding, Lake
+    from capstone_metrics.operations.verify import Lake, VerifyResult
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving import ServingDataset
     from capstone_metrics.serving.compare import Comparison
 
 
-PLANNED = {
+PLAN_LAYERS = {
     "__default__": ("bronze", "silver", "gold"),
     "ingest_bronze": ("bronze",),
     "bronze_to_silver": ("silver",),
     "silver_to_gold": ("gold",),
 }
-"""The layers that a plan of a pipeline is about. A publication brings the database to Gold."""
+"""The layers in the plan of each pipeline. A publication has none: it only copies Gold."""
 
 
 @click.group(name="capstone-metrics")
 def cli() -> None:
-    """The commands of Capstone Metrics."""
+    """Commands of Capstone Metrics."""
 
 
 cli.add_command(dashboard)
@@ -48,45 +48,47 @@ cli.add_command(runs)
 
 
 @cli.command(name="run", params=kedro_run.params, help=kedro_run.help)
-@one_sentence()
+@show_user_errors()
 def run(**options: Any) -> None:
-    """Run pipelines, or with the parameter `plan` say what a run would do."""
+    """Run pipelines, or with the parameter `plan` show what a run would do."""
     assert kedro_run.callback is not None
     if options["conf_source"]:
         configure_logging(options["conf_source"])
-    # a job has all of its parameters, and leaves some empty
-    given = {name: value for name, value in (options["params"] or {}).items() if value is not None}
-    options["params"] = given
-    if not given.get("plan"):
+    # a job passes all of its parameters, and leaves some empty
+    params = {name: value for name, value in (options["params"] or {}).items() if value is not None}
+    options["params"] = params
+    if not params.get("plan"):
         kedro_run.callback(**options)
         return
     from rich.console import Console  # noqa: PLC0415
 
     from capstone_metrics.operations.plan import show_plan  # noqa: PLC0415
 
-    chosen = options["pipelines"] or [options["pipeline"] or "__default__"]
-    layers = {layer for name in chosen for layer in PLANNED.get(name, ())}
+    pipelines = options["pipelines"] or [options["pipeline"] or "__default__"]
+    layers = {layer for name in pipelines for layer in PLAN_LAYERS.get(name, ())}
     if not layers:
-        raise CapstoneError(f"plan: there is no plan of {', '.join(chosen)}.")
-    planned = {**options, "pipeline": None, "pipelines": ["plan"], "tags": sorted(layers)}
-    results = kedro_run.callback(**planned)
+        raise CapstoneError(f"plan: there is no plan of {', '.join(pipelines)}.")
+    plan_options = {**options, "pipeline": None, "pipelines": ["plan"], "tags": sorted(layers)}
+    results = kedro_run.callback(**plan_options)
     show_plan(Console(), {name: dataset.load() for name, dataset in results.items()})
 
 
 @cli.command()
-@one_sentence()
+@show_user_errors()
 def package() -> None:
-    """Put the wheel, the configuration and the lock into dist, for another machine."""
+    """Build the wheel, the configuration and the lock into dist, for another machine."""
     dist = Path("dist")
     for wheel in dist.glob("*.whl"):
         wheel.unlink()
-    shutil.rmtree("build/lib", ignore_errors=True)  # setuptools packs what an older build left
-    # with the setuptools of the lock, and not with one that is fetched
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist)]
-    built = subprocess.run(build, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if built.returncode:
-        click.echo(built.stdout, err=True, nl=False)
-        raise CapstoneError("The wheel was not built; 'make package' installs what it needs.")
+    shutil.rmtree("build/lib", ignore_errors=True)  # else setuptools packs files of an older build
+    # --no-isolation: the locked setuptools, not a downloaded one
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist)]
+    build = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if build.returncode:
+        click.echo(build.stdout, err=True, nl=False)
+        raise CapstoneError(
+            "The wheel could not be built; run 'make package', which installs the build tools."
+        )
     pack_configuration(Path("conf"), dist / "conf-capstone_metrics.tar.gz")
     shutil.copyfile("requirements.lock", dist / "requirements.txt")
     for path in sorted(dist.iterdir()):
@@ -96,25 +98,23 @@ def package() -> None:
 @cli.command(name="verify")
 @env_option
 @click.option("--full", is_flag=True, help="Compare Silver with a rebuild from Bronze.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@one_sentence()
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@show_user_errors()
 def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
-    """Check that the lake is what its receipts and manifests say; exit with 1 if it is not."""
+    """Check the lake against its receipts and manifests; exit with 1 if a check fails."""
     from capstone_metrics.operations.verify import verify  # noqa: PLC0415 - Ibis is slow to import
 
-    catalog = catalog_of(env)
-    findings = verify(_lake(catalog))
+    catalog = load_catalog(env)
+    results = verify(_load_lake(catalog))
     if full:
-        findings += _rebuild(catalog_of(env, full=True), catalog)
+        results += _compare_with_rebuild(load_catalog(env, full=True), catalog)
     if as_json:
-        echo_json([asdict(finding) for finding in findings])
+        echo_json([asdict(result) for result in results])
     else:
-        for finding in findings:
-            mark = "ok  " if finding.holds else "FAIL"
-            click.echo(
-                f"{mark} {finding.check}" + (f": {finding.detail}" if finding.detail else "")
-            )
-    if not all(finding.holds for finding in findings):
+        for result in results:
+            mark = "ok  " if result.holds else "FAIL"
+            click.echo(f"{mark} {result.check}" + (f": {result.detail}" if result.detail else ""))
+    if not all(result.holds for result in results):
         raise SystemExit(1)
 
 
@@ -123,28 +123,28 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
 @click.option("--rule", help="Show only lines that broke this rule.")
 @click.option("--lines", default=0, help="How many rejected lines to show.")
 @click.pass_context
-@one_sentence()
-def quarantined(ctx: click.Context, env: str | None, rule: str | None, lines: int) -> None:
-    """Count the rejected lines by the rule that they broke, and show some."""
+@show_user_errors()
+def quarantine_group(ctx: click.Context, env: str | None, rule: str | None, lines: int) -> None:
+    """Count the rejected lines by the rule they broke, and show some of them."""
     if ctx.invoked_subcommand:
         return
-    catalog = catalog_of(env)
+    catalog = load_catalog(env)
     for name, count in catalog.load("silver_head")["reasons"].items():
         click.echo(f"{count:>10}  {name}")
     rejected = catalog.load("silver_quarentena")
     if rule:
         rejected = rejected.filter(rejected.regras.contains(rule))
-    some = rejected.order_by("objeto", "linha").limit(lines)
-    for row in some.to_pyarrow().to_pylist() if lines else ():
+    shown = rejected.order_by("objeto", "linha").limit(lines)
+    for row in shown.to_pyarrow().to_pylist() if lines else ():
         click.echo(f"{row['objeto']}:{row['linha']} {', '.join(row['regras'])}")
         click.echo(f"    {row['texto'] or row['texto_base64']}")
 
 
-@quarantined.command()
+@quarantine_group.command()
 @env_option
-@one_sentence()
+@show_user_errors()
 def replay(env: str | None) -> None:
-    """Judge all lines of Bronze again, after a rule or a declaration was mended."""
+    """Validate all lines of Bronze again, after a rule or a declaration was fixed."""
     session: Any
     with KedroSession.create(env=env, runtime_params={"full": True}) as session:
         session.run(pipeline_names=["bronze_to_silver", "silver_to_gold"])
@@ -152,159 +152,159 @@ def replay(env: str | None) -> None:
 
 @cli.group()
 def serving() -> None:
-    """The serving database: start, stop and open it, compare it with Gold, make it again."""
+    """Start, stop and open the serving database; compare it with Gold; rebuild it."""
 
 
 @serving.command()
 @env_option
-@one_sentence()
+@show_user_errors()
 def start(env: str | None) -> None:
-    """Have the embedded PostgreSQL run, and say how to connect."""
-    click.echo(_serving(env).how_to_connect())
+    """Start the embedded PostgreSQL and print the command to connect."""
+    click.echo(_serving_dataset(env).connect_command())
 
 
 @serving.command()
 @env_option
-@one_sentence()
+@show_user_errors()
 def stop(env: str | None) -> None:
     """Stop the embedded PostgreSQL."""
-    click.echo("Stopped." if _serving(env).server.stop() else "It was not running.")
+    click.echo("Stopped." if _serving_dataset(env).server.stop() else "It was not running.")
 
 
 @serving.command(context_settings={"ignore_unknown_options": True})
 @env_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@one_sentence()
+@show_user_errors()
 def psql(env: str | None, arguments: tuple[str, ...]) -> None:
-    """Open the serving database in psql, as the one who only reads.
+    """Open the serving database in psql, as the read-only role.
 
-    ARGUMENTS are those of psql, such as -c "select 1".
+    ARGUMENTS are options of psql, such as -c "select 1".
     """
-    dataset = _serving(env)
+    dataset = _serving_dataset(env)
     program, options, environment = dataset.psql()
     os.execve(program, [program, *options, *arguments], {**os.environ, **environment})  # noqa: S606
 
 
 @serving.command()
 @env_option
-@one_sentence()
+@show_user_errors()
 def ddl(env: str | None) -> None:
-    """Print the SQL that sets a database up: roles, schema, tables of the marts, rights."""
+    """Print the SQL that sets up a database: roles, schema, tables of the marts, privileges."""
     from capstone_metrics.schemas import marts_of  # noqa: PLC0415 - Ibis is slow to import
     from capstone_metrics.serving.tables import ddl as script  # noqa: PLC0415
 
-    click.echo(script(marts_of(catalog_of(env).load("params:marts"))), nl=False)
+    click.echo(script(marts_of(load_catalog(env).load("params:marts"))), nl=False)
 
 
 @serving.command()
 @env_option
-@click.option("--rows", default=10, help="How many rows of each kind to show; 10 unless said.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@one_sentence()
+@click.option("--rows", default=10, help="How many rows of each kind to show (default: 10).")
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@show_user_errors()
 def diff(env: str | None, rows: int, as_json: bool) -> None:
-    """Show what publishing Gold would change in the database, and change nothing."""
-    catalog = catalog_of(env)
-    compared = catalog["serving"].compare(_publication(catalog))
+    """Show what publishing Gold would change in the database, without changing it."""
+    catalog = load_catalog(env)
+    comparison = catalog["serving"].compare(_load_publication(catalog))
     if as_json:
-        echo_json(compared.facts(rows))
+        echo_json(comparison.to_dict(rows))
         return
-    for statement in compared.ended:
+    for statement in comparison.drop_statements:
         click.echo(statement)
-    for each in compared.differences:
-        click.echo(f"serving.{each.mart.name}: {'; '.join(each.parts) or 'as in Gold'}")
-        for line in each.lines(rows):
+    for each in comparison.differences:
+        click.echo(f"serving.{each.mart.name}: {'; '.join(each.summary) or 'as in Gold'}")
+        for line in each.row_lines(rows):
             click.echo(f"    {line}")
-    if compared.losses:
-        click.echo(f"Refused without --params=allow_shrink=true: {', '.join(compared.losses)}")
+    if comparison.losses:
+        click.echo(f"Refused without --params=allow_shrink=true: {', '.join(comparison.losses)}")
 
 
 @serving.command()
 @env_option
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@one_sentence()
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@show_user_errors()
 def check(env: str | None, as_json: bool) -> None:
-    """Compare every row and right of the database with Gold; exit with 1 if one differs."""
-    catalog = catalog_of(env)
-    compared = catalog["serving"].compare(_publication(catalog))
+    """Compare all rows and privileges of the database with Gold; exit with 1 if any differs."""
+    catalog = load_catalog(env)
+    comparison = catalog["serving"].compare(_load_publication(catalog))
     if as_json:
-        echo_json(compared.facts())
+        echo_json(comparison.to_dict())
     else:
-        _show_check(compared)
-    if not compared.is_equal:
+        _print_check(comparison)
+    if not comparison.is_equal:
         raise SystemExit(1)
 
 
-def _show_check(compared: Comparison) -> None:
-    for each in compared.differences:
-        mark = "FAIL" if each.parts else "ok  "
-        why = f": {'; '.join(each.parts)}" if each.parts else ""
-        click.echo(f"{mark} serving.{each.mart.name}{why}")
-    if not compared.is_published:
+def _print_check(comparison: Comparison) -> None:
+    for each in comparison.differences:
+        mark = "FAIL" if each.summary else "ok  "
+        detail = f": {'; '.join(each.summary)}" if each.summary else ""
+        click.echo(f"{mark} serving.{each.mart.name}{detail}")
+    if not comparison.is_published:
         click.echo("FAIL the ledger: the latest publication was not of this Gold; publish it.")
-    elif not compared.is_equal:
-        click.echo("The tables were changed by hand: 'kedro serving recreate' makes them right.")
+    elif not comparison.is_equal:
+        click.echo("The tables were changed by hand; 'kedro serving recreate' restores them.")
 
 
 @serving.command()
 @env_option
-@click.option("--allow-shrink", is_flag=True, help="Even if Gold has much less than before.")
-@one_sentence()
+@click.option(
+    "--allow-shrink", is_flag=True, help="Publish even if Gold has much less than before."
+)
+@show_user_errors()
 def recreate(env: str | None, allow_shrink: bool) -> None:
-    """Make the database from Gold alone: what is missing, and every row that differs."""
-    catalog = catalog_of(env, allow_shrink=allow_shrink)
-    saved = catalog["serving"].recreate(_publication(catalog))
-    click.echo(
-        f"{saved.rows:,} rows written, {saved.removed:,} removed; all others were as in Gold."
-    )
+    """Rebuild the database from Gold alone: what is missing, and every row that differs."""
+    catalog = load_catalog(env, allow_shrink=allow_shrink)
+    stats = catalog["serving"].recreate(_load_publication(catalog))
+    click.echo(f"{stats.rows:,} rows written, {stats.removed:,} removed; all others matched Gold.")
 
 
-def _publication(catalog: Any) -> Publication:
-    """Gold, as a run would publish it."""
+def _load_publication(catalog: Any) -> Publication:
+    """Return Gold as a run would publish it."""
     from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
     from capstone_metrics.schemas import marts_of  # noqa: PLC0415
 
     marts = marts_of(catalog.load("params:marts"))
-    (publish,) = publish_gold.create_pipeline(list(marts)).nodes
-    made = publish.run({name: catalog.load(name) for name in publish.inputs})
-    published: Publication = made["serving"]
-    return published
+    (node,) = publish_gold.create_pipeline(list(marts)).nodes
+    outputs = node.run({name: catalog.load(name) for name in node.inputs})
+    publication: Publication = outputs["serving"]
+    return publication
 
 
-def _serving(env: str | None) -> ServingDataset:
-    dataset: ServingDataset = catalog_of(env)["serving"]
+def _serving_dataset(env: str | None) -> ServingDataset:
+    dataset: ServingDataset = load_catalog(env)["serving"]
     return dataset
 
 
-def _lake(catalog: Any) -> Lake:
+def _load_lake(catalog: Any) -> Lake:
     from capstone_metrics.operations.verify import Lake  # noqa: PLC0415
 
     manifest = catalog.load("gold_manifest")
     return Lake(
-        bronze=catalog.load("bronze_measures"),
+        bronze=catalog.load("bronze_object_stats"),
         receipts=catalog.load("silver_receipts"),
         head=catalog.load("silver_head"),
         silver=catalog.load("silver_criacao"),
-        places=catalog.load("silver_places"),
+        provenance=catalog.load("silver_provenance"),
         quarantine=catalog.load("silver_quarentena"),
         manifest=manifest,
         marts={name: catalog.load(name).to_pyarrow() for name in manifest["marts"]},
     )
 
 
-def _rebuild(anew: Any, catalog: Any) -> list[Finding]:
-    """Silver and its quarantine, from all of Bronze and nothing else, beside those in the lake."""
-    from capstone_metrics.operations.verify import differences  # noqa: PLC0415
-    from capstone_metrics.pipelines.bronze_to_silver.judge import observe  # noqa: PLC0415
+def _compare_with_rebuild(rebuild_catalog: Any, catalog: Any) -> list[VerifyResult]:
+    """Compare Silver and the quarantine with a rebuild of them from all of Bronze."""
+    from capstone_metrics.operations.verify import compare_tables  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.merge import (  # noqa: PLC0415
         merge,
         quarantine,
     )
+    from capstone_metrics.pipelines.bronze_to_silver.validate import validate  # noqa: PLC0415
 
     params = (catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule"))
-    judged = observe(anew.load("bronze_criacao@pending"), *params)
-    silver, *_ = merge(judged)
-    rejected, _ = quarantine(judged)
+    validation = validate(rebuild_catalog.load("bronze_criacao@increment"), *params)
+    silver, *_ = merge(validation)
+    rejected, _ = quarantine(validation)
     return [
-        differences(name, catalog.load(name), change.rows)
+        compare_tables(name, catalog.load(name), change.rows)
         for name, change in (("silver_criacao", silver), ("silver_quarentena", rejected))
     ]

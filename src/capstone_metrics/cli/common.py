@@ -1,4 +1,4 @@
-"""What the project's commands share."""
+"""Helpers of the project's commands."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import click
 from kedro.config import MissingConfigException
 from kedro.framework.session import KedroSession
 
-from capstone_metrics.errors import reason
-from capstone_metrics.operations.listeners.logs import is_json, json_lines
+from capstone_metrics.errors import user_message
+from capstone_metrics.operations.listeners.logs import is_json, json_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,44 +21,44 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Sentence(click.ClickException):
-    """An error that is told in one sentence, where logs are JSON as one of their lines."""
+class UserError(click.ClickException):
+    """An error shown in one sentence without a traceback, or as a log line where logs are JSON."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Tell it."""
+        """Print the error."""
         if is_json():
-            json_lines.install()
+            json_logs.install()
             log.error("%s", self.message)
         else:
             super().show(file)
 
 
 @contextlib.contextmanager
-def one_sentence() -> Iterator[None]:
-    """Tell an error that the user can act on without its traceback."""
+def show_user_errors() -> Iterator[None]:
+    """Show an error that the user can act on in one sentence, without its traceback."""
     try:
         yield
     except MissingConfigException as error:
-        raise Sentence(
-            f"{error}. --env names an environment, and --conf-source where its configuration is."
+        raise UserError(
+            f"{error}. Name an environment with --env, and its configuration with --conf-source."
         ) from None
     except Exception as error:
-        if ours := reason(error):
-            raise Sentence(str(ours)) from None
+        if message := user_message(error):
+            raise UserError(str(message)) from None
         raise
 
 
-def echo_json(facts: Any) -> None:
-    """Print facts for a machine."""
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+def echo_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def catalog_of(env: str | None, **params: Any) -> Any:
-    """The catalog of an environment.
+def load_catalog(env: str | None, **params: Any) -> Any:
+    """Return the catalog of an environment.
 
     Args:
-        env: its name; the default one unless said.
-        params: what is said of this command and not declared.
+        env: the name of the environment; None for the default.
+        params: runtime parameters of this command.
     """
     session = KedroSession.create(env=env, runtime_params=params)
     return session.load_context().catalog

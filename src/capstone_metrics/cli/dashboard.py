@@ -12,10 +12,10 @@ from typing import Any
 import click
 from kedro.framework.cli.utils import env_option
 
-from capstone_metrics.cli.common import catalog_of, one_sentence
+from capstone_metrics.cli.common import load_catalog, show_user_errors
 from capstone_metrics.errors import CapstoneError
 
-STREAMLIT = (
+STREAMLIT_OPTIONS = (
     "--server.address=127.0.0.1",
     "--server.fileWatcherType=none",
     "--server.showEmailPrompt=false",
@@ -28,7 +28,7 @@ STREAMLIT = (
     "--theme.dark.textColor=#FFFFFF",
     "--theme.headingFontSizes=2.25rem,1.5rem",
 )
-"""How the dashboard is served, where an argument does not say otherwise.
+"""Options of Streamlit, unless an argument sets them.
 
 The colours have the contrast that text needs (WCAG AA); Streamlit's own do not.
 """
@@ -37,11 +37,11 @@ The colours have the contrast that text needs (WCAG AA); Streamlit's own do not.
 @click.command(context_settings={"ignore_unknown_options": True})
 @env_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@one_sentence()
+@show_user_errors()
 def dashboard(env: str | None, arguments: tuple[str, ...]) -> None:
-    """Serve the dashboard on loopback, until it is interrupted.
+    """Serve the dashboard on loopback until interrupted.
 
-    It reads the server that CAPSTONE_READER_DSN names, and the embedded one if that is not set.
+    It reads the server in CAPSTONE_READER_DSN, or the embedded one if that is not set.
     ARGUMENTS are options of Streamlit, such as --server.port=8600.
     """
     if not find_spec("streamlit"):
@@ -49,22 +49,22 @@ def dashboard(env: str | None, arguments: tuple[str, ...]) -> None:
             "The dashboard needs Streamlit: 'make dashboard' installs it, and so does 'pip install "
             "capstone-metrics[dashboard]'."
         )
-    environment = {**os.environ, **_of_the_dashboard(catalog_of(env))}
+    environment = {**os.environ, **_dashboard_environment(load_catalog(env))}
     page = Path(__file__).parents[1] / "dashboard/app.py"
-    command = [sys.executable, "-m", "streamlit", "run", str(page), *STREAMLIT, *arguments]
+    command = [sys.executable, "-m", "streamlit", "run", str(page), *STREAMLIT_OPTIONS, *arguments]
     os.execve(sys.executable, command, environment)  # noqa: S606
 
 
-def _of_the_dashboard(catalog: Any) -> dict[str, str]:
-    """The dashboard's environment: what it knows of the configuration."""
+def _dashboard_environment(catalog: Any) -> dict[str, str]:
+    """Return the environment variables that configure the dashboard."""
     schedule = catalog.load("params:schedule")
     publication = {"timezone": schedule["timezone"], **schedule["layers"]["publication"]}
-    known = {"CAPSTONE_PUBLICATION_SCHEDULE": json.dumps(publication)}
+    variables = {"CAPSTONE_PUBLICATION_SCHEDULE": json.dumps(publication)}
     if "CAPSTONE_READER_DSN" not in os.environ:
         if catalog["serving"].remote:
             raise CapstoneError(
-                "CAPSTONE_DSN names a server of yours, and whom it publishes as; name whom the "
-                "dashboard reads as in CAPSTONE_READER_DSN, such as 'host=… user=bi_reader'."
+                "CAPSTONE_DSN names your own server and the role that publishes; set "
+                "CAPSTONE_READER_DSN to the role that reads, such as 'host=… user=bi_reader'."
             )
-        known["CAPSTONE_READER_DSN"] = catalog["serving"].reader_dsn()
-    return known
+        variables["CAPSTONE_READER_DSN"] = catalog["serving"].reader_dsn()
+    return variables

@@ -1,4 +1,4 @@
-"""The commands that say what ran and what is late."""
+"""Commands that report past runs and the status of the lake."""
 
 from __future__ import annotations
 
@@ -13,74 +13,81 @@ from kedro.framework.project import settings
 from kedro.io import DatasetError
 from rich.console import Console
 
-from capstone_metrics.changes import lot_of
-from capstone_metrics.cli.common import catalog_of, echo_json, one_sentence
-from capstone_metrics.errors import CapstoneError, reason
+from capstone_metrics.changes import parse_object_name
+from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
+from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.schedule import Timetable, instant_of, zone_of
 
 if TYPE_CHECKING:
-    from capstone_metrics.operations.status import Facts, Status
+    from capstone_metrics.operations.status import LakeFacts, Status
 
 log = logging.getLogger(__name__)
 
 
 @click.command()
 @env_option
-@click.option("--now", help="Look at the lake at another instant, on the clock of the runs' now.")
-@click.option("--windows", default=4, type=click.IntRange(min=1), help="How many of each layer.")
+@click.option(
+    "--now", help="Show the status at another instant, on the clock of the parameter now."
+)
+@click.option(
+    "--windows",
+    default=4,
+    type=click.IntRange(min=1),
+    help="How many windows of each layer to show.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
-@click.option("--alert", is_flag=True, help="Send what is wrong and was not sent to the webhook.")
-@one_sentence()
+@click.option("--alert", is_flag=True, help="Send new problems to the webhook.")
+@show_user_errors()
 def status(env: str | None, now: str | None, windows: int, as_json: bool, alert: bool) -> None:
-    """Say what is late, missing or failed, and how the layers stand to one another.
+    """Report what is late, missing or failed, and whether each layer is up to date.
 
-    The exit code is for a monitor: 0 if all is well, 1 for a warning, 2 if something is critical,
-    3 if nothing is known.
+    The exit code is for a monitor: 0 for OK, 1 for a warning, 2 for a critical problem, 3 if the
+    status is unknown.
     """
-    from capstone_metrics.operations.deadlines import Run  # noqa: PLC0415
-    from capstone_metrics.operations.record import identifier  # noqa: PLC0415
+    from capstone_metrics.operations.deadlines import RecordedRun  # noqa: PLC0415
+    from capstone_metrics.operations.record import run_identifier  # noqa: PLC0415
     from capstone_metrics.operations.status import (  # noqa: PLC0415
-        oldest_that_matters,
-        status_of,
+        history_start,
+        status_at,
     )
 
-    catalog = catalog_of(env)
+    catalog = load_catalog(env)
     schedule = catalog.load("params:schedule")
     timetable = Timetable.of(schedule)
     instant = instant_of(schedule, now or dt.datetime.now(dt.UTC))
-    kept = _kept(catalog)
+    dataset = _runs_dataset(catalog)
     if now:
-        records = kept.load()
+        records = dataset.load()
     else:
-        since = identifier(oldest_that_matters(timetable, instant, windows))
-        records = [*kept.oldest(before=since), *kept.since(since)]
-    runs = [Run(record, is_simulated=bool(now)) for record in records]
-    found = status_of(timetable, runs, _facts(catalog), instant, windows)
+        since = run_identifier(history_start(timetable, instant, windows))
+        records = [*dataset.load_oldest(before=since), *dataset.load_since(since)]
+    runs = [RecordedRun(record, is_simulated=bool(now)) for record in records]
+    current = status_at(timetable, runs, _lake_facts(catalog), instant, windows)
     if as_json:
-        echo_json(found.document())
+        echo_json(current.to_json())
     else:
-        found.show(Console())
+        current.show(Console())
     if alert:
-        _alert(env, found, catalog)
-    raise SystemExit(found.health)
+        _send_alert(env, current, catalog)
+    raise SystemExit(current.health)
 
 
 @click.group(invoke_without_command=True)
 @env_option
 @click.option(
-    "--last", default=20, type=click.IntRange(min=1), help="How many runs; 20 unless said."
+    "--last", default=20, type=click.IntRange(min=1), help="How many runs to show (default: 20)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @click.pass_context
-@one_sentence()
+@show_user_errors()
 def runs(ctx: click.Context, env: str | None, last: int, as_json: bool) -> None:
-    """List the last runs, the latest first."""
+    """List the latest runs, newest first."""
     if ctx.invoked_subcommand:
         return
     from capstone_metrics.operations.history import show_runs  # noqa: PLC0415
 
-    catalog = catalog_of(env)
-    records = _kept(catalog).since("", most=last)[::-1]
+    catalog = load_catalog(env)
+    records = _runs_dataset(catalog).load_since("", limit=last)[::-1]
     if as_json:
         echo_json(records)
     elif records:
@@ -93,70 +100,72 @@ def runs(ctx: click.Context, env: str | None, last: int, as_json: bool) -> None:
 @env_option
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-@one_sentence()
+@show_user_errors()
 def show(env: str | None, run: str, as_json: bool) -> None:
-    """Show what one run did. RUN is its identifier, or a part that no other run's has."""
+    """Show the details of one run. RUN is its identifier, or a unique part of it."""
     from capstone_metrics.operations.history import show_run  # noqa: PLC0415
 
-    catalog = catalog_of(env)
-    found = _kept(catalog).find(run)
-    if len(found) != 1:
-        said = f"{len(found)} runs have {run!r} in their names" if found else f"no run {run!r}"
-        raise CapstoneError(f"runs: {said}; 'kedro runs' lists them.")
+    catalog = load_catalog(env)
+    records = _runs_dataset(catalog).find_runs(run)
+    if len(records) != 1:
+        count = f"{len(records)} runs match {run!r}" if records else f"no run {run!r}"
+        raise CapstoneError(f"runs: {count}; 'kedro runs' lists them.")
     if as_json:
-        echo_json(found[0])
+        echo_json(records[0])
     else:
-        show_run(Console(), found[0], zone_of(catalog.load("params:schedule")))
+        show_run(Console(), records[0], zone_of(catalog.load("params:schedule")))
 
 
-def _alert(env: str | None, found: Status, catalog: Any) -> None:
-    """Have the webhook know what is wrong; that it could not is a warning."""
+def _send_alert(env: str | None, status: Status, catalog: Any) -> None:
+    """Send the problems of a status to the webhook; a failure is a warning."""
     from capstone_metrics.operations.deadlines import Health  # noqa: PLC0415
-    from capstone_metrics.operations.listeners.alerts import VARIABLE, alarm_of  # noqa: PLC0415
+    from capstone_metrics.operations.listeners.alerts import VARIABLE, alerter_of  # noqa: PLC0415
 
-    alarm = alarm_of(lambda: catalog["alerts"])
-    if not alarm:
-        raise CapstoneError(f"--alert: {VARIABLE} names no webhook.")
-    problems = [each for each in found.problems if each.health is not Health.UNKNOWN]
+    alerter = alerter_of(lambda: catalog["alerts"])
+    if not alerter:
+        raise CapstoneError(f"--alert: set {VARIABLE} to the URL of a webhook.")
+    problems = [each for each in status.problems if each.health is not Health.UNKNOWN]
     environment = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
     try:
-        alarm.tell(environment, problems, are_all=True)
+        alerter.send_new(environment, problems, is_complete=True)
     except Exception as error:
-        log.warning("%s: %s", VARIABLE, reason(error) or type(error).__name__)
+        log.warning("%s: %s", VARIABLE, user_message(error) or type(error).__name__)
 
 
-def _kept(catalog: Any) -> Any:
-    """The records of runs; those that died are marked so, and told, where this user may write."""
-    kept, died = catalog["runs"], []
+def _runs_dataset(catalog: Any) -> Any:
+    """Return the dataset of run records, after marking and reporting killed runs if permitted."""
+    dataset, killed = catalog["runs"], []
     with contextlib.suppress(CapstoneError):
-        died = kept.close()
-    if died:
+        killed = dataset.close_dead_runs()
+    if killed:
         from capstone_metrics.operations.listeners import listeners_of  # noqa: PLC0415
         from capstone_metrics.operations.listeners.listener import Listeners  # noqa: PLC0415
 
-        said = catalog.load("params:operations")
-        listeners = Listeners(listeners_of(said, lambda: catalog["alerts"]))
-        for record in died:
-            listeners.tell("died", record)
-    return kept
+        config = catalog.load("params:operations")
+        listeners = Listeners(listeners_of(config, lambda: catalog["alerts"]))
+        for record in killed:
+            listeners.notify("on_run_killed", record)
+    return dataset
 
 
-def _facts(catalog: Any) -> Facts:
-    """What the lake says of itself; the database is asked only if it is there to answer."""
-    from capstone_metrics.operations.status import Facts  # noqa: PLC0415
+def _lake_facts(catalog: Any) -> LakeFacts:
+    """Return the facts about the lake; the database is queried only if it is running."""
+    from capstone_metrics.operations.status import LakeFacts  # noqa: PLC0415
 
     head, manifest = (
         catalog.load(name) if catalog.exists(name) else None
         for name in ("silver_head", "gold_manifest")
     )
-    newest = max((lot_of(name)[1] for name in catalog.load("bronze_objects")), default=None)
-    published = trouble = None
+    newest_window = max(
+        (parse_object_name(name)[1] for name in catalog.load("bronze_objects")), default=None
+    )
+    is_published = database_error = None
     if manifest and catalog["serving"].is_up:
         from capstone_metrics.serving.ledger import gold_sha256  # noqa: PLC0415
 
         try:
-            last = catalog.load("serving")
-            published = last.get("gold_sha256") == gold_sha256(manifest)
+            latest = catalog.load("serving")
+            is_published = latest.get("gold_sha256") == gold_sha256(manifest)
         except DatasetError as error:
-            trouble = str(reason(error) or type(error).__name__)
-    return Facts(head, manifest, newest, published, trouble)
+            database_error = str(user_message(error) or type(error).__name__)
+    return LakeFacts(head, manifest, newest_window, is_published, database_error)

@@ -1,1 +1,1 @@
-"""The page of the serving database. It reads as `bi_reader`, and knows nothing else of ours."""
+"""The dashboard of the serving database. It connects as `bi_reader` and reads nothing else."""

@@ -1,4 +1,4 @@
-"""The charts: told apart by colour and by form, in light and dark."""
+"""The charts. Colour and dashes distinguish segments, on a light and a dark background."""
 
 from __future__ import annotations
 
@@ -11,53 +11,64 @@ if TYPE_CHECKING:
 
     from capstone_metrics.dashboard.texts import Texts
 
-Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
-"""Told apart with any common colour blindness; each has a contrast of 3 or more on both grounds."""
+"""Distinct with the common colour blindnesses; contrast of 3 or more on both backgrounds."""
 
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
-HEIGHT, BAR = 300, 34
+HEIGHT, BAR_HEIGHT = 300, 34  # px
 DAY_FORMAT = "%-d %b"
 
 
-def lines(table: pd.DataFrame, value: str, title: str, parts: list[str], texts: Texts) -> Drawn:
-    """A line for each `part` over `day`, with its name and values on a hover.
+def multi_line_chart(
+    table: pd.DataFrame, column: str, title: str, segments: list[str], texts: Texts
+) -> Chart:
+    """Return a line for each `segment` over `day`, with tooltips.
 
     Args:
-        table: `day`, `part` and the value.
-        value: the column to draw.
-        title: what it is.
-        parts: all that there may be, so that each keeps its colour when others are left out.
-        texts: of the reader's language.
+        table: `day`, `segment` and the values.
+        column: the column with the values.
+        title: the title of the axis.
+        segments: all possible segments, so that each keeps its colour when others are left out.
+        texts: in the reader's language.
     """
-    series = alt.Legend(
+    legend = alt.Legend(
         title=None,
         orient="top",
         columns=2,
         symbolType="stroke",
         symbolSize=400,
         symbolStrokeWidth=3,
-        values=sorted(set(table["part"])),
+        values=sorted(set(table["segment"])),
     )
     base = alt.Chart(table).encode(
         x=alt.X("day:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
-        y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(labelExpr=texts.short_axis)),
-        color=alt.Color("part:N", scale=alt.Scale(domain=parts, range=COLOURS), legend=series),
-        tooltip=_tips(value, title, texts),
+        y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_labels)),
+        color=alt.Color(
+            "segment:N", scale=alt.Scale(domain=segments, range=COLOURS), legend=legend
+        ),
+        tooltip=_tooltips(column, title, texts),
     )
-    drawn = base.mark_line(strokeWidth=2).encode(
+    lines = base.mark_line(strokeWidth=2).encode(
         strokeDash=alt.StrokeDash(
-            "part:N", scale=alt.Scale(domain=parts, range=DASHES), legend=series
+            "segment:N", scale=alt.Scale(domain=segments, range=DASHES), legend=legend
         )
     )
     points = base.mark_circle(size=90, opacity=0)
-    return _in_language(alt.layer(drawn, points).properties(height=HEIGHT), texts)
+    return _localised(alt.layer(lines, points).properties(height=HEIGHT), texts)
 
 
-def spark(table: pd.DataFrame, title: str, form: str, texts: Texts) -> Drawn:
-    """`value` over `day`, as small as a word; the form is that of its numbers."""
-    drawn = (
+def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts) -> Chart:
+    """Return a small line of `value` over `day`.
+
+    Args:
+        table: `day` and `value`.
+        title: the label of the value in the tooltip.
+        number_format: the D3 format of the value in the tooltip.
+        texts: in the reader's language.
+    """
+    chart = (
         alt.Chart(table)
         .mark_line(color=COLOURS[0], strokeWidth=2)
         .encode(
@@ -65,17 +76,17 @@ def spark(table: pd.DataFrame, title: str, form: str, texts: Texts) -> Drawn:
             y=alt.Y("value:Q", axis=None),
             tooltip=[
                 alt.Tooltip("day:T", title=texts("day"), format="%x"),
-                alt.Tooltip("value:Q", title=title, format=form),
+                alt.Tooltip("value:Q", title=title, format=number_format),
             ],
         )
     )
-    return _in_language(drawn.properties(height=60), texts)
+    return _localised(chart.properties(height=60), texts)
 
 
-def heat(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
-    """`views` as the shade of a cell of `day` by `part`."""
-    parts = table["part"].nunique()
-    drawn = (
+def heatmap(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
+    """Return a heat map of `views` by `day` and `segment`."""
+    segments = table["segment"].nunique()
+    chart = (
         alt.Chart(table)
         .mark_rect(stroke=None)
         .encode(
@@ -84,64 +95,69 @@ def heat(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
                 title=None,
                 axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True, labelAngle=0),
             ),
-            y=alt.Y("part:N", title=None, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
+            y=alt.Y("segment:N", title=None, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
             color=alt.Color(
                 "views:Q",
                 scale=alt.Scale(scheme="cividis"),
                 legend=alt.Legend(
-                    title=title, orient="top", labelExpr=texts.short_axis, gradientLength=180
+                    title=title,
+                    orient="top",
+                    labelExpr=texts.axis_labels,
+                    gradientLength=180,
                 ),
             ),
-            tooltip=_tips("views", title, texts),
+            tooltip=_tooltips("views", title, texts),
         )
     )
-    return _in_language(drawn.properties(height=140 + BAR * parts), texts)
+    return _localised(chart.properties(height=140 + BAR_HEIGHT * segments), texts)
 
 
-def bars(table: pd.DataFrame, value: str, title: str, texts: Texts) -> Drawn:
-    """A bar for each `part`, in the table's order."""
-    drawn = (
+def bar_chart(table: pd.DataFrame, column: str, title: str, texts: Texts) -> Chart:
+    """Return a bar for each `segment`, in the table's order."""
+    chart = (
         alt.Chart(table)
         .mark_bar(color=COLOURS[0], cornerRadiusEnd=3)
         .encode(
             x=alt.X(
-                f"{value}:Q", title=title, axis=alt.Axis(labelExpr=texts.short_axis, tickCount=4)
+                f"{column}:Q",
+                title=title,
+                axis=alt.Axis(labelExpr=texts.axis_labels, tickCount=4),
             ),
-            y=alt.Y("part:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
+            y=alt.Y("segment:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
             tooltip=[
-                alt.Tooltip("part:N", title=" "),
-                alt.Tooltip(f"{value}:Q", title=title, format=",.0f"),
+                alt.Tooltip("segment:N", title=" "),
+                alt.Tooltip(f"{column}:Q", title=title, format=",.0f"),
             ],
         )
     )
-    return _in_language(drawn.properties(height=80 + BAR * len(table)), texts)
+    return _localised(chart.properties(height=80 + BAR_HEIGHT * len(table)), texts)
 
 
-def line(table: pd.DataFrame, title: str, texts: Texts) -> Drawn:
-    """`value` over the days that are `part`."""
-    drawn = (
+def line_chart(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
+    """Return a line of `value` over `segment`, which has dates."""
+    chart = (
         alt.Chart(table)
         .mark_line(color=COLOURS[0], point=alt.OverlayMarkDef(size=25, color=COLOURS[0]))
         .encode(
-            x=alt.X("part:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.short_axis)),
+            x=alt.X("segment:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_labels)),
             tooltip=[
-                alt.Tooltip("part:T", title=texts("day"), format="%x"),
+                alt.Tooltip("segment:T", title=texts("day"), format="%x"),
                 alt.Tooltip("value:Q", title=title, format=",.0f"),
             ],
         )
     )
-    return _in_language(drawn.properties(height=HEIGHT), texts)
+    return _localised(chart.properties(height=HEIGHT), texts)
 
 
-def _tips(value: str, title: str, texts: Texts) -> list[alt.Tooltip]:
+def _tooltips(column: str, title: str, texts: Texts) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("day:T", title=texts("day"), format="%x"),
-        alt.Tooltip("part:N", title=" "),
-        alt.Tooltip(f"{value}:Q", title=title, format=",.0f"),
+        alt.Tooltip("segment:N", title=" "),
+        alt.Tooltip(f"{column}:Q", title=title, format=",.0f"),
     ]
 
 
-def _in_language(chart: Drawn, texts: Texts) -> Drawn:
-    configured: Drawn = chart.configure(locale=texts.chart_locale)
-    return configured
+def _localised(chart: Chart, texts: Texts) -> Chart:
+    localised: Chart = chart.configure(locale=texts.vega_locale)
+    return localised

@@ -1,4 +1,4 @@
-"""The serving database as the one who reads sees it."""
+"""The serving database, read as `bi_reader`."""
 
 from __future__ import annotations
 
@@ -24,175 +24,192 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection, cursor
 
-VARIABLE = "CAPSTONE_READER_DSN"
-"""The connection string of the one who reads."""
+READER_DSN_VARIABLE = "CAPSTONE_READER_DSN"
+"""The variable with the connection string of the reader."""
 
-READER, DATABASE = "bi_reader", "capstone"
+DEFAULT_USER, DEFAULT_DATABASE = "bi_reader", "capstone"
 
-LATEST = """
+SELECT_LATEST_PUBLICATION = """
 SELECT publication, published_at, gold_sha256, marts
 FROM serving.publications ORDER BY publication DESC LIMIT 1
 """
-COLUMNS = """
+SELECT_COLUMN_TYPES = """
 SELECT table_name, column_name, data_type FROM information_schema.columns
 WHERE table_schema = 'serving' AND table_name = ANY(%s) ORDER BY table_name, ordinal_position
 """
 log = logging.getLogger(__name__)
 
 
-class AwayError(Exception):
-    """The database does not answer, or is not named."""
+class DatabaseUnavailableError(Exception):
+    """The database does not answer, or the environment does not name one."""
 
 
 class NeverPublishedError(Exception):
-    """There is no publication to read."""
+    """The database has no publication."""
 
 
-class TooSlowError(Exception):
-    """The server ended a statement that took longer than a reader may."""
+class QueryTimeoutError(Exception):
+    """The server cancelled a query that exceeded the reader's statement timeout."""
 
 
 @dataclass(frozen=True)
-class Mart:
-    """A published mart.
+class PublishedMart:
+    """A mart as the ledger describes it.
 
     Attributes:
-        kinds: the type of each column, in the table's order.
-        measures: {column: how it was made, such as {"sum": "views"}}.
-        totals: what was published, by measure.
+        name: the name of the mart and its table.
+        key: the columns of the key.
+        column_types: the PostgreSQL type of each column, in the table's order.
+        measures: {column: its declaration, such as {"sum": "views"}}.
+        rows: how many rows were published.
+        totals: the published sum of each measure.
     """
 
     name: str
     key: tuple[str, ...]
-    kinds: Mapping[str, str]
+    column_types: Mapping[str, str]
     measures: Mapping[str, Mapping[str, str]]
     rows: int
     totals: Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Publication:
-    """What the database holds.
+class LatestPublication:
+    """The latest publication in the ledger.
 
     Attributes:
-        identity: what tells it from any other, of this database or one that was made again.
+        number: its number.
+        published_at: when it was published.
+        marts: the published marts, by name.
+        cache_key: differs from that of any other publication, also of a recreated database.
     """
 
     number: int
     published_at: dt.datetime
-    marts: Mapping[str, Mart]
-    identity: str
+    marts: Mapping[str, PublishedMart]
+    cache_key: str
 
 
-class Snapshot:
-    """One publication, read in one transaction: whatever it answers belongs together."""
+class ReadTransaction:
+    """A read-only transaction, whose queries all see the same publication.
 
-    def __init__(self, reader: connection) -> None:
-        self._reader = reader
-        self.publication = _latest(reader)
+    Args:
+        database: a connection with isolation level REPEATABLE READ.
 
-    def ask(self, statement: str, values: Sequence[Any] = ()) -> pd.DataFrame:
-        """The rows that a query gives; whole numbers are `int`, of any size."""
-        with self._reader.cursor() as db:
-            db.execute(statement, values)
-            return _frame(db)
+    Attributes:
+        publication: the latest publication.
+    """
 
-    def csv(self, statement: str, values: Sequence[Any] = ()) -> bytes:
-        """The rows that a query gives, as CSV with a header, in the form of Gold."""
-        copied = io.BytesIO()
-        with self._reader.cursor() as db:
-            query = db.mogrify(statement, values).decode()
-            db.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)", copied)
-        return copied.getvalue()
+    def __init__(self, database: connection) -> None:
+        self._database = database
+        self.publication = _latest_publication(database)
+
+    def query(self, statement: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """Return the rows of a query; whole numbers are `int`, of any size."""
+        with self._database.cursor() as db:
+            db.execute(statement, parameters)
+            return _data_frame(db)
+
+    def to_csv(self, statement: str, parameters: Sequence[Any] = ()) -> bytes:
+        """Return the rows of a query as CSV with a header, in Gold's format."""
+        file = io.BytesIO()
+        with self._database.cursor() as db:
+            query = db.mogrify(statement, parameters).decode()
+            db.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)", file)
+        return file.getvalue()
 
 
 @contextmanager
-def snapshot() -> Iterator[Snapshot]:
-    """Read the latest publication, for as long as a page takes.
+def read_transaction() -> Iterator[ReadTransaction]:
+    """Open a transaction on the latest publication, for the rendering of one page.
 
     Raises:
-        AwayError: if the server does not answer, or the environment names none.
+        DatabaseUnavailableError: if the server does not answer, or the environment names none.
         NeverPublishedError: if nothing was published.
-        TooSlowError: if a query took too long.
+        QueryTimeoutError: if a query took too long.
     """
-    with _plainly(), closing(_connect()) as reader:
-        reader.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        yield Snapshot(reader)
+    with _translate_errors(), closing(_connect()) as database:
+        database.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        yield ReadTransaction(database)
 
 
-def dsn_of(environment: Mapping[str, str]) -> str:
-    """The connection string that the environment has, as `bi_reader` of `capstone` unless said.
+def reader_dsn(environment: Mapping[str, str]) -> str:
+    """Return the connection string of the environment; by default `bi_reader` of `capstone`.
 
     Raises:
-        CapstoneError: if there is none, or it cannot be read; none of it is repeated.
+        CapstoneError: if it is missing or malformed; the message does not repeat it.
     """
-    dsn = environment.get(VARIABLE, "").strip()
+    dsn = environment.get(READER_DSN_VARIABLE, "").strip()
     if not dsn:
-        raise CapstoneError(f"{VARIABLE} is not set; 'make dashboard' sets it.")
+        raise CapstoneError(f"{READER_DSN_VARIABLE} is not set; 'make dashboard' sets it.")
     try:
-        said = parse_dsn(dsn)
-        return make_dsn(dsn, user=said.get("user", READER), dbname=said.get("dbname", DATABASE))
+        settings = parse_dsn(dsn)
+        user = settings.get("user", DEFAULT_USER)
+        return make_dsn(dsn, user=user, dbname=settings.get("dbname", DEFAULT_DATABASE))
     except psycopg2.Error:
-        raise CapstoneError(f"{VARIABLE} is not a connection string of libpq.") from None
+        raise CapstoneError(
+            f"{READER_DSN_VARIABLE} is not a connection string of libpq, such as "
+            "'host=… user=bi_reader'."
+        ) from None
 
 
 def _connect() -> connection:
     try:
-        dsn = dsn_of(os.environ)
-        return RemoteServer(dsn, parse_dsn(dsn)["dbname"], VARIABLE).connect()
-    except CapstoneError as error:  # it holds no secret, but where the server is
-        log.error("%s", error)  # noqa: TRY400 - the cause is in the sentence
-        raise AwayError from None
+        dsn = reader_dsn(os.environ)
+        return RemoteServer(dsn, parse_dsn(dsn)["dbname"], READER_DSN_VARIABLE).connect()
+    except CapstoneError as error:  # has no secret, but says where the server is
+        log.error("%s", error)  # noqa: TRY400 - the message has the cause
+        raise DatabaseUnavailableError from None
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Tell the reader's errors from one another; what PostgreSQL said goes to the log alone."""
+def _translate_errors() -> Iterator[None]:
+    """Translate PostgreSQL's errors to those of this module; only the log has the original."""
     try:
         yield
     except QueryCanceled as error:
         log.warning("%s", error)
-        raise TooSlowError from None
+        raise QueryTimeoutError from None
     except (UndefinedTable, InsufficientPrivilege) as error:
         log.warning("%s", error)
         raise NeverPublishedError from None
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         log.warning("%s", error)
-        raise AwayError from None
+        raise DatabaseUnavailableError from None
 
 
-def _latest(reader: connection) -> Publication:
-    with reader.cursor() as db:
-        db.execute(LATEST)
-        entry = db.fetchone()
-        if entry is None:
+def _latest_publication(database: connection) -> LatestPublication:
+    with database.cursor() as db:
+        db.execute(SELECT_LATEST_PUBLICATION)
+        row = db.fetchone()
+        if row is None:
             raise NeverPublishedError
-        number, published_at, sha256, listed = entry
-        db.execute(COLUMNS, [list(listed)])
-        kinds: dict[str, dict[str, str]] = {}
-        for mart, column, kind in db.fetchall():
-            kinds.setdefault(mart, {})[column] = kind
+        number, published_at, sha256, entries = row
+        db.execute(SELECT_COLUMN_TYPES, [list(entries)])
+        column_types: dict[str, dict[str, str]] = {}
+        for mart, column, data_type in db.fetchall():
+            column_types.setdefault(mart, {})[column] = data_type
     marts = {
-        name: Mart(
+        name: PublishedMart(
             name=name,
             key=tuple(entry["key"]),
-            kinds=kinds[name],
+            column_types=column_types[name],
             measures=entry["measures"],
             rows=entry["rows"],
             totals=entry["totals"],
         )
-        for name, entry in sorted(listed.items())
-        if name in kinds
+        for name, entry in sorted(entries.items())
+        if name in column_types
     }
-    identity = f"{number} {published_at.isoformat()} {sha256}"
-    return Publication(number, published_at, marts, identity)
+    cache_key = f"{number} {published_at.isoformat()} {sha256}"
+    return LatestPublication(number, published_at, marts, cache_key)
 
 
-def _frame(db: cursor) -> pd.DataFrame:
-    rows = [[_plain(value) for value in row] for row in db.fetchall()]
+def _data_frame(db: cursor) -> pd.DataFrame:
+    rows = [[_decimal_to_int(value) for value in row] for row in db.fetchall()]
     return pd.DataFrame(rows, columns=[column.name for column in db.description or ()])
 
 
-def _plain(value: Any) -> Any:
-    """A sum of bigint is a numeric in PostgreSQL."""
+def _decimal_to_int(value: Any) -> Any:
+    """Return a Decimal as int: PostgreSQL's sum of bigint is a numeric."""
     return int(value) if isinstance(value, Decimal) else value

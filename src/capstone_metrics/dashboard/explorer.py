@@ -1,4 +1,4 @@
-"""Any published mart, by any column of its key. A new one needs nothing here."""
+"""The explorer page: any published mart by any column of its key, without code for new marts."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from capstone_metrics.dashboard import charts, filters, marts
 if TYPE_CHECKING:
     from capstone_metrics.dashboard.view import View
 
-MOST_BARS, MOST_DAYS = 30, 4_000
+MAX_BARS, MAX_DAYS = 30, 4_000
 
 
-def explorer(view: View) -> None:
-    """The whole page."""
+def show_explorer(view: View) -> None:
+    """Show the page."""
     texts = view.texts
     st.caption(texts("explorer_text"))
-    published = {mart.name: mart for mart in view.marts}
-    if not published:
+    marts_by_name = {mart.name: mart for mart in view.marts}
+    if not marts_by_name:
         st.info(texts("no_mart"))
         return
-    places = [*st.columns(2), *st.columns(2)]
-    name = places[0].selectbox(texts("mart"), list(published), key="mart", bind="query-params")
-    mart = published[name]
-    measures = [column for column in mart.kinds if column in mart.measures]
-    by = places[2].selectbox(texts("by"), list(mart.key), key="by", bind="query-params")
-    measure = places[3].selectbox(texts("measure"), measures, key="measure", bind="query-params")
-    with places[1]:
-        wanted = filters.period(view, mart) if filters.has_day(mart) else None
+    cells = [*st.columns(2), *st.columns(2)]
+    name = cells[0].selectbox(texts("mart"), list(marts_by_name), key="mart", bind="query-params")
+    mart = marts_by_name[name]
+    measures = [column for column in mart.column_types if column in mart.measures]
+    by = cells[2].selectbox(texts("by"), list(mart.key), key="by", bind="query-params")
+    measure = cells[3].selectbox(texts("measure"), measures, key="measure", bind="query-params")
+    with cells[1]:
+        criteria = filters.period_filter(view, mart) if filters.has_day(mart) else None
 
-    is_time = mart.kinds[by] == "date"
-    most = MOST_DAYS if is_time else MOST_BARS
-    table = view.ask(marts.by(mart, by, measure, wanted, most))
+    is_time = mart.column_types[by] == "date"
+    limit = MAX_DAYS if is_time else MAX_BARS
+    table = view.query(marts.measure_by(mart, by, measure, criteria, limit))
     if table.empty:
         st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
         return
     label = texts.label(measure)
     if is_time:
-        drawn = charts.line(table.assign(part=pd.to_datetime(table["part"])), label, texts)
+        table = table.assign(segment=pd.to_datetime(table["segment"]))
+        chart = charts.line_chart(table, label, texts)
     else:
-        drawn = charts.bars(table.assign(part=table["part"].map(str)), "value", label, texts)
-    st.altair_chart(drawn, alt=texts("explorer_alt", measure=label, by=texts.label(by)))
-    if len(table) == most:
-        st.caption(texts("explorer_most", most=texts.number(most), by=texts.label(by)))
-    view.behind(mart, wanted)
+        table = table.assign(segment=table["segment"].map(str))
+        chart = charts.bar_chart(table, "value", label, texts)
+    st.altair_chart(chart, alt=texts("explorer_alt", measure=label, by=texts.label(by)))
+    if len(table) == limit:
+        st.caption(texts("explorer_limited", limit=texts.number(limit), by=texts.label(by)))
+    view.show_source_rows(mart, criteria)

@@ -1,4 +1,4 @@
-"""Whether what is published is as new as the schedule promises."""
+"""Whether the latest publication is as recent as the schedule requires."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from zoneinfo import ZoneInfo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VARIABLE = "CAPSTONE_PUBLICATION_SCHEDULE"
-"""JSON: `timezone`, and of the publication its `starts` ("23:00") and the `minutes` that it has."""
+SCHEDULE_VARIABLE = "CAPSTONE_PUBLICATION_SCHEDULE"
+"""The variable with the schedule as JSON: `timezone`, `starts` (such as "23:00") and `minutes`."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When publications start, and how long each may take."""
+    """The schedule of publications.
+
+    Attributes:
+        zone: the time zone of the starts.
+        starts: the local times at which publications start.
+        minutes: how long after its start a publication must have finished.
+    """
 
     zone: ZoneInfo
     starts: tuple[dt.time, ...]
@@ -25,18 +31,18 @@ class Schedule:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Schedule | None:
-        """The schedule that the environment has, if it has one."""
-        text = environment.get(VARIABLE)
+        """Read the schedule from the environment; None if it has none."""
+        text = environment.get(SCHEDULE_VARIABLE)
         if not text:
             return None
-        said = json.loads(text)
-        starts = tuple(dt.time.fromisoformat(start) for start in said["starts"])
-        return cls(ZoneInfo(said["timezone"]), starts, said["minutes"])
+        config = json.loads(text)
+        starts = tuple(dt.time.fromisoformat(start) for start in config["starts"])
+        return cls(ZoneInfo(config["timezone"]), starts, config["minutes"])
 
     def last_due(self, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
-        """The start and the deadline of the latest publication whose deadline has passed."""
+        """Return the start and deadline of the latest publication whose deadline has passed."""
         today = now.astimezone(self.zone).date()
-        days = (today - dt.timedelta(days=back) for back in range(3))
+        days = (today - dt.timedelta(days=days_ago) for days_ago in range(3))
         starts = (dt.datetime.combine(day, at, self.zone) for day in days for at in self.starts)
         pairs = ((start, start + dt.timedelta(minutes=self.minutes)) for start in starts)
         return max(pair for pair in pairs if pair[1] <= now)
@@ -44,17 +50,17 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How fresh a publication is.
+    """How recent the latest publication is.
 
     Attributes:
-        age: of the publication.
-        missed: the deadline by which nobody looked whether there is anything new, if there is one.
-        is_quiet: whether somebody did look, and there was nothing.
+        age: the time since the publication.
+        missed_deadline: the deadline for which no publication came; None if none was missed.
+        is_unchanged: whether a run came in time and found Gold unchanged.
     """
 
     age: dt.timedelta
-    missed: dt.datetime | None
-    is_quiet: bool = False
+    missed_deadline: dt.datetime | None
+    is_unchanged: bool = False
 
     @classmethod
     def at(
@@ -64,16 +70,16 @@ class Freshness:
         schedule: Schedule | None,
         unchanged_at: dt.datetime | None = None,
     ) -> Freshness:
-        """How fresh it is now.
+        """Return the freshness at an instant.
 
-        A publication counts for a deadline from the scheduled start before it. One of a Gold that
-        did not change makes no entry in the ledger, but counts as well.
+        A publication meets a deadline if it came after the scheduled start. One of an unchanged
+        Gold is not in the ledger, but counts as well.
 
         Args:
             now: the instant.
-            published_at: when the latest entry was made.
-            schedule: of publications, if it is known.
-            unchanged_at: when a Gold that had not changed was last published.
+            published_at: the time of the latest entry in the ledger.
+            schedule: the schedule of publications, if known.
+            unchanged_at: when an unchanged Gold was last published.
         """
         age = now - published_at
         if not schedule:
@@ -82,5 +88,5 @@ class Freshness:
         if published_at >= start:
             return cls(age, None)
         if unchanged_at and unchanged_at >= start:
-            return cls(age, None, is_quiet=True)
+            return cls(age, None, is_unchanged=True)
         return cls(age, deadline)

@@ -1,4 +1,4 @@
-"""Which published mart answers a question, and the SQL that asks it."""
+"""Which published mart can answer a question, and the SQL queries on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from capstone_metrics.dashboard.database import Mart
+    from capstone_metrics.dashboard.database import PublishedMart
 
 DAY, NETWORK, INSTITUTION = "data_postagem", "rede_social", "faculdade"
 MEASURES: Mapping[str, Mapping[str, str]] = {
@@ -18,207 +18,233 @@ MEASURES: Mapping[str, Mapping[str, str]] = {
     "total_comentarios": {"sum": "comentarios"},
     "total_videos": {"count": "video_id"},
 }
-"""What the overview needs of a mart: columns of these names, made so."""
+"""The measures that the overview needs of a mart, by name, with their declarations."""
 
 SIX_DAYS = dt.timedelta(days=6)
 
 Query = tuple[str, list[Any]]
+"""A statement and its parameters."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What the reader wants to see.
+    """The rows that the reader selected.
 
     Attributes:
         first: the first day.
         last: the last day, included.
-        chosen: {column: the values wanted}; a column that is missing or empty is not filtered.
+        values: {column: the selected values}; a column that is missing or empty is not filtered.
     """
 
     first: dt.date
     last: dt.date
-    chosen: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def days(self) -> int:
-        """How many days it is about."""
+        """The number of days."""
         return (self.last - self.first).days + 1
 
     @property
     def columns(self) -> frozenset[str]:
-        """The columns that it filters, beside the day."""
-        return frozenset(column for column, values in self.chosen.items() if values)
+        """The columns that are filtered, without the day."""
+        return frozenset(column for column, values in self.values.items() if values)
 
-    def only(self, columns: Iterable[str]) -> Filter:
-        """The same without the columns that are not among these."""
-        kept = set(columns)
-        return replace(self, chosen={c: v for c, v in self.chosen.items() if c in kept})
+    def restricted_to(self, columns: Iterable[str]) -> Filter:
+        """Return this filter without conditions on other columns than these."""
+        retained = set(columns)
+        return replace(self, values={c: v for c, v in self.values.items() if c in retained})
 
 
-def answering(
-    marts: Iterable[Mart], wanted: Iterable[str], filtered: frozenset[str]
-) -> tuple[Mart, frozenset[str]] | None:
-    """A mart by day that has the wanted columns, and most of those that are filtered.
+def select_mart(
+    marts: Iterable[PublishedMart], columns: Iterable[str], filtered: frozenset[str]
+) -> tuple[PublishedMart, frozenset[str]] | None:
+    """Select a mart by day that has some columns, and as many of the filtered ones as possible.
 
-    Of several it is the smallest; of those that lack different columns, always the same.
+    Of several such marts it is the smallest. The choice is deterministic.
+
+    Args:
+        marts: the published marts.
+        columns: the columns that its key must have, besides the day.
+        filtered: the columns that are filtered.
 
     Returns:
-        The mart, and the filtered columns that it lacks; None if no mart has what is wanted.
+        The mart, and the filtered columns that it lacks; None if no mart has the columns.
     """
-    needed = {DAY, *wanted}
-    able = [mart for mart in marts if needed <= set(mart.key) and _has_measures(mart)]
-    if not able:
+    required = {DAY, *columns}
+    candidates = [mart for mart in marts if required <= set(mart.key) and _has_measures(mart)]
+    if not candidates:
         return None
 
-    def preference(mart: Mart) -> tuple[Any, ...]:
-        missed = sorted(filtered - set(mart.key))
-        return len(missed), missed, mart.rows, mart.name
+    def preference(mart: PublishedMart) -> tuple[Any, ...]:
+        missing = sorted(filtered - set(mart.key))
+        return len(missing), missing, mart.rows, mart.name
 
-    best = min(able, key=preference)
+    best = min(candidates, key=preference)
     return best, filtered - set(best.key)
 
 
-def _has_measures(mart: Mart) -> bool:
-    return all(mart.measures.get(name) == made for name, made in MEASURES.items())
+def _has_measures(mart: PublishedMart) -> bool:
+    return all(mart.measures.get(name) == declared for name, declared in MEASURES.items())
 
 
-def extent(mart: Mart) -> Query:
-    """The first and the last day of a mart: `first`, `last`."""
-    return f"SELECT min({q(DAY)}) AS first, max({q(DAY)}) AS last FROM {table(mart)}", []
+def day_range(mart: PublishedMart) -> Query:
+    """Query the first and last day of a mart: `first`, `last`."""
+    day = quoted(DAY)
+    return f"SELECT min({day}) AS first, max({day}) AS last FROM {table_name(mart)}", []
 
 
-def values(mart: Mart, column: str) -> Query:
-    """The values that a column of a mart has: `value`."""
-    return f"SELECT DISTINCT {q(column)} AS value FROM {table(mart)} ORDER BY 1", []
+def distinct_values(mart: PublishedMart, column: str) -> Query:
+    """Query the distinct values of a column of a mart: `value`."""
+    return f"SELECT DISTINCT {quoted(column)} AS value FROM {table_name(mart)} ORDER BY 1", []
 
 
-def totals_by_day(mart: Mart, wanted: Filter) -> Query:
-    """For each day that has rows: `day`, and the measures of the overview."""
-    where, bound = _where(wanted)
-    sums = ", ".join(f"sum({q(name)}) AS {q(name)}" for name in MEASURES)
-    return (
-        f"SELECT {q(DAY)} AS day, {sums} FROM {table(mart)} WHERE {where} GROUP BY 1 ORDER BY 1",
-        bound,
+def totals_by_day(mart: PublishedMart, criteria: Filter) -> Query:
+    """Query the overview's measures for each day that has rows: `day`, and the measures."""
+    condition, parameters = _where(criteria)
+    sums = ", ".join(f"sum({quoted(name)}) AS {quoted(name)}" for name in MEASURES)
+    statement = (
+        f"SELECT {quoted(DAY)} AS day, {sums} FROM {table_name(mart)} "
+        f"WHERE {condition} GROUP BY 1 ORDER BY 1"
     )
+    return statement, parameters
 
 
-def views_by_day(mart: Mart, column: str, wanted: Filter) -> Query:
-    """For each day and value of a column: `day`, `part`, `views`, and `mean` of the last 7 days.
+def views_by_day(mart: PublishedMart, column: str, criteria: Filter) -> Query:
+    """Query the views for each day and value of a column, and their 7-day mean.
 
-    A day without a row has 0 views. Where the mart begins less than 7 days before, there is no
-    mean.
-    """
-    where, bound = _where(replace(wanted, first=wanted.first - SIX_DAYS))
-    statement = f"""
-        WITH cells AS (
-            SELECT {q(DAY)} AS day, {q(column)} AS part, sum("total_views") AS views
-            FROM {table(mart)} WHERE {where} GROUP BY 1, 2
-        ), grid AS (
-            SELECT day::date AS day, part
-            FROM generate_series(%s::date, %s::date, '1 day') AS days (day),
-                (SELECT DISTINCT part FROM cells WHERE day >= %s) AS parts
-        ), means AS (
-            SELECT
-                day, part, coalesce(views, 0) AS views,
-                avg(coalesce(views, 0)) OVER (
-                    PARTITION BY part ORDER BY day ROWS 6 PRECEDING
-                )::double precision AS mean
-            FROM grid LEFT JOIN cells USING (day, part)
-        )
-        SELECT
-            day, part, views,
-            CASE WHEN day - 6 >= (SELECT min({q(DAY)}) FROM {table(mart)}) THEN mean END AS mean
-        FROM means WHERE day >= %s ORDER BY day, part
-    """
-    days = [wanted.first - SIX_DAYS, wanted.last, wanted.first, wanted.first]
-    return statement, [*bound, *days]
-
-
-def ranking(mart: Mart, column: str, wanted: Filter, most: int) -> Query:
-    """The values of a column by their views, in the period and in the equal one before it.
-
-    Rank and share are among all values, also where the filter leaves some of them out.
+    A day without a row has 0 views. The mean is null where the mart begins less than 7 days before.
 
     Returns:
-        `rank`, `part`, `views`, `share` (0 to 1), `before` (the rank in the period before, or
-        null), and `parts` (how many there are before `most` of them are taken).
+        A query of `day`, `segment` (the value of the column), `views` and `mean`.
     """
-    here = wanted.chosen.get(column, ())
-    others = wanted.only(wanted.columns - {column})
-    where, bound = _where(replace(others, first=others.first - dt.timedelta(days=others.days)))
-    shown = "WHERE part = ANY(%s)" if here else ""
+    condition, parameters = _where(replace(criteria, first=criteria.first - SIX_DAYS))
+    day = quoted(DAY)
+    statement = f"""
+        WITH cells AS (
+            SELECT {day} AS day, {quoted(column)} AS segment, sum("total_views") AS views
+            FROM {table_name(mart)} WHERE {condition} GROUP BY 1, 2
+        ), grid AS (
+            SELECT day::date AS day, segment
+            FROM generate_series(%s::date, %s::date, '1 day') AS days (day),
+                (SELECT DISTINCT segment FROM cells WHERE day >= %s) AS segments
+        ), means AS (
+            SELECT
+                day, segment, coalesce(views, 0) AS views,
+                avg(coalesce(views, 0)) OVER (
+                    PARTITION BY segment ORDER BY day ROWS 6 PRECEDING
+                )::double precision AS mean
+            FROM grid LEFT JOIN cells USING (day, segment)
+        )
+        SELECT
+            day, segment, views,
+            CASE WHEN day - 6 >= (SELECT min({day}) FROM {table_name(mart)}) THEN mean END AS mean
+        FROM means WHERE day >= %s ORDER BY day, segment
+    """
+    days = [criteria.first - SIX_DAYS, criteria.last, criteria.first, criteria.first]
+    return statement, [*parameters, *days]
+
+
+def ranking(mart: PublishedMart, column: str, criteria: Filter, limit: int) -> Query:
+    """Query the values of a column ranked by views, with their rank in the previous period.
+
+    Rank and share are among all values of the column, even if the filter leaves some out.
+
+    Returns:
+        A query of `rank`, `segment` (the value of the column), `views`, `views_share` (0 to 1),
+        `previous_rank` (null if it had no row in the equal period before), and `segments` (how many
+        there are without the limit).
+    """
+    selected = criteria.values.get(column, ())
+    others = criteria.restricted_to(criteria.columns - {column})
+    both_periods = replace(others, first=others.first - dt.timedelta(days=others.days))
+    condition, parameters = _where(both_periods)
+    is_selected = "WHERE segment = ANY(%s)" if selected else ""
     statement = f"""
         WITH sums AS (
             SELECT
-                {q(column)} AS part,
-                sum("total_views") FILTER (WHERE {q(DAY)} >= %s) AS views,
-                sum("total_views") FILTER (WHERE {q(DAY)} < %s) AS views_before
-            FROM {table(mart)} WHERE {where} GROUP BY 1
+                {quoted(column)} AS segment,
+                sum("total_views") FILTER (WHERE {quoted(DAY)} >= %s) AS views,
+                sum("total_views") FILTER (WHERE {quoted(DAY)} < %s) AS previous_views
+            FROM {table_name(mart)} WHERE {condition} GROUP BY 1
         ), ranks AS (
             SELECT
-                part, views,
+                segment, views,
                 rank() OVER (ORDER BY views DESC NULLS LAST) AS rank,
-                (views / nullif(sum(views) OVER (), 0))::double precision AS share,
-                CASE WHEN views_before IS NOT NULL
-                    THEN rank() OVER (ORDER BY views_before DESC NULLS LAST) END AS before
+                (views / nullif(sum(views) OVER (), 0))::double precision AS views_share,
+                CASE WHEN previous_views IS NOT NULL
+                    THEN rank() OVER (ORDER BY previous_views DESC NULLS LAST) END AS previous_rank
             FROM sums
         )
-        SELECT rank, part, views, share, before, count(*) OVER () AS parts
-        FROM (SELECT * FROM ranks {shown}) AS shown WHERE views IS NOT NULL
-        ORDER BY rank, part LIMIT {most}
+        SELECT
+            rank, segment, views, views_share, previous_rank, count(*) OVER () AS segments
+        FROM (SELECT * FROM ranks {is_selected}) AS selected WHERE views IS NOT NULL
+        ORDER BY rank, segment LIMIT {limit}
     """
-    return statement, [wanted.first, wanted.first, *bound, *([list(here)] if here else [])]
+    values = [list(selected)] if selected else []
+    return statement, [criteria.first, criteria.first, *parameters, *values]
 
 
-def rows(mart: Mart, wanted: Filter | None, most: int | None = None) -> Query:
-    """The rows of a mart in the order of its key, all or at most so many."""
-    where, bound = _where(wanted) if wanted else ("true", [])
-    columns = ", ".join(map(q, mart.kinds))
-    limit = f" LIMIT {most}" if most is not None else ""
-    order = ", ".join(map(q, mart.key))
-    return (
-        f"SELECT {columns} FROM {table(mart)} WHERE {where} ORDER BY {order}{limit}",
-        bound,
+def select_rows(mart: PublishedMart, criteria: Filter | None, limit: int | None = None) -> Query:
+    """Query the rows of a mart in the order of its key."""
+    condition, parameters = _where(criteria)
+    columns = ", ".join(map(quoted, mart.column_types))
+    key = ", ".join(map(quoted, mart.key))
+    limit_clause = f" LIMIT {limit}" if limit is not None else ""
+    statement = (
+        f"SELECT {columns} FROM {table_name(mart)} WHERE {condition} ORDER BY {key}{limit_clause}"
     )
+    return statement, parameters
 
 
-def count(mart: Mart, wanted: Filter | None) -> Query:
-    """How many rows that are: `count`."""
-    where, bound = _where(wanted) if wanted else ("true", [])
-    return f"SELECT count(*) AS count FROM {table(mart)} WHERE {where}", bound
+def count_rows(mart: PublishedMart, criteria: Filter | None) -> Query:
+    """Query the number of rows: `count`."""
+    condition, parameters = _where(criteria)
+    return f"SELECT count(*) AS count FROM {table_name(mart)} WHERE {condition}", parameters
 
 
-def by(mart: Mart, column: str, measure: str, wanted: Filter | None, most: int) -> Query:
-    """A measure by a column of the key: `part`, `value`; days in order, others largest first."""
-    where, bound = _where(wanted) if wanted else ("true", [])
-    order = "part" if mart.kinds[column] == "date" else "value DESC, part"
-    return (
-        f"SELECT {q(column)} AS part, sum({q(measure)}) AS value FROM {table(mart)} "
-        f"WHERE {where} GROUP BY 1 ORDER BY {order} LIMIT {most}",
-        bound,
+def measure_by(
+    mart: PublishedMart, column: str, measure: str, criteria: Filter | None, limit: int
+) -> Query:
+    """Query a measure by a column of the key; dates in order, other values largest first.
+
+    Returns:
+        A query of `segment` (the value of the column) and `value`.
+    """
+    condition, parameters = _where(criteria)
+    order = "segment" if mart.column_types[column] == "date" else "value DESC, segment"
+    statement = (
+        f"SELECT {quoted(column)} AS segment, sum({quoted(measure)}) AS value "
+        f"FROM {table_name(mart)} WHERE {condition} GROUP BY 1 ORDER BY {order} LIMIT {limit}"
     )
+    return statement, parameters
 
 
-def totals(mart: Mart) -> Query:
-    """The sum of each measure of a mart, and its `rows`."""
-    sums = "".join(f", coalesce(sum({q(name)}), 0) AS {q(name)}" for name in mart.measures)
-    return f"SELECT count(*) AS rows{sums} FROM {table(mart)}", []
+def rows_and_totals(mart: PublishedMart) -> Query:
+    """Query the number of rows of a mart, `rows`, and the sum of each measure."""
+    sums = "".join(
+        f", coalesce(sum({quoted(name)}), 0) AS {quoted(name)}" for name in mart.measures
+    )
+    return f"SELECT count(*) AS rows{sums} FROM {table_name(mart)}", []
 
 
-def q(name: str) -> str:
-    """A name as SQL: one of a mart or column, which the declarations let be identifiers alone."""
+def quoted(name: str) -> str:
+    """Return a mart's or column's name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def table(mart: Mart) -> str:
-    """The table of a mart as SQL."""
-    return f"serving.{q(mart.name)}"
+def table_name(mart: PublishedMart) -> str:
+    """Return the qualified name of a mart's table in SQL."""
+    return f"serving.{quoted(mart.name)}"
 
 
-def _where(wanted: Filter) -> Query:
-    parts = [f"{q(DAY)} BETWEEN %s AND %s"]
-    bound: list[Any] = [wanted.first, wanted.last]
-    for column in sorted(wanted.columns):
-        parts.append(f"{q(column)} = ANY(%s)")
-        bound.append(list(wanted.chosen[column]))
-    return " AND ".join(parts), bound
+def _where(criteria: Filter | None) -> Query:
+    """Return the condition of a filter, and its parameters; always true without a filter."""
+    if criteria is None:
+        return "true", []
+    conditions = [f"{quoted(DAY)} BETWEEN %s AND %s"]
+    parameters: list[Any] = [criteria.first, criteria.last]
+    for column in sorted(criteria.columns):
+        conditions.append(f"{quoted(column)} = ANY(%s)")
+        parameters.append(list(criteria.values[column]))
+    return " AND ".join(conditions), parameters

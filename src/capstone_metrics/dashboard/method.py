@@ -1,4 +1,4 @@
-"""Where the figures come from, whether the database still has them, and what they mean."""
+"""The quality page: where the figures come from, whether the tables match, and definitions."""
 
 from __future__ import annotations
 
@@ -10,115 +10,125 @@ import streamlit as st
 from capstone_metrics.dashboard import marts, runs
 
 if TYPE_CHECKING:
-    from capstone_metrics.dashboard.database import Mart
+    from capstone_metrics.dashboard.database import PublishedMart
     from capstone_metrics.dashboard.marts import Query
-    from capstone_metrics.dashboard.runs import Accounts
+    from capstone_metrics.dashboard.runs import LineCounts
     from capstone_metrics.dashboard.view import View
 
-PUBLICATIONS: Query = (
+LATEST_PUBLICATIONS: Query = (
     "SELECT publication, published_at, rows_changed, rows_deleted "
     "FROM serving.publications ORDER BY publication DESC LIMIT 20",
     [],
 )
 
 
-def method(view: View) -> None:
-    """The whole page."""
+def show_method(view: View) -> None:
+    """Show the page."""
     texts = view.texts
-    st.header(texts("identity"))
-    st.markdown(texts("identity_text"))
-    if found := runs.accounts(view.snapshot):
-        accounts(view, found)
-        quarantine(view, found)
+    st.header(texts("provenance"))
+    st.markdown(texts("provenance_text"))
+    if line_counts := runs.latest_line_counts(view.transaction):
+        show_line_counts(view, line_counts)
+        show_quarantine(view, line_counts)
     else:
-        st.info(texts("no_accounts"))
+        st.info(texts("no_line_counts"))
     st.header(texts("checks"))
     st.caption(texts("checks_text"))
     for mart in view.marts:
-        check(view, mart)
-    agreement(view)
+        show_mart_check(view, mart)
+    show_agreement_of_totals(view)
     st.header(texts("definitions"))
     st.markdown(texts("definitions_text"))
-    listed(view, "publications", view.ask(PUBLICATIONS))
-    listed(view, "runs", runs.latest(view.snapshot))
+    show_latest(view, "publications", view.query(LATEST_PUBLICATIONS))
+    show_latest(view, "runs", runs.latest_runs(view.transaction))
 
 
-def accounts(view: View, found: Accounts) -> None:
-    """Where every line of Bronze is."""
-    texts = view.texts
+def show_line_counts(view: View, line_counts: LineCounts) -> None:
+    """Show how many lines of Bronze are current, superseded and quarantined."""
+    texts, is_balanced = view.texts, line_counts.is_balanced
     with st.container(border=True):
-        badge(view, "accounted" if found.holds else "unaccounted", is_well=found.holds)
-        kinds = ("lines", "current", "superseded", "quarantined")
-        for kind, place in zip(kinds, st.columns(4), strict=True):
-            place.metric(texts(kind), texts.number(getattr(found, kind)))
-        if found.made_at:
-            st.caption(texts("accounts_of", moment=texts.moment(found.made_at, view.zone)))
+        show_badge(view, "accounted" if is_balanced else "unaccounted", is_ok=is_balanced)
+        names = ("lines", "current", "superseded", "quarantined")
+        for name, column in zip(names, st.columns(4), strict=True):
+            column.metric(texts(name), texts.number(getattr(line_counts, name)))
+        if line_counts.counted_at:
+            moment = texts.date_and_time(line_counts.counted_at, view.zone)
+            st.caption(texts("counted_at", moment=moment))
 
 
-def quarantine(view: View, found: Accounts) -> None:
-    """How many lines broke which rule."""
+def show_quarantine(view: View, line_counts: LineCounts) -> None:
+    """Show how many lines broke each rule."""
     texts = view.texts
     st.header(texts("quarantine"))
-    if not found.reasons:
+    if not line_counts.reasons:
         st.caption(f":material/check: {texts('no_quarantine')}")
         return
     st.markdown(texts("quarantine_text"))
-    broken = sorted(found.reasons.items(), key=lambda each: (-each[1], each[0]))
-    table = pd.DataFrame(broken, columns=[texts("rule"), texts("lines_of_rule")])
-    view.table(table, texts("quarantine"))
+    rules = sorted(line_counts.reasons.items(), key=lambda each: (-each[1], each[0]))
+    table = pd.DataFrame(rules, columns=[texts("rule"), texts("lines_of_rule")])
+    view.show_table(table, texts("quarantine"))
 
 
-def listed(view: View, name: str, found: pd.DataFrame) -> None:
-    """The latest of something, the newest first."""
+def show_latest(view: View, name: str, rows: pd.DataFrame) -> None:
+    """Show the latest publications or runs, newest first; nothing if there are none.
+
+    Args:
+        view: the view.
+        name: the key of the heading in the texts.
+        rows: the rows; their columns are keys of the texts.
+    """
     texts = view.texts
-    if found.empty:
+    if rows.empty:
         return
     st.header(texts(name))
     st.caption(texts(f"{name}_text"))
-    renamed = found.rename(columns={column: texts(column) for column in found})
-    named = {texts("state"): texts.label, texts("seconds"): texts.seconds}
-    formats = {column: form for column, form in named.items() if column in renamed}
-    view.table(renamed, texts(name), **formats)
+    labelled = rows.rename(columns={column: texts(column) for column in rows})
+    formats = {texts("state"): texts.label, texts("seconds"): texts.seconds}
+    present = {column: format_ for column, format_ in formats.items() if column in labelled}
+    view.show_table(labelled, texts(name), **present)
 
 
-def check(view: View, mart: Mart) -> None:
-    """The totals of a mart as published, and as the table has them."""
+def show_mart_check(view: View, mart: PublishedMart) -> None:
+    """Show the rows and totals of a mart, as published and as the table has them now."""
     texts = view.texts
-    counted = view.snapshot.ask(*marts.totals(mart)).iloc[0]  # now, and no answer that was kept
-    noted = {"rows": mart.rows, **mart.totals}
-    names = ["rows", *(name for name in mart.kinds if name in mart.measures)]
+    # not through the cache, which would hide a change made by hand
+    counted = view.transaction.query(*marts.rows_and_totals(mart)).iloc[0]
+    published = {"rows": mart.rows, **mart.totals}
+    names = ["rows", *(name for name in mart.column_types if name in mart.measures)]
     table = pd.DataFrame(
         {
             texts("measure"): [texts.label(name) for name in names],
-            texts("made"): [_made(mart, name) for name in names],
-            texts("published_total"): [noted[name] for name in names],
+            texts("aggregate"): [_aggregate(mart, name) for name in names],
+            texts("published_total"): [published[name] for name in names],
             texts("counted_total"): [int(counted[name]) for name in names],
         }
     )
-    holds = all(noted[name] == int(counted[name]) for name in names)
+    is_equal = all(published[name] == int(counted[name]) for name in names)
     with st.container(border=True):
-        st.markdown(f"**{mart.name}**  \n{texts('keys')}: {', '.join(mart.key)}")
-        badge(view, "holds" if holds else "differs", is_well=holds)
-        view.table(table, mart.name)
+        st.markdown(f"**{mart.name}**  \n{texts('key')}: {', '.join(mart.key)}")
+        show_badge(view, "matches" if is_equal else "differs", is_ok=is_equal)
+        view.show_table(table, mart.name)
 
 
-def agreement(view: View) -> None:
-    """Whether marts that sum the same have the same sum."""
-    sums: dict[str, set[int]] = {}
+def show_agreement_of_totals(view: View) -> None:
+    """Show whether marts with the same measure have the same total."""
+    totals: dict[str, set[int]] = {}
     for mart in view.marts:
-        for name, made in mart.measures.items():
-            sums.setdefault(str(sorted(made.items())), set()).add(mart.totals[name])
-    if all(len(found) == 1 for found in sums.values()):
-        st.caption(f":material/check: {view.texts('agree')}")
+        for name, declared in mart.measures.items():
+            totals.setdefault(str(sorted(declared.items())), set()).add(mart.totals[name])
+    if all(len(values) == 1 for values in totals.values()):
+        st.caption(f":material/check: {view.texts('totals_agree')}")
     else:
-        st.warning(view.texts("disagree"))
+        st.warning(view.texts("totals_disagree"))
 
 
-def badge(view: View, name: str, *, is_well: bool) -> None:
-    """A verdict."""
-    icon = ":material/check:" if is_well else ":material/warning:"
-    st.badge(view.texts(name), icon=icon, color="green" if is_well else "orange")
+def show_badge(view: View, name: str, *, is_ok: bool) -> None:
+    """Show a text as a badge, green or orange."""
+    icon = ":material/check:" if is_ok else ":material/warning:"
+    st.badge(view.texts(name), icon=icon, color="green" if is_ok else "orange")
 
 
-def _made(mart: Mart, name: str) -> str:
-    return ", ".join(f"{how}({of})" for how, of in mart.measures.get(name, {}).items())
+def _aggregate(mart: PublishedMart, name: str) -> str:
+    """Return a measure's declaration, such as `sum(views)`; empty for the number of rows."""
+    declared = mart.measures.get(name, {})
+    return ", ".join(f"{function}({column})" for function, column in declared.items())

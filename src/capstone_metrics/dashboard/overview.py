@@ -1,4 +1,4 @@
-"""The page for everyone: the figures of a period, beside those of the equal one before it."""
+"""The overview page: the figures of a period, compared with the equal period before it."""
 
 from __future__ import annotations
 
@@ -14,162 +14,184 @@ from capstone_metrics.dashboard.marts import INSTITUTION, MEASURES, NETWORK, Fil
 from capstone_metrics.dashboard.view import NO_VALUE
 
 if TYPE_CHECKING:
-    from capstone_metrics.dashboard.database import Mart
+    from capstone_metrics.dashboard.database import PublishedMart
     from capstone_metrics.dashboard.view import View
 
 ENGAGEMENT = "engagement"
-MOST_RANKS = 20
+MAX_RANKS = 20
 UP, DOWN = "▲", "▼"
 
 
-def overview(view: View) -> None:
-    """The whole page."""
-    found = marts.answering(view.marts, [], frozenset())
-    if found is None:
+def show_overview(view: View) -> None:
+    """Show the page."""
+    selection = marts.select_mart(view.marts, [], frozenset())
+    if selection is None:
         st.info(view.texts("no_mart"))
         return
-    wanted = filters.overview(view, found[0])
-    if not figures(view, wanted):
-        empty(view, found[0])
+    mart, _ = selection
+    criteria = filters.overview_filter(view, mart)
+    if not show_figures(view, criteria):
+        show_empty(view, mart)
         return
-    behind = {}
-    if over_time := _answering(view, NETWORK, wanted):
-        by_network(view, *over_time)
-        behind[over_time[0].name] = over_time
-    if ranked := _answering(view, INSTITUTION, wanted):
-        by_institution(view, *ranked)
-        behind[ranked[0].name] = ranked
-    st.header(view.texts("behind"))
-    for tab, (mart, applied, _) in zip(st.tabs(list(behind)), behind.values(), strict=True):
+    sources = {}
+    if by_network := _select_mart(view, NETWORK, criteria):
+        show_by_network(view, *by_network)
+        sources[by_network[0].name] = by_network
+    if by_institution := _select_mart(view, INSTITUTION, criteria):
+        show_by_institution(view, *by_institution)
+        sources[by_institution[0].name] = by_institution
+    st.header(view.texts("source_rows"))
+    for tab, (source, applied, _) in zip(st.tabs(list(sources)), sources.values(), strict=True):
         with tab:
-            view.behind(mart, applied)
+            view.show_source_rows(source, applied)
 
 
-def figures(view: View, wanted: Filter) -> bool:
-    """The measures of the period, their change and their days; say whether there is any."""
+def show_figures(view: View, criteria: Filter) -> bool:
+    """Show the measures of the period, and return whether it has any rows."""
     texts = view.texts
-    mart, ignored = marts.answering(view.marts, [], wanted.columns) or (None, frozenset())
-    assert mart is not None  # one without filters was found before
-    applied = wanted.only(mart.key)
-    now = _with_engagement(view.ask(marts.totals_by_day(mart, applied)))
-    if now.empty:
+    selection = marts.select_mart(view.marts, [], criteria.columns)
+    assert selection is not None  # show_overview found one without filters
+    mart, ignored = selection
+    applied = criteria.restricted_to(mart.key)
+    current = _with_engagement(view.query(marts.totals_by_day(mart, applied)))
+    if current.empty:
         return False
-    earlier = _before(view, mart, applied)
-    before = _with_engagement(view.ask(marts.totals_by_day(mart, earlier))) if earlier else None
+    previous_period = _previous_period(view, mart, applied)
+    previous = (
+        _with_engagement(view.query(marts.totals_by_day(mart, previous_period)))
+        if previous_period
+        else None
+    )
     period = texts(
         "period_text",
-        first=texts.date(wanted.first),
-        last=texts.date(wanted.last),
-        days=texts.number(wanted.days),
+        first=texts.date(criteria.first),
+        last=texts.date(criteria.last),
+        days=texts.number(criteria.days),
     )
     st.caption(period)
-    view.note_ignored(ignored)
-    places = [*st.columns(3), *st.columns(2)]
-    for name, place in zip([*MEASURES, ENGAGEMENT], places, strict=True):
-        with place.container(border=True):
-            figure(view, name, now, before, applied)
+    view.show_ignored_filters(ignored)
+    cells = [*st.columns(3), *st.columns(2)]
+    for name, cell in zip([*MEASURES, ENGAGEMENT], cells, strict=True):
+        with cell.container(border=True):
+            show_figure(view, name, current, previous, applied)
     return True
 
 
-def figure(
-    view: View, name: str, now: pd.DataFrame, before: pd.DataFrame | None, applied: Filter
+def show_figure(
+    view: View, name: str, current: pd.DataFrame, previous: pd.DataFrame | None, applied: Filter
 ) -> None:
-    """One measure: its value, its change, and its days as a small line.
+    """Show one measure: its value, its change, and its days as a sparkline.
 
-    Streamlit's own small line has parts without a name, which a screen reader meets.
+    Streamlit's own sparkline has parts without a name, which a screen reader stops at.
     """
     texts = view.texts
-    value = _total(now, name)
-    was = 0.0 if before is None else _total(before, name)
-    change = value / was - 1 if was else None
-    against = texts("against", days=texts.number(applied.days))
+    value = _total(current, name)
+    previous_value = 0.0 if previous is None else _total(previous, name)
+    change = value / previous_value - 1 if previous_value else None
+    comparison = texts("vs_previous_period", days=texts.number(applied.days))
     label, is_rate = texts.label(name), name == ENGAGEMENT
     st.metric(
         label,
         texts.percent(value) if is_rate else texts.compact(value),
         None if change is None else texts.percent(change, signed=True) if change else 0,
-        delta_description=texts("not_before") if change is None else against,
+        delta_description=texts("no_previous_period") if change is None else comparison,
         help=texts("engagement_help") if is_rate else texts.number(value),
     )
     days = pd.date_range(applied.first, applied.last, name="day")
-    daily = now.set_index(pd.to_datetime(now["day"]))[name].reindex(days, fill_value=0)
+    daily = current.set_index(pd.to_datetime(current["day"]))[name].reindex(days, fill_value=0)
     table = pd.DataFrame({"day": days, "value": daily.astype(float).to_numpy()})
-    drawn = charts.spark(table, label, ".1%" if is_rate else ",.0f", texts)
-    st.altair_chart(drawn, alt=texts("spark_alt", measure=label), key=f"spark_{name}")
+    chart = charts.sparkline(table, label, ".1%" if is_rate else ",.0f", texts)
+    st.altair_chart(chart, alt=texts("sparkline_alt", measure=label), key=f"sparkline_{name}")
 
 
-def by_network(view: View, mart: Mart, applied: Filter, ignored: frozenset[str]) -> None:
-    """Views over time, and the days beside one another."""
+def show_by_network(
+    view: View, mart: PublishedMart, applied: Filter, ignored: frozenset[str]
+) -> None:
+    """Show the views by day and network, as lines and as a heat map."""
     texts = view.texts
     days = {"first": texts.date(applied.first), "last": texts.date(applied.last)}
-    table = view.ask(marts.views_by_day(mart, NETWORK, applied))
-    table = table.assign(day=pd.to_datetime(table["day"]), part=table["part"].map(texts.label))
-    st.header(texts("over_time"))
-    view.note_ignored(ignored)
+    table = view.query(marts.views_by_day(mart, NETWORK, applied))
+    table = table.assign(
+        day=pd.to_datetime(table["day"]), segment=table["segment"].map(texts.label)
+    )
+    st.header(texts("views_over_time"))
+    view.show_ignored_filters(ignored)
     is_mean = st.toggle(
         texts("mean"), key=filters.MEAN, bind="query-params", help=texts("mean_help")
     )
-    value, title = ("mean", "views_mean") if is_mean else ("views", "views_daily")
-    everyone = view.ask(marts.values(mart, NETWORK))["value"].map(texts.label).tolist()
-    shown = table.dropna(subset=[value])
-    drawn = charts.lines(shown, value, texts(title), everyone, texts)
-    st.altair_chart(drawn, alt=texts("over_time_alt", **days))
-    st.header(texts("heat"))
-    heat = charts.heat(table, texts("views_daily"), texts)
-    st.altair_chart(heat, alt=texts("heat_alt", **days))
+    column, title = ("mean", "views_mean") if is_mean else ("views", "views_daily")
+    networks = view.query(marts.distinct_values(mart, NETWORK))["value"].map(texts.label).tolist()
+    with_value = table.dropna(subset=[column])
+    chart = charts.multi_line_chart(with_value, column, texts(title), networks, texts)
+    st.altair_chart(chart, alt=texts("views_over_time_alt", **days))
+    st.header(texts("heatmap"))
+    heatmap = charts.heatmap(table, texts("views_daily"), texts)
+    st.altair_chart(heatmap, alt=texts("heatmap_alt", **days))
 
 
-def by_institution(view: View, mart: Mart, applied: Filter, ignored: frozenset[str]) -> None:
-    """Who has most views, and who rose or fell."""
+def show_by_institution(
+    view: View, mart: PublishedMart, applied: Filter, ignored: frozenset[str]
+) -> None:
+    """Show the institutions ranked by views, and how their ranks changed."""
     texts = view.texts
-    found = view.ask(marts.ranking(mart, INSTITUTION, applied, MOST_RANKS))
+    ranking = view.query(marts.ranking(mart, INSTITUTION, applied, MAX_RANKS))
     st.header(texts("ranking"))
-    view.note_ignored(ignored)
-    if found.empty:
+    view.show_ignored_filters(ignored)
+    if ranking.empty:
         st.caption(texts("empty"))
         return
-    views, is_whole = texts.label("total_views"), _before(view, mart, applied) is not None
+    views = texts.label("total_views")
+    has_previous = _previous_period(view, mart, applied) is not None
     table = pd.DataFrame(
         {
-            texts("rank"): found["rank"],
-            texts.label(INSTITUTION): found["part"],
-            views: found["views"],
-            texts("share"): found["share"],
+            texts("rank"): ranking["rank"],
+            texts.label(INSTITUTION): ranking["segment"],
+            views: ranking["views"],
+            texts("share"): ranking["views_share"],
             texts("change"): [
-                _moved(view, row.rank, row.before) if is_whole else NO_VALUE
-                for row in found[["rank", "before"]].itertuples(index=False)
+                _rank_change(view, row.rank, row.previous_rank) if has_previous else NO_VALUE
+                for row in ranking[["rank", "previous_rank"]].itertuples(index=False)
             ],
         }
     )
-    alt = texts("ranking_alt", count=texts.number(len(found)))
-    beside = st.columns([2, 3])
-    with beside[0]:
-        st.altair_chart(charts.bars(found, "views", views, texts), alt=alt)
-    with beside[1]:
-        view.table(table, texts("ranking"), **{texts("share"): texts.percent})
-    if (count := int(found["parts"][0])) > len(found):
-        shown = {"shown": texts.number(len(found)), "count": texts.number(count)}
-        st.caption(texts("ranking_most", **shown))
+    alt = texts("ranking_alt", count=texts.number(len(ranking)))
+    left, right = st.columns([2, 3])
+    with left:
+        st.altair_chart(charts.bar_chart(ranking, "views", views, texts), alt=alt)
+    with right:
+        view.show_table(table, texts("ranking"), **{texts("share"): texts.percent})
+    if (count := int(ranking["segments"][0])) > len(ranking):
+        counts = {"shown": texts.number(len(ranking)), "count": texts.number(count)}
+        st.caption(texts("ranking_limited", **counts))
 
 
-def empty(view: View, mart: Mart) -> None:
-    """That the filter leaves nothing, and the way back."""
-    st.info(view.texts("empty"), title=view.texts("empty_title"), icon=":material/filter_alt:")
-    st.button(view.texts("clear"), on_click=filters.clear, args=(filters.default_days(view, mart),))
+def show_empty(view: View, mart: PublishedMart) -> None:
+    """Show that no row matches the filters, and a button that resets them."""
+    texts = view.texts
+    st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
+    period = filters.default_period(view, mart)
+    st.button(texts("reset"), on_click=filters.reset_filters, args=(period,))
 
 
-def _answering(
-    view: View, column: str, wanted: Filter
-) -> tuple[Mart, Filter, frozenset[str]] | None:
-    """A mart by day and this column, what of the filter applies to it, and what does not."""
-    found = marts.answering(view.marts, [column], wanted.columns)
-    return (found[0], wanted.only(found[0].key), found[1]) if found else None
+def _select_mart(
+    view: View, column: str, criteria: Filter
+) -> tuple[PublishedMart, Filter, frozenset[str]] | None:
+    """Select a mart by day and a column.
+
+    Returns:
+        The mart, the part of the filter that applies to it, and the columns whose filter does not.
+    """
+    selection = marts.select_mart(view.marts, [column], criteria.columns)
+    if selection is None:
+        return None
+    mart, ignored = selection
+    return mart, criteria.restricted_to(mart.key), ignored
 
 
-def _before(view: View, mart: Mart, applied: Filter) -> Filter | None:
-    """The same for the equal period before, if the mart has all of its days."""
+def _previous_period(view: View, mart: PublishedMart, applied: Filter) -> Filter | None:
+    """Return the filter of the equal period before; None if the mart begins after its start."""
     first = applied.first - dt.timedelta(days=applied.days)
-    if first < view.ask(marts.extent(mart))["first"][0]:
+    if first < view.query(marts.day_range(mart))["first"][0]:
         return None
     return replace(applied, first=first, last=applied.first - dt.timedelta(days=1))
 
@@ -181,16 +203,16 @@ def _with_engagement(days: pd.DataFrame) -> pd.DataFrame:
 
 
 def _total(days: pd.DataFrame, name: str) -> float:
-    """Of a measure its sum; of the engagement that of the sums."""
+    """Return the sum of a measure; for the engagement, the ratio of the sums."""
     if name != ENGAGEMENT:
         return int(days[name].sum())
     views = days["total_views"].sum()
     return float((days["total_likes"] + days["total_comentarios"]).sum() / views) if views else 0.0
 
 
-def _moved(view: View, rank: int, before: float | None) -> str:
-    """By how many places an institution rose or fell."""
-    if before is None or pd.isna(before):
-        return view.texts("new")
-    moved = int(before) - int(rank)
-    return f"{UP if moved > 0 else DOWN} {abs(moved)}" if moved else view.texts("same")
+def _rank_change(view: View, rank: int, previous_rank: float | None) -> str:
+    """Return how many ranks an institution rose or fell, as text."""
+    if previous_rank is None or pd.isna(previous_rank):
+        return view.texts("rank_new")
+    change = int(previous_rank) - int(rank)
+    return f"{UP if change > 0 else DOWN} {abs(change)}" if change else view.texts("rank_same")

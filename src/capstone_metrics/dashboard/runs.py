@@ -1,4 +1,4 @@
-"""What runs did, as the database knows it: their records in the table `serving.runs`."""
+"""The runs, as their records in the table `serving.runs` describe them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-    from capstone_metrics.dashboard.database import Snapshot
+    from capstone_metrics.dashboard.database import ReadTransaction
 
-IS_KNOWN = "SELECT to_regclass('serving.runs') IS NOT NULL AS is_known"
-UNCHANGED = """
-SELECT max((record #>> '{layers,serving,committed}')::timestamptz) AS at FROM serving.runs
+HAS_RUNS_TABLE = "SELECT to_regclass('serving.runs') IS NOT NULL AS has_runs_table"
+LATEST_UNCHANGED = """
+SELECT max((record #>> '{layers,serving,committed}')::timestamptz) AS unchanged_at
+FROM serving.runs
 WHERE ended > %s
     AND record #>> '{layers,serving,written}' = '0' AND record #>> '{layers,serving,removed}' = '0'
 """
-ACCOUNTS = """
-SELECT ended AS made_at, record -> 'total' AS total, record -> 'reasons' AS reasons
+LATEST_LINE_COUNTS = """
+SELECT ended AS counted_at, record -> 'total' AS total, record -> 'reasons' AS reasons
 FROM serving.runs WHERE record #> '{total,lines}' IS NOT NULL ORDER BY run DESC LIMIT 1
 """
-LATEST = """
+LATEST_RUNS = """
 SELECT
     begun, state,
     extract(epoch FROM ended - begun)::double precision AS seconds,
@@ -36,17 +37,17 @@ FROM serving.runs ORDER BY run DESC LIMIT 20
 
 
 @dataclass(frozen=True)
-class Accounts:
-    """Where the lines of Bronze were when a run last looked.
+class LineCounts:
+    """How many lines of Bronze are current, superseded and quarantined, by the latest run.
 
     Attributes:
-        made_at: when that run ended; None while it is at work.
-        lines: of Bronze.
-        current, superseded, quarantined: where they went.
+        counted_at: when that run ended; None while it is running.
+        lines: the lines in Bronze.
+        current, superseded, quarantined: how many of them are each.
         reasons: {rule: the lines that broke it}; a line may break several.
     """
 
-    made_at: dt.datetime | None
+    counted_at: dt.datetime | None
     lines: int
     current: int
     superseded: int
@@ -54,36 +55,37 @@ class Accounts:
     reasons: Mapping[str, int]
 
     @property
-    def holds(self) -> bool:
-        """Whether every line is in one of three places."""
+    def is_balanced(self) -> bool:
+        """Whether every line is current, superseded or quarantined."""
         return self.lines == self.current + self.superseded + self.quarantined
 
 
-def unchanged_at(snapshot: Snapshot) -> dt.datetime | None:
-    """When a run last published Gold again and nothing had changed, which makes no entry."""
-    if not _is_known(snapshot):
+def unchanged_at(transaction: ReadTransaction) -> dt.datetime | None:
+    """Return when a run last published an unchanged Gold, which the ledger does not record."""
+    if not _has_runs_table(transaction):
         return None
-    at = snapshot.ask(UNCHANGED, [snapshot.publication.published_at])["at"][0]
-    return None if pd.isna(at) else at
+    rows = transaction.query(LATEST_UNCHANGED, [transaction.publication.published_at])
+    committed_at = rows["unchanged_at"][0]
+    return None if pd.isna(committed_at) else committed_at
 
 
-def accounts(snapshot: Snapshot) -> Accounts | None:
-    """The latest accounts that a run has left in the database."""
-    if not _is_known(snapshot):
+def latest_line_counts(transaction: ReadTransaction) -> LineCounts | None:
+    """Return the line counts of the latest run that has them; None if no run has."""
+    if not _has_runs_table(transaction):
         return None
-    found = snapshot.ask(ACCOUNTS)
-    if found.empty:
+    rows = transaction.query(LATEST_LINE_COUNTS)
+    if rows.empty:
         return None
-    made_at, total, reasons = found.iloc[0]
+    counted_at, total, reasons = rows.iloc[0]
     counts: dict[str, Any] = {**total, "reasons": reasons}
-    return Accounts(made_at=None if pd.isna(made_at) else made_at, **counts)
+    return LineCounts(counted_at=None if pd.isna(counted_at) else counted_at, **counts)
 
 
-def latest(snapshot: Snapshot) -> pd.DataFrame:
-    """The latest runs, the newest first."""
-    return snapshot.ask(LATEST) if _is_known(snapshot) else pd.DataFrame()
+def latest_runs(transaction: ReadTransaction) -> pd.DataFrame:
+    """Return the latest runs, newest first."""
+    return transaction.query(LATEST_RUNS) if _has_runs_table(transaction) else pd.DataFrame()
 
 
-def _is_known(snapshot: Snapshot) -> bool:
-    """Whether the database has the table, which one that was set up by an older release lacks."""
-    return bool(snapshot.ask(IS_KNOWN)["is_known"][0])
+def _has_runs_table(transaction: ReadTransaction) -> bool:
+    """Return whether the table exists: a database set up by an older release lacks it."""
+    return bool(transaction.query(HAS_RUNS_TABLE)["has_runs_table"][0])

@@ -1,4 +1,4 @@
-"""The site: its pages, its language, and what it says when there is nothing to show."""
+"""The site: its pages, its language, and the messages if there is nothing to show."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ import streamlit as st
 
 from capstone_metrics.dashboard import filters, runs
 from capstone_metrics.dashboard.database import (
-    AwayError,
+    DatabaseUnavailableError,
     NeverPublishedError,
-    TooSlowError,
-    snapshot,
+    QueryTimeoutError,
+    read_transaction,
 )
-from capstone_metrics.dashboard.explorer import explorer
+from capstone_metrics.dashboard.explorer import show_explorer
 from capstone_metrics.dashboard.freshness import Freshness, Schedule
-from capstone_metrics.dashboard.method import method
-from capstone_metrics.dashboard.overview import overview
-from capstone_metrics.dashboard.texts import LANGUAGES, Texts, language_of
+from capstone_metrics.dashboard.method import show_method
+from capstone_metrics.dashboard.overview import show_overview
+from capstone_metrics.dashboard.texts import LOCALES, Texts, preferred_language
 from capstone_metrics.dashboard.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAGES: dict[str, Callable[[View], None]] = {
-    "overview": overview,
-    "explorer": explorer,
-    "method": method,
+    "overview": show_overview,
+    "explorer": show_explorer,
+    "method": show_method,
 }
-"""They have no icons: Streamlit would have the browser fetch those from the Internet."""
+"""The pages by name. They have no icons, which the browser would fetch from the Internet."""
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """The site, at the page that the URL names."""
+    """Show the page that the URL names."""
     st.set_page_config(page_title="Capstone Metrics", layout="wide")
     with st.sidebar:
-        chosen = st.segmented_control(
+        language = st.segmented_control(
             "Idioma / Language",
-            list(LANGUAGES),
-            default=language_of(st.context.locale),
+            list(LOCALES),
+            default=preferred_language(st.context.locale),
             required=True,
             key=filters.LANGUAGE,
             bind="query-params",
         )
-    texts = Texts(LANGUAGES[chosen])
+    texts = Texts(LOCALES[language])
     pages = [
         st.Page(
-            functools.partial(show, name, texts),
+            functools.partial(show_page, name, texts),
             title=texts(name),
             url_path=name,
             default=name == "overview",
@@ -63,64 +63,75 @@ def main() -> None:
     st.navigation(pages, position="top").run()
 
 
-def show(name: str, texts: Texts) -> None:
-    """A page, or why there is none. What went wrong is in the log, and not on the page."""
+def show_page(name: str, texts: Texts) -> None:
+    """Show a page, or a message why it cannot be shown; only the log has the error's details."""
     st.title(texts("title") if name == "overview" else texts(name))
-    place = st.empty()
+    placeholder = st.empty()
     try:
-        with place.container(), st.spinner(texts("loading")), snapshot() as taken:
+        with (
+            placeholder.container(),
+            st.spinner(texts("loading")),
+            read_transaction() as transaction,
+        ):
             schedule = Schedule.of(os.environ)
             zone = schedule.zone if schedule else ZoneInfo(st.context.timezone or "UTC")
-            view = View(taken, texts, zone)
-            freshness(view, schedule)
+            view = View(transaction, texts, zone)
+            show_freshness(view, schedule)
             PAGES[name](view)
     except NeverPublishedError:
-        state(texts, "never", "info")
-    except AwayError:
-        state(texts, "away", "error")
-    except TooSlowError:
-        state(texts, "slow", "warning")
+        show_message(texts, "unpublished", "info")
+    except DatabaseUnavailableError:
+        show_message(texts, "unavailable", "error")
+    except QueryTimeoutError:
+        show_message(texts, "slow", "warning")
     except Exception:
-        log.exception("The page %s could not be made.", name)
-        state(texts, "failed", "error")
+        log.exception("The page %s could not be shown.", name)
+        show_message(texts, "failed", "error")
     else:
         return
-    place.empty()
+    placeholder.empty()
 
 
-def freshness(view: View, schedule: Schedule | None) -> None:
-    """When the figures were published, and whether they are late."""
-    texts, published_at = view.texts, view.snapshot.publication.published_at
+def show_freshness(view: View, schedule: Schedule | None) -> None:
+    """Show when the figures were published, and whether a publication is overdue."""
+    texts, publication = view.texts, view.transaction.publication
     now = dt.datetime.now(dt.UTC)
-    unchanged_at = runs.unchanged_at(view.snapshot)
-    fresh = Freshness.at(now, published_at, schedule, unchanged_at)
-    moment = texts.moment(published_at, view.zone)
-    told = [
+    unchanged_at = runs.unchanged_at(view.transaction)
+    freshness = Freshness.at(now, publication.published_at, schedule, unchanged_at)
+    published_at = texts.date_and_time(publication.published_at, view.zone)
+    sentences = [
         texts(
             "published",
-            number=texts.number(view.snapshot.publication.number),
-            ago=texts.ago(fresh.age),
-            moment=moment,
+            number=texts.number(publication.number),
+            ago=texts.relative_time(freshness.age),
+            moment=published_at,
         )
     ]
     if unchanged_at:
-        since = texts.moment(unchanged_at, view.zone)
-        told.append(texts("unchanged", ago=texts.ago(now - unchanged_at), moment=since))
+        moment = texts.date_and_time(unchanged_at, view.zone)
+        ago = texts.relative_time(now - unchanged_at)
+        sentences.append(texts("unchanged", ago=ago, moment=moment))
     with st.container(horizontal=True, vertical_alignment="center"):
-        if fresh.missed:
+        if freshness.missed_deadline:
             st.badge(texts("stale"), icon=":material/schedule:", color="orange")
-        elif fresh.is_quiet:
-            st.badge(texts("quiet"), icon=":material/check:", color="blue")
+        elif freshness.is_unchanged:
+            st.badge(texts("no_new_data"), icon=":material/check:", color="blue")
         elif schedule:
             st.badge(texts("fresh"), icon=":material/check:", color="green")
-        st.caption(" ".join(told))
-    if fresh.missed:
-        deadline = texts.moment(fresh.missed, view.zone)
-        st.warning(texts("stale_text", deadline=deadline, moment=moment))
+        st.caption(" ".join(sentences))
+    if freshness.missed_deadline:
+        deadline = texts.date_and_time(freshness.missed_deadline, view.zone)
+        st.warning(texts("stale_text", deadline=deadline, moment=published_at))
 
 
-def state(texts: Texts, name: str, kind: str) -> None:
-    """Say why there is nothing to see."""
-    say = {"info": st.info, "warning": st.warning, "error": st.error}[kind]
-    say(texts(name), title=texts(f"{name}_title"))
+def show_message(texts: Texts, name: str, level: str) -> None:
+    """Show why there is nothing to see, and a button to try again.
+
+    Args:
+        texts: in the reader's language.
+        name: the key of the message in the texts.
+        level: `info`, `warning` or `error`.
+    """
+    show = {"info": st.info, "warning": st.warning, "error": st.error}[level]
+    show(texts(name), title=texts(f"{name}_title"))
     st.button(texts("retry"), icon=":material/refresh:")

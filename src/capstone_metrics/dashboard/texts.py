@@ -1,4 +1,4 @@
-"""Words, numbers and dates in the reader's language."""
+"""Texts, numbers and dates in the reader's language."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from babel import Locale, dates, numbers
 if TYPE_CHECKING:
     import datetime as dt
 
-LANGUAGES = {"PT": "pt_BR", "EN": "en"}
-"""What the reader chooses, and the locale that it stands for."""
+LOCALES = {"PT": "pt_BR", "EN": "en"}
+"""The locale of each language that the reader can choose."""
 
-COMPACT_FROM = 100_000
+COMPACT_THRESHOLD = 100_000
+"""Smaller numbers are written in full."""
 
-UNITS = {"pt_BR": {"k": " mil", "M": " mi", "G": " bi"}, "en": {"k": "K", "G": "B"}}
-"""The ends of short numbers, beside those of the SI, which Vega writes."""
+NUMBER_SUFFIXES = {"pt_BR": {"k": " mil", "M": " mi", "G": " bi"}, "en": {"k": "K", "G": "B"}}
+"""The suffixes that replace Vega's SI suffixes of short numbers, by locale."""
 
 
 class Texts:
-    """The texts of one language.
+    """The texts and formats of one locale.
 
     Args:
         locale: `pt_BR` or `en`.
@@ -33,68 +34,68 @@ class Texts:
         self._texts = _read(locale)
 
     def __call__(self, name: str, **values: Any) -> str:
-        """A text by its name, with values in it."""
-        said: str = self._texts["texts"][name]
-        return said.format(**values)
+        """Return a text by its key, with its placeholders filled in."""
+        template: str = self._texts["texts"][name]
+        return template.format(**values)
 
     def label(self, name: str) -> str:
-        """What a column, mart or value of the data is called; itself if it has no other name."""
-        known: dict[str, str] = self._texts["labels"]
-        return known.get(name, name)
+        """Return the label of a column or value of the data; the name itself if it has none."""
+        labels: dict[str, str] = self._texts["labels"]
+        return labels.get(name, name)
 
     def number(self, value: float) -> str:
-        """1.234.567."""
+        """Format a number in full: 1.234.567."""
         return numbers.format_decimal(value, locale=self.locale)
 
     def compact(self, value: float) -> str:
-        """1,23 mi; in full where that is short."""
-        if abs(value) < COMPACT_FROM:
+        """Format a number with a suffix if it is large: 1,2 mi."""
+        if abs(value) < COMPACT_THRESHOLD:
             return self.number(value)
         return numbers.format_compact_decimal(value, locale=self.locale, fraction_digits=1)
 
-    def percent(self, share: float, *, signed: bool = False) -> str:
-        """5,2%; with its sign if asked."""
-        form = "+#,##0.0%;-#,##0.0%" if signed else "#,##0.0%"
-        return numbers.format_percent(share, format=form, locale=self.locale)
+    def percent(self, ratio: float, *, signed: bool = False) -> str:
+        """Format a ratio as a percentage: 5,2%, or +5,2% if signed."""
+        pattern = "+#,##0.0%;-#,##0.0%" if signed else "#,##0.0%"
+        return numbers.format_percent(ratio, format=pattern, locale=self.locale)
 
     def seconds(self, value: float) -> str:
-        """17,5 s."""
+        """Format a duration: 17,5 s."""
         return f"{numbers.format_decimal(value, format='#,##0.0', locale=self.locale)} s"
 
     def date(self, day: dt.date) -> str:
-        """31 de jan. de 2026."""
+        """Format a date: 31 de jan. de 2026."""
         return dates.format_date(day, "medium", locale=self.locale)
 
-    def moment(self, instant: dt.datetime, zone: dt.tzinfo) -> str:
-        """31 de jan. de 2026, 23:05, in a zone."""
+    def date_and_time(self, instant: dt.datetime, zone: dt.tzinfo) -> str:
+        """Format an instant in a time zone: 31 de jan. de 2026, 23:05."""
         local = instant.astimezone(zone)
         time = dates.format_time(local, "short", locale=self.locale)
         return f"{self.date(local.date())}, {time}"
 
-    def ago(self, age: dt.timedelta) -> str:
-        """Há 3 horas."""
+    def relative_time(self, age: dt.timedelta) -> str:
+        """Format the time since an instant: há 3 horas."""
         return dates.format_timedelta(-age, add_direction=True, locale=self.locale)
 
     @property
-    def date_format(self) -> str:
-        """How a field for a date has it, of the few ways that Streamlit knows."""
+    def date_input_format(self) -> str:
+        """The format of a date input, one of the few that Streamlit supports."""
         return "DD/MM/YYYY" if self.locale == "pt_BR" else "YYYY-MM-DD"
 
     @property
-    def short_axis(self) -> str:
-        """The expression by which Vega writes the numbers of an axis: 0, 500 mil, 2 mi."""
-        written = "format(datum.value, '.3~s')"
-        for si, unit in UNITS[self.locale].items():
-            written = f"replace({written}, '{si}', '{unit}')"
-        return written
+    def axis_labels(self) -> str:
+        """The Vega expression that formats the numbers of an axis: 0, 500 mil, 2 mi."""
+        expression = "format(datum.value, '.3~s')"
+        for si_suffix, suffix in NUMBER_SUFFIXES[self.locale].items():
+            expression = f"replace({expression}, '{si_suffix}', '{suffix}')"
+        return expression
 
     @functools.cached_property
-    def chart_locale(self) -> dict[str, Any]:
-        """The locale in the form of Vega."""
-        said = Locale.parse(self.locale)
-        symbols = said.number_symbols["latn"]
-        months = said.months["stand-alone"]
-        days = said.days["stand-alone"]
+    def vega_locale(self) -> dict[str, Any]:
+        """The locale in Vega's format."""
+        locale = Locale.parse(self.locale)
+        symbols = locale.number_symbols["latn"]
+        months = locale.months["stand-alone"]
+        days = locale.days["stand-alone"]
         sunday_first = (6, *range(6))
         return {
             "number": {
@@ -116,13 +117,13 @@ class Texts:
         }
 
 
-def language_of(browser: str | None) -> str:
-    """Which language a browser prefers: `PT` or `EN`."""
-    return "PT" if (browser or "").lower().startswith("pt") else "EN"
+def preferred_language(browser_locale: str | None) -> str:
+    """Return the language for a browser's locale: `PT` or `EN`."""
+    return "PT" if (browser_locale or "").lower().startswith("pt") else "EN"
 
 
 @functools.cache
 def _read(locale: str) -> dict[str, Any]:
     path = resources.files(__package__).joinpath(f"texts_{locale}.yml")
-    read: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return read
+    texts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return texts

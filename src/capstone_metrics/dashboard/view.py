@@ -1,4 +1,4 @@
-"""What every page has: the data of one publication, the reader's language, tables and notes."""
+"""The data and texts that every page shares, and the widgets for tables and source rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from capstone_metrics.dashboard import marts
-from capstone_metrics.dashboard.database import Mart, Snapshot, snapshot
+from capstone_metrics.dashboard.database import PublishedMart, ReadTransaction, read_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,95 +18,101 @@ if TYPE_CHECKING:
     from capstone_metrics.dashboard.marts import Filter, Query
     from capstone_metrics.dashboard.texts import Texts
 
-SHOWN_ROWS, FILE_ROWS = 1_000, 1_000_000
+MAX_TABLE_ROWS, MAX_FILE_ROWS = 1_000, 1_000_000
 NO_VALUE = "–"  # noqa: RUF001 - as it is printed
 
 
 @dataclass(frozen=True)
 class View:
-    """One publication as one reader sees it.
+    """One publication in one reader's language.
 
     Attributes:
-        zone: of the instants that are shown.
+        transaction: the transaction in which the publication is read.
+        texts: in the reader's language.
+        zone: the time zone in which times are shown.
     """
 
-    snapshot: Snapshot
+    transaction: ReadTransaction
     texts: Texts
     zone: dt.tzinfo
 
     @property
-    def marts(self) -> list[Mart]:
+    def marts(self) -> list[PublishedMart]:
         """The published marts."""
-        return list(self.snapshot.publication.marts.values())
+        return list(self.transaction.publication.marts.values())
 
-    def ask(self, query: Query) -> pd.DataFrame:
-        """What the database answers; asked once for each publication."""
-        statement, values = query
-        return _answer(self.snapshot.publication.identity, statement, values, self.snapshot)
+    def query(self, query: Query) -> pd.DataFrame:
+        """Return the rows of a query, which is run once for each publication."""
+        statement, parameters = query
+        cache_key = self.transaction.publication.cache_key
+        return _cached_query(cache_key, statement, parameters, self.transaction)
 
-    def table(self, rows: pd.DataFrame, alt: str, **formats: Any) -> None:
-        """Show rows: columns by their labels, numbers and dates as the reader writes them.
+    def show_table(self, rows: pd.DataFrame, alt: str, **formats: Any) -> None:
+        """Show rows, with localised labels, numbers and dates.
 
         Args:
-            rows: what to show.
-            alt: what the table has, for who does not see it.
-            formats: how to write the values of a column, where it is not by their type.
+            rows: the rows.
+            alt: the description for a screen reader.
+            formats: functions that format the values of a column, to override those by type.
         """
         texts = self.texts
         chosen = {name: formats.get(name) or self._format(name, rows[name]) for name in rows}
-        named = rows.rename(columns=texts.label)
-        written = {texts.label(name): form for name, form in chosen.items() if form}
-        st.dataframe(named.style.format(written, na_rep=NO_VALUE), hide_index=True, alt=alt)
+        labelled = rows.rename(columns=texts.label)
+        by_label = {texts.label(name): format_ for name, format_ in chosen.items() if format_}
+        st.dataframe(labelled.style.format(by_label, na_rep=NO_VALUE), hide_index=True, alt=alt)
 
-    def behind(self, mart: Mart, wanted: Filter | None) -> None:
-        """The rows of a mart, and all of them as a file."""
+    def show_source_rows(self, mart: PublishedMart, criteria: Filter | None) -> None:
+        """Show the first rows of a mart, and a button to download them all."""
         texts = self.texts
-        count = int(self.ask(marts.count(mart, wanted))["count"][0])
-        rows = self.ask(marts.rows(mart, wanted, SHOWN_ROWS))
-        told = texts(
+        count = int(self.query(marts.count_rows(mart, criteria))["count"][0])
+        rows = self.query(marts.select_rows(mart, criteria, MAX_TABLE_ROWS))
+        self.show_table(rows, texts("table_alt", mart=mart.name))
+        caption = texts(
             "rows_text", shown=texts.number(len(rows)), count=texts.number(count), mart=mart.name
         )
-        self.table(rows, texts("table_alt", mart=mart.name))
-        st.caption(told)
+        st.caption(caption)
         st.download_button(
             texts("download"),
-            lambda: _file(mart, wanted),
-            file_name=_file_name(mart, wanted),
+            lambda: _csv(mart, criteria),
+            file_name=_file_name(mart, criteria),
             mime="text/csv",
             on_click="ignore",
             icon=":material/download:",
             key=f"file_{mart.name}",
         )
-        if count > FILE_ROWS:
-            st.caption(texts("download_most", most=texts.number(FILE_ROWS)))
+        if count > MAX_FILE_ROWS:
+            st.caption(texts("download_limited", limit=texts.number(MAX_FILE_ROWS)))
 
-    def note_ignored(self, columns: Iterable[str]) -> None:
-        """Say which filters do not apply to what follows."""
-        if named := ", ".join(self.texts.label(column) for column in sorted(columns)):
-            st.caption(f":material/filter_alt_off: {self.texts('not_filtered', columns=named)}")
+    def show_ignored_filters(self, columns: Iterable[str]) -> None:
+        """Show which filters do not apply to what follows."""
+        if labels := ", ".join(self.texts.label(column) for column in sorted(columns)):
+            text = self.texts("not_filtered", columns=labels)
+            st.caption(f":material/filter_alt_off: {text}")
 
     def _format(self, name: str, column: pd.Series[Any]) -> Any:
         if name == marts.NETWORK:
             return self.texts.label
         first = next((value for value in column if not pd.isna(value)), None)
         if isinstance(first, dt.datetime):
-            return lambda value: self.texts.moment(value, self.zone)
+            return lambda value: self.texts.date_and_time(value, self.zone)
         if isinstance(first, dt.date):
             return self.texts.date
         return self.texts.number if pd.api.types.is_number(first) else None
 
 
 @st.cache_data(show_spinner=False, max_entries=1_000)
-def _answer(publication: str, statement: str, values: list[Any], _from: Snapshot) -> pd.DataFrame:
-    """What is asked, by the publication that it is asked of; Streamlit keeps it by these."""
-    return _from.ask(statement, values)
+def _cached_query(
+    cache_key: str, statement: str, parameters: list[Any], _transaction: ReadTransaction
+) -> pd.DataFrame:
+    """Return the rows of a query; Streamlit leaves arguments that begin with _ out of the key."""
+    return _transaction.query(statement, parameters)
 
 
-def _file(mart: Mart, wanted: Filter | None) -> bytes:
-    with snapshot() as taken:
-        return taken.csv(*marts.rows(mart, wanted, FILE_ROWS))
+def _csv(mart: PublishedMart, criteria: Filter | None) -> bytes:
+    with read_transaction() as transaction:
+        return transaction.to_csv(*marts.select_rows(mart, criteria, MAX_FILE_ROWS))
 
 
-def _file_name(mart: Mart, wanted: Filter | None) -> str:
-    period = f"_{wanted.first}_{wanted.last}" if wanted else ""
+def _file_name(mart: PublishedMart, criteria: Filter | None) -> str:
+    period = f"_{criteria.first}_{criteria.last}" if criteria else ""
     return f"{mart.name}{period}.csv"

@@ -1,31 +1,31 @@
-"""Storage primitives, the commit on them, and the catalog's datasets on both."""
+"""Storage of the lake, atomic commits on it, engines, and the datasets of the catalog."""
 
 from capstone_metrics.lake.bronze import (
     BronzeDataset,
-    BronzeMeasuresDataset,
     BronzeObjectsDataset,
+    BronzeObjectStatsDataset,
 )
 from capstone_metrics.lake.documents import (
-    GoldBeforeDataset,
+    GoldSnapshotDataset,
     HeadDataset,
+    JsonDocumentDataset,
     MartDataset,
-    NoteDataset,
 )
 from capstone_metrics.lake.runs import RunsDataset
-from capstone_metrics.lake.silver import PendingDataset, PlannedDataset, ReceiptsDataset
+from capstone_metrics.lake.silver import DryRunIncrementDataset, IncrementDataset, ReceiptsDataset
 from capstone_metrics.lake.tables import DeferredTableDataset, TableDataset
 
 __all__ = [
     "BronzeDataset",
-    "BronzeMeasuresDataset",
+    "BronzeObjectStatsDataset",
     "BronzeObjectsDataset",
     "DeferredTableDataset",
-    "GoldBeforeDataset",
+    "DryRunIncrementDataset",
+    "GoldSnapshotDataset",
     "HeadDataset",
+    "IncrementDataset",
+    "JsonDocumentDataset",
     "MartDataset",
-    "NoteDataset",
-    "PendingDataset",
-    "PlannedDataset",
     "ReceiptsDataset",
     "RunsDataset",
     "TableDataset",

@@ -1,4 +1,4 @@
-"""Bronze in the catalog: objects that are only ever added, and read as lines."""
+"""Datasets of Bronze: objects that are only ever added, and are read as lines."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from capstone_metrics.lake.engine import engine_of
-from capstone_metrics.lake.lines import LineCount, measure
+from capstone_metrics.lake.lines import LineCounter, compute_stats
 from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import storage_of
-from capstone_metrics.saved import Saved
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import ibis.expr.types as ir
 
-    from capstone_metrics.lake.engine import Said
+    from capstone_metrics.lake.engine import EngineConfig
 
     Objects = Mapping[str, Callable[[], Iterable[bytes]]]
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class _Bronze:
-    """Where Bronze lies, and what it holds."""
+    """The location of Bronze and its objects."""
 
     def __init__(self, path: str, prefix: str, metadata: dict[str, Any] | None = None) -> None:
         self.storage = storage_of(path)
@@ -35,19 +35,19 @@ class _Bronze:
 
     @property
     def address(self) -> str:
-        """Where it lies."""
+        """The path or URL of Bronze."""
         return self.storage.address(self.prefix)
 
     def objects(self) -> list[str]:
-        """The names of the objects, `fonte=…/janela=…/….jsonl`, in order."""
+        """Return the names of the objects, `fonte=…/janela=…/….jsonl`, sorted."""
         names = [key.removeprefix(f"{self.prefix}/") for key in self.storage.keys(self.prefix)]
         known = [name for name in names if _is_object(name)]
-        for strange in sorted(set(names) - set(known)):
-            log.warning("%s/%s is no object of Bronze; it is not read.", self.prefix, strange)
+        for unknown in sorted(set(names) - set(known)):
+            log.warning("%s/%s is not a Bronze object; it is ignored.", self.prefix, unknown)
         return known
 
     def open(self, name: str) -> IO[bytes]:
-        """An object, to read it in parts."""
+        """Open an object for reading."""
         return self.storage.open(f"{self.prefix}/{name}")
 
     def _exists(self) -> bool:
@@ -58,28 +58,35 @@ class _Bronze:
 
 
 class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
-    """Saves objects whose names are not taken; loads every line.
+    """Saves new objects, leaving existing ones alone; loads all lines.
 
-    Saved: for each object its name and what gives its bytes. Loaded: an Ibis table of
-    `lake.lines.SCHEMA`.
+    Saved: for each object its name and a function that returns its bytes in chunks. Loaded: an
+    Ibis table of `lake.lines.SCHEMA`.
     """
 
     def __init__(
-        self, *, path: str, prefix: str, engine: Said, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        path: str,
+        prefix: str,
+        engine: EngineConfig,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(path, prefix, metadata)
         self.engine = engine
-        self.saved = Saved()
+        self.write_stats = WriteStats()
 
     def save(self, data: Objects) -> None:
         lines, size = {}, 0
         for name, chunks in progress(data.items(), "Ingesting"):
-            count = LineCount()
-            if self.storage.create(f"{self.prefix}/{name}", count.passing(chunks())):
-                lines[name] = count.lines
-                size += count.bytes
+            counter = LineCounter()
+            if self.storage.create(f"{self.prefix}/{name}", counter.count(chunks())):
+                lines[name] = counter.lines
+                size += counter.bytes
         rows = sum(lines.values())
-        self.saved = Saved(rows, len(lines), bytes=size, lines=lines, address=self.address)
+        self.write_stats = WriteStats(
+            rows, len(lines), bytes=size, lines=lines, address=self.address
+        )
 
     def load(self) -> ir.Table:
         lines, _ = engine_of(self.engine).lines_of(self.storage, self.prefix, self.objects())
@@ -87,27 +94,27 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
 
 
 class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
-    """Loads the names of the objects of Bronze, in order."""
+    """Loads the names of the objects of Bronze, sorted."""
 
     def load(self) -> list[str]:
         return self.objects()
 
     def save(self, data: None) -> NoReturn:
-        raise DatasetError("The list of Bronze's objects is read, not saved.")
+        raise DatasetError("The list of Bronze objects is read-only.")
 
 
-class BronzeMeasuresDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, Any]]"]):
-    """Loads the `lines`, `bytes` and `sha256` of each object, counted from its bytes."""
+class BronzeObjectStatsDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, Any]]"]):
+    """Loads the `lines`, `bytes` and `sha256` of each object, computed from its bytes."""
 
     def load(self) -> dict[str, dict[str, Any]]:
-        measures = {}
+        stats = {}
         for name in self.objects():
             with self.open(name) as file:
-                measures[name] = measure(file)
-        return measures
+                stats[name] = compute_stats(file)
+        return stats
 
     def save(self, data: None) -> NoReturn:
-        raise DatasetError("The measures of Bronze are read, not saved.")
+        raise DatasetError("The statistics of Bronze objects are read-only.")
 
 
 def _is_object(name: str) -> bool:

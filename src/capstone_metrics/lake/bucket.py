@@ -1,4 +1,4 @@
-"""A lake in a bucket of S3, or of any store that speaks it and honours conditional writes."""
+"""A lake in a bucket of S3, or of an S3-compatible store that honours conditional writes."""
 
 from __future__ import annotations
 
@@ -30,58 +30,59 @@ from botocore.exceptions import (
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.lease import Lease
-from capstone_metrics.lake.refusals import code_of, sentence_of
-from capstone_metrics.lake.requests import count_requests
+from capstone_metrics.lake.request_counter import count_requests
+from capstone_metrics.lake.s3_errors import error_code, error_message
 from capstone_metrics.lake.storage import (
-    LOCAL,
-    ONE_OBJECT,
+    LOCAL_PREFIX,
+    SINGLE_OBJECT,
     TEMPORARY,
     Storage,
-    abandoned_here,
     check_key,
+    dead_local_workspaces,
     new_workspace,
-    plain_errors,
+    translate_os_errors,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from capstone_metrics.lake.storage import Shared
+    from capstone_metrics.lake.storage import StagedObject
 
 T = TypeVar("T")
 
-AT_ONCE = 16
-"""Requests that are made at the same time."""
+MAX_CONCURRENT_REQUESTS = 16
+"""How many requests are made concurrently."""
 
-ATTEMPTS = 6
-"""How often a request is made before its error is told."""
+MAX_ATTEMPTS = 6
+"""How often a request is tried before its error is raised."""
 
-IN_MEMORY = 1 << 26
-"""Bytes of an object that are held in memory; more of them go to a temporary file."""
+SPOOL_BYTES = 1 << 26
+"""Bytes of an object that are buffered in memory; a larger one goes to a temporary file."""
 
 ABANDONED_HOURS = 24
-"""After this time what was staged is swept, though its writer may live on another machine."""
+"""After this time staged objects are swept, though their writer may live on another machine."""
 
-LARGEST = 5 << 30
-"""Bytes that one request can write; only one request can have a condition."""
+MAX_REQUEST_BYTES = 5 << 30
+"""The limit of a single request; a multipart upload cannot be conditional."""
 
-KEYS_A_REQUEST = 1000
-"""How many objects one request can remove."""
+KEYS_PER_DELETE = 1000
+"""How many objects one request can delete."""
 
-PROBE = f"{TEMPORARY}/conditional-writes"
-"""The object on which the conditions of writes are tried."""
+PROBE_KEY = f"{TEMPORARY}/conditional-writes"
+"""The object with which conditional writes are tested."""
 
-NO_VERSION = f'"{"0" * 32}"'
+UNUSED_VERSION = f'"{"0" * 32}"'
 
-CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
-MISSING = {"NoSuchKey", "404"}
+CONFLICT_CODES = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+MISSING_CODES = {"NoSuchKey", "404"}
 
 
 class Bucket(Storage):
-    """Objects are written by conditional requests, each to its own key, whole.
+    """A bucket whose objects are written by conditional requests, one for each object.
 
-    What a commit staged is kept as one archive in `_tmp`, so that who comes after a dead run can
-    finish it. The version of an object is its ETag: a write names the one that it replaces.
+    The staged files of a commit are persisted as one archive in `_tmp`, so that a later run can
+    finish the commit of a dead one. The version of an object is its ETag: a write names the
+    version that it replaces.
     """
 
     is_remote = True
@@ -94,13 +95,14 @@ class Bucket(Storage):
         self.prefix = f"{prefix}/" if prefix else ""
         if set(prefix) & set("*?["):
             raise CapstoneError(
-                f"{self.root}: engines take * ? and [ for a pattern; correct 'lake' in globals.yml."
+                f"{self.root}: must not contain * ? or [, which engines read as patterns; "
+                "correct 'lake' in globals.yml."
             )
         self.region, self.endpoint_url = region, endpoint_url
         self._versions: dict[str, str] = {}
-        self._listed: dict[str, dict[str, Any]] = {}
+        self._listing: dict[str, dict[str, Any]] = {}
         self._archives: dict[Path, str] = {}
-        self._shared: dict[Path, str] = {}
+        self._staging_prefixes: dict[Path, str] = {}
         self._leases: dict[str, Lease] = {}
 
     @cached_property
@@ -109,18 +111,18 @@ class Bucket(Storage):
 
     @cached_property
     def client(self) -> Any:
-        """The client, with the credentials of the usual AWS chain."""
-        with self.explained(""):
+        """A boto3 client, with the credentials of the usual AWS chain."""
+        with self.translate_errors(""):
             try:
                 client = self._session.client(
                     "s3",
                     region_name=self.region,
                     endpoint_url=self.endpoint_url,
                     config=Config(
-                        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
                         connect_timeout=5,
                         read_timeout=30,
-                        max_pool_connections=AT_ONCE,
+                        max_pool_connections=MAX_CONCURRENT_REQUESTS,
                         **self.addressing,
                     ),
                 )
@@ -128,73 +130,74 @@ class Bucket(Storage):
                 raise
             except ValueError as error:
                 raise CapstoneError(
-                    f"{self.root}: its endpoint is no address; write it as http://<host>:<port>."
+                    f"{self.root}: its endpoint is not a valid URL; write it as http://<host>:<port>."
                 ) from error
         count_requests(client.meta.events)
         return client
 
     @property
     def addressing(self) -> dict[str, Any]:
-        """Settings of botocore: only AWS gives each bucket a host of its own."""
-        said = (os.environ.get(f"AWS_ENDPOINT_URL{end}") for end in ("_S3", ""))
-        return {"s3": {"addressing_style": "path"}} if self.endpoint_url or any(said) else {}
+        """Settings of botocore: only AWS gives each bucket its own host."""
+        endpoints = (os.environ.get(f"AWS_ENDPOINT_URL{suffix}") for suffix in ("_S3", ""))
+        is_custom = self.endpoint_url or any(endpoints)
+        return {"s3": {"addressing_style": "path"}} if is_custom else {}
 
     @property
     def endpoint(self) -> str | None:
-        """The address of a store that is not AWS's."""
-        found: str = self.client.meta.endpoint_url
-        is_of_aws = urlsplit(found).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        return None if is_of_aws else found
+        """The URL of the store; None if it is AWS."""
+        url: str = self.client.meta.endpoint_url
+        is_aws = urlsplit(url).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return None if is_aws else url
 
     def address(self, key: str) -> str:
         return f"{self.root}/{check_key(key, self.root)}"
 
     def keys(self, prefix: str) -> list[str]:
         inside = f"{prefix}/" if prefix else ""
-        with self.explained(prefix):
-            found = self._pages(inside)
-        for gone in [key for key in list(self._versions) if key.startswith(inside)]:
-            self._versions.pop(gone, None)
-        self._versions |= {key: listed["ETag"] for key, listed in found.items()}
-        self._listed |= found
-        return sorted(found)
+        with self.translate_errors(prefix):
+            entries = self._list_objects(inside)
+        for stale_key in [key for key in list(self._versions) if key.startswith(inside)]:
+            self._versions.pop(stale_key, None)
+        self._versions |= {key: entry["ETag"] for key, entry in entries.items()}
+        self._listing |= entries
+        return sorted(entries)
 
-    def _pages(self, start: str) -> dict[str, dict[str, Any]]:
-        """What the store lists of the objects whose keys have a start, by their keys."""
+    def _list_objects(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Return the store's entry of each object whose key starts with a prefix, by key."""
         pages = self.client.get_paginator("list_objects_v2")
         return {
-            listed["Key"].removeprefix(self.prefix): listed
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self._name(start))
-            for listed in page.get("Contents", ())
+            entry["Key"].removeprefix(self.prefix): entry
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._name(prefix))
+            for entry in page.get("Contents", ())
         }
 
-    def listed(self, key: str) -> dict[str, Any]:
-        """What the last listing said of an object, as s3fs keeps it."""
-        listed = self._listed[key]
+    def listing_entry(self, key: str) -> dict[str, Any]:
+        """Return the entry of an object in the last listing, in the form that s3fs caches."""
+        entry = self._listing[key]
         return {
-            **listed,
-            "name": f"{self.bucket}/{listed['Key']}",
-            "size": listed["Size"],
+            **entry,
+            "name": f"{self.bucket}/{entry['Key']}",
+            "size": entry["Size"],
             "type": "file",
         }
 
     def credentials(self) -> Any:
-        """The credentials as they are now; None where there are none."""
-        found = self._session.get_credentials()
-        return found.get_frozen_credentials() if found else None
+        """Return the current credentials; None if there are none."""
+        credentials = self._session.get_credentials()
+        return credentials.get_frozen_credentials() if credentials else None
 
     def exists(self, key: str) -> bool:
-        with self.explained(key):
+        with self.translate_errors(key):
             try:
-                found = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
+                response = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
             except ClientError as error:
-                if code_of(error) in {"400", "403"}:  # without a body; one to GET says more
+                if error_code(error) in {"400", "403"}:  # HEAD has no body; GET gives the reason
                     self.client.get_object(Bucket=self.bucket, Key=self._name(key))
-                if code_of(error) not in MISSING:
+                if error_code(error) not in MISSING_CODES:
                     raise
                 self._versions.pop(key, None)
                 return False
-        self._versions[key] = found["ETag"]
+        self._versions[key] = response["ETag"]
         return True
 
     def read(self, key: str) -> bytes:
@@ -205,65 +208,65 @@ class Bucket(Storage):
         return self._versions[key] if self.exists(key) else ""
 
     def size(self, key: str) -> int:
-        """As the last listing said, if it named the object."""
-        if listed := self._listed.get(key):
-            return int(listed["Size"])
-        with self.explained(key):
-            found = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
-        return int(found["ContentLength"])
+        """Return the size in the last listing, or else ask the store."""
+        if entry := self._listing.get(key):
+            return int(entry["Size"])
+        with self.translate_errors(key):
+            response = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
+        return int(response["ContentLength"])
 
     def open(self, key: str) -> IO[bytes]:
-        with self.explained(key):
+        with self.translate_errors(key):
             file, self._versions[key] = self._get(key)
         return file
 
-    def found(self, key: str) -> tuple[bytes, str]:
-        """The bytes of an object and their version; both empty where there is none."""
-        with self.explained(key):
+    def read_if_exists(self, key: str) -> tuple[bytes, str]:
+        """Return the bytes and the version of an object; both empty if it does not exist."""
+        with self.translate_errors(key):
             try:
                 file, version = self._get(key)
             except ClientError as error:
-                if code_of(error) not in MISSING:
+                if error_code(error) not in MISSING_CODES:
                     raise
                 return b"", ""
         with file:
             return file.read(), version
 
     def _get(self, key: str) -> tuple[IO[bytes], str]:
-        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - its reader closes it
-        for attempt in range(1, ATTEMPTS + 1):
-            found = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
+        file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - its reader closes it
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            response = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
             try:
-                shutil.copyfileobj(found["Body"], file)
+                shutil.copyfileobj(response["Body"], file)
                 break
-            except (HTTPClientError, IncompleteReadError, OSError):  # the answer was cut
-                if attempt == ATTEMPTS:
+            except (HTTPClientError, IncompleteReadError, OSError):  # the response was truncated
+                if attempt == MAX_ATTEMPTS:
                     raise
                 file.seek(0)
                 file.truncate()
                 time.sleep(random.uniform(0, min(5, 0.1 * 2**attempt)))  # noqa: S311
         file.seek(0)
-        return file, found["ETag"]
+        return file, response["ETag"]
 
     def create(self, key: str, chunks: Iterable[bytes]) -> bool:
         self._name(key)
-        workspace = self.workspace(ONE_OBJECT)
+        workspace = self.workspace(SINGLE_OBJECT)
         try:
             file = workspace / "object"
-            with plain_errors(file), file.open("wb") as out:
+            with translate_os_errors(file), file.open("wb") as out:
                 out.writelines(chunks)
-            for _ in range(ATTEMPTS):
+            for _ in range(MAX_ATTEMPTS):
                 if self._write(key, file, IfNoneMatch="*") or self._equals(key, file):
                     return True
                 if key in self._versions:
                     return False
         finally:
             self.discard(workspace)
-        raise self._busy_object(key)
+        raise self._contention_error(key)
 
     def overwrite(self, key: str, content: bytes) -> str:
         _check_size(self.address(key), len(content))
-        with self.explained(key):
+        with self.translate_errors(key):
             version = self.write(key, content)
         assert version is not None  # there is no condition
         self._versions.pop(key, None)
@@ -273,31 +276,31 @@ class Bucket(Storage):
         def put(key: str, file: Path) -> None:
             self._replace(key, partial(self._write, key, file), partial(self._equals, key, file))
 
-        self._at_once(put, files)
+        self._run_concurrently(put, files)
 
-    def put_shared(self, objects: Mapping[str, Shared]) -> None:
-        def copy(key: str, shared: Shared) -> None:
+    def put_staged(self, objects: Mapping[str, StagedObject]) -> None:
+        def copy(key: str, staged_object: StagedObject) -> None:
             self._replace(
                 key,
-                partial(self._copy, key, shared.key),
-                partial(self._equals_shared, key, shared),
+                partial(self._copy, key, staged_object.key),
+                partial(self._equals_staged, key, staged_object),
             )
 
-        self._at_once(copy, objects)
+        self._run_concurrently(copy, objects)
 
-    def _at_once(self, do: Callable[[str, T], None], objects: Mapping[str, T]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(do, objects, objects.values()))
+    def _run_concurrently(self, action: Callable[[str, T], None], objects: Mapping[str, T]) -> None:
+        with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS) as pool:
+            list(pool.map(action, objects, objects.values()))
 
     def _replace(self, key: str, write: Callable[..., bool], is_done: Callable[[], bool]) -> None:
-        """Write an object over the version that is known, or over none.
+        """Replace the known version of an object, or create it.
 
-        A conflict is no error where the object is what was to be written: an answer got lost. Any
-        other says that somebody else wrote; that is this run's to overwrite while it holds the
-        lock of the layer, and not after.
+        A conflict is no error if the object already has the new bytes: the response was lost. Any
+        other conflict means that another writer came first; this run may overwrite it only while
+        it holds the lock of the layer.
         """
         lease = self._leases.get(_layer(key))
-        for _ in range(ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             if lease:
                 lease.check()
             known = self._versions.get(key)
@@ -305,19 +308,19 @@ class Bucket(Storage):
             if write(**condition) or is_done():
                 return
             if lease:
-                lease.check(at_once=True)
-        raise self._busy_object(key)
+                lease.check(force_renewal=True)
+        raise self._contention_error(key)
 
-    def _busy_object(self, key: str) -> CapstoneError:
+    def _contention_error(self, key: str) -> CapstoneError:
         return CapstoneError(f"{self.address(key)}: others keep writing to it; run again.")
 
     def _write(self, key: str, file: Path, **condition: str) -> bool:
-        """Write an object on a condition; say whether it held."""
+        """Write an object from a file on a condition; return whether it was written."""
         self.check_conditions()
-        with plain_errors(file):
+        with translate_os_errors(file):
             size = file.stat().st_size
         _check_size(self.address(key), size)
-        with self.explained(key), plain_errors(file), file.open("rb") as body:
+        with self.translate_errors(key), translate_os_errors(file), file.open("rb") as body:
             version = self.write(key, body, **condition)
         if version:
             self._versions[key] = version
@@ -327,72 +330,72 @@ class Bucket(Storage):
         """Write an object on a condition.
 
         Returns:
-            Its version; None if the condition did not hold.
+            The new version; None if the condition failed.
         """
         name = self._name(key)
-        with _held(condition):
-            answer = self.client.put_object(Bucket=self.bucket, Key=name, Body=body, **condition)
-            version: str = answer["ETag"]
+        with _ignore_conflicts(condition):
+            response = self.client.put_object(Bucket=self.bucket, Key=name, Body=body, **condition)
+            version: str = response["ETag"]
             return version
         return None
 
     def _copy(self, key: str, source: str, **condition: str) -> bool:
-        """Have the store copy an object to a key on a condition; say whether it held."""
+        """Copy an object within the store on a condition; return whether it was copied."""
         self._check_copies()
-        with self.explained(key):
-            version = self._copied(key, source, **condition)
+        with self.translate_errors(key):
+            version = self._copy_object(key, source, **condition)
         if version:
             self._versions[key] = version
         return version is not None
 
-    def _copied(self, key: str, source: str, **condition: str) -> str | None:
-        whence = {"Bucket": self.bucket, "Key": self._name(source)}
-        with _held(condition):
-            answer = self.client.copy_object(
-                Bucket=self.bucket, Key=self._name(key), CopySource=whence, **condition
+    def _copy_object(self, key: str, source: str, **condition: str) -> str | None:
+        copy_source = {"Bucket": self.bucket, "Key": self._name(source)}
+        with _ignore_conflicts(condition):
+            response = self.client.copy_object(
+                Bucket=self.bucket, Key=self._name(key), CopySource=copy_source, **condition
             )
-            version: str = answer["CopyObjectResult"]["ETag"]
+            version: str = response["CopyObjectResult"]["ETag"]
             return version
         return None
 
     def _equals(self, key: str, file: Path) -> bool:
-        """Whether an object has the bytes of a file; its version is known from then on."""
+        """Return whether an object has the bytes of a file; its version is then known."""
         if not self.exists(key):
             return False
-        if self.holds(key, file):
+        if self.matches_file(key, file):
             return True
-        with self.open(key) as found, file.open("rb") as wanted:
-            return _same(found, wanted)
+        with self.open(key) as actual, file.open("rb") as expected:
+            return _have_same_bytes(actual, expected)
 
-    def _equals_shared(self, key: str, shared: Shared) -> bool:
-        """The same for an object that a worker staged."""
+    def _equals_staged(self, key: str, staged_object: StagedObject) -> bool:
+        """Return whether an object has the bytes of one staged by a worker."""
         if not self.exists(key):
             return False
-        if self.holds_shared(key, shared):
+        if self.matches_staged(key, staged_object):
             return True
-        with self.open(key) as found, self.open(shared.key) as wanted:
-            return _same(found, wanted)
+        with self.open(key) as actual, self.open(staged_object.key) as expected:
+            return _have_same_bytes(actual, expected)
 
-    def holds(self, key: str, file: Path) -> bool:
+    def matches_file(self, key: str, file: Path) -> bool:
         self._name(key)
-        with plain_errors(file), file.open("rb") as content:
+        with translate_os_errors(file), file.open("rb") as content:
             return self._versions.get(key) == f'"{hashlib.file_digest(content, _md5).hexdigest()}"'
 
-    def holds_shared(self, key: str, shared: Shared) -> bool:
-        return self._versions.get(key) == shared.version
+    def matches_staged(self, key: str, staged_object: StagedObject) -> bool:
+        return self._versions.get(key) == staged_object.version
 
     def delete(self, keys: Collection[str]) -> None:
         for layer in {_layer(key) for key in keys}:
             self._check_lease(layer)
-        with self.explained(""):
+        with self.translate_errors(""):
             names = [self._name(key) for key in keys]
-            for start in range(0, len(names), KEYS_A_REQUEST):
-                objects = [{"Key": name} for name in names[start : start + KEYS_A_REQUEST]]
-                answer = self.client.delete_objects(
+            for start in range(0, len(names), KEYS_PER_DELETE):
+                objects = [{"Key": name} for name in names[start : start + KEYS_PER_DELETE]]
+                response = self.client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
                 )
-                for refused in answer.get("Errors", ()):
-                    raise ClientError({"Error": refused}, "DeleteObjects")
+                for failure in response.get("Errors", ()):
+                    raise ClientError({"Error": failure}, "DeleteObjects")
         for key in keys:
             self._versions.pop(key, None)
 
@@ -401,15 +404,15 @@ class Bucket(Storage):
             lease.check()
 
     def workspace(self, layer: str) -> Path:
-        return new_workspace(Path(tempfile.gettempdir()), layer, LOCAL)
+        return new_workspace(Path(tempfile.gettempdir()), layer, LOCAL_PREFIX)
 
-    def share(self, workspace: Path) -> str:
-        return self._shared.setdefault(workspace, _name_of(workspace))
+    def stage_remotely(self, workspace: Path) -> str:
+        return self._staging_prefixes.setdefault(workspace, _remote_workspace(workspace))
 
-    def keep(self, workspace: Path) -> str:
-        name = f"{_name_of(workspace)}{ARCHIVE}"
+    def persist(self, workspace: Path) -> str:
+        name = f"{_remote_workspace(workspace)}{ARCHIVE_SUFFIX}"
         archive = workspace / "archive.zip"
-        with plain_errors(workspace):
+        with translate_os_errors(workspace):
             workspace.stat()
             files = [path for path in sorted(workspace.rglob("*")) if path.is_file()]
             with zipfile.ZipFile(archive, "w", strict_timestamps=False) as out:
@@ -421,7 +424,7 @@ class Bucket(Storage):
         return name
 
     @contextlib.contextmanager
-    def kept(self, name: str) -> Iterator[Path]:
+    def open_persisted(self, name: str) -> Iterator[Path]:
         own = next((path for path, archive in self._archives.items() if archive == name), None)
         if own:
             yield own
@@ -436,36 +439,36 @@ class Bucket(Storage):
         shutil.rmtree(workspace, ignore_errors=True)
         if archive := self._archives.pop(workspace, None):
             self.delete([archive])
-        if shared := self._shared.pop(workspace, None):
-            self.delete(self.keys(shared))
+        if staging_prefix := self._staging_prefixes.pop(workspace, None):
+            self.delete(self.keys(staging_prefix))
 
     def has_abandoned(self, layer: str) -> bool:
-        return bool(self._abandoned(layer) or abandoned_here(layer))
+        return bool(self._abandoned(layer) or dead_local_workspaces(layer))
 
     def sweep(self, layer: str) -> None:
         abandoned = self._abandoned(layer)
         self._check_lease(layer)
         self.delete(abandoned)
-        for folder in abandoned_here(layer):
+        for folder in dead_local_workspaces(layer):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _abandoned(self, layer: str) -> list[str]:
-        """What dead processes of this machine staged, and what has been there for over a day."""
-        with self.explained(TEMPORARY):
-            listing = self._pages(f"{TEMPORARY}/{layer}-")
-        found = []
-        for key, listed in listing.items():
-            writer = key.split("/")[1].removesuffix(ARCHIVE)
+        """Return the staged keys of this machine's dead processes, and all older than a day."""
+        with self.translate_errors(TEMPORARY):
+            entries = self._list_objects(f"{TEMPORARY}/{layer}-")
+        abandoned = []
+        for key, entry in entries.items():
+            writer = key.split("/")[1].removesuffix(ARCHIVE_SUFFIX)
             _, pid, _, host = writer.split("-", 3)
-            hours = (time.time() - listed["LastModified"].timestamp()) / 3600
+            hours = (time.time() - entry["LastModified"].timestamp()) / 3600
             is_dead = host == socket.gethostname() and not psutil.pid_exists(int(pid))
             if is_dead or hours > ABANDONED_HOURS:
-                found.append(key)
-        return found
+                abandoned.append(key)
+        return abandoned
 
     @contextlib.contextmanager
     def locked(self, layer: str) -> Iterator[None]:
-        """Hold a lease: an object that its holder renews, and that is taken over if it is not."""
+        """Hold a lease: an object that its holder renews; other runs take over an expired one."""
         self.check_conditions()
         lease = Lease(self, f"{TEMPORARY}/{layer}.lock")
         lease.acquire()
@@ -477,38 +480,38 @@ class Bucket(Storage):
             lease.release()
 
     def check_conditions(self) -> None:
-        """Refuse a store that writes though a condition does not hold. Asked once in a process."""
-        _ = self._conditions_hold
+        """Raise an error if the store ignores conditional writes. Tested once in a process."""
+        _ = self._honours_conditional_writes
 
     def _check_copies(self) -> None:
-        """The same for copies, which some stores make without a look at the conditions."""
-        _ = self._copies_hold
+        """Raise an error if the store ignores conditional copies. Tested once in a process."""
+        _ = self._honours_conditional_copies
 
     @cached_property
-    def _copies_hold(self) -> bool:
+    def _honours_conditional_copies(self) -> bool:
         self.check_conditions()
-        copy = partial(self._copied, f"{PROBE}-of-copies", PROBE)
-        with self.explained(PROBE):
+        copy = partial(self._copy_object, f"{PROBE_KEY}-of-copies", PROBE_KEY)
+        with self.translate_errors(PROBE_KEY):
             copy(IfNoneMatch="*")
             again = copy(IfNoneMatch="*")
-            stale = copy(IfMatch=NO_VERSION)
+            stale = copy(IfMatch=UNUSED_VERSION)
         if again or stale:
             raise CapstoneError(
-                f"{self.root}: this store ignores the conditions of a copy, so two runs could "
+                f"{self.root}: this store ignores conditional headers on copies, so two runs could "
                 "overwrite each other; use one that honours them, or set engine: duckdb, which "
-                "copies nothing, in globals.yml."
+                "needs no copies, in globals.yml."
             )
         return True
 
     @cached_property
-    def _conditions_hold(self) -> bool:
-        with self.explained(PROBE):
-            self.write(PROBE, b"", IfNoneMatch="*")
-            again = self.write(PROBE, b"", IfNoneMatch="*")
-            stale = self.write(PROBE, b"", IfMatch=NO_VERSION)
+    def _honours_conditional_writes(self) -> bool:
+        with self.translate_errors(PROBE_KEY):
+            self.write(PROBE_KEY, b"", IfNoneMatch="*")
+            again = self.write(PROBE_KEY, b"", IfNoneMatch="*")
+            stale = self.write(PROBE_KEY, b"", IfMatch=UNUSED_VERSION)
         if again or stale:
             raise CapstoneError(
-                f"{self.root}: this store ignores the conditions of a write, so two runs could "
+                f"{self.root}: this store ignores conditional headers on writes, so two runs could "
                 "overwrite each other; use one that honours If-None-Match and If-Match."
             )
         return True
@@ -517,41 +520,41 @@ class Bucket(Storage):
         return self.prefix + check_key(key, self.root)
 
     @contextlib.contextmanager
-    def explained(self, key: str) -> Iterator[None]:
-        """Say an error of the store in one sentence that names the object and a way out."""
+    def translate_errors(self, key: str) -> Iterator[None]:
+        """Translate errors of the store to a message with the object and the next step."""
         try:
             yield
         except (ClientError, BotoCoreError) as error:
-            where = f"{self.root}/{key}".rstrip("/")
-            raise CapstoneError(f"{where}: {sentence_of(error)}") from error
+            address = f"{self.root}/{key}".rstrip("/")
+            raise CapstoneError(f"{address}: {error_message(error)}") from error
 
 
-ARCHIVE = ".zip"
-"""What the names of archives end with."""
+ARCHIVE_SUFFIX = ".zip"
+"""The suffix of archives of staged files."""
 
 
-def _name_of(workspace: Path) -> str:
-    """Where a workspace has its own in the bucket: its layer, the process, a name, the machine."""
-    layer = workspace.name.removeprefix(LOCAL).split("-")[0]
+def _remote_workspace(workspace: Path) -> str:
+    """Return a key for staged files, with the layer, the process id, a UUID and the host."""
+    layer = workspace.name.removeprefix(LOCAL_PREFIX).split("-")[0]
     return f"{TEMPORARY}/{layer}-{os.getpid()}-{uuid4().hex}-{socket.gethostname()}"
 
 
 def _check_size(address: str, size: int) -> None:
-    if size > LARGEST:
+    if size > MAX_REQUEST_BYTES:
         raise CapstoneError(
-            f"{address}: {size:,} bytes are more than one request can write ({LARGEST:,}); bring "
-            "in less at a time, by --params=from=…,to=…"
+            f"{address}: {size:,} bytes are more than one request can write "
+            f"({MAX_REQUEST_BYTES:,}); ingest less at a time, with --params=from=…,to=…"
         )
 
 
 @contextlib.contextmanager
-def _held(condition: Collection[str]) -> Iterator[None]:
-    """Pass over the refusal of a write whose condition does not hold."""
+def _ignore_conflicts(condition: Collection[str]) -> Iterator[None]:
+    """Ignore the error of a write whose condition failed."""
     try:
         yield
     except ClientError as error:
-        is_gone = code_of(error) in MISSING and "IfMatch" in condition
-        if not (is_gone or code_of(error) in CONFLICTS):
+        is_missing = error_code(error) in MISSING_CODES and "IfMatch" in condition
+        if not (is_missing or error_code(error) in CONFLICT_CODES):
             raise
 
 
@@ -563,8 +566,8 @@ def _md5() -> Any:
     return hashlib.md5(usedforsecurity=False)
 
 
-def _same(one: IO[bytes], other: IO[bytes]) -> bool:
-    while block := one.read(IN_MEMORY):
+def _have_same_bytes(one: IO[bytes], other: IO[bytes]) -> bool:
+    while block := one.read(SPOOL_BYTES):
         if block != other.read(len(block)):
             return False
     return not other.read(1)

@@ -1,9 +1,9 @@
 -- The functions of pipelines/bronze_to_silver/functions.py, for DuckDB.
 SET TimeZone = 'UTC';
 
--- DuckDB's parser lets through NaN, Infinity and a comma before a bracket, which JSON does not know.
--- They are looked for outside strings, and only where a cheap test says that they may be there: a
--- pattern that begins with one letter costs a quarter of one that begins with any of some.
+-- DuckDB's parser accepts NaN, Infinity and a comma before a bracket, which are not JSON. They are
+-- searched for outside strings, and only if a cheap test finds that they may occur: a pattern that
+-- starts with one character costs a quarter of one that starts with a set of them.
 CREATE OR REPLACE MACRO json_object_valid(line) AS (
     CASE
         WHEN NOT json_valid(line) OR NOT starts_with(ltrim(line, E' \t\r\n'), '{') THEN false
@@ -27,8 +27,8 @@ CREATE OR REPLACE MACRO json_pointers(fields) AS
 CREATE OR REPLACE MACRO json_fields(line, fields) AS
     json_extract(line, json_pointers(fields))::VARCHAR[];
 
--- What the parser lets through is left out here: a NUL, a comma before the bracket at the end. TRY
--- spares a look of its own at whether the line is JSON.
+-- Lines that the parser accepts wrongly give null: with a NUL, or a comma before the last bracket.
+-- TRY saves a separate check whether the line is JSON.
 CREATE OR REPLACE MACRO json_kinds(line, fields) AS CASE
     WHEN ends_with(line, '}') AND NOT contains(line, '\u0000')
         AND NOT ends_with(line, ',}') AND NOT ends_with(line, ' }')
@@ -38,7 +38,7 @@ END;
 
 CREATE OR REPLACE MACRO json_values(line, shape) AS TRY(json_transform(line, shape));
 
-CREATE OR REPLACE MACRO present(held) AS list_count(held);
+CREATE OR REPLACE MACRO present(items) AS list_count(items);
 
 CREATE OR REPLACE MACRO json_unquoted(token) AS CASE
     WHEN contains(token, '\') THEN token::JSON ->> '$'
@@ -47,8 +47,8 @@ END;
 
 CREATE OR REPLACE MACRO utc_to_local(moment, zone) AS timezone(zone, timezone('UTC', moment));
 
--- DuckDB takes the later of two times that an hour which is repeated has; the offset of the day
--- before gives the earlier.
+-- In a repeated hour DuckDB takes the later of the two times; the offset of the day before gives
+-- the earlier.
 CREATE OR REPLACE MACRO later_utc(moment, zone) AS timezone('UTC', timezone(zone, moment));
 CREATE OR REPLACE MACRO day_before_utc(moment, zone) AS
     later_utc(moment - INTERVAL 1 DAY, zone) + INTERVAL 1 DAY;

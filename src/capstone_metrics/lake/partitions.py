@@ -1,4 +1,4 @@
-"""How the rows of a table lie in files: one for each partition, in folders that name it."""
+"""The layout of a table in files: one for each partition, in Hive-style folders."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where and how the rows of a table lie.
+    """The location and file layout of a table.
 
     Attributes:
         prefix: the folder of the table, below the root of the lake.
-        format: `parquet`, `jsonl`, or `index`: Parquet that no glob for `*.parquet` finds.
-        schema: of the table.
-        partition_by: columns that become folders, `column=value`, and leave the files.
+        format: `parquet`, `jsonl`, or `index`: Parquet that a glob for `*.parquet` does not match.
+        schema: the schema of the table.
+        partition_by: the columns that become folders, `column=value`, and are not in the files.
         sort_by: the order of rows within a file.
     """
 
@@ -38,8 +38,8 @@ class Layout:
     sort_by: tuple[str, ...]
 
     @property
-    def leaf(self) -> str:
-        """The name of each file."""
+    def file_name(self) -> str:
+        """The name of the file in each partition."""
         return f"part-0.{self.format}"
 
     @property
@@ -48,19 +48,19 @@ class Layout:
         return (*self.partition_by, *self.sort_by)
 
     def key(self, values: Iterable[Any]) -> str:
-        """The key of the file of a partition."""
+        """Return the key of a partition's file."""
         pairs = zip(self.partition_by, values, strict=True)
         folders = (f"{column}={_folder(str(value))}" for column, value in pairs)
-        return "/".join([self.prefix, *folders, self.leaf])
+        return "/".join([self.prefix, *folders, self.file_name])
 
     def has(self, key: str) -> bool:
-        """Whether a key is that of a partition's file."""
-        *folders, leaf = key.removeprefix(f"{self.prefix}/").split("/")
+        """Return whether a key is that of a partition's file."""
+        *folders, file_name = key.removeprefix(f"{self.prefix}/").split("/")
         columns = tuple(folder.partition("=")[0] for folder in folders)
-        return leaf == self.leaf and columns == self.partition_by
+        return file_name == self.file_name and columns == self.partition_by
 
     def parts(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
-        """The key and the rows of each partition, from batches in the order of the table."""
+        """Yield the key and the rows of each partition, from batches in the order of the table."""
         for values, part in partitions(batches, self.partition_by):
             yield self.key(values), part
 
@@ -70,7 +70,7 @@ class Layout:
 
 
 def _folder(value: str) -> str:
-    """A value as part of a path. What engines read as a null is written so that they do not."""
+    """Return a value encoded for a path, so that engines do not read it as a null."""
     if value.lower() in {"null", "__hive_default_partition__"}:
         return f"%{ord(value[0]):02X}{value[1:]}"
     return quote(value, safe=" ")
@@ -79,7 +79,7 @@ def _folder(value: str) -> str:
 def partitions(
     batches: Iterable[pa.RecordBatch], columns: Iterable[str]
 ) -> Iterator[tuple[tuple[Any, ...], pa.Table]]:
-    """The rows of each partition, from batches sorted by its columns."""
+    """Yield the values and the rows of each partition, from batches sorted by its columns."""
     current: tuple[Any, ...] | None = None
     parts: list[pa.RecordBatch] = []
     for batch in batches:
@@ -98,7 +98,7 @@ def partitions(
 
 
 def _starts(batch: pa.RecordBatch, columns: Iterable[str]) -> list[int]:
-    """The rows of a sorted batch at which a partition begins."""
+    """Return the indices of the rows of a sorted batch at which a partition begins."""
     begins = np.zeros(batch.num_rows, bool)
     begins[:1] = True
     for column in columns:

@@ -1,4 +1,4 @@
-"""Which process is at work, and whether it still is."""
+"""Identify processes, and detect dead ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECONDS_OF_DRIFT = 5
-"""By how much a process's start may seem to move when the clock is set."""
+START_TOLERANCE_SECONDS = 5
+"""How much the start time of a process may appear to move when the clock is adjusted."""
 
 
 def this_process() -> dict[str, Any]:
-    """The `host` and `pid` of this process, and when it `started` (seconds since 1970)."""
+    """Return the `host` and `pid` of this process, and when it `started` (Unix time, seconds)."""
     process = psutil.Process()
     return {
         "host": socket.gethostname(),
@@ -24,18 +24,18 @@ def this_process() -> dict[str, Any]:
     }
 
 
-def is_here(said: Mapping[str, Any]) -> bool:
-    """Whether a process is, or was, of this machine."""
-    return bool(said.get("host") == socket.gethostname())
+def is_local(process: Mapping[str, Any]) -> bool:
+    """Return whether a process runs, or ran, on this machine."""
+    return bool(process.get("host") == socket.gethostname())
 
 
-def is_dead(said: Mapping[str, Any]) -> bool:
-    """Whether a process was of this machine and lives no more; its number may be another's now."""
-    if not is_here(said):
+def is_dead(process: Mapping[str, Any]) -> bool:
+    """Return whether a process of this machine has ended; its id may have been reused."""
+    if not is_local(process):
         return False
     try:
-        process = psutil.Process(said["pid"])
-        is_another = abs(process.create_time() - float(said["started"])) > SECONDS_OF_DRIFT
-        return is_another or process.status() == psutil.STATUS_ZOMBIE
+        current = psutil.Process(process["pid"])
+        is_reused = abs(current.create_time() - float(process["started"])) > START_TOLERANCE_SECONDS
+        return is_reused or current.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True

@@ -1,4 +1,4 @@
-"""A progress bar for long steps, where someone looks at a terminal."""
+"""A progress bar for long steps, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def progress(items: Collection[T], what: str) -> Iterable[T]:
-    """The items, one by one, with a bar that goes away at the end."""
+def progress(items: Collection[T], description: str) -> Iterable[T]:
+    """Yield the items one by one, with a progress bar that disappears at the end."""
     console = Console(stderr=True)
     if not (console.is_terminal and items):
         return items
-    return track(items, what, total=len(items), console=console, transient=True)
+    return track(items, description, total=len(items), console=console, transient=True)

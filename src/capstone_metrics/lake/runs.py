@@ -1,4 +1,4 @@
-"""The records of runs in the catalog: a JSON document each, beside the layers."""
+"""A dataset of the run records: one JSON document for each run, beside the layers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.process import is_dead, is_here, this_process
-from capstone_metrics.lake.storage import document, storage_of
+from capstone_metrics.lake.process import is_dead, is_local, this_process
+from capstone_metrics.lake.storage import format_document, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,43 +23,43 @@ log = logging.getLogger(__name__)
 
 LAYER, RUNS = "operations", "operations/runs"
 RUNNING = ".running"
-AT_ONCE = 16
-"""Records of a bucket that are read at the same time."""
+MAX_CONCURRENT_READS = 16
+"""How many records of a bucket are read concurrently."""
 
 
 class RunsDataset(AbstractDataset["Record", "list[Record]"]):
-    """What each run did, written down while it does it; loaded in the order of their beginning.
+    """The records of runs, updated while they run; loaded in the order of their start.
 
-    A record is a dictionary with at least `run`, an identifier that sorts by the beginning, and
-    `state`. That of a run at work is `<run>.running.json`, so a listing tells what is at work;
-    the run's end writes `<run>.json` and takes the other away. A run that died is loaded as
-    `killed`.
+    A record is a dictionary with at least `run`, an identifier that sorts by start time, and
+    `state`. The record of an active run is `<run>.running.json`, so a listing shows which runs are
+    active; at its end a run writes `<run>.json` and deletes the former. A run that died is loaded
+    as `killed`.
 
     Args:
         path: the root of the lake.
-        silent_minutes: after how long a run of another machine is taken for dead that does not
-            write to its record any more.
-        metadata: for Kedro-Viz.
+        silent_minutes: after how many minutes without an update of its record a run of another
+            machine is considered dead.
+        metadata: metadata for Kedro-Viz.
     """
 
     def __init__(
         self, *, path: str, silent_minutes: float, metadata: dict[str, Any] | None = None
     ) -> None:
         self.storage = storage_of(path)
-        self.silence = dt.timedelta(minutes=silent_minutes)
+        self.silence_limit = dt.timedelta(minutes=silent_minutes)
         self.metadata = metadata
 
-    def begin(self, record: Record, oldest: str) -> list[Record]:
-        """Write the first record of a run, after what the runs before it left was put in order.
+    def start(self, record: Record, oldest: str) -> list[Record]:
+        """Write the first record of a run, after cleaning up after earlier runs.
 
-        Those that died are marked so, and those that are older than `oldest` are forgotten.
+        Dead runs are marked as killed, and records before the identifier `oldest` are deleted.
 
         Returns:
-            The records of those that died.
+            The records of the runs that died.
         """
-        names = self.names()
-        died = self.close(names)
-        self.storage.delete([key for name, key in names.items() if name < oldest])
+        keys = self.keys_by_run()
+        died = self.close_dead_runs(keys)
+        self.storage.delete([key for run, key in keys.items() if run < oldest])
         if not self.storage.is_remote and self.storage.has_abandoned(LAYER):
             with self.storage.locked(LAYER):
                 self.storage.sweep(LAYER)
@@ -68,94 +68,97 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         return died
 
     def save(self, data: Record) -> None:
-        """Write the record of this process's run."""
+        """Write the record of the run of this process."""
         is_running = data["state"] == "running"
-        self.storage.overwrite(_key(data["run"], is_running), document(data).encode())
+        self.storage.overwrite(_key(data["run"], is_running), format_document(data).encode())
         if not is_running:
             self.storage.delete([_key(data["run"], True)])
 
     def load(self) -> list[Record]:
-        """All records, the oldest first."""
-        return self.since("")
+        """Return all records, oldest first."""
+        return self.load_since("")
 
-    def since(self, first: str, most: int | None = None) -> list[Record]:
-        """The records from an identifier on, the oldest first; of these at most so many."""
-        names = self.names()
-        chosen = [name for name in names if name >= first]
-        return self._read(names[name] for name in chosen[-most if most else None :])
+    def load_since(self, first: str, limit: int | None = None) -> list[Record]:
+        """Return the records from an identifier on, oldest first; at most the `limit` latest."""
+        keys = self.keys_by_run()
+        runs = [run for run in keys if run >= first]
+        return self._read(keys[run] for run in runs[-limit if limit else None :])
 
-    def oldest(self, before: str = "~") -> list[Record]:
-        """The oldest record, if its identifier is before another one; else none."""
-        names = self.names()
-        return self._read(names[name] for name in list(names)[:1] if name < before)
+    def load_oldest(self, before: str = "~") -> list[Record]:
+        """Return a list of the oldest record if its identifier sorts before another, or nothing."""
+        keys = self.keys_by_run()
+        return self._read(keys[run] for run in list(keys)[:1] if run < before)
 
-    def some(self, names: Iterable[str]) -> list[Record]:
-        """The records of some runs."""
-        keys = self.names()
-        return self._read(keys[name] for name in names if name in keys)
+    def load_runs(self, runs: Iterable[str]) -> list[Record]:
+        """Return the records of runs by their identifiers."""
+        keys = self.keys_by_run()
+        return self._read(keys[run] for run in runs if run in keys)
 
-    def find(self, part: str) -> list[Record]:
-        """The records whose identifiers have a part."""
-        return self._read(key for name, key in self.names().items() if part in name)
+    def find_runs(self, part: str) -> list[Record]:
+        """Return the records of runs whose identifiers contain a text."""
+        return self._read(key for run, key in self.keys_by_run().items() if part in run)
 
-    def close(self, names: Mapping[str, str] | None = None) -> list[Record]:
-        """Mark the runs that died, and give their records.
+    def close_dead_runs(self, keys: Mapping[str, str] | None = None) -> list[Record]:
+        """Mark dead runs as killed, and return their records.
 
-        One that ended meanwhile keeps what it said itself.
+        A run that ended in the meantime keeps its own record.
         """
-        names, died = self.names() if names is None else names, []
-        for record in self._read(key for key in names.values() if key.endswith(f"{RUNNING}.json")):
+        keys, died = self.keys_by_run() if keys is None else keys, []
+        for record in self._read(key for key in keys.values() if key.endswith(f"{RUNNING}.json")):
             if record["state"] == "killed":
-                name, text = record["run"], document(record).encode()
-                if self.storage.create(_key(name, False), [text]):
+                run, text = record["run"], format_document(record).encode()
+                if self.storage.create(_key(run, False), [text]):
                     died.append(record)
-                self.storage.delete([_key(name, True)])
+                self.storage.delete([_key(run, True)])
         return died
 
-    def names(self) -> dict[str, str]:
-        """The key of each record, by its identifier; that of its end, which sorts first, if any."""
-        found: dict[str, str] = {}
+    def keys_by_run(self) -> dict[str, str]:
+        """Return the key of each run's record; the final one, which sorts first, if it exists."""
+        keys: dict[str, str] = {}
         for key in self.storage.keys(RUNS):
-            name = key.removeprefix(f"{RUNS}/").removesuffix(".json").removesuffix(RUNNING)
-            if key in {_key(name, False), _key(name, True)}:
-                found.setdefault(name, key)
-        return found
+            run = key.removeprefix(f"{RUNS}/").removesuffix(".json").removesuffix(RUNNING)
+            if key in {_key(run, False), _key(run, True)}:
+                keys.setdefault(run, key)
+        return keys
 
     def _read(self, keys: Iterable[str]) -> list[Record]:
         if not self.storage.is_remote:
-            found = [self._record(key) for key in keys]
+            records = [self._record(key) for key in keys]
         else:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                found = list(pool.map(self._record, keys))
-        return [record for record in found if record]
+            with ThreadPoolExecutor(MAX_CONCURRENT_READS) as pool:
+                records = list(pool.map(self._record, keys))
+        return [record for record in records if record]
 
     def _record(self, key: str) -> Record | None:
-        """A record as it is now; None if it is not readable.
+        """Return the current record of a run; None if it is not readable.
 
-        A run at work may have ended since it was listed, or while it was judged.
+        An active run may end after the listing, or while its state is checked.
         """
-        end = key.replace(f"{RUNNING}.json", ".json")
-        for candidate in dict.fromkeys((key, end)):
+        final_key = key.replace(f"{RUNNING}.json", ".json")
+        for candidate in dict.fromkeys((key, final_key)):
             try:
                 record: Record = json.loads(self.storage.read(candidate))
-                judged = self._judged(record)
-                if judged is record or candidate == end or not self.storage.exists(end):
-                    return judged
+                current = self._mark_if_killed(record)
+                is_final = current is record or candidate == final_key
+                if is_final or not self.storage.exists(final_key):
+                    return current
             except (CapstoneError, ValueError, KeyError, TypeError) as error:
                 problem = error
-        log.warning("%s is no record of a run; it is left out (%s).", key, type(problem).__name__)
+        log.warning(
+            "%s is not a valid run record; it is skipped (%s).", key, type(problem).__name__
+        )
         return None
 
-    def _judged(self, record: Record) -> Record:
+    def _mark_if_killed(self, record: Record) -> Record:
         if record["state"] != "running":
             return record
         process = record["process"]
         silent = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(record["updated"])
-        died = is_dead(process) if is_here(process) else silent > self.silence
+        died = is_dead(process) if is_local(process) else silent > self.silence_limit
         return {**record, "state": "killed"} if died else record
 
     def _exists(self) -> bool:
-        return bool(self.names())
+        return bool(self.keys_by_run())
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root, "prefix": RUNS}

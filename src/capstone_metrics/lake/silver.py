@@ -1,4 +1,4 @@
-"""Silver's state in the catalog: what it holds, what it has yet to take in, and its receipts."""
+"""Datasets of the state of Silver: the increment to merge, and the receipts."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import IO, TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from capstone_metrics.changes import Before, Lot, Pending, Tables, lot_of
+from capstone_metrics.changes import Batch, Increment, LazyTables, SilverSnapshot, parse_object_name
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.bronze import BronzeObjectsDataset
-from capstone_metrics.lake.commit import begin, opened, settle
+from capstone_metrics.lake.commit import open_commit, recover, reset
 from capstone_metrics.lake.engine import engine_of
 from capstone_metrics.lake.lines import read_lines
-from capstone_metrics.lake.storage import document, read_document, storage_of
-from capstone_metrics.saved import Saved
+from capstone_metrics.lake.storage import format_document, read_document, storage_of
 from capstone_metrics.schedule import Span
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from capstone_metrics.lake.bronze import Objects
-    from capstone_metrics.lake.engine import Said
+    from capstone_metrics.lake.engine import EngineConfig
 
 LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
 
 
-class PendingDataset(AbstractDataset[Any, Pending]):
-    """Loads the Bronze objects that Silver has no receipt of, and begins a commit of Silver.
+class IncrementDataset(AbstractDataset[Any, Increment]):
+    """Loads the Bronze objects without a receipt in Silver, and prepares a commit of Silver.
 
-    What a killed run left written down is carried out first. The head of Silver is read before
-    the receipts: a run that commits in between is noticed when this one commits.
+    The recorded commit of a killed run is applied first. The head of Silver is read before the
+    receipts, so the commit of this run fails if another run commits in between.
 
-    With `first` and `last`, it is about the objects of these windows alone.
+    With `first` and `last`, only objects of these windows are loaded.
 
     Args:
         path: the root of the lake.
-        prefix: of Bronze, below it.
-        engine: what evaluates the lines.
+        prefix: the prefix of Bronze, below the root.
+        engine: the engine that reads the lines.
         tables: the catalog entries of Silver's tables, by name.
-        full: whether Silver is to be built anew, from all objects.
-        first: the day or window at which a backfill begins.
-        last: the day or window at which it ends.
-        metadata: for Kedro-Viz.
+        full: whether Silver is rebuilt from all objects.
+        first: the day or window at which a backfill starts.
+        last: the day or window at which a backfill ends.
+        metadata: metadata for Kedro-Viz.
     """
 
     def __init__(  # noqa: PLR0913 - one argument for each property of the catalog entry
@@ -52,7 +52,7 @@ class PendingDataset(AbstractDataset[Any, Pending]):
         *,
         path: str,
         prefix: str,
-        engine: Said,
+        engine: EngineConfig,
         tables: dict[str, dict[str, Any]],
         full: bool = False,
         first: str | None = None,
@@ -71,87 +71,89 @@ class PendingDataset(AbstractDataset[Any, Pending]):
 
     @property
     def address(self) -> str:
-        """Where Bronze lies."""
+        """The path or URL of Bronze."""
         return self.bronze.address
 
-    def load(self) -> Pending:
-        settle(self.storage, LAYER, HEAD)
-        begin(self.storage, LAYER)
-        return self._pending({})
+    def load(self) -> Increment:
+        recover(self.storage, LAYER, HEAD)
+        reset(self.storage, LAYER)
+        return self._increment({})
 
-    def _pending(self, planned: Objects) -> Pending:
-        """What is pending, and with it some objects that Bronze does not hold yet."""
-        before = self._before()
-        names = [name for name in self._names() if name not in planned]
-        return Pending(self._lots(names, planned), before, self.full)
+    def _increment(self, new_objects: Objects) -> Increment:
+        """Return the increment with objects of Bronze, and with new ones not in Bronze yet."""
+        snapshot = self._snapshot()
+        names = [name for name in self._names() if name not in new_objects]
+        return Increment(self._batches(names, new_objects), snapshot, self.full)
 
-    def _lots(self, names: list[str], planned: Objects) -> Iterator[Lot]:
-        """The lines of both; where there are none, no engine is started."""
+    def _batches(self, names: list[str], new_objects: Objects) -> Iterator[Batch]:
+        """Yield the lines of both; without objects no engine is started."""
         if names:
-            yield from engine_of(self.engine).lots_of(self.storage, self.bronze.prefix, names)
-        if planned:
-            objects = ((name, partial(_in_memory, chunks)) for name, chunks in planned.items())
-            measures: dict[str, dict[str, Any]] = {}
-            yield Lot(engine_of(self.engine).table_of(read_lines(objects, measures)), measures)
+            yield from engine_of(self.engine).batches_of(self.storage, self.bronze.prefix, names)
+        if new_objects:
+            objects = ((name, partial(_in_memory, chunks)) for name, chunks in new_objects.items())
+            stats: dict[str, dict[str, Any]] = {}
+            yield Batch(engine_of(self.engine).table_of(read_lines(objects, stats)), stats)
 
     def _names(self) -> list[str]:
         span = Span.of(self.first, self.last)
         if span and self.full:
-            raise CapstoneError(
-                "full: Silver is built anew from all of Bronze; leave out from and to."
-            )
+            raise CapstoneError("full: Silver is rebuilt from all of Bronze; omit from and to.")
         merged = set() if self.full else set(self.storage.keys(RECEIPTS))
         return [
             name
             for name in self.bronze.load()
-            if receipt_key(name) not in merged and (span is None or lot_of(name)[1] in span)
+            if receipt_key(name) not in merged
+            and (span is None or parse_object_name(name)[1] in span)
         ]
 
-    def _before(self) -> Before:
+    def _snapshot(self) -> SilverSnapshot:
         head = read_document(self.storage, HEAD) if self.storage.exists(HEAD) else {}
-        return Before(Tables({name: table.load for name, table in self.tables.items()}), head)
+        return SilverSnapshot(
+            LazyTables({name: table.load for name, table in self.tables.items()}), head
+        )
 
     def save(self, data: Any) -> None:
-        raise DatasetError("What is pending is read, not saved.")
+        raise DatasetError("The increment of Bronze is read-only.")
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.root, "full": self.full}
 
 
-class PlannedDataset(PendingDataset):
-    """What would be pending if some objects were saved to Bronze. Nothing is written or begun.
+class DryRunIncrementDataset(IncrementDataset):
+    """The increment as if some objects were saved to Bronze; nothing is written.
 
-    Saved: for each of these objects its name and what gives its bytes. Loaded: `Pending`.
+    Saved: for each of these objects its name and a function that returns its bytes in chunks.
+    Loaded: `Increment`.
     """
 
-    planned: Objects = MappingProxyType({})
+    new_objects: Objects = MappingProxyType({})
 
     def save(self, data: Objects) -> None:
-        self.planned = data
+        self.new_objects = data
 
-    def load(self) -> Pending:
-        return self._pending(self.planned)
+    def load(self) -> Increment:
+        return self._increment(self.new_objects)
 
 
 class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
-    """Receipts: for each Bronze object that Silver took in, what became of its lines.
+    """Receipts: how the lines of each merged Bronze object were counted.
 
-    Saved and loaded by the name of the object. A save stages; `silver_head` commits.
+    Saved and loaded by the name of the object. A save stages them; saving `silver_head` commits.
     """
 
     def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
         self.storage = storage_of(path)
         self.metadata = metadata
-        self.saved = Saved()
+        self.write_stats = WriteStats()
 
     def save(self, data: dict[str, Any]) -> None:
-        commit, files = opened(self.storage, LAYER), 0
+        commit, files = open_commit(self.storage, LAYER), 0
         for name, receipt in data.items():
             key = receipt_key(name)
             with commit.stage(key) as file:
-                file.write_text(document(receipt), encoding="utf-8")
+                file.write_text(format_document(receipt), encoding="utf-8")
             files += commit.put(key)
-        self.saved = Saved(files=files)
+        self.write_stats = WriteStats(files=files)
 
     def load(self) -> dict[str, Any]:
         keys = (key for key in self.storage.keys(RECEIPTS) if key.endswith(".json"))
@@ -167,5 +169,5 @@ def _in_memory(chunks: Callable[[], Iterable[bytes]]) -> IO[bytes]:
 
 
 def receipt_key(name: str) -> str:
-    """The key of the receipt of a Bronze object."""
+    """Return the key of the receipt of a Bronze object."""
     return f"{RECEIPTS}/{name.removesuffix('.jsonl')}.json"

@@ -1,6 +1,6 @@
-"""The functions of JSON for Spark, which has none that keeps a value as it was written.
+"""JSON functions for Spark, whose own do not preserve values as they are written.
 
-Spark's workers run them, row by row: by way of Arrow, pandas 3 would make a NaN of a null.
+The workers run them row by row: with Arrow, pandas 3 would turn a null into NaN.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ TOKEN = re.compile(
     r'|(?P<text>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")'
     r"|(?P<scalar>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null))"
 )
-WHOLE = re.compile("-?[0-9]+")
+INTEGER = re.compile("-?[0-9]+")
 BLANK = " \t\r\n"
 OBJECT: tuple[str, ...] = ("{",)
 VALUE: tuple[str, ...] = ("{", "[", "text", "scalar")
 KEY: tuple[str, ...] = ("text",)
 FIRST_VALUE, FIRST_KEY = (*VALUE, "]"), (*KEY, "}")
-"""What may come next in a line."""
+"""The tokens that may come next in a line."""
 
-DEEP = 100
-"""Brackets in a line from which on it is not read by a function that calls itself."""
+MAX_RECURSIVE_BRACKETS = 100
+"""A line with more brackets is parsed without recursion."""
 
 
 KINDS = {
@@ -36,69 +36,69 @@ KINDS = {
     tuple: "OBJECT",
     list: "ARRAY",
 }
-"""What DuckDB calls the kinds of JSON that are no numbers."""
+"""DuckDB's names of the JSON kinds that are not numbers."""
 
 
 class Written(str):
-    """A value as it is written."""
+    """The text of a value, exactly as it is written."""
 
     __slots__ = ()
 
 
 def json_object_valid(line: str | None) -> bool | None:
-    """Whether a line is one JSON object, by the grammar of RFC 8259."""
+    """Return whether a line is one JSON object, by the grammar of RFC 8259."""
     return None if line is None else _pairs(line) is not None
 
 
 def json_names(line: str | None) -> list[str] | None:
-    """The keys of a valid object, as often as they stand in it."""
+    """Return the keys of a valid object, including repeated ones."""
     pairs = _pairs(line)
     return None if pairs is None else [key for key, _ in pairs]
 
 
 def json_fields(line: str | None, fields: list[str]) -> list[str | None] | None:
-    """The JSON text of each field of a valid object; null where absent."""
+    """Return the JSON text of each field of a valid object; null if absent."""
     pairs = _pairs(line)
     if pairs is None:
         return None
-    found = dict(pairs)
-    return [_text(found[field]) if field in found else None for field in fields]
+    values = dict(pairs)
+    return [_text(values[field]) if field in values else None for field in fields]
 
 
 def json_kinds(line: str | None, fields: list[str]) -> list[str | None] | None:
-    """The kind of each field of an object, as DuckDB calls it; null where absent.
+    """Return the kind of each field of an object, as DuckDB names it; null if absent.
 
-    Null for any other line, and for one with a NUL.
+    The result is null for any other line, and for one with a NUL.
     """
     pairs = _pairs(line)
     if pairs is None or line is None or NUL in line:
         return None
-    found = dict(pairs)
-    return [_kind(found[field]) if field in found else None for field in fields]
+    values = dict(pairs)
+    return [_kind(values[field]) if field in values else None for field in fields]
 
 
 def json_unescaped(token: str | None) -> str | None:
-    """The text that a JSON string stands for."""
+    """Return the text of a JSON string."""
     return None if token is None else json.loads(token, strict=False)
 
 
 @lru_cache(maxsize=1)
 def _pairs(line: str | None) -> tuple[tuple[str, Any], ...] | None:
-    """The keys and values of an object; None if the line is not one.
+    """Parse the keys and values of an object; return None if the line is not one.
 
-    An object is read as a tuple of pairs, so that it is told from a list.
+    Objects are tuples of pairs, to distinguish them from arrays, which are lists.
     """
     if line is None:
         return None
     try:
-        if line.count("[") + line.count("{") > DEEP:
+        if line.count("[") + line.count("{") > MAX_RECURSIVE_BRACKETS:
             return _deep_pairs(line)
         pairs = json.loads(
             line,
             object_pairs_hook=tuple,
             parse_int=Written,
             parse_float=Written,
-            parse_constant=_refuse,
+            parse_constant=_reject_constant,
         )
         if SURROGATE.search(line):
             json.dumps(pairs, ensure_ascii=False).encode()
@@ -108,33 +108,33 @@ def _pairs(line: str | None) -> tuple[tuple[str, Any], ...] | None:
 
 
 def _deep_pairs(line: str) -> tuple[tuple[str, Any], ...] | None:
-    """The same of a line that may be nested to any depth; each value as it is written."""
+    """Parse the keys and values of an object of any depth; each value as it is written."""
     closers: list[str] = []
     pairs: list[tuple[str, Any]] = []
-    key, began, at, end, wanted = "", 0, 0, len(line.rstrip(BLANK)), OBJECT
-    while at < end:
-        token = TOKEN.match(line, at)
+    key, value_start, position, end, expected = "", 0, 0, len(line.rstrip(BLANK)), OBJECT
+    while position < end:
+        token = TOKEN.match(line, position)
         if not token or not token.lastgroup:
             return None
-        word, at = token[token.lastgroup], token.end()
+        word, position = token[token.lastgroup], token.end()
         kind = word if token.lastgroup == "mark" else token.lastgroup
-        if kind not in wanted:
+        if kind not in expected:
             return None
         text = json.loads(word) if kind == "text" else ""
-        text.encode()  # an error if half a surrogate pair is in it
-        if len(closers) == 1 and wanted == VALUE:
-            began = at - len(word)
-        if kind == "text" and wanted in {KEY, FIRST_KEY}:
-            key, wanted = (text if len(closers) == 1 else key), (":",)
+        text.encode()  # raises an error for half a surrogate pair
+        if len(closers) == 1 and expected == VALUE:
+            value_start = position - len(word)
+        if kind == "text" and expected in {KEY, FIRST_KEY}:
+            key, expected = (text if len(closers) == 1 else key), (":",)
             continue
-        wanted = _wanted_after(kind, closers)
-        if len(closers) == 1 and wanted == (",", "}"):
-            pairs.append((key, Written(line[began:at])))
-    return None if closers or wanted else tuple(pairs)
+        expected = _expected_after(kind, closers)
+        if len(closers) == 1 and expected == (",", "}"):
+            pairs.append((key, Written(line[value_start:position])))
+    return None if closers or expected else tuple(pairs)
 
 
-def _wanted_after(kind: str, closers: list[str]) -> tuple[str, ...]:
-    """What may come after a bracket, a sign or a value; the brackets that are open are kept."""
+def _expected_after(kind: str, closers: list[str]) -> tuple[str, ...]:
+    """Return the tokens that may follow a token, and update the closers of open brackets."""
     if kind in "{[":
         closers.append("}" if kind == "{" else "]")
         return FIRST_KEY if kind == "{" else FIRST_VALUE
@@ -148,25 +148,25 @@ def _wanted_after(kind: str, closers: list[str]) -> tuple[str, ...]:
 def _kind(value: Any) -> str:
     if not isinstance(value, Written):
         return KINDS[type(value)]
-    if not WHOLE.fullmatch(value):
+    if not INTEGER.fullmatch(value):
         return "DOUBLE"
-    whole = int(value)
+    number = int(value)
     if value.startswith("-"):
-        return "BIGINT" if whole >= -(1 << 63) else "DOUBLE"
-    return "UBIGINT" if whole < 1 << 64 else "DOUBLE"
+        return "BIGINT" if number >= -(1 << 63) else "DOUBLE"
+    return "UBIGINT" if number < 1 << 64 else "DOUBLE"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, Written):
         return str(value)
     if isinstance(value, tuple):
-        return "{" + ",".join(f"{_text(key)}:{_text(held)}" for key, held in value) + "}"
+        return "{" + ",".join(f"{_text(key)}:{_text(item)}" for key, item in value) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_text, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(constant)
 
 
@@ -177,4 +177,4 @@ FUNCTIONS = {
     json_fields: "array<string>",
     json_unescaped: "string",
 }
-"""Each with the type that it gives."""
+"""The return type of each function."""

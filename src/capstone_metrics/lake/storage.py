@@ -1,4 +1,4 @@
-"""Where a lake lies: the objects of a folder or a bucket, and what a commit needs of either."""
+"""Storage of a lake: the objects of a folder or a bucket, and the primitives of a commit."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 TEMPORARY = "_tmp"
-"""The folder of the lake for what is no object of a layer: staged files and locks."""
+"""The folder of the lake for staged files and locks, which belong to no layer."""
 
-ONE_OBJECT = "object"
-"""What the workspaces in which a single object is staged belong to, in place of a layer."""
+SINGLE_OBJECT = "object"
+"""The name that replaces the layer's in workspaces that stage a single object."""
 
-LOCAL = "capstone-"
-"""What the names of workspaces outside of a lake start with; then what for, and which process."""
+LOCAL_PREFIX = "capstone-"
+"""Prefix of workspaces outside the lake; their purpose and process id follow it."""
 
-SECONDS_TO_WAIT = 60
-"""How long a run waits for another one that holds the lock of a layer."""
+LOCK_TIMEOUT_SECONDS = 60
+"""How long a run waits for the lock of a layer before it fails."""
 
 
-class Shared(NamedTuple):
+class StagedObject(NamedTuple):
     """An object that a worker staged in the lake itself.
 
     Attributes:
-        key: where it is staged.
-        version: of it.
-        size: in bytes.
+        key: the key under which it is staged.
+        version: its version.
+        size: its size in bytes.
     """
 
     key: str
@@ -51,150 +51,151 @@ class Shared(NamedTuple):
 class Storage(ABC):
     """The objects of a lake. A key is a relative path with `/`, such as `gold/x.csv`.
 
-    An object is whole or absent, old or new, whatever kills the writer. All methods raise a
-    `CapstoneError` where the storage refuses, and for a key that would leave the lake.
+    Writes are atomic: an object is either complete or absent, either old or new, even if the
+    writer is killed. All methods raise a `CapstoneError` if the storage fails, and for a key
+    outside the lake.
     """
 
     root: str
-    """Where the lake lies, as messages name it."""
+    """The path or URL of the lake, as messages show it."""
 
     is_remote = False
-    """Whether engines need credentials to read it."""
+    """Whether it is an object store, for which engines need credentials."""
 
     @abstractmethod
     def address(self, key: str) -> str:
-        """Where an object lies, as an engine reads it."""
+        """Return the path or URL of an object, as an engine reads it."""
 
     @abstractmethod
     def keys(self, prefix: str) -> list[str]:
-        """The keys under a prefix, sorted."""
+        """Return the keys under a prefix, sorted."""
 
     @abstractmethod
     def exists(self, key: str) -> bool:
-        """Whether there is an object of this key."""
+        """Return whether an object exists."""
 
     @abstractmethod
     def read(self, key: str) -> bytes:
-        """The bytes of an object; an error if there is none."""
+        """Return the bytes of an object; raise an error if it does not exist."""
 
     @abstractmethod
     def version(self, key: str) -> str:
-        """What changes whenever the bytes of an object do; empty where there is none.
+        """Return a token that changes whenever the bytes of an object do; empty if it is absent.
 
-        It is known without reading them, and may change where they stay the same.
+        It is obtained without reading the bytes, and may change even if they do not.
         """
 
     @abstractmethod
     def size(self, key: str) -> int:
-        """How many bytes an object has; an error if there is none."""
+        """Return the size of an object in bytes; raise an error if it does not exist."""
 
     @abstractmethod
     def open(self, key: str) -> IO[bytes]:
-        """An object, to read it in parts and from any place; an error if there is none."""
+        """Open an object as a seekable file; raise an error if it does not exist."""
 
     @abstractmethod
     def create(self, key: str, chunks: Iterable[bytes]) -> bool:
-        """Write an object unless its key is taken; say whether it was written."""
+        """Write an object if its key does not exist; return whether it was written."""
 
     @abstractmethod
     def overwrite(self, key: str, content: bytes) -> str:
-        """Write an object, whatever was there; who writes last has it.
+        """Write an object, replacing any existing one; the last writer wins.
 
-        It is for notes that no commit depends on, and for what workers stage: no reader sees a
-        part of one, but a machine that loses its power may lose it.
+        It is for documents that no commit depends on, and for objects staged by workers: readers
+        never see a partial object, but a power failure may lose it.
 
         Returns:
-            Its version.
+            The version of the new object.
         """
 
     @abstractmethod
     def put(self, files: Mapping[str, Path]) -> None:
-        """Put staged files into place as the objects of their keys, each old or new at any time.
+        """Move staged files to their keys, replacing each object atomically.
 
-        It may be done again after it was interrupted.
+        It may be repeated after an interruption.
         """
 
     @abstractmethod
-    def put_shared(self, objects: Mapping[str, Shared]) -> None:
-        """The same of objects that workers staged; their bytes do not pass through this process."""
+    def put_staged(self, objects: Mapping[str, StagedObject]) -> None:
+        """Copy objects staged by workers to their keys, without downloading them."""
 
     @abstractmethod
     def delete(self, keys: Collection[str]) -> None:
-        """Remove objects; one that is not there is no error."""
+        """Delete objects; missing ones are ignored."""
 
     @abstractmethod
-    def holds(self, key: str, file: Path) -> bool:
-        """Whether the object of a key is known to have the bytes of a file."""
+    def matches_file(self, key: str, file: Path) -> bool:
+        """Return whether an object is known to have the bytes of a file."""
 
     @abstractmethod
-    def holds_shared(self, key: str, shared: Shared) -> bool:
-        """The same for an object that a worker staged."""
+    def matches_staged(self, key: str, staged_object: StagedObject) -> bool:
+        """Return whether an object is known to have the bytes of one staged by a worker."""
 
     @abstractmethod
     def workspace(self, layer: str) -> Path:
-        """A new local folder in which a commit of a layer is staged."""
+        """Create a local folder in which to stage a commit of a layer."""
 
     @abstractmethod
-    def share(self, workspace: Path) -> str:
-        """Have workers, who may be on other machines, stage for a commit as well.
+    def stage_remotely(self, workspace: Path) -> str:
+        """Let workers, possibly on other machines, stage objects for a commit.
 
         Returns:
-            The prefix of the lake below which they write; it goes with the workspace.
+            The prefix of the lake under which they write; it is discarded with the workspace.
         """
 
     @abstractmethod
-    def keep(self, workspace: Path) -> str:
-        """Have what was staged outlive this process.
+    def persist(self, workspace: Path) -> str:
+        """Make the staged files survive this process.
 
         Returns:
-            The name under which another process finds it.
+            The name by which another process opens them.
         """
 
     @abstractmethod
-    def kept(self, name: str) -> AbstractContextManager[Path]:
-        """A local folder with what was kept under a name; it lacks what is gone."""
+    def open_persisted(self, name: str) -> AbstractContextManager[Path]:
+        """Return a local folder with the persisted files of a name, as far as they still exist."""
 
     @abstractmethod
     def discard(self, workspace: Path) -> None:
-        """Remove a workspace, and what was kept of it."""
+        """Delete a workspace and everything persisted from it."""
 
     @abstractmethod
     def has_abandoned(self, layer: str) -> bool:
-        """Whether dead processes left behind what they staged for a layer."""
+        """Return whether dead processes left staged files of a layer behind."""
 
     @abstractmethod
     def sweep(self, layer: str) -> None:
-        """Remove what dead processes staged for a layer. Call with its lock held."""
+        """Delete the files that dead processes staged for a layer. Call with its lock held."""
 
     @abstractmethod
     def locked(self, layer: str) -> AbstractContextManager[None]:
-        """Hold the lock of a layer's commits; an error if another run holds it for too long.
+        """Hold the commit lock of a layer; raise an error if another run holds it for too long.
 
-        A holder that dies loses it.
+        The lock of a holder that dies is released.
         """
 
-    def busy(self) -> CapstoneError:
-        """What is said to a run that waited too long for the lock."""
+    def lock_timeout_error(self) -> CapstoneError:
+        """Return the error of a run that waited too long for the lock."""
         return CapstoneError(
-            f"Another run has been writing to {self.root} for {SECONDS_TO_WAIT} s; "
+            f"Another run has been writing to {self.root} for {LOCK_TIMEOUT_SECONDS} s; "
             "wait for it and run again."
         )
 
 
-def storage_of(where: str | Mapping[str, Any]) -> Storage:
-    """The storage at a path, or in a bucket.
+def storage_of(location: str | Mapping[str, Any]) -> Storage:
+    """Return the storage of a lake in a folder or a bucket.
 
     Args:
-        where: a path; `s3://<bucket>/<prefix>`; or the latter as `url` beside a `region` and an
-            `endpoint_url`, each of which may be null and then is that of the environment.
+        location: a path; `s3://<bucket>/<prefix>`; or a mapping with the latter as `url`, a
+            `region` and an `endpoint_url`, where null means the environment's default.
     """
-    said = dict(where) if isinstance(where, Mapping) else {"url": str(where)}
-    return _storage(**{name: said.get(name) for name in ("url", "region", "endpoint_url")})
+    config = dict(location) if isinstance(location, Mapping) else {"url": str(location)}
+    return _storage(**{name: config.get(name) for name in ("url", "region", "endpoint_url")})
 
 
 @cache
 def _storage(url: str, region: str | None, endpoint_url: str | None) -> Storage:
-    """One for each lake in a process: what it knows of the versions of objects is shared."""
+    """Return this process's one storage of a lake, so that known object versions are shared."""
     if url.startswith("s3://"):
         from capstone_metrics.lake.bucket import Bucket  # noqa: PLC0415 - boto3 is slow to import
 
@@ -204,79 +205,79 @@ def _storage(url: str, region: str | None, endpoint_url: str | None) -> Storage:
     return Folder(url)
 
 
-def new_workspace(parent: Path, layer: str, before: str = "") -> Path:
-    """A new folder, whose name says what it is for and which process made it."""
-    with plain_errors(parent):
+def new_workspace(parent: Path, layer: str, prefix: str = "") -> Path:
+    """Create a folder whose name has its layer and the id of this process."""
+    with translate_os_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{before}{layer}-{os.getpid()}-", dir=parent))
+        return Path(tempfile.mkdtemp(prefix=f"{prefix}{layer}-{os.getpid()}-", dir=parent))
 
 
-def dead_workspaces(parent: Path, layer: str, before: str = "") -> list[Path]:
-    """The workspaces of processes that live no more: of a layer, and of single objects."""
+def dead_workspaces(parent: Path, layer: str, prefix: str = "") -> list[Path]:
+    """Return the workspaces of dead processes: those of a layer, and those of single objects."""
     return [
         folder
-        for name in (layer, ONE_OBJECT)
-        for folder in parent.glob(f"{before}{name}-*-*")
-        if not psutil.pid_exists(int(folder.name.removeprefix(before).split("-")[1]))
+        for name in (layer, SINGLE_OBJECT)
+        for folder in parent.glob(f"{prefix}{name}-*-*")
+        if not psutil.pid_exists(int(folder.name.removeprefix(prefix).split("-")[1]))
     ]
 
 
-def abandoned_here(name: str) -> list[Path]:
-    """The workspaces outside of a lake that dead processes left, by what they were for."""
-    return dead_workspaces(Path(tempfile.gettempdir()), name, LOCAL)
+def dead_local_workspaces(name: str) -> list[Path]:
+    """Return the workspaces outside the lake that dead processes left, by layer or purpose."""
+    return dead_workspaces(Path(tempfile.gettempdir()), name, LOCAL_PREFIX)
 
 
 def check_key(key: str, root: str) -> str:
-    """A key that stays in the lake.
+    """Return a key if it stays within the lake.
 
     Raises:
-        CapstoneError: if it would leave it.
+        CapstoneError: if it leads outside the lake.
     """
     if ".." in Path(key).parts or Path(key).is_absolute():
         raise CapstoneError(f"{key!r} is not a key of the lake at {root}.")
     return key
 
 
-def document(content: dict[str, Any]) -> str:
-    """JSON that a person can read."""
+def format_document(content: dict[str, Any]) -> str:
+    """Return a document as indented JSON."""
     return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
 
 
 def read_document(
-    storage: Storage, key: str, way_out: str = "build the layer anew"
+    storage: Storage, key: str, next_step: str = "rebuild the layer"
 ) -> dict[str, Any]:
-    """A JSON document of the lake.
+    """Read a JSON document of the lake.
 
     Args:
         storage: the lake.
-        key: of the document.
-        way_out: what to do if it is broken, besides a full run.
+        key: the key of the document.
+        next_step: what the message advises if it is invalid, before a full run.
 
     Raises:
-        CapstoneError: if it is not there, or not JSON any more.
+        CapstoneError: if it does not exist or is not valid JSON.
     """
     try:
         content: dict[str, Any] = json.loads(storage.read(key))
     except ValueError as error:
         raise CapstoneError(
-            f"{storage.address(key)}: is not JSON any more ({error}); {way_out}: "
+            f"{storage.address(key)}: is not valid JSON ({error}); {next_step}: "
             "kedro run --params=full=true."
         ) from error
     return content
 
 
 @contextlib.contextmanager
-def plain_errors(path: Path) -> Iterator[None]:
-    """Say an error of the file system in one sentence that names the path and a way out."""
+def translate_os_errors(path: Path) -> Iterator[None]:
+    """Translate errors of the file system to a message with the path and the next step."""
     try:
         yield
     except OSError as error:
         advice = {
             errno.ENOSPC: "free some space and run again",
-            errno.EACCES: "give this user the right to it and run again",
+            errno.EACCES: "grant this user access to it and run again",
             errno.EROFS: "the file system is read-only; choose another folder for the lake",
-            errno.ENOENT: "run the pipeline that makes it first",
+            errno.ENOENT: "run the pipeline that creates it first",
         }.get(error.errno or 0, "check the disk and run again")
-        where = error.filename2 or error.filename or path
-        what = (error.strerror or str(error)).lower()
-        raise CapstoneError(f"{where}: {what}; {advice}.") from error
+        failed_path = error.filename2 or error.filename or path
+        cause = (error.strerror or str(error)).lower()
+        raise CapstoneError(f"{failed_path}: {cause}; {advice}.") from error

@@ -1,4 +1,4 @@
-"""Silver and its quarantine in the catalog: one file a partition, replaced only if it differs."""
+"""Datasets of Hive-partitioned tables: one file a partition, replaced only if it changes."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kedro.io import AbstractDataset
 
-from capstone_metrics.lake.commit import opened
+from capstone_metrics.lake.commit import open_commit
 from capstone_metrics.lake.engine import engine_of
 from capstone_metrics.lake.partitions import Layout
 from capstone_metrics.lake.storage import storage_of
-from capstone_metrics.saved import Saved
 from capstone_metrics.schemas import TABLES
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import ibis.expr.types as ir
 
-    from capstone_metrics.changes import Change
-    from capstone_metrics.lake.engine import Said
+    from capstone_metrics.changes import PartitionOverwrite
+    from capstone_metrics.lake.engine import EngineConfig
 
 log = logging.getLogger(__name__)
 
 
-class TableDataset(AbstractDataset["Change", "ir.Table"]):
-    """A table as Hive-partitioned files, changed by whole partitions.
+class TableDataset(AbstractDataset["PartitionOverwrite", "ir.Table"]):
+    """A table of Hive-partitioned files, overwritten by whole partitions.
 
-    A save stages the new files of the changed partitions; the layer's commit puts them into
-    place. Partitions whose bytes stay the same are left alone. A load is the table as the last
-    commit left it.
+    A save stages the new files of the changed partitions, and the layer's commit applies them.
+    Partitions whose bytes do not change are not rewritten. A load returns the table as of the last
+    commit.
 
     Args:
         path: the root of the lake.
-        prefix: the folder of the table, below it; its first part is the layer.
-        engine: what evaluates the table.
-        format: `parquet`, `jsonl`, or `index`: Parquet that no glob for `*.parquet` finds.
+        prefix: the folder of the table, below the root; its first part is the layer.
+        engine: the engine that reads and writes the table.
+        format: `parquet`, `jsonl`, or `index`: Parquet that a glob for `*.parquet` does not match.
         schema: the name of its schema in `capstone_metrics.schemas.TABLES`.
-        partition_by: columns that become folders, `column=value`, and leave the files.
+        partition_by: the columns that become folders, `column=value`, and are not in the files.
         sort_by: the order of rows within a file.
-        metadata: for Kedro-Viz.
+        metadata: metadata for Kedro-Viz.
     """
 
     def __init__(  # noqa: PLR0913 - one argument for each property of the catalog entry
@@ -49,8 +49,8 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         *,
         path: str,
         prefix: str,
-        engine: Said,
-        format: Literal["parquet", "jsonl", "index"],  # noqa: A002 - the word that catalogs use
+        engine: EngineConfig,
+        format: Literal["parquet", "jsonl", "index"],  # noqa: A002 - the usual name in catalogs
         schema: str,
         partition_by: list[str],
         sort_by: list[str],
@@ -62,46 +62,48 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
         self.is_data = format != "index"
         self.layout = Layout(prefix, format, TABLES[schema], tuple(partition_by), tuple(sort_by))
         self.metadata = metadata
-        self.saved = Saved()
+        self.write_stats = WriteStats()
 
     @property
     def address(self) -> str | None:
-        """Where the table lies; None of an index, which is nobody else's."""
+        """The path or URL of the table; None for an index, which is internal."""
         return self.storage.address(self.layout.prefix) if self.is_data else None
 
-    def save(self, data: Change) -> None:
+    def save(self, data: PartitionOverwrite) -> None:
         schema = self.layout.schema
         columns = {name: str(kind) for name, kind in schema.items()} if self.is_data else {}
-        self.saved = Saved(columns=columns, address=self.address)
+        self.write_stats = WriteStats(columns=columns, address=self.address)
         if data.partitions == []:
             return
         table = data.rows.select(*schema).cast(schema)
-        before = set(self.keys())
+        old_keys = set(self.keys())
         if data.partitions is not None:
-            before &= {self.layout.key(values) for values in data.partitions}
-        commit, after = opened(self.storage, self.layer), set()
+            old_keys &= {self.layout.key(values) for values in data.partitions}
+        commit, new_keys = open_commit(self.storage, self.layer), set()
         rows = files = size = 0
         for staged in engine_of(self.engine).stage(table, self.layout, commit):
-            after.add(staged.key)
-            if commit.put(staged.key, staged.shared):
+            new_keys.add(staged.key)
+            if commit.put(staged.key, staged.staged_object):
                 files += 1
                 rows += staged.rows
                 size += commit.size(staged.key)
-        gone = before - after
-        for key in gone:
+        removed = old_keys - new_keys
+        for key in removed:
             commit.delete(key)
-        counted = rows if self.is_data else 0
-        self.saved = replace(self.saved, rows=counted, files=files, removed=len(gone), bytes=size)
+        reported_rows = rows if self.is_data else 0
+        self.write_stats = replace(
+            self.write_stats, rows=reported_rows, files=files, removed=len(removed), bytes=size
+        )
 
     def load(self) -> ir.Table:
         return engine_of(self.engine).read(self.storage, self.keys(), self.layout)
 
     def keys(self) -> list[str]:
-        """The files of the table. What else lies among them is reported, and not read."""
+        """Return the keys of the table's files; other objects among them are logged and ignored."""
         keys = self.storage.keys(self.layout.prefix)
         own = [key for key in keys if self.layout.has(key)]
-        for strange in sorted(set(keys) - set(own)):
-            log.warning("%s is no part of the table; it is not read.", strange)
+        for unknown in sorted(set(keys) - set(own)):
+            log.warning("%s is not a file of the table; it is ignored.", unknown)
         return own
 
     def _exists(self) -> bool:
@@ -112,7 +114,7 @@ class TableDataset(AbstractDataset["Change", "ir.Table"]):
 
 
 class DeferredTableDataset(TableDataset):
-    """The same, loaded as a function that gives the table: one that nobody calls reads nothing."""
+    """A table that is loaded as a function, which reads nothing until it is called."""
 
     def load(self) -> Callable[[], ir.Table]:
         return super().load

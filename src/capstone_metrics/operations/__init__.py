@@ -1,1 +1,1 @@
-"""What a run did: its record, what is told from it, and what is late."""
+"""Operations: run records and what is reported from them, quality rules, status, verification."""

@@ -1,4 +1,4 @@
-"""What became of each scheduled start of each layer, seen from an instant."""
+"""The outcome of each scheduled start of each layer, as of an instant."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from capstone_metrics.schedule import Slot, Timetable
 
-TAGS = {"bronze": "bronze", "silver": "silver", "gold": "gold", "publication": "serving"}
-"""The layers of the schedule, in the order of the flow, and what a record calls them."""
+LAYER_TAGS = {"bronze": "bronze", "silver": "silver", "gold": "gold", "publication": "serving"}
+"""The tag of each layer of the schedule in a run record, in the order of the flow."""
 
-LINES = {"bronze": "ingested", "silver": "lines"}
-"""How a record counts the lines of a window, where a layer has windows of its own."""
+LINE_COUNTS = {"bronze": "ingested", "silver": "lines"}
+"""The count of a window's lines in a run record, for the layers that have windows."""
 
-DAYS_BEFORE = dt.timedelta(days=2)
-"""How much further back than the oldest slot a record may matter to it."""
+LOOKBACK = dt.timedelta(days=2)
+"""How long before the oldest slot a run may have begun and still matter to it."""
 
 
 class Health(IntEnum):
-    """How bad it is: the exit codes that monitors of the Nagios family know."""
+    """Health of a check, by the exit codes of Nagios and compatible monitors."""
 
     OK = 0
     WARNING = 1
@@ -36,16 +36,16 @@ class Health(IntEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a slot.
+    """Outcome of a slot.
 
     Attributes:
-        slot: which one.
-        state: `on time`, `late`, `empty` (done in time, with no line), `running`, `failed`,
-            `missing`; `due` before its deadline, if nothing has begun; `before` if it was due
-            before the first record and done late or not at all, so nobody can tell.
-        at: when it was done, or the run began that is at work or that failed; UTC.
+        slot: the scheduled start of a layer.
+        state: `on time`, `late`, `empty` (on time, without a line), `running`, `failed`,
+            `missing`; `due` before its deadline, if no run has begun; `before` if it was due
+            before the first run record and was not on time, so its state is not known.
+        at: when the slot was completed, or when the running or failed run began; UTC.
         run: the identifier of that run.
-        lines: of its window; None where the layer has no windows of its own, or it is not done.
+        lines: the lines of its window; None where the layer has no windows, or it is not done.
     """
 
     slot: Slot
@@ -55,7 +55,7 @@ class Outcome:
     lines: int | None = None
 
     def health(self, now: dt.datetime, *, is_newest: bool) -> Health:
-        """How bad it is at an instant; a late slot is history once the next one is there."""
+        """Return the health at an instant; a late slot is a warning only while it is the newest."""
         is_over = now >= self.slot.deadline
         if self.state == "missing" or (self.state == "failed" and is_over):
             return Health.CRITICAL
@@ -64,179 +64,200 @@ class Outcome:
         return Health.WARNING if self.state == "late" and is_newest else Health.OK
 
 
-class Run:
-    """What deadlines need of a record.
+class RecordedRun:
+    """A run record, with its times.
 
     Args:
-        record: of the run.
-        is_simulated: whether the run is to be seen at the instant that it was given as `now`,
-            and not at the one at which it took place.
+        record: the run record.
+        is_simulated: whether to place the run at the instant of its parameter `now`, and not at
+            the time at which it took place.
     """
 
     def __init__(self, record: Mapping[str, Any], *, is_simulated: bool = False) -> None:
         self.record = record
-        self.name: str = record["run"]
-        real, now = _read(record["begun"]), _read(record["now"] or record["begun"])
-        self.shift = now - real if is_simulated else dt.timedelta()
-        self.now = now
-        self.begun = real + self.shift
-        self.windows = _span(record)
-        self.updated = _read(record["updated"]) + self.shift
+        self.run_id: str = record["run"]
+        actual_start = _parse_timestamp(record["begun"])
+        self.now = _parse_timestamp(record["now"] or record["begun"])
+        self.clock_shift = self.now - actual_start if is_simulated else dt.timedelta()
+        self.started_at = actual_start + self.clock_shift
+        self.backfill_span = _backfill_span(record)
+        self.updated_at = _parse_timestamp(record["updated"]) + self.clock_shift
 
-    def state(self, at: dt.datetime) -> str:
-        """What its state was at an instant after its beginning."""
-        return str(self.record["state"]) if self.updated <= at else "running"
+    def state_at(self, instant: dt.datetime) -> str:
+        """Return its state at an instant after its start."""
+        return str(self.record["state"]) if self.updated_at <= instant else "running"
 
-    def plans(self, layer: str) -> bool:
-        """Whether nodes of a layer belong to it."""
-        return any(node["layer"] == TAGS[layer] for node in self.record["nodes"].values())
+    def includes(self, layer: str) -> bool:
+        """Return whether the run has nodes of a layer."""
+        return any(node["layer"] == LAYER_TAGS[layer] for node in self.record["nodes"].values())
 
     def covers(self, slot: Slot) -> bool:
-        """Whether what it did is about a slot, as far as a source or a backfill limits it."""
-        if slot.layer in LINES and self.windows is not None and slot.window not in self.windows:
+        """Return whether the run can complete a slot: a backfill covers its own windows only."""
+        if (
+            slot.layer in LINE_COUNTS
+            and self.backfill_span is not None
+            and slot.window not in self.backfill_span
+        ):
             return False
         return slot.layer != "bronze" or self.now >= slot.due
 
-    def committed(self, layer: str) -> dt.datetime | None:
-        """When what it did to a layer came to count."""
-        said = self.record["layers"].get(TAGS[layer], {}).get("committed")
-        return _read(said) + self.shift if said else None
+    def committed_at(self, layer: str) -> dt.datetime | None:
+        """Return when the run committed a layer; None if it did not."""
+        timestamp = self.record["layers"].get(LAYER_TAGS[layer], {}).get("committed")
+        return _parse_timestamp(timestamp) + self.clock_shift if timestamp else None
 
-    def started(self, layer: str) -> dt.datetime:
-        """When its first node of a layer began."""
+    def layer_started_at(self, layer: str) -> dt.datetime:
+        """Return when the first node of a layer began."""
         nodes = self.record["nodes"].values()
-        begun = [n["begun"] for n in nodes if n["layer"] == TAGS[layer] and "begun" in n]
-        return self.begun + dt.timedelta(seconds=min(begun, default=0))
+        offsets = [n["begun"] for n in nodes if n["layer"] == LAYER_TAGS[layer] and "begun" in n]
+        return self.started_at + dt.timedelta(seconds=min(offsets, default=0))
 
 
-def outcomes(
-    timetable: Timetable, runs: Iterable[Run], now: dt.datetime, first: dt.datetime, count: int
+def slot_outcomes(
+    timetable: Timetable,
+    runs: Iterable[RecordedRun],
+    now: dt.datetime,
+    recorded_since: dt.datetime,
+    count: int,
 ) -> dict[str, list[Outcome]]:
-    """What became of the last slots of each layer.
+    """Return the outcomes of the last slots of each layer.
 
     Args:
         timetable: when layers start.
-        runs: in any order; those that began after `now` are left out.
-        now: the instant from which it is seen.
-        first: when the oldest run began of which there is a record.
+        runs: in any order; those that began after `now` are ignored.
+        now: the instant of the report.
+        recorded_since: when the oldest recorded run began.
         count: how many slots of each layer.
     """
-    known = sorted((run for run in runs if run.begun <= now), key=lambda run: run.begun)
-    seen = _Seen(timetable, known, now, first)
+    started = sorted((run for run in runs if run.started_at <= now), key=lambda run: run.started_at)
+    history = _RunsAsOf(timetable, started, now, recorded_since)
     return {
-        layer: [seen.outcome(slot) for slot in timetable.slots(layer, now, count)]
-        for layer in TAGS
+        layer: [history.outcome(slot) for slot in timetable.slots(layer, now, count)]
+        for layer in LAYER_TAGS
         if layer in timetable.hours
     }
 
 
-def worst(found: Mapping[str, Sequence[Outcome]], now: dt.datetime) -> Health:
-    """The health of the slot that is worst off."""
+def worst_health(outcomes: Mapping[str, Sequence[Outcome]], now: dt.datetime) -> Health:
+    """Return the worst health of any slot."""
     return max(
         (
-            outcome.health(now, is_newest=outcome is of_layer[-1])
-            for of_layer in found.values()
-            for outcome in of_layer
+            outcome.health(now, is_newest=outcome is layer_outcomes[-1])
+            for layer_outcomes in outcomes.values()
+            for outcome in layer_outcomes
         ),
         default=Health.OK,
     )
 
 
-class _Seen:
-    """The runs as they were at an instant. What was found of a slot is kept."""
+class _RunsAsOf:
+    """Runs as they were at an instant; caches the completion of each slot."""
 
     def __init__(
-        self, timetable: Timetable, runs: list[Run], now: dt.datetime, first: dt.datetime
+        self,
+        timetable: Timetable,
+        runs: list[RecordedRun],
+        now: dt.datetime,
+        recorded_since: dt.datetime,
     ) -> None:
-        self.timetable, self.runs, self.now, self.first = timetable, runs, now, first
-        self._made: dict[Slot, tuple[dt.datetime, Run] | None] = {}
+        self.timetable, self.runs, self.now, self.recorded_since = (
+            timetable,
+            runs,
+            now,
+            recorded_since,
+        )
+        self._completed: dict[Slot, tuple[dt.datetime, RecordedRun] | None] = {}
 
     def outcome(self, slot: Slot) -> Outcome:
-        made = self.made(slot)
-        if made:
-            at, run = made
+        completion = self.completion(slot)
+        if completion:
+            at, run = completion
+            lines = self._line_count(slot)
             if at > slot.deadline:
-                return self._judged(Outcome(slot, "late", at, run.name, self._lines(slot)))
-            lines = self._lines(slot)
-            return Outcome(slot, "empty" if lines == 0 else "on time", at, run.name, lines)
-        if tried := self._attempt(slot):
-            is_running = tried.state(self.now) == "running"
-            tried_to = Outcome(slot, "running" if is_running else "failed", tried.begun, tried.name)
-            return tried_to if is_running else self._judged(tried_to)
-        return self._judged(Outcome(slot, "missing" if self.now >= slot.deadline else "due"))
+                return self._if_recorded(Outcome(slot, "late", at, run.run_id, lines))
+            return Outcome(slot, "empty" if lines == 0 else "on time", at, run.run_id, lines)
+        if attempt := self._last_attempt(slot):
+            state = "running" if attempt.state_at(self.now) == "running" else "failed"
+            return Outcome(slot, state, attempt.started_at, attempt.run_id)
+        return self._if_recorded(Outcome(slot, "missing" if self.now >= slot.deadline else "due"))
 
-    def _judged(self, outcome: Outcome) -> Outcome:
-        if outcome.slot.due >= self.first or outcome.state == "failed":
+    def _if_recorded(self, outcome: Outcome) -> Outcome:
+        """Return the outcome; the state `before` if it was due before the first run record."""
+        if outcome.slot.due >= self.recorded_since:
             return outcome
         return Outcome(outcome.slot, "before", outcome.at, outcome.run, outcome.lines)
 
-    def made(self, slot: Slot) -> tuple[dt.datetime, Run] | None:
-        """When a slot was done, and by which run: the first that had all that it is made from."""
-        if slot not in self._made:
-            self._made[slot] = self._find(slot)
-        return self._made[slot]
+    def completion(self, slot: Slot) -> tuple[dt.datetime, RecordedRun] | None:
+        """Return when a slot was completed, and by the first run that had all of its input."""
+        if slot not in self._completed:
+            self._completed[slot] = self._find_completion(slot)
+        return self._completed[slot]
 
-    def _find(self, slot: Slot) -> tuple[dt.datetime, Run] | None:
-        upstream = self._upstream(slot)
-        ready = self.made(upstream) if upstream else None
-        if upstream and not ready:
+    def _find_completion(self, slot: Slot) -> tuple[dt.datetime, RecordedRun] | None:
+        upstream = self._upstream_slot(slot)
+        input_ready = self.completion(upstream) if upstream else None
+        if upstream and not input_ready:
             return None
-        done = (
+        completions = (
             (at, run)
             for run in self.runs
-            if (at := run.committed(slot.layer))
+            if (at := run.committed_at(slot.layer))
             and at <= self.now
             and run.covers(slot)
-            and (not ready or run is ready[1] or run.started(slot.layer) >= ready[0])
+            and (
+                not input_ready
+                or run is input_ready[1]
+                or run.layer_started_at(slot.layer) >= input_ready[0]
+            )
         )
-        return min(done, key=lambda pair: pair[0], default=None)
+        return min(completions, key=lambda pair: pair[0], default=None)
 
-    def _upstream(self, slot: Slot) -> Slot | None:
-        """The last slot, due by then, of the layer that this one is made from.
+    def _upstream_slot(self, slot: Slot) -> Slot | None:
+        """Return the last slot of the layer before this one that was due by then.
 
-        None where there is no such layer; and before the first record, when nobody can tell.
+        None if there is no such layer, or if the slot was due before the first run record.
         """
-        layers = [layer for layer in TAGS if layer in self.timetable.hours]
-        place = layers.index(slot.layer)
-        before = self.timetable.slots(layers[place - 1], slot.due, 1) if place else []
-        return before[0] if before and before[0].due >= self.first else None
+        layers = [layer for layer in LAYER_TAGS if layer in self.timetable.hours]
+        index = layers.index(slot.layer)
+        upstream = self.timetable.slots(layers[index - 1], slot.due, 1) if index else []
+        return upstream[0] if upstream and upstream[0].due >= self.recorded_since else None
 
-    def _attempt(self, slot: Slot) -> Run | None:
-        """The last run that could have done a slot and did not: it is at work, failed or died."""
-        upstream = self._upstream(slot)
-        ready = self.made(upstream) if upstream else None
-        since = min(slot.due, ready[0]) if ready else slot.due
-        tried = [
+    def _last_attempt(self, slot: Slot) -> RecordedRun | None:
+        """Return the last run of a slot that did not complete it: running, failed or killed."""
+        upstream = self._upstream_slot(slot)
+        input_ready = self.completion(upstream) if upstream else None
+        since = min(slot.due, input_ready[0]) if input_ready else slot.due
+        attempts = [
             run
             for run in self.runs
-            if run.plans(slot.layer)
+            if run.includes(slot.layer)
             and run.covers(slot)
-            and run.state(self.now) != "succeeded"
-            and (run.state(self.now) == "running" or run.updated >= since)
+            and run.state_at(self.now) != "succeeded"
+            and (run.state_at(self.now) == "running" or run.updated_at >= since)
         ]
-        return tried[-1] if tried else None
+        return attempts[-1] if attempts else None
 
-    def _lines(self, slot: Slot) -> int | None:
-        """The lines of a window in the runs until now; None where a layer has no windows."""
-        if slot.layer not in LINES:
+    def _line_count(self, slot: Slot) -> int | None:
+        """Return the lines of a window in all runs so far; None where a layer has no windows."""
+        if slot.layer not in LINE_COUNTS:
             return None
-        kind, lines = LINES[slot.layer], 0
+        count, lines = LINE_COUNTS[slot.layer], 0
         for run in self.runs:
-            at = run.committed(slot.layer)
+            at = run.committed_at(slot.layer)
             if at and at <= self.now:
-                found = run.record["windows"].get(str(slot.window), {}).get(kind, 0)
-                is_anew = slot.layer == "silver" and run.record["parameters"].get("full")
-                lines = found if is_anew else lines + found
+                added = run.record["windows"].get(str(slot.window), {}).get(count, 0)
+                is_rebuild = slot.layer == "silver" and run.record["parameters"].get("full")
+                lines = added if is_rebuild else lines + added
         return lines
 
 
-def _span(record: Mapping[str, Any]) -> Span | tuple[()] | None:
-    """The windows that a backfill was about; none of them if it was told something unreadable."""
+def _backfill_span(record: Mapping[str, Any]) -> Span | tuple[()] | None:
+    """Return the windows of a backfill; none of them if its bounds are unreadable."""
     try:
         return Span.of(record["from"], record["to"])
     except CapstoneError:
         return ()
 
 
-def _read(said: str) -> dt.datetime:
-    return dt.datetime.fromisoformat(said)
+def _parse_timestamp(timestamp: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(timestamp)

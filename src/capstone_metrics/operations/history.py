@@ -1,4 +1,4 @@
-"""What ran: the records, for people."""
+"""Tables of past runs, from their records."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ if TYPE_CHECKING:
     Record = Mapping[str, Any]
 
 STYLES = {"succeeded": "green", "running": "cyan", "failed": "bold red", "killed": "bold red"}
-WIDE = 110
-"""From how many columns on a terminal is given more than the essential."""
+WIDE_CONSOLE = 110
+"""Columns of a terminal from which the table of runs shows all of its own."""
 
 
 def show_runs(console: Console, records: Iterable[Record], zone: ZoneInfo) -> None:
     """Print a line for each run.
 
     Args:
-        console: where to.
-        records: of the runs, in the order in which they are to be shown.
-        zone: in which times are told.
+        console: where to print.
+        records: the run records, in the order to show.
+        zone: the time zone of the times shown.
     """
-    is_wide = console.width >= WIDE
+    is_wide = console.width >= WIDE_CONSOLE
     table = Table(title="Runs", title_justify="left")
-    for column in ("run", "begun", "state"):
+    for column in ("run", "started", "state"):
         table.add_column(column, overflow="fold", no_wrap=column != "run")
     if is_wide:
         table.add_column("pipelines", overflow="fold")
         table.add_column("in", justify="right")
         table.add_column("written", justify="right")
     table.add_column("seconds", justify="right")
-    table.add_column("at", overflow="fold")
+    table.add_column("at node", overflow="fold")
     for record in records:
-        begun = _local(record["begun"], zone)
+        started = _local_time(record["begun"], zone)
         table.add_row(
             record["run"],
-            begun if is_wide else begun[5:],
+            started if is_wide else started[5:],
             f"[{STYLES.get(record['state'], '')}]{record['state']}[/]",
-            *(_more(record) if is_wide else ()),
-            _seconds(record),
+            *(_wide_cells(record) if is_wide else ()),
+            _duration(record),
             escape(", ".join(record["at_work"])),
         )
     console.print(table)
 
 
 def show_run(console: Console, record: Record, zone: ZoneInfo) -> None:
-    """Print what one run was, what it did, and where its time went."""
-    for name, said in _facts(record, zone):
-        console.print(f"[bold]{name:<14}[/bold]{escape(said)}", highlight=False, soft_wrap=True)
+    """Print the details of one run: its parameters, its counts and the time of each node."""
+    for name, value in _details(record, zone):
+        console.print(f"[bold]{name:<14}[/bold]{escape(value)}", highlight=False, soft_wrap=True)
     console.print(Summary.of(record).table())
     nodes = Table(title="Nodes", title_justify="left")
     nodes.add_column("node", overflow="fold")
-    for column in ("begun at s", "seconds"):
+    for column in ("started at s", "seconds"):
         nodes.add_column(column, justify="right")
     for name, node in record["nodes"].items():
-        begun, ended = node.get("begun"), node.get("ended")
-        took = "" if ended is None else f"{ended - begun:.2f}"
-        nodes.add_row(name, "" if begun is None else f"{begun:.2f}", took)
+        start, end = node.get("begun"), node.get("ended")
+        duration = "" if end is None else f"{end - start:.2f}"
+        nodes.add_row(name, "" if start is None else f"{start:.2f}", duration)
     console.print(nodes)
 
 
-def _more(record: Record) -> Iterable[str]:
+def _wide_cells(record: Record) -> Iterable[str]:
     layers = record["layers"].values()
     rows = next((layer["rows_in"] for layer in layers if layer["rows_in"] is not None), None)
     yield escape(", ".join(record["pipelines"]))
@@ -78,35 +78,35 @@ def _more(record: Record) -> Iterable[str]:
     yield f"{sum(layer['written'] for layer in layers):,}"
 
 
-def _facts(record: Record, zone: ZoneInfo) -> Iterable[tuple[str, str]]:
+def _details(record: Record, zone: ZoneInfo) -> Iterable[tuple[str, str]]:
     process = record["process"]
     yield "run", record["run"]
     yield "state", record["state"]
     if record["at_work"]:
-        yield "at", ", ".join(record["at_work"])
+        yield "at node", ", ".join(record["at_work"])
     if record["error"]:
         yield "error", record["error"]
-    yield "begun", _local(record["begun"], zone)
-    yield "seconds", _seconds(record)
+    yield "started", _local_time(record["begun"], zone)
+    yield "seconds", _duration(record)
     yield "environment", record["environment"]
     yield "pipelines", ", ".join(record["pipelines"])
-    given = record["parameters"].items()
-    yield "parameters", ", ".join(f"{name}={value}" for name, value in given)
+    parameters = record["parameters"].items()
+    yield "parameters", ", ".join(f"{name}={value}" for name, value in parameters)
     if record["now"]:
-        yield "now", _local(record["now"], zone)
+        yield "now", _local_time(record["now"], zone)
     windows = list(record["windows"])
     yield "windows", f"{len(windows):,}" + (f" ({windows[0]} to {windows[-1]})" if windows else "")
     yield "process", f"{process['pid']} on {process['host']}"
     yield "configuration", record["configuration"]
-    yield "versions", ", ".join(f"{name} {said}" for name, said in record["versions"].items())
+    yield "versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())
 
 
-def _local(said: str, zone: ZoneInfo) -> str:
-    return f"{dt.datetime.fromisoformat(said).astimezone(zone):%Y-%m-%d %H:%M}"
+def _local_time(timestamp: str, zone: ZoneInfo) -> str:
+    return f"{dt.datetime.fromisoformat(timestamp).astimezone(zone):%Y-%m-%d %H:%M}"
 
 
-def _seconds(record: Record) -> str:
-    """How long it took; of one that was killed how long it was seen."""
-    begun, seen = (dt.datetime.fromisoformat(record[name]) for name in ("begun", "updated"))
-    took = record["seconds"]
-    return f"{(seen - begun).total_seconds() if took is None else took:,.1f}"
+def _duration(record: Record) -> str:
+    """Return the seconds that a run took; of a killed run, until its last sign of life."""
+    start, last = (dt.datetime.fromisoformat(record[name]) for name in ("begun", "updated"))
+    seconds = record["seconds"]
+    return f"{(last - start).total_seconds() if seconds is None else seconds:,.1f}"

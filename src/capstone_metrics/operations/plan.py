@@ -1,4 +1,4 @@
-"""What a run would do, told before it does it."""
+"""The plan of a run: what each layer would do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.changes import lot_of
+from capstone_metrics.changes import parse_object_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,31 +18,31 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
     """Print what each layer would do.
 
     Args:
-        console: where to.
-        plan: `plan_bronze`, the names of the objects that Bronze lacks; `plan_silver`, the
-            `objects` and `lines` to take in, those `accepted`, and the `days` that change;
-            `plan_gold`, the days that changed since Gold was made, None for all. Any of them may
-            be left out.
+        console: where to print.
+        plan: any of `dry_run_bronze`, the names of the objects that Bronze lacks;
+            `dry_run_silver`, the `objects` and `lines` to process, those `accepted`, and the
+            `days` that change; `dry_run_gold`, the days that changed since Gold was built, None
+            for all.
     """
     lines = ["Plan: nothing was written."]
-    if "plan_bronze" in plan:
-        lines += _bronze(plan["plan_bronze"])
-    silver = plan.get("plan_silver")
+    if "dry_run_bronze" in plan:
+        lines += _bronze_lines(plan["dry_run_bronze"])
+    silver = plan.get("dry_run_silver")
     if silver:
         lines.append(
-            f"silver  {len(silver['objects']):,} objects to take in: {silver['lines']:,} lines, of "
-            f"which {silver['lines'] - silver['accepted']:,} to the quarantine"
+            f"silver  {len(silver['objects']):,} objects to process: {silver['lines']:,} lines, of "
+            f"which {silver['lines'] - silver['accepted']:,} would be quarantined"
         )
-        lines.append(f"        {_days(silver['days'])} to change")
-    if "plan_gold" in plan:
-        lines.append(_gold(plan["plan_gold"], silver["days"] if silver else []))
+        lines.append(f"        {_describe_days(silver['days'])} to change")
+    if "dry_run_gold" in plan:
+        lines.append(_gold_line(plan["dry_run_gold"], silver["days"] if silver else []))
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
-def _bronze(names: Iterable[str]) -> Iterator[str]:
+def _bronze_lines(names: Iterable[str]) -> Iterator[str]:
     windows: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for name in names:
-        fonte, janela, _ = lot_of(name)
+        fonte, janela, _ = parse_object_name(name)
         date, _, hour = janela.partition("T")
         windows[fonte][date].add(hour)
     total = sum(len(hours) for dates in windows.values() for hours in dates.values())
@@ -52,21 +52,21 @@ def _bronze(names: Iterable[str]) -> Iterator[str]:
         for date, hours in sorted(dates.items()):
             by_hours[", ".join(sorted(hours))].append(dt.date.fromisoformat(date))
         for times, days in by_hours.items():
-            yield f"        {fonte}: {', '.join(_ranges(days))} at {times}"
+            yield f"        {fonte}: {', '.join(_date_ranges(days))} at {times}"
 
 
-def _gold(changed: list[dt.date] | None, more: list[dt.date]) -> str:
-    if changed is None:
-        return "gold    every day to make again"
-    return f"gold    {_days(sorted({*changed, *more}))} to make again"
+def _gold_line(changed_days: list[dt.date] | None, new_days: list[dt.date]) -> str:
+    if changed_days is None:
+        return "gold    every day to rebuild"
+    return f"gold    {_describe_days(sorted({*changed_days, *new_days}))} to rebuild"
 
 
-def _days(days: list[dt.date]) -> str:
-    return f"{len(days):,} days" + (f" ({', '.join(_ranges(days))})" if days else "")
+def _describe_days(days: list[dt.date]) -> str:
+    return f"{len(days):,} days" + (f" ({', '.join(_date_ranges(days))})" if days else "")
 
 
-def _ranges(days: list[dt.date]) -> Iterator[str]:
-    """Sorted days, those that follow one another as `first to last`."""
+def _date_ranges(days: list[dt.date]) -> Iterator[str]:
+    """Return sorted days, with consecutive ones as `first to last`."""
     start = 0
     for end, day in enumerate(days, 1):
         if end == len(days) or days[end] - day != dt.timedelta(days=1):

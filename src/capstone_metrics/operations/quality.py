@@ -1,4 +1,4 @@
-"""What is unusual about what a run did, by the rules that are declared for layers and marts."""
+"""Quality rules of layers and marts: they find what is unusual in a run, and may block Gold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -18,30 +18,44 @@ if TYPE_CHECKING:
     Record = Mapping[str, Any]
 
 ACTIONS = ("warn", "block")
-RULES = {
+RULE_OPTIONS = {
     "silver": {
         "quarantine_pct": {"most", "action"},
         "volume_pct": {"least", "most", "weeks", "action"},
     },
     "gold": {"change_pct": {"most", "action"}},
 }
-"""The rules of each layer, and what each of them is told."""
+"""The rules of each layer, and the options of each rule."""
 
-FEWEST = 2
-"""Of so many windows at least a median is taken."""
+MIN_WINDOWS = 2
+"""The fewest windows from which to take a median."""
 
-HELD = dt.timedelta(days=30)
-"""How long what a run found about Silver bars a Gold that is not made."""
+BLOCKING_PERIOD = dt.timedelta(days=30)
+"""How long a finding in Silver blocks a Gold that has not been built since."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something unusual: the rule, what it is about, in words, and what follows from it."""
+    """Something unusual: the rule, the window or measure, a message, and `warn` or `block`."""
 
     rule: str
-    of: str
-    said: str
+    subject: str
+    message: str
     action: str
+
+    @classmethod
+    def of(cls, record: Mapping[str, str]) -> Finding:
+        """Read a finding of a run record."""
+        return cls(record["rule"], record["of"], record["said"], record["action"])
+
+    def to_json(self) -> dict[str, str]:
+        """Return the finding as a run record has it."""
+        return {
+            "rule": self.rule,
+            "of": self.subject,
+            "said": self.message,
+            "action": self.action,
+        }
 
 
 @dataclass(frozen=True)
@@ -49,9 +63,9 @@ class Rules:
     """The declared rules.
 
     Attributes:
-        silver: by name.
-        gold: of every mart that has none of its own, by name.
-        marts: by the name of the mart, then by name.
+        silver: the rules of Silver, by name.
+        gold: the rules of every mart, by name.
+        marts: the rules of single marts, which override those of `gold`, by mart and name.
     """
 
     silver: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -60,59 +74,64 @@ class Rules:
 
     @classmethod
     def of(cls, declared: Any, marts: Iterable[str]) -> Rules:
-        """Read the declaration `quality`; a rule that is null is none.
+        """Read the parameters `quality`; a rule that is null is off.
 
         Args:
             declared: rules for `silver`, for `gold`, and for single `marts`.
             marts: the names of the declared marts.
 
         Raises:
-            CapstoneError: if a part of it does not hold.
+            CapstoneError: if a part of it is invalid.
         """
-        said = declared if isinstance(declared, Mapping) else {"": declared}
-        if set(said) - {"silver", "gold", "marts"}:
+        config = declared if isinstance(declared, Mapping) else {"": declared}
+        if set(config) - {"silver", "gold", "marts"}:
             raise CapstoneError(
-                f"quality: {declared!r} is not made of rules for silver, gold and marts."
+                f"quality: {declared!r} must only have rules for silver, gold and marts."
             )
-        of_marts = said.get("marts") or {}
-        if strange := sorted(set(of_marts) - set(marts)):
-            raise CapstoneError(f"quality.marts: {', '.join(strange)} is no declared mart.")
+        mart_rules = config.get("marts") or {}
+        if unknown := sorted(set(mart_rules) - set(marts)):
+            raise CapstoneError(f"quality.marts: {', '.join(unknown)} is not a declared mart.")
         return cls(
-            _rules("quality.silver", "silver", said.get("silver")),
-            _rules("quality.gold", "gold", said.get("gold")),
-            {name: _rules(f"quality.marts.{name}", "gold", own) for name, own in of_marts.items()},
+            _parse_rules("quality.silver", "silver", config.get("silver")),
+            _parse_rules("quality.gold", "gold", config.get("gold")),
+            {
+                name: _parse_rules(f"quality.marts.{name}", "gold", own)
+                for name, own in mart_rules.items()
+            },
         )
 
     @property
-    def block_in_silver(self) -> bool:
-        """Whether something in Silver can block Gold."""
+    def silver_can_block(self) -> bool:
+        """Return whether a rule of Silver can block Gold."""
         return any(rule["action"] == "block" for rule in self.silver.values())
 
     def of_mart(self, name: str) -> Mapping[str, Any]:
-        """The rules of a mart: its own, and those of Gold."""
+        """Return the rules of a mart: those of Gold, overridden by its own."""
         return {**self.gold, **self.marts.get(name, {})}
 
 
-def _rules(where: str, layer: str, declared: Any) -> dict[str, Mapping[str, Any]]:
-    known = RULES[layer]
-    said = declared if isinstance(declared, Mapping) else {}
-    if (declared and not said) or not set(said) <= set(known):
-        raise CapstoneError(f"{where}: {declared!r} is not made of the rules {', '.join(known)}.")
+def _parse_rules(where: str, layer: str, declared: Any) -> dict[str, Mapping[str, Any]]:
+    known = RULE_OPTIONS[layer]
+    rules = declared if isinstance(declared, Mapping) else {}
+    if (declared and not rules) or not set(rules) <= set(known):
+        raise CapstoneError(f"{where}: {declared!r} must only have the rules {', '.join(known)}.")
     return {
-        name: _rule(f"{where}.{name}", known[name], rule) for name, rule in said.items() if rule
+        name: _parse_rule(f"{where}.{name}", known[name], rule)
+        for name, rule in rules.items()
+        if rule
     }
 
 
-def _rule(where: str, options: set[str], rule: Any) -> Mapping[str, Any]:
-    is_whole = isinstance(rule, Mapping) and set(rule) == options
-    if not is_whole or not all(
+def _parse_rule(where: str, options: set[str], rule: Any) -> Mapping[str, Any]:
+    is_complete = isinstance(rule, Mapping) and set(rule) == options
+    if not is_complete or not all(
         isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
         for name, value in rule.items()
         if name != "action"
     ):
         raise CapstoneError(
             f"{where}: {rule!r} must have {', '.join(sorted(options))}; all but action are numbers "
-            "from 0."
+            "of at least 0."
         )
     if rule["action"] not in ACTIONS:
         raise CapstoneError(f"{where}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")
@@ -120,147 +139,145 @@ def _rule(where: str, options: set[str], rule: Any) -> Mapping[str, Any]:
 
 
 class Gate:
-    """Judges what a run does, and refuses to have Gold made of it if a rule says so.
+    """Checks a run against the quality rules, and blocks Gold if a rule says so.
 
     Args:
-        rules: the declared ones.
-        is_open: whether Gold is to be made whatever is found.
-        is_full: whether what this run judges in Silver is all that there is.
+        rules: the declared rules.
+        is_open: whether Gold is built whatever the findings.
+        is_full_rebuild: whether this run rebuilds all of Silver.
     """
 
-    def __init__(self, rules: Rules, is_open: bool = False, is_full: bool = False) -> None:
+    def __init__(self, rules: Rules, is_open: bool = False, is_full_rebuild: bool = False) -> None:
         self.rules = rules
         self.is_open = is_open
-        self.is_full = is_full
-        self.is_judged = False
+        self.is_full_rebuild = is_full_rebuild
+        self.is_silver_checked = False
         self.findings: list[Finding] = []
 
-    def silver(
+    def check_silver(
         self, windows: Mapping[str, Mapping[str, int]], history: Callable[[dt.timedelta], list[Any]]
     ) -> None:
-        """Judge what Silver took in.
+        """Check the windows that Silver processed.
 
         Args:
             windows: the counts of each window.
-            history: gives the records of a time until now, without that of this run.
+            history: returns the records of other runs in a period until now.
         """
-        self.is_judged = True
-        judged = {window: counts for window, counts in windows.items() if counts.get("lines")}
+        self.is_silver_checked = True
+        processed = {window: counts for window, counts in windows.items() if counts.get("lines")}
         if rule := self.rules.silver.get("quarantine_pct"):
-            self.findings += _quarantined(judged, rule)
+            self.findings += _quarantine_findings(processed, rule)
         rule = self.rules.silver.get("volume_pct")
-        if rule and judged:
-            with contextlib.suppress(CapstoneError):  # what is usual is not known
+        if rule and processed:
+            with contextlib.suppress(CapstoneError):  # no records: the usual volume is unknown
                 records = history(dt.timedelta(weeks=rule["weeks"], days=2))
-                self.findings += _volume(judged, records, rule)
+                self.findings += _volume_findings(processed, records, rule)
 
-    def gold(self, before: Record, manifest: Record) -> None:
-        """Judge a Gold that is about to be committed, beside the one before it.
+    def check_gold(self, previous: Record, manifest: Record) -> None:
+        """Compare a Gold that is about to be committed with the previous one.
 
         Args:
-            before: its manifest; empty where there is none.
-            manifest: the new one.
+            previous: the previous manifest; empty if there is none.
+            manifest: the new manifest.
         """
-        for name, listed in manifest["marts"].items():
-            was = before.get("marts", {}).get(name, {})
+        for name, mart in manifest["marts"].items():
+            old = previous.get("marts", {}).get(name, {})
             rule = self.rules.of_mart(name).get("change_pct")
-            if rule and (was.get("key"), was.get("measures")) == (
-                listed["key"],
-                listed["measures"],
-            ):
-                self.findings += _change(name, was["totals"], listed["totals"], rule)
+            if rule and all(old.get(part) == mart[part] for part in ("key", "measures")):
+                self.findings += _change_findings(name, old["totals"], mart["totals"], rule)
 
-    def check(self, history: Callable[[dt.timedelta], list[Any]]) -> None:
-        """Refuse to commit Gold if what was found bars it, in this run or since the last Gold.
+    def enforce(self, history: Callable[[dt.timedelta], list[Any]]) -> None:
+        """Fail before Gold is committed if a finding of this run or since the last Gold blocks it.
 
         Args:
-            history: gives the records of a time until now, without that of this run.
+            history: returns the records of other runs in a period until now.
 
         Raises:
-            CapstoneError: for the first such finding.
+            CapstoneError: for the first blocking finding.
         """
         if self.is_open:
             return
-        is_anew = self.is_full and self.is_judged
-        asks = self.rules.block_in_silver and not is_anew
-        earlier = still_open(history(HELD)) if asks else []
-        barred = [found for found in (*self.findings, *earlier) if found.action == "block"]
-        if barred:
+        is_rebuilt = self.is_full_rebuild and self.is_silver_checked
+        needs_history = self.rules.silver_can_block and not is_rebuilt
+        earlier = open_findings(history(BLOCKING_PERIOD)) if needs_history else []
+        blocking = [each for each in (*self.findings, *earlier) if each.action == "block"]
+        if blocking:
             raise CapstoneError(
-                f"{barred[0].said}: Gold is left as it is. If that is right, run with "
-                "--params=allow_findings=true; if not, mend the source or the rule in quality.yml."
+                f"{blocking[0].message}. Gold was not changed. If the data is right, run with "
+                "--params=allow_findings=true; if not, fix the source or the rule in quality.yml."
             )
 
-    def facts(self) -> list[dict[str, str]]:
-        """What was found, for the record."""
-        return [asdict(found) for found in self.findings]
+    def to_json(self) -> list[dict[str, str]]:
+        """Return the findings as a run record has them."""
+        return [finding.to_json() for finding in self.findings]
 
 
-def still_open(records: Iterable[Record]) -> list[Finding]:
-    """What runs found about Silver that no Gold was made of yet.
+def open_findings(records: Iterable[Record]) -> list[Finding]:
+    """Return the findings in Silver since the last Gold or full rebuild of Silver.
 
     Args:
-        records: in the order of their beginning.
+        records: the run records, the oldest first.
     """
-    found: dict[tuple[str, str], Finding] = {}
+    findings: dict[tuple[str, str], Finding] = {}
     for record in records:
         layers = record["layers"]
         if record["parameters"].get("full") and "committed" in layers.get("silver", {}):
-            found = {}
-        for said in record.get("findings", ()):
-            if said["rule"] in RULES["silver"]:
-                found[said["rule"], said["of"]] = Finding(**said)
+            findings = {}
+        for finding in map(Finding.of, record.get("findings", ())):
+            if finding.rule in RULE_OPTIONS["silver"]:
+                findings[finding.rule, finding.subject] = finding
         if "committed" in layers.get("gold", {}):
-            found = {}
-    return list(found.values())
+            findings = {}
+    return list(findings.values())
 
 
-def _quarantined(
+def _quarantine_findings(
     windows: Mapping[str, Mapping[str, int]], rule: Mapping[str, Any]
 ) -> Iterator[Finding]:
     for window, counts in windows.items():
         rate = 100 * counts["quarantined"] / counts["lines"]
         if rate > rule["most"]:
-            said = (
+            message = (
                 f"{rate:.1f} % of the {counts['lines']:,} lines of window {window} are in "
-                f"quarantine, and at most {rule['most']} % may be"
+                f"quarantine; the limit is {rule['most']} %"
             )
-            yield Finding("quarantine_pct", window, said, rule["action"])
+            yield Finding("quarantine_pct", window, message, rule["action"])
 
 
-def _volume(
+def _volume_findings(
     windows: Mapping[str, Mapping[str, int]], records: Iterable[Record], rule: Mapping[str, Any]
 ) -> Iterator[Finding]:
     lines: Counter[str] = Counter()
     for record in records:
-        counted = {name: counts.get("lines", 0) for name, counts in record["windows"].items()}
-        lines.update({} if record["parameters"].get("full") else counted)
+        added = {name: counts.get("lines", 0) for name, counts in record["windows"].items()}
+        lines.update({} if record["parameters"].get("full") else added)
     lines.update({name: counts["lines"] for name, counts in windows.items()})
     window = max(windows)
     date, _, hour = window.partition("T")
     day = dt.date.fromisoformat(date)
     weeks = (day - dt.timedelta(weeks=week) for week in range(1, int(rule["weeks"]) + 1))
-    usual = [lines[f"{each}T{hour}"] for each in weeks if lines[f"{each}T{hour}"]]
-    if len(usual) < FEWEST:
+    earlier = [lines[f"{each}T{hour}"] for each in weeks if lines[f"{each}T{hour}"]]
+    if len(earlier) < MIN_WINDOWS:
         return
-    share = 100 * lines[window] / median(usual)
-    if not rule["least"] <= share <= rule["most"]:
-        said = (
-            f"window {window} has {lines[window]:,} lines, {share:.0f} % of the "
-            f"{median(usual):,.0f} that are usual on a {day:%A} at {hour}:00, and it should be "
-            f"{rule['least']} to {rule['most']} %"
+    median_lines = median(earlier)
+    pct = 100 * lines[window] / median_lines
+    if not rule["least"] <= pct <= rule["most"]:
+        message = (
+            f"window {window} has {lines[window]:,} lines, {pct:.0f} % of the "
+            f"{median_lines:,.0f} that are usual on a {day:%A} at {hour}:00; the limits are "
+            f"{rule['least']} and {rule['most']} %"
         )
-        yield Finding("volume_pct", window, said, rule["action"])
+        yield Finding("volume_pct", window, message, rule["action"])
 
 
-def _change(
-    mart: str, was: Mapping[str, int], now: Mapping[str, int], rule: Mapping[str, Any]
+def _change_findings(
+    mart: str, previous: Mapping[str, int], totals: Mapping[str, int], rule: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    for measure, old in was.items():
-        moved = 100 * abs(now[measure] - old) / old if old else 0
-        if moved > rule["most"]:
-            said = (
-                f"{mart}.{measure} went from {old:,} to {now[measure]:,}, by {moved:.1f} %, and "
-                f"{rule['most']} % is the most"
+    for measure, old in previous.items():
+        pct = 100 * abs(totals[measure] - old) / old if old else 0
+        if pct > rule["most"]:
+            message = (
+                f"{mart}.{measure} went from {old:,} to {totals[measure]:,}, by {pct:.1f} %; the "
+                f"limit is {rule['most']} %"
             )
-            yield Finding("change_pct", f"{mart}.{measure}", said, rule["action"])
+            yield Finding("change_pct", f"{mart}.{measure}", message, rule["action"])

@@ -1,4 +1,4 @@
-"""The record of a run, written down while it does its work."""
+"""The record of a run, updated while it runs."""
 
 from __future__ import annotations
 
@@ -18,55 +18,59 @@ from importlib.metadata import PackageNotFoundError, version
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
-from capstone_metrics.changes import lot_of
-from capstone_metrics.errors import CapstoneError, reason
+from capstone_metrics.changes import parse_object_name
+from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.operations.listeners.listener import Listeners
-from capstone_metrics.operations.summary import COMMITS, Summary
+from capstone_metrics.operations.summary import COMMIT_DATASETS, Summary
 from capstone_metrics.schedule import Calendar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from capstone_metrics.operations.listeners.listener import Listener
-    from capstone_metrics.saved import Saved
+    from capstone_metrics.write_stats import WriteStats
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_BEATS = 60
-"""How often a long node has its record written again, so that another machine sees it live."""
+HEARTBEAT_SECONDS = 60
+"""How often a running record is saved again, so that another machine sees the run alive."""
 
 RUN_PARAMETERS = ("now", "full", "from", "to", "plan", "allow_shrink", "allow_findings")
-"""What is said of a run and not of the project. Only their values are recorded."""
+"""Parameters of a run, and not of the project. Only their values are recorded."""
 
-PACKAGES = ("capstone-metrics", "kedro", "ibis-framework", "pyarrow")
-GENERATIONS = {"gold_manifest": "gold_generation", "serving": "published_generation"}
-"""What says which Gold a run made, or left as it was, and which it published."""
+RECORDED_PACKAGES = ("capstone-metrics", "kedro", "ibis-framework", "pyarrow")
+GENERATION_KEYS = {"gold_manifest": "gold_generation", "serving": "published_generation"}
+"""The record's key for the generation of Gold that a run built or found, or published."""
 
-ENGINES = {"duckdb": "duckdb", "spark": "pyspark"}
+ENGINE_PACKAGES = {"duckdb": "duckdb", "spark": "pyspark"}
 
 
-class Runs(Protocol):
-    """Where records are kept."""
+class RunStore(Protocol):
+    """The store of run records."""
 
-    def begin(self, record: dict[str, Any], oldest: str) -> list[dict[str, Any]]:
-        """Put the records of other runs in order, and write the first one of this run.
+    def start(self, record: dict[str, Any], oldest: str) -> list[dict[str, Any]]:
+        """Mark killed runs, delete old records, and write the first record of this run.
+
+        Args:
+            record: the record of this run.
+            oldest: the identifier of the oldest record to retain.
 
         Returns:
-            The records of the runs that were found dead.
+            The records of the runs that turned out to have been killed.
         """
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write the record as it is now."""
+        """Save the record as it is now."""
 
 
 @dataclass(frozen=True)
-class Declared:
-    """What a run was declared to be.
+class RunSpec:
+    """Specification of a run.
 
     Attributes:
-        environment: its name.
-        pipelines: the names of its pipelines.
-        given: the parameters that were said for this run.
+        environment: the name of the environment.
+        pipelines: the names of the pipelines.
+        runtime_params: the parameters given for this run.
         parameters: all parameters.
         catalog: the catalog's configuration.
         nodes: the name of each node and its layer, in order.
@@ -74,47 +78,48 @@ class Declared:
 
     environment: str
     pipelines: list[str]
-    given: Mapping[str, Any]
+    runtime_params: Mapping[str, Any]
     parameters: Mapping[str, Any]
     catalog: Mapping[str, Any]
     nodes: list[tuple[str, str | None]]
 
 
-def _harmless(method: Callable[..., None]) -> Callable[..., None]:
-    """Have a record that cannot be written cost the run one line of warning, and no more.
+def best_effort(method: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a method so that its failure is one warning and never fails the run.
 
-    After a failure nothing is written but the end, so a store that is down is waited for twice.
+    After a failure only the end is written, so the run waits at most twice for a store that is
+    down.
     """
 
     @wraps(method)
-    def tried(self: Recorder, *arguments: Any, **options: Any) -> None:
+    def guarded(self: Recorder, *arguments: Any, **options: Any) -> None:
         try:
             with self.lock:
                 method(self, *arguments, **options)
         except Exception as error:
             if not self.has_failed:
-                said = reason(error) or type(error).__name__
-                log.warning("The record of this run is not kept as it should be: %s", said)
+                message = user_message(error) or type(error).__name__
+                log.warning("The record of this run could not be fully saved: %s", message)
             self.has_failed = True
 
-    return tried
+    return guarded
 
 
 class Recorder:
-    """Keeps the record of one run, from before its first node to its end.
+    """Maintains the record of one run, from before its first node to its end.
 
-    It is written when the run begins, when each node begins, and when the run ends: so a run that
-    was killed has told the node that it was at. Whatever goes wrong here is one warning.
+    It is saved when the run starts, when each node starts, and when the run ends, so the record of
+    a killed run names the node that was running. Any failure here is one warning.
 
     Args:
-        runs: gives where records are kept.
-        clock: gives the time, in UTC.
-        listeners: are told of the run, each time after the record.
+        runs: returns the store of run records.
+        clock: returns the time, in UTC.
+        listeners: are notified of the run, each time after the record was updated.
     """
 
     def __init__(
         self,
-        runs: Callable[[], Runs],
+        runs: Callable[[], RunStore],
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         listeners: Iterable[Listener] = (),
     ) -> None:
@@ -123,31 +128,31 @@ class Recorder:
         self.clock = clock
         self.record: dict[str, Any] = {}
         self.lock = RLock()
-        self.has_failed = self.is_begun = False
-        self._mark = 0.0
-        self._left: dict[str, set[str]] = {}
-        self._end = Event()
+        self.has_failed = self.is_started = False
+        self._start_time = 0.0
+        self._pending_outputs: dict[str, set[str]] = {}
+        self._ended = Event()
 
-    def begin(self, declared: Declared) -> None:
-        """Write down that a run begins, and what it is."""
-        self._begin(declared)
-        self._tell("begun")
+    def start(self, spec: RunSpec) -> None:
+        """Record the start of a run."""
+        self._start(spec)
+        self._notify("on_run_start")
 
-    @_harmless
-    def _begin(self, declared: Declared) -> None:
-        begun, self._mark = self.clock(), time.monotonic()
-        kept = dt.timedelta(days=declared.parameters["operations"]["kept_days"])
+    @best_effort
+    def _start(self, spec: RunSpec) -> None:
+        started_at, self._start_time = self.clock(), time.monotonic()
+        retention = dt.timedelta(days=spec.parameters["operations"]["kept_days"])
         self.record |= {
-            "run": identifier(begun, secrets.token_hex(2)),
+            "run": run_identifier(started_at, secrets.token_hex(2)),
             "state": "running",
-            "begun": _said(begun),
-            "updated": _said(begun),
+            "begun": _timestamp(started_at),
+            "updated": _timestamp(started_at),
             "ended": None,
             "seconds": None,
-            **_about(declared),
+            **_description(spec),
             "at_work": [],
             "error": None,
-            "nodes": {name: {"layer": layer} for name, layer in declared.nodes},
+            "nodes": {name: {"layer": layer} for name, layer in spec.nodes},
             "loaded": {},
             "datasets": {},
             "addresses": {},
@@ -156,221 +161,222 @@ class Recorder:
             "total": {},
             "reasons": {},
             "findings": [],
-            **dict.fromkeys(GENERATIONS.values()),
+            **dict.fromkeys(GENERATION_KEYS.values()),
         }
-        died = self.runs().begin(self.record, identifier(begun - kept))
-        self.is_begun = True
-        for record in died:
-            self.listeners.tell("died", record)
-        Thread(target=self._keep_up, daemon=True).start()
-        atexit.register(self.abandon)  # Kedro says nothing of a run that was interrupted
+        killed = self.runs().start(self.record, run_identifier(started_at - retention))
+        self.is_started = True
+        for record in killed:
+            self.listeners.notify("on_run_killed", record)
+        Thread(target=self._heartbeat, daemon=True).start()
+        atexit.register(self.abandon)  # Kedro has no hook for an interrupted run
 
-    @_harmless
-    def node_begins(self, name: str, outputs: Iterable[str]) -> None:
-        """Write down that a node begins. It is over when it has saved all its outputs."""
-        self._left[name] = set(outputs)
-        self.record["nodes"][name]["begun"] = self._seconds()
+    @best_effort
+    def node_started(self, name: str, outputs: Iterable[str]) -> None:
+        """Record the start of a node. It ends when all its outputs are saved."""
+        self._pending_outputs[name] = set(outputs)
+        self.record["nodes"][name]["begun"] = self._elapsed()
         self.record["at_work"].append(name)
-        self._write()
-        self._tell("node_begun", name)
+        self._save_progress()
+        self._notify("on_node_start", name)
 
-    @_harmless
-    def loaded(self, layer: str, dataset: str, address: str) -> None:
-        """Take note of what a layer loaded, and where that lies."""
+    @best_effort
+    def dataset_loaded(self, layer: str, dataset: str, address: str) -> None:
+        """Record a dataset that a layer loaded, and its address."""
         names = self.record["loaded"].setdefault(layer, [])
         if dataset not in names:
             names.append(dataset)
         self.record["addresses"][dataset] = address
 
-    @_harmless
+    @best_effort
     def node_returned(self, name: str) -> None:
-        """Take note that a node's function came to its end; one without outputs is over then."""
-        if not self._left[name]:
-            self._over(name)
+        """Record that a node's function returned, which ends a node without outputs."""
+        if not self._pending_outputs[name]:
+            self._end_node(name)
 
-    @_harmless
-    def saved(
-        self, node: str, dataset: str, data: Any, saved: Saved | None, summary: Summary
+    @best_effort
+    def dataset_saved(
+        self, node: str, dataset: str, data: Any, stats: WriteStats | None, summary: Summary
     ) -> None:
-        """Take note of what a node saved.
+        """Record a dataset that a node saved.
 
         Args:
-            node: its name.
+            node: the name of the node.
             dataset: the name of the dataset.
-            data: what was saved.
-            saved: what the save did; None of what lives as long as the run.
-            summary: of the run so far, this dataset included.
+            data: the saved data.
+            stats: the statistics of the write; None for a dataset in memory.
+            summary: the summary of the run so far, including this dataset.
         """
-        if saved:
-            self._add_dataset(node, dataset, saved)
+        if stats:
+            self._add_dataset(node, dataset, stats)
         if dataset == "silver_accounts":
-            kinds = ("lines", "accepted", "quarantined")
+            counts = ("lines", "accepted", "quarantined")
             receipts = data["receipts"].items()
-            self._add_windows({name: {k: r[k] for k in kinds} for name, r in receipts})
+            self._add_window_counts(
+                {name: {count: r[count] for count in counts} for name, r in receipts}
+            )
             self.record |= {"total": data["total"], "reasons": data["reasons"]}
-        elif dataset in GENERATIONS:
+        elif dataset in GENERATION_KEYS:
             manifest = data if dataset == "gold_manifest" else data.manifest
-            self.record[GENERATIONS[dataset]] = manifest["generation"]
+            self.record[GENERATION_KEYS[dataset]] = manifest["generation"]
             if dataset == "serving":
                 self.record["datasets"][dataset]["tables"] = data.tables
-        self.record["layers"] = _layers(summary, self.record["layers"])
-        if dataset in COMMITS:
-            self.record["layers"][COMMITS[dataset]]["committed"] = _said(self.clock())
-        self._left[node].discard(dataset)
-        if not self._left[node]:
-            self._over(node)
+        self.record["layers"] = _layer_counts(summary, self.record["layers"])
+        if dataset in COMMIT_DATASETS:
+            self.record["layers"][COMMIT_DATASETS[dataset]]["committed"] = _timestamp(self.clock())
+        self._pending_outputs[node].discard(dataset)
+        if not self._pending_outputs[node]:
+            self._end_node(node)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Write down how the run ended."""
-        self._finish("failed" if error else "succeeded", error)
+        """Record the end of the run."""
+        self._close("failed" if error else "succeeded", error)
 
-    @_harmless
-    def found(self, findings: list[dict[str, str]]) -> None:
-        """Take note of what is unusual."""
+    @best_effort
+    def set_findings(self, findings: list[dict[str, str]]) -> None:
+        """Record the unusual findings of the run."""
         self.record["findings"] = findings
 
-    @_harmless
-    def copy(self, mirror: Callable[[], None]) -> None:
-        """Have the record copied elsewhere."""
-        mirror()
+    @best_effort
+    def sync(self, sync_runs: Callable[[], None]) -> None:
+        """Copy the run records elsewhere."""
+        sync_runs()
 
     def abandon(self) -> None:
-        """Write down that the run was interrupted, if it has not ended."""
-        if not self._end.is_set():
-            self._finish("killed", None)
+        """Record that the run was interrupted, unless it has ended."""
+        if not self._ended.is_set():
+            self._close("killed", None)
 
-    def _finish(self, state: str, error: BaseException | None) -> None:
-        self._end.set()
+    def _close(self, state: str, error: BaseException | None) -> None:
+        self._ended.set()
         atexit.unregister(self.abandon)
-        said = _sentence(error) if error else None
-        self.record |= {"state": state, "seconds": self._seconds(), "error": said}
-        self.record["ended"] = self.record["updated"] = _said(self.clock())
-        if self.is_begun or not error:  # else the store is down, and is not waited for again
-            self._save_end()
-        self._tell("ended")
+        message = _error_message(error) if error else None
+        self.record |= {"state": state, "seconds": self._elapsed(), "error": message}
+        self.record["ended"] = self.record["updated"] = _timestamp(self.clock())
+        if self.is_started or not error:  # else the store is down: do not wait for it again
+            self._save_final()
+        self._notify("on_run_end")
 
-    def _tell(self, what: str, *about: Any) -> None:
-        """Tell the listeners, unless not even the run's beginning could be noted."""
+    def _notify(self, event: str, *arguments: Any) -> None:
+        """Notify the listeners, unless even the start of the run could not be recorded."""
         if "run" in self.record:
-            self.listeners.tell(what, self.record, *about)
+            self.listeners.notify(event, self.record, *arguments)
 
-    @_harmless
-    def _save_end(self) -> None:
+    @best_effort
+    def _save_final(self) -> None:
         self.runs().save(self.record)
 
-    def _add_dataset(self, node: str, dataset: str, saved: Saved) -> None:
-        counts = {"rows": saved.rows, "files": saved.files, "removed": saved.removed}
-        if saved.bytes is not None:
-            counts["bytes"] = saved.bytes
+    def _add_dataset(self, node: str, dataset: str, stats: WriteStats) -> None:
+        counts = {"rows": stats.rows, "files": stats.files, "removed": stats.removed}
+        if stats.bytes is not None:
+            counts["bytes"] = stats.bytes
         layer = self.record["nodes"][node]["layer"]
-        columns = {"columns": dict(saved.columns)} if saved.columns else {}
+        columns = {"columns": dict(stats.columns)} if stats.columns else {}
         self.record["datasets"][dataset] = {"layer": layer, "node": node, **counts, **columns}
-        if saved.address:
-            self.record["addresses"][dataset] = saved.address
-        self._add_windows({name: {"ingested": lines} for name, lines in saved.lines.items()})
+        if stats.address:
+            self.record["addresses"][dataset] = stats.address
+        self._add_window_counts({name: {"ingested": lines} for name, lines in stats.lines.items()})
 
-    def _over(self, name: str) -> None:
-        self.record["nodes"][name]["ended"] = self._seconds()
+    def _end_node(self, name: str) -> None:
+        self.record["nodes"][name]["ended"] = self._elapsed()
         self.record["at_work"].remove(name)
-        self._tell("node_ended", name)
+        self._notify("on_node_end", name)
 
-    def _add_windows(self, objects: Mapping[str, Mapping[str, int]]) -> None:
-        """Add up the counts of some objects of Bronze by their windows."""
+    def _add_window_counts(self, objects: Mapping[str, Mapping[str, int]]) -> None:
+        """Sum the counts of Bronze objects by window, and record them."""
         windows: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for name, counts in objects.items():
-            _, window, _ = lot_of(name)
+            _, window, _ = parse_object_name(name)
             for kind, count in counts.items():
                 windows[window][kind] += count
-        for window, found in sorted(windows.items()):
-            self.record["windows"].setdefault(window, {}).update(found)
+        for window, window_counts in sorted(windows.items()):
+            self.record["windows"].setdefault(window, {}).update(window_counts)
 
-    def _seconds(self) -> float:
-        return round(time.monotonic() - self._mark, 3)
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self._start_time, 3)
 
-    @_harmless
-    def _write(self) -> None:
-        """Write it as it is now, while the run is at work."""
-        if not (self.has_failed or self._end.is_set()):
-            self.record["updated"] = _said(self.clock())
+    @best_effort
+    def _save_progress(self) -> None:
+        """Save the record as it is now, while the run lasts."""
+        if not (self.has_failed or self._ended.is_set()):
+            self.record["updated"] = _timestamp(self.clock())
             self.runs().save(self.record)
 
-    def _keep_up(self) -> None:
-        while not self._end.wait(SECONDS_BETWEEN_BEATS):
-            self._write()
+    def _heartbeat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            self._save_progress()
 
 
-def identifier(begun: dt.datetime, suffix: str = "") -> str:
-    """What a run is called: it sorts by the time at which the run began, in UTC."""
-    text = f"{begun.astimezone(dt.UTC):%Y%m%dT%H%M%S.%f}"[:-3]
+def run_identifier(started_at: dt.datetime, suffix: str = "") -> str:
+    """Return the identifier of a run, which sorts by its start in UTC."""
+    text = f"{started_at.astimezone(dt.UTC):%Y%m%dT%H%M%S.%f}"[:-3]
     return f"{text}Z-{suffix}"
 
 
-def _about(declared: Declared) -> dict[str, Any]:
-    said = declared.parameters
+def _description(spec: RunSpec) -> dict[str, Any]:
+    parameters = spec.parameters
     return {
-        "environment": declared.environment,
-        "pipelines": declared.pipelines,
+        "environment": spec.environment,
+        "pipelines": spec.pipelines,
         "parameters": {
             name: value if name in RUN_PARAMETERS else "(not recorded)"
-            for name, value in declared.given.items()
+            for name, value in spec.runtime_params.items()
         },
-        "now": _instant(said),
-        "from": _text(said.get("from")),
-        "to": _text(said.get("to")),
-        "configuration": fingerprint(declared),
-        "versions": _versions(declared.catalog),
+        "now": _run_instant(parameters),
+        "from": _optional_text(parameters.get("from")),
+        "to": _optional_text(parameters.get("to")),
+        "configuration": config_fingerprint(spec),
+        "versions": _versions(spec.catalog),
     }
 
 
-def fingerprint(declared: Declared) -> str:
-    """What tells a configuration from another: the start of a SHA-256 of what is declared.
+def config_fingerprint(spec: RunSpec) -> str:
+    """Return the start of the SHA-256 of a configuration: its parameters and its catalog.
 
-    It is of the parameters, but for those of a single run, and of the catalog. Neither holds a
-    credential.
+    The parameters of a single run are left out. Neither part contains a credential.
     """
-    parameters = {k: v for k, v in declared.parameters.items() if k not in RUN_PARAMETERS}
-    text = json.dumps([parameters, declared.catalog], sort_keys=True, default=str)
+    parameters = {k: v for k, v in spec.parameters.items() if k not in RUN_PARAMETERS}
+    text = json.dumps([parameters, spec.catalog], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _instant(parameters: Mapping[str, Any]) -> str | None:
-    """The instant of a run, in UTC; None if it is not readable, which the run will say."""
+def _run_instant(parameters: Mapping[str, Any]) -> str | None:
+    """Return the instant of a run, in UTC; None if unreadable, which fails the run later."""
     try:
-        return _said(Calendar.of(parameters["schedule"], parameters["now"]).now)
+        return _timestamp(Calendar.of(parameters["schedule"], parameters["now"]).now)
     except (CapstoneError, KeyError, TypeError):
         return None
 
 
 def _versions(catalog: Mapping[str, Any]) -> dict[str, str]:
-    said = (catalog.get("silver_criacao") or {}).get("engine", "duckdb")
-    engine = said.get("name") if isinstance(said, Mapping) else said
-    names = (*PACKAGES, *filter(None, [ENGINES.get(str(engine))]))
-    found = {"python": platform.python_version(), "engine": str(engine)}
+    config = (catalog.get("silver_criacao") or {}).get("engine", "duckdb")
+    engine = config.get("name") if isinstance(config, Mapping) else config
+    names = (*RECORDED_PACKAGES, *filter(None, [ENGINE_PACKAGES.get(str(engine))]))
+    versions = {"python": platform.python_version(), "engine": str(engine)}
     for name in names:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def _layers(summary: Summary, before: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The counts of the table at the end of the run, and when each layer was committed."""
+def _layer_counts(summary: Summary, recorded: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the counts of the summary, and when each layer was committed."""
     return {
-        name: {**before.get(name, {}), **asdict(layer), "seconds": round(layer.seconds, 3)}
+        name: {**recorded.get(name, {}), **asdict(layer), "seconds": round(layer.seconds, 3)}
         for name, layer in summary.layers.items()
     }
 
 
-def _sentence(error: BaseException) -> str:
-    """The sentence of an error of ours; of any other only its kind, for its text may hold more."""
+def _error_message(error: BaseException) -> str:
+    """Return the message of a CapstoneError; else only the type, as the text may hold secrets."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    return str(reason(error) or f"An unexpected {kind}; the run showed its traceback.")
+    return str(user_message(error) or f"An unexpected {kind}; the run showed its traceback.")
 
 
-def _said(instant: dt.datetime) -> str:
+def _timestamp(instant: dt.datetime) -> str:
     return instant.astimezone(dt.UTC).isoformat(timespec="milliseconds")
 
 
-def _text(value: Any) -> str | None:
+def _optional_text(value: Any) -> str | None:
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""The table at the end of a run: what came in, where it went, and how long it took."""
+"""The table at the end of a run: the rows in and out of each layer, and the time it took."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from capstone_metrics.saved import Saved
+    from capstone_metrics.write_stats import WriteStats
 
 LAYERS = ("bronze", "silver", "gold", "serving")
 
-COMMITS = {
+COMMIT_DATASETS = {
     "bronze_criacao@new": "bronze",
     "silver_head": "silver",
     "gold_manifest": "gold",
     "serving": "serving",
 }
-"""The datasets whose save makes what a run did to a layer count."""
+"""The datasets whose save commits a layer."""
 
 
 @dataclass
-class Layer:
-    """What one layer did. Counts are rows; None where the layer knows no such count."""
+class LayerCounts:
+    """Row counts and seconds of one layer in a run; a count is None where it does not apply."""
 
     rows_in: int | None = None
     accepted: int | None = None
@@ -41,31 +41,33 @@ class Layer:
 
 @dataclass
 class Summary:
-    """The layers that took part in a run, where rejected lines failed, and what fields are new."""
+    """Summary of a run: its layers, the reasons of rejected lines, new fields and findings."""
 
-    layers: dict[str, Layer] = field(default_factory=dict)
+    layers: dict[str, LayerCounts] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     drift: dict[str, list[str]] = field(default_factory=dict)
     outdated: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
-    def saved(self, layer: str, dataset: str, data: Any, saved: Saved, seconds: float) -> None:
-        """Take note of a dataset that a layer saved.
+    def add_dataset(
+        self, layer: str, dataset: str, data: Any, stats: WriteStats, seconds: float
+    ) -> None:
+        """Add a dataset that a layer saved.
 
         Args:
             layer: one of `LAYERS`.
-            dataset: its name in the catalog.
-            data: what was saved.
-            saved: what the save did.
-            seconds: since the dataset before it.
+            dataset: the name of the dataset in the catalog.
+            data: the saved data.
+            stats: the statistics of the write.
+            seconds: the time since the dataset before it.
         """
-        row = self.layers.setdefault(layer, Layer())
+        row = self.layers.setdefault(layer, LayerCounts())
         row.seconds += seconds
-        row.written += saved.rows
-        row.removed += saved.removed
+        row.written += stats.rows
+        row.removed += stats.removed
         if layer == "bronze":
-            row.rows_in = row.accepted = saved.rows
+            row.rows_in = row.accepted = stats.rows
         elif dataset == "silver_accounts":
             run = data["run"]
             row.rows_in, row.accepted = run["lines"], run["accepted"]
@@ -76,58 +78,58 @@ class Summary:
             row.rows_in = row.accepted = data["silver_rows"]
         elif layer == "serving":
             row.rows_in = row.accepted = sum(
-                listed["rows"] for listed in data.manifest["marts"].values()
+                mart["rows"] for mart in data.manifest["marts"].values()
             )
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Summary:
-        """The table of a run of which there is a record."""
-        names = {each.name for each in fields(Layer)}
+        """Return the summary of a recorded run."""
+        names = {field.name for field in fields(LayerCounts)}
         layers = {
-            name: Layer(**{count: value for count, value in said.items() if count in names})
-            for name, said in record["layers"].items()
+            layer: LayerCounts(**{name: value for name, value in counts.items() if name in names})
+            for layer, counts in record["layers"].items()
         }
         return cls(layers, dict(record["total"]), dict(record["reasons"]))
 
     @property
     def is_idle(self) -> bool:
-        """Whether the run wrote nothing."""
+        """Return whether the run wrote nothing."""
         return not any(layer.written or layer.removed for layer in self.layers.values())
 
     def show(self, console: Console, results: Iterable[tuple[str, str]]) -> None:
-        """Print the table, the identity, and where the results are.
+        """Print the table, the balance of all lines, and where the results are.
 
         Args:
-            console: where to.
-            results: what there is to look at, and where or how.
+            console: where to print.
+            results: the name of each result, and its path or command.
         """
         console.print(self.table())
-        console.print(self._identity(), highlight=False)
+        console.print(self._balance(), highlight=False)
         for rule, lines in self.reasons.items():
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
-        for source, new in self.drift.items():
-            if new:
-                names = escape(", ".join(new))
+        for source, new_fields in self.drift.items():
+            if new_fields:
+                names = escape(", ".join(new_fields))
                 console.print(
-                    f"  new in {source}, kept in Bronze and not declared: {names}", highlight=False
+                    f"  undeclared fields of {source}, in Bronze only: {names}", highlight=False
                 )
         if self.outdated:
             console.print(
-                f"  declared anew since some lines were judged: {', '.join(self.outdated)}; "
-                "'kedro quarantine replay' judges them again",
+                f"  lines validated by an old declaration: {', '.join(self.outdated)}; "
+                "'kedro quarantine replay' validates them again",
                 highlight=False,
             )
-        for found in self.findings:
-            console.print(f"  unusual: {escape(found)}", highlight=False, soft_wrap=True)
+        for finding in self.findings:
+            console.print(f"  unusual: {escape(finding)}", highlight=False, soft_wrap=True)
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")
-        for what, where in results:
+        for name, location in results:
             console.print(
-                f"[bold]{what:<11}[/bold] {escape(where)}", soft_wrap=True, highlight=False
+                f"[bold]{name:<11}[/bold] {escape(location)}", soft_wrap=True, highlight=False
             )
 
     def table(self) -> Table:
-        """The counts of each layer."""
+        """Return a table of the counts of each layer."""
         table = Table(title="Rows", title_justify="left")
         table.add_column("layer")
         for column in ("in", "accepted", "superseded", "quarantined", "written", "seconds"):
@@ -137,7 +139,7 @@ class Summary:
                 table.add_row(name, *_cells(self.layers[name]))
         return table
 
-    def _identity(self) -> str:
+    def _balance(self) -> str:
         if not self.total:
             return ""
         return (
@@ -146,7 +148,7 @@ class Summary:
         ).format_map(self.total)
 
 
-def _cells(layer: Layer) -> list[str]:
+def _cells(layer: LayerCounts) -> list[str]:
     counts = (layer.rows_in, layer.accepted, layer.superseded, layer.quarantined)
     removed = f" (-{layer.removed})" if layer.removed else ""
     return [

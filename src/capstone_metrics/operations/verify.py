@@ -1,4 +1,4 @@
-"""Whether the lake is what its receipts, heads and manifests say."""
+"""Checks of the lake against its receipts, heads and manifests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was checked: what, whether it holds, and if not, why."""
+class VerifyResult:
+    """Result of one check of the lake: its name, whether it holds, and if not, why."""
 
     check: str
     holds: bool
@@ -23,117 +23,125 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lake:
-    """What the catalog loads of the lake.
+    """The parts of the lake to check, as the catalog loads them.
 
     Attributes:
         bronze: `lines`, `bytes` and `sha256` of each object, counted from its bytes.
-        receipts: of each object that Silver took in.
-        head: of Silver.
-        silver: the table.
-        places: the line of Bronze that each of its rows comes from.
-        quarantine: the table.
-        manifest: of Gold.
-        marts: the tables that it names.
+        receipts: the receipt of each object that Silver processed.
+        head: the head of Silver.
+        silver: the table of Silver.
+        provenance: the line of Bronze that each row of Silver comes from.
+        quarantine: the table of rejected lines.
+        manifest: the manifest of Gold.
+        marts: the tables in the manifest.
     """
 
     bronze: Mapping[str, Mapping[str, Any]]
     receipts: Mapping[str, Mapping[str, Any]]
     head: Mapping[str, Any]
     silver: ir.Table
-    places: ir.Table
+    provenance: ir.Table
     quarantine: ir.Table
     manifest: Mapping[str, Any]
     marts: Mapping[str, pa.Table]
 
 
-def verify(lake: Lake) -> list[Finding]:
+def verify(lake: Lake) -> list[VerifyResult]:
     """Check Bronze against its receipts, Silver against both, and Gold against its manifest."""
     return [
-        _finding("every Bronze object has a receipt of its bytes", _unlike_receipts(lake)),
-        _finding("every line of Bronze is accounted for, object by object", _unbalanced(lake)),
-        _finding("Silver has one row a video, each from a line of Bronze", _unlike_places(lake)),
-        _finding("the accounts are the sum of the receipts", _unlike_head(lake)),
-        _finding("Gold is what its manifest says", _unlike_manifest(lake)),
-        _finding("Gold adds up to Silver as it is now", _unlike_silver(lake)),
+        _result("every Bronze object has a receipt of its bytes", _receipt_problems(lake)),
+        _result(
+            "every line of Bronze is accounted for, object by object", _accounting_problems(lake)
+        ),
+        _result(
+            "Silver has one row a video, each from a line of Bronze", _provenance_problems(lake)
+        ),
+        _result("the accounts are the sum of the receipts", _head_problems(lake)),
+        _result("Gold is what its manifest says", _manifest_problems(lake)),
+        _result("Gold adds up to Silver as it is now", _silver_problems(lake)),
     ]
 
 
-def differences(name: str, one: ir.Table, other: ir.Table) -> Finding:
-    """Whether two tables of the same columns have the same rows."""
-    gone = one.difference(other).count().to_pyarrow().as_py()
-    new = other.difference(one).count().to_pyarrow().as_py()
-    detail = f"{gone} rows would go and {new} would come" if gone or new else ""
-    return Finding(f"{name} equals a rebuild from Bronze", not detail, detail)
+def compare_tables(name: str, stored: ir.Table, rebuilt: ir.Table) -> VerifyResult:
+    """Check that a table has the same rows as a rebuild of it."""
+    removed = stored.difference(rebuilt).count().to_pyarrow().as_py()
+    added = rebuilt.difference(stored).count().to_pyarrow().as_py()
+    detail = f"a rebuild would remove {removed} rows and add {added}" if removed or added else ""
+    return VerifyResult(f"{name} equals a rebuild from Bronze", not detail, detail)
 
 
-def _finding(check: str, problems: Iterator[str]) -> Finding:
-    found = list(problems)
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return Finding(check, not found, found[0] + more if found else "")
+def _result(check: str, problems: Iterator[str]) -> VerifyResult:
+    details = list(problems)
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return VerifyResult(check, not details, details[0] + more if details else "")
 
 
-def _unlike_receipts(lake: Lake) -> Iterator[str]:
-    for name, measured in lake.bronze.items():
+def _receipt_problems(lake: Lake) -> Iterator[str]:
+    for name, stats in lake.bronze.items():
         receipt = lake.receipts.get(name)
         if receipt is None:
-            yield f"{name} was not taken in yet"
-        elif any(receipt[kind] != value for kind, value in measured.items()):
-            yield f"{name} is not what it was when it was taken in"
-    yield from (f"{name} is gone" for name in lake.receipts.keys() - lake.bronze.keys())
+            yield f"{name} has no receipt; run 'kedro run --pipelines=bronze_to_silver'"
+        elif any(receipt[stat] != value for stat, value in stats.items()):
+            yield f"{name} has changed since Silver processed it"
+    yield from (f"{name} is missing" for name in lake.receipts.keys() - lake.bronze.keys())
 
 
-def _unbalanced(lake: Lake) -> Iterator[str]:
-    current, quarantined = _by_object(lake.places), _by_object(lake.quarantine)
+def _accounting_problems(lake: Lake) -> Iterator[str]:
+    current, quarantined = _by_object(lake.provenance), _by_object(lake.quarantine)
     for name, receipt in lake.receipts.items():
         lines, rejected = lake.bronze.get(name, receipt)["lines"], quarantined.pop(name, 0)
         superseded = receipt["accepted"] - current.pop(name, 0)
         if superseded < 0 or rejected != receipt["quarantined"]:
             yield f"{name} has {rejected} lines in quarantine and {superseded} superseded"
         elif lines != receipt["accepted"] + rejected:
-            yield f"{name} has {lines} lines, of which {receipt['accepted'] + rejected} are known"
+            accounted = receipt["accepted"] + rejected
+            yield f"{name} has {lines} lines, of which {accounted} are accounted for"
     yield from (f"{name} has no receipt" for name in {**current, **quarantined})
 
 
-def _unlike_places(lake: Lake) -> Iterator[str]:
-    where = ["video_id", "rede_social", "data_postagem"]
-    rows, places = _count(lake.silver), _count(lake.places)
+def _provenance_problems(lake: Lake) -> Iterator[str]:
+    key = ["video_id", "rede_social", "data_postagem"]
+    rows, provenance = _count(lake.silver), _count(lake.provenance)
     videos = lake.silver.video_id.nunique().to_pyarrow().as_py()
-    known = _count(lake.silver.semi_join(lake.places, where))
-    if not rows == videos == places == known:
-        yield f"{rows} rows of {videos} videos, {known} of them known, where {places} were put"
+    known = _count(lake.silver.semi_join(lake.provenance, key))
+    if not rows == videos == provenance == known:
+        yield (
+            f"{rows} rows of {videos} videos; the provenance table has {provenance} rows, and "
+            f"{known} of Silver's rows are in it"
+        )
 
 
-def _unlike_head(lake: Lake) -> Iterator[str]:
+def _head_problems(lake: Lake) -> Iterator[str]:
     receipts, total = lake.receipts.values(), lake.head["total"]
-    found = {
+    sums = {
         "lines": sum(receipt["lines"] for receipt in receipts),
-        "current": _count(lake.places),
+        "current": _count(lake.provenance),
         "quarantined": sum(receipt["quarantined"] for receipt in receipts),
     }
-    found["superseded"] = sum(receipt["accepted"] for receipt in receipts) - found["current"]
-    if found != total:
-        yield f"the head says {total}, the receipts {found}"
+    sums["superseded"] = sum(receipt["accepted"] for receipt in receipts) - sums["current"]
+    if sums != total:
+        yield f"the head has {total}, and the receipts add up to {sums}"
 
 
-def _unlike_manifest(lake: Lake) -> Iterator[str]:
-    for name, listed in lake.manifest["marts"].items():
+def _manifest_problems(lake: Lake) -> Iterator[str]:
+    for name, entry in lake.manifest["marts"].items():
         table = lake.marts[name]
-        if table.schema.metadata[b"sha256"].decode() != listed["sha256"]:
+        if table.schema.metadata[b"sha256"].decode() != entry["sha256"]:
             yield f"{name} was changed by hand"
 
 
-def _unlike_silver(lake: Lake) -> Iterator[str]:
-    made_from = lake.manifest["silver_origin"], lake.manifest["silver_generation"]
-    if made_from != (lake.head["origin"], lake.head["generation"]):
-        yield "Silver changed since; run 'kedro run --pipelines=silver_to_gold'"
+def _silver_problems(lake: Lake) -> Iterator[str]:
+    source = lake.manifest["silver_origin"], lake.manifest["silver_generation"]
+    if source != (lake.head["origin"], lake.head["generation"]):
+        yield "Silver has changed since; run 'kedro run --pipelines=silver_to_gold'"
         return
-    for name, listed in lake.manifest["marts"].items():
-        for measure, rule in listed["measures"].items():
+    for name, entry in lake.manifest["marts"].items():
+        for measure, rule in entry["measures"].items():
             ((aggregate, column),) = rule.items()
             expected = getattr(lake.silver[column], aggregate)().to_pyarrow().as_py() or 0
-            found = sum(lake.marts[name][measure].to_pylist())
-            if found != expected:
-                yield f"{name}.{measure} is {found} where Silver has {expected}"
+            total = sum(lake.marts[name][measure].to_pylist())
+            if total != expected:
+                yield f"{name}.{measure} is {total} where Silver has {expected}"
 
 
 def _by_object(table: ir.Table) -> dict[str, int]:

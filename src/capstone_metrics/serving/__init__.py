@@ -1,4 +1,4 @@
-"""The serving database: the embedded server, the schema and roles, the publisher."""
+"""The serving database: the embedded server, its schema and roles, and the publisher."""
 
 from capstone_metrics.serving.dataset import ServingDataset
 

@@ -1,8 +1,8 @@
-"""`python -m capstone_metrics.serving.administer`: set up a database of the user's own.
+"""`python -m capstone_metrics.serving.administer`: set up a PostgreSQL database of your own.
 
-It connects as the administrator whom `CAPSTONE_DSN` names, makes the roles, the schema and the
-rights, and gives `loader` and `bi_reader` the passwords of the environment. Done again, it gives
-them new ones.
+It connects as the administrator that `CAPSTONE_DSN` names, creates the roles, the schema and the
+privileges, and sets the passwords of `loader` and `bi_reader` from the environment. Running it
+again rotates those passwords.
 """
 
 from __future__ import annotations
@@ -17,58 +17,60 @@ from psycopg2.extensions import encrypt_password, parse_dsn
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.serving.embedded import LOADER, READER
-from capstone_metrics.serving.provision import LOCK, script
-from capstone_metrics.serving.remote import VARIABLE, RemoteServer
+from capstone_metrics.serving.provision import PROVISION_LOCK_KEY, provision_sql
+from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer
 
-PASSWORDS = {LOADER: "CAPSTONE_LOADER_PASSWORD", READER: "CAPSTONE_READER_PASSWORD"}
-"""The variable with the password of each role."""
+PASSWORD_VARIABLES = {LOADER: "CAPSTONE_LOADER_PASSWORD", READER: "CAPSTONE_READER_PASSWORD"}
+"""The environment variable with the password of each role."""
 
 
-def administer(dsn: str, passwords: dict[str, str]) -> None:
-    """Set the database up, or only bring it to what this version of the project needs of it.
+def set_up_database(dsn: str, passwords: dict[str, str]) -> None:
+    """Create or upgrade the roles, schema and privileges, and set the passwords of the roles.
 
     Args:
-        dsn: of its administrator, with `dbname`.
-        passwords: of the roles that log in. The server gets to know what verifies them, so they
-            are in no log of its statements.
+        dsn: the connection string of the administrator, with `dbname`.
+        passwords: by role. The server receives only their SCRAM verifiers, so that no log of its
+            statements has a password.
 
     Raises:
-        CapstoneError: for a string without a database, or if the server refuses.
+        CapstoneError: if the connection string has no database, or the server refuses.
     """
-    server = RemoteServer(dsn, _database(dsn))
+    server = RemoteServer(dsn, _database_name(dsn))
     try:
         with closing(server.connect()) as admin, admin, admin.cursor() as db:
-            db.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-            db.execute(script())
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [PROVISION_LOCK_KEY])
+            db.execute(provision_sql())
             for role, password in passwords.items():
                 verifier = encrypt_password(password, role, admin, "scram-sha-256")
                 statement = sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role))
                 db.execute(statement, [verifier])
     except psycopg2.Error as error:
-        raise CapstoneError(server.plainly(error)) from None
+        raise CapstoneError(server.redacted_message(error)) from None
 
 
-def _database(dsn: str) -> str:
+def _database_name(dsn: str) -> str:
     try:
-        said = parse_dsn(dsn)
+        settings = parse_dsn(dsn)
     except psycopg2.Error:
-        said = {"dbname": ""}  # what is wrong with it is told by who reads the rest of it
-    if "dbname" not in said:
-        raise CapstoneError(f"{VARIABLE} names no database; say dbname=… in it.")
-    return str(said["dbname"])
+        settings = {"dbname": ""}  # RemoteServer reports what is wrong with the string
+    if "dbname" not in settings:
+        raise CapstoneError(f"{DSN_VARIABLE} does not name a database; add dbname=… to it.")
+    return str(settings["dbname"])
 
 
 def main() -> None:
-    """Do it as the environment says.
+    """Set up the database that the environment describes.
 
     Raises:
-        SystemExit: with a sentence, if it was not done.
+        SystemExit: with an error message, if it could not be set up.
     """
-    said = {name: os.environ.get(name, "") for name in (VARIABLE, *PASSWORDS.values())}
-    if missing := [name for name, value in said.items() if not value.strip()]:
+    names = (DSN_VARIABLE, *PASSWORD_VARIABLES.values())
+    variables = {name: os.environ.get(name, "") for name in names}
+    if missing := [name for name, value in variables.items() if not value.strip()]:
         sys.exit(f"These variables are not set: {', '.join(missing)}.")
+    passwords = {role: variables[name] for role, name in PASSWORD_VARIABLES.items()}
     try:
-        administer(said[VARIABLE], {role: said[name] for role, name in PASSWORDS.items()})
+        set_up_database(variables[DSN_VARIABLE], passwords)
     except CapstoneError as error:
         sys.exit(str(error))
 

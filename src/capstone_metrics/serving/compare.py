@@ -1,4 +1,4 @@
-"""The serving tables beside Gold, row by row; nothing is changed."""
+"""Compare the serving tables with Gold, row by row, and change nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 from psycopg2 import sql
 
 from capstone_metrics.serving.embedded import LOADER, READER
-from capstone_metrics.serving.file import MartFile
-from capstone_metrics.serving.ledger import gold_sha256, latest, losses
-from capstone_metrics.serving.tables import drop, migration, name_of, names, tables, text
+from capstone_metrics.serving.ledger import gold_sha256, latest_entry, losses
+from capstone_metrics.serving.mart_csv import MartCsv
+from capstone_metrics.serving.tables import (
+    column_list,
+    drop_table,
+    migration,
+    read_tables,
+    table_identifier,
+    to_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,27 +30,27 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 
-RIGHTS = """
+PRIVILEGES_QUERY = """
 SELECT role, privilege, has_table_privilege(role, pg_class.oid, privilege)
 FROM pg_class, unnest(%s) AS role, unnest(%s) AS privilege
 WHERE relnamespace = to_regnamespace('serving') AND relname = %s
     AND EXISTS (SELECT FROM pg_roles WHERE rolname = role)
 """
-GIVEN = {READER: {"SELECT"}, LOADER: {"SELECT", "INSERT", "UPDATE", "DELETE"}}
+EXPECTED_PRIVILEGES = {READER: {"SELECT"}, LOADER: {"SELECT", "INSERT", "UPDATE", "DELETE"}}
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
 
 @dataclass(frozen=True)
-class Difference:
-    """What makes a table other than its mart.
+class TableDifference:
+    """How the table of a mart differs from the mart.
 
     Attributes:
         mart: the mart.
-        statements: the SQL that makes the table what the mart declares.
-        rights: those that a role lacks, or has and should not.
-        inserted: the rows that only the mart has: their measures, by key.
-        updated: the rows whose measures differ: those of the table and of the mart, by key.
-        deleted: the rows that only the table has.
+        statements: the SQL that brings the table's definition to the mart's declaration.
+        rights: the privileges that a role lacks, or has and should not have.
+        inserted: the rows that only the mart has: measures by key.
+        updated: the rows whose measures differ: (table's, mart's) measures by key.
+        deleted: the rows that only the table has: measures by key.
     """
 
     mart: Mart
@@ -54,39 +61,47 @@ class Difference:
     deleted: dict[Row, Row] = field(default_factory=dict)
 
     @property
-    def kinds(self) -> dict[str, Mapping[Row, Any]]:
+    def rows_by_change(self) -> dict[str, Mapping[Row, Any]]:
         """The rows that differ, by what a publication would do to them."""
         return {"insert": self.inserted, "update": self.updated, "delete": self.deleted}
 
     @property
-    def parts(self) -> list[str]:
-        """What differs, each in a phrase; nothing where the table is its mart."""
-        rows = [f"{len(rows):,} rows to {verb}" for verb, rows in self.kinds.items() if rows]
-        return [*self.statements, *self.rights, *rows]
+    def summary(self) -> list[str]:
+        """One phrase for each kind of difference; empty if the table equals the mart."""
+        counts = [
+            f"{len(rows):,} rows to {change}"
+            for change, rows in self.rows_by_change.items()
+            if rows
+        ]
+        return [*self.statements, *self.rights, *counts]
 
-    def facts(self, most: int | None) -> dict[str, Any]:
-        """What differs, for a machine; with as many rows of each kind as are asked for, if any."""
-        facts = {
+    def to_dict(self, max_rows: int | None) -> dict[str, Any]:
+        """Return the difference as JSON values.
+
+        Args:
+            max_rows: how many rows of each kind to include; None to leave out rows.
+        """
+        document = {
             "mart": self.mart.name,
-            "is_equal": not self.parts,
+            "is_equal": not self.summary,
             "statements": self.statements,
             "rights": self.rights,
-            **{kind: len(rows) for kind, rows in self.kinds.items()},
+            **{change: len(rows) for change, rows in self.rows_by_change.items()},
         }
-        if most is None:
-            return facts
-        before = {key: was for key, (was, _) in self.updated.items()} | self.deleted
-        after = {key: now for key, (_, now) in self.updated.items()} | self.inserted
-        shown = {
-            kind: [self._row(key, before, after) for key in islice(rows, most)]
-            for kind, rows in self.kinds.items()
+        if max_rows is None:
+            return document
+        before = {key: old for key, (old, _) in self.updated.items()} | self.deleted
+        after = {key: new for key, (_, new) in self.updated.items()} | self.inserted
+        rows_by_change = {
+            change: [self._row_to_dict(key, before, after) for key in islice(rows, max_rows)]
+            for change, rows in self.rows_by_change.items()
         }
-        return {**facts, "rows": shown}
+        return {**document, "rows": rows_by_change}
 
-    def _row(self, key: Row, *sides: Mapping[Row, Row]) -> dict[str, Any]:
-        """A row by its names, as it is in the table and as it is in Gold; null where it is not."""
+    def _row_to_dict(self, key: Row, *sides: Mapping[Row, Row]) -> dict[str, Any]:
+        """Return a row's key, and its measures in the table and in Gold; None if it is absent."""
         before, after = (
-            dict(zip(self.mart.rules, side[key], strict=True)) if key in side else None
+            dict(zip(self.mart.declared_measures, side[key], strict=True)) if key in side else None
             for side in sides
         )
         return {
@@ -95,103 +110,115 @@ class Difference:
             "after": after,
         }
 
-    def lines(self, most: int) -> Iterator[str]:
-        """Some of the rows that differ, a line each: `+` only in Gold, `~` changed, `-` gone."""
+    def row_lines(self, max_rows: int) -> Iterator[str]:
+        """Yield a line for each row that differs: `+` only in Gold, `~` changed, `-` deleted.
+
+        Args:
+            max_rows: how many rows of each kind to include.
+        """
         measures = [name for name, _, _ in self.mart.measures]
-        for key, values in islice(self.inserted.items(), most):
-            yield f"+ {_said(key)}: {_said(map('{} {}'.format, measures, values))}"
-        for key, (old, new) in islice(self.updated.items(), most):
-            pairs = zip(measures, old, new, strict=True)
-            changes = (f"{name} {was} → {now}" for name, was, now in pairs if was != now)
-            yield f"~ {_said(key)}: {_said(changes)}"
-        for key in islice(self.deleted, most):
-            yield f"- {_said(key)}"
+        for key, values in islice(self.inserted.items(), max_rows):
+            yield f"+ {_join(key)}: {_join(map('{} {}'.format, measures, values))}"
+        for key, (old_values, new_values) in islice(self.updated.items(), max_rows):
+            triples = zip(measures, old_values, new_values, strict=True)
+            changes = (f"{name} {old} → {new}" for name, old, new in triples if old != new)
+            yield f"~ {_join(key)}: {_join(changes)}"
+        for key in islice(self.deleted, max_rows):
+            yield f"- {_join(key)}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The database beside Gold.
+    """The serving database compared with Gold.
 
     Attributes:
         is_published: whether the latest publication was of this Gold.
-        losses: what readers would be left without, for which a publication would be refused.
-        ended: the statements that end the tables of marts that are not declared any more.
-        differences: of each declared mart.
+        losses: what readers would lose, because of which a publication would be refused.
+        drop_statements: the SQL that drops the tables of marts that are no longer declared.
+        differences: one for each declared mart.
     """
 
     is_published: bool
     losses: list[str]
-    ended: list[str]
-    differences: list[Difference]
+    drop_statements: list[str]
+    differences: list[TableDifference]
 
     @property
     def is_equal(self) -> bool:
-        """Whether the database is what publishing this Gold would make of it."""
-        return self.is_published and not any(each.parts for each in self.differences)
+        """Whether publishing this Gold would leave the database as it is."""
+        return self.is_published and not any(each.summary for each in self.differences)
 
-    def facts(self, most: int | None = None) -> dict[str, Any]:
-        """All of it for a machine, without rows or with some of each kind of each mart."""
+    def to_dict(self, max_rows: int | None = None) -> dict[str, Any]:
+        """Return the comparison as JSON values.
+
+        Args:
+            max_rows: how many rows of each kind to include for each mart; None to leave out rows.
+        """
         return {
             "is_equal": self.is_equal,
             "is_published": self.is_published,
             "losses": self.losses,
-            "ended": self.ended,
-            "marts": [each.facts(most) for each in self.differences],
+            "drop_statements": self.drop_statements,
+            "marts": [each.to_dict(max_rows) for each in self.differences],
         }
 
 
 def compare(database: connection, publication: Publication) -> Comparison:
-    """Compare all rows of all marts with their tables.
+    """Compare every row of every mart with its table.
 
     Args:
-        database: a connection of one who may read.
+        database: a connection of a role that may read.
         publication: the marts and their manifest.
     """
     database.set_session(isolation_level="REPEATABLE READ", readonly=True)
     with database, database.cursor() as db:
         db.execute("SET LOCAL datestyle = 'ISO'")
-        before = latest(db)
-        found = tables(db, [*publication.marts, *before.marts])
-        ended = (name for name in before.marts if name not in publication.marts)
+        latest = latest_entry(db)
+        tables = read_tables(db, [*publication.marts, *latest.marts])
+        undeclared = (name for name in latest.marts if name not in publication.marts)
         return Comparison(
-            is_published=before.gold_sha256 == gold_sha256(publication.manifest),
-            losses=losses(before, publication),
-            ended=[text(drop(name)) for name in ended if found[name].columns],
+            is_published=latest.gold_sha256 == gold_sha256(publication.manifest),
+            losses=losses(latest, publication),
+            drop_statements=[
+                to_text(drop_table(name)) for name in undeclared if tables[name].columns
+            ],
             differences=[
-                _difference(db, MartFile.of(publication, name), found[name])
+                _difference(db, MartCsv.of(publication, name), tables[name])
                 for name in publication.marts
             ],
         )
 
 
-def _difference(db: cursor, file: MartFile, table: Table) -> Difference:
-    mart = file.mart
-    statements = [text(step) for step in migration(mart, table)]
-    gold = _by_key(mart, file.tuples())
-    there: dict[Row, Row] = {}
+def _difference(db: cursor, mart_csv: MartCsv, table: Table) -> TableDifference:
+    mart = mart_csv.mart
+    statements = [to_text(statement) for statement in migration(mart, table)]
+    gold_rows = _by_key(mart, mart_csv.tuples())
+    table_rows: dict[Row, Row] = {}
     if set(mart.key) <= set(table.columns):
-        there = _by_key(mart, _rows(db, mart, table.columns))
-    return Difference(
+        table_rows = _by_key(mart, _rows(db, mart, table.columns))
+    return TableDifference(
         mart,
         statements,
-        _rights(db, mart) if table.columns else [],
-        inserted={key: gold[key] for key in gold if key not in there},
+        _privilege_differences(db, mart) if table.columns else [],
+        inserted={key: gold_rows[key] for key in gold_rows if key not in table_rows},
         updated={
-            key: (there[key], gold[key]) for key in gold if key in there and there[key] != gold[key]
+            key: (table_rows[key], gold_rows[key])
+            for key in gold_rows
+            if key in table_rows and table_rows[key] != gold_rows[key]
         },
-        deleted={key: there[key] for key in there if key not in gold},
+        deleted={key: table_rows[key] for key in table_rows if key not in gold_rows},
     )
 
 
 def _rows(db: cursor, mart: Mart, columns: Mapping[str, Any]) -> list[Row]:
-    """The rows of a table, its key as text; a measure that it has not is null in each."""
+    """Return the rows of a table: the key as text, and null for a measure that it lacks."""
     keys = (sql.SQL("{}::text").format(sql.Identifier(name)) for name in mart.key)
     measures = (
         sql.Identifier(name) if name in columns else sql.SQL("NULL") for name, _, _ in mart.measures
     )
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}")
-    chosen = sql.SQL(", ").join((*keys, *measures))
-    db.execute(query.format(chosen, name_of(mart.name), names(mart.key)))
+    expressions = sql.SQL(", ").join((*keys, *measures))
+    db.execute(query.format(expressions, table_identifier(mart.name), column_list(mart.key)))
     return db.fetchall()
 
 
@@ -200,14 +227,14 @@ def _by_key(mart: Mart, rows: Any) -> dict[Row, Row]:
     return {row[:width]: row[width:] for row in rows}
 
 
-def _rights(db: cursor, mart: Mart) -> list[str]:
-    db.execute(RIGHTS, [list(GIVEN), list(PRIVILEGES), mart.name])
+def _privilege_differences(db: cursor, mart: Mart) -> list[str]:
+    db.execute(PRIVILEGES_QUERY, [list(EXPECTED_PRIVILEGES), list(PRIVILEGES), mart.name])
     return [
-        f"{role} {'has' if has else 'lacks'} {privilege}"
-        for role, privilege, has in db.fetchall()
-        if has != (privilege in GIVEN[role])
+        f"{role} {'has' if is_granted else 'lacks'} {privilege}"
+        for role, privilege, is_granted in db.fetchall()
+        if is_granted != (privilege in EXPECTED_PRIVILEGES[role])
     ]
 
 
-def _said(parts: Any) -> str:
-    return ", ".join(map(str, parts))
+def _join(values: Any) -> str:
+    return ", ".join(map(str, values))

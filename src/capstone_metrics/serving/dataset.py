@@ -13,9 +13,9 @@ from kedro.io import AbstractDataset
 from psycopg2.extensions import make_dsn
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.saved import Saved
 from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer
-from capstone_metrics.serving.remote import VARIABLE, RemoteServer, dsn_of_environment
+from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer, dsn_of_environment
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving.compare import Comparison
     from capstone_metrics.serving.embedded import Address
-    from capstone_metrics.serving.history import Records
+    from capstone_metrics.serving.runs import RunRecords
 
 
 class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
-    """The schema `serving` of a database on the embedded server, or on one of the user's own.
+    """The schema `serving` of a database on the embedded server, or on a server of the user's own.
 
-    The latter is the one that the environment variable `CAPSTONE_DSN` names, if there is one.
-    Saved: a `Publication`. Loaded: the entry of the latest publication in the ledger.
+    The latter is used if the environment variable `CAPSTONE_DSN` names one.
+    It saves a `Publication` and loads the ledger's entry of the latest publication.
 
     Args:
         path: the folder of the embedded server's files.
         database: the name of the database.
-        port: where the embedded server listens if it can.
-        programs: the folder of another PostgreSQL's programs, to embed that one.
+        port: the preferred port of the embedded server.
+        programs: the folder with another PostgreSQL's programs, to run that one instead.
         metadata: for Kedro-Viz.
     """
 
@@ -54,86 +54,89 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         self.server = EmbeddedServer(path, port, programs)
         self.database = database
         self.metadata = metadata
-        self.saved = Saved()
+        self.write_stats = WriteStats()
 
     def start(self) -> Address:
-        """Have the embedded server run with the database, its roles and their rights."""
+        """Start the embedded server if needed, and provision the database."""
         from capstone_metrics.serving.provision import provision  # noqa: PLC0415
 
         if self.remote:
             raise CapstoneError(
-                f"{VARIABLE} names the server, which is not started or stopped from here."
+                f"{DSN_VARIABLE} names a server of your own, which kedro neither starts nor stops."
             )
-        with self._plainly():
+        with self._translate_errors():
             address = self.server.start()
             provision(address, self.database)
         return address
 
     def save(self, data: Publication) -> None:
-        self.saved = self._publish(data, whole=False)
+        self.write_stats = self._publish(data, full=False)
 
-    def recreate(self, data: Publication) -> Saved:
-        """Have the database be what Gold makes of it, whatever became of it: every row is compared.
+    def recreate(self, data: Publication) -> WriteStats:
+        """Make the database equal Gold by comparing every row, whatever was changed by hand.
 
         Returns:
-            Rows that were inserted or changed, and removed.
+            How many rows were inserted or updated, and how many were removed.
         """
-        return self._publish(data, whole=True)
+        return self._publish(data, full=True)
 
-    def mirror(self, records: Records) -> None:
-        """Copy the records of runs to the table `serving.runs` of a database that is up."""
-        from capstone_metrics.serving.history import mirror  # noqa: PLC0415
+    def sync_runs(self, records: RunRecords) -> None:
+        """Make the table `serving.runs` equal the run records; the database must be running."""
+        from capstone_metrics.serving.runs import sync_runs  # noqa: PLC0415
 
-        with self._plainly(), closing(self._connect(LOADER)) as database:
-            mirror(database, records)
+        with self._translate_errors(), closing(self._connect(LOADER)) as database:
+            sync_runs(database, records)
 
     def compare(self, data: Publication) -> Comparison:
-        """The database beside Gold; nothing is changed."""
+        """Compare the database with Gold, and change nothing."""
         from capstone_metrics.serving.compare import compare  # noqa: PLC0415
 
-        with self._plainly(), closing(self._connect(READER)) as database:
+        with self._translate_errors(), closing(self._connect(READER)) as database:
             return compare(database, data)
 
     def load(self) -> dict[str, Any]:
         from psycopg2.extras import RealDictCursor  # noqa: PLC0415
 
-        last = "SELECT * FROM serving.publications ORDER BY publication DESC LIMIT 1"
+        query = "SELECT * FROM serving.publications ORDER BY publication DESC LIMIT 1"
         with (
-            self._plainly(),
+            self._translate_errors(),
             closing(self._connect(READER)) as database,
             database.cursor(cursor_factory=RealDictCursor) as db,
         ):
-            db.execute(last)
+            db.execute(query)
             return dict(db.fetchone() or {})
 
     @property
     def is_up(self) -> bool:
-        """Whether it can be asked without starting a server: one of the user's own is there."""
+        """Whether the server is running; a server of the user's own is assumed to be."""
         return self.remote is not None or self.server.is_running
 
     @property
     def remote(self) -> RemoteServer | None:
-        """The server that the environment names, if it does."""
+        """The server that the environment names; None if it names none."""
         dsn = dsn_of_environment()
         return RemoteServer(dsn, self.database) if dsn else None
 
     def psql(self) -> tuple[str, list[str], dict[str, str]]:
-        """How a reader opens the database: psql, its options and environment; no password.
+        """Return psql's path, options and environment to connect as a reader; without a password.
 
         Raises:
-            CapstoneError: if no psql is installed that could open a server of the user's own.
+            CapstoneError: if psql is not installed and the server is one of the user's own.
         """
         if remote := self.remote:
             program = shutil.which("psql")
             if not program:
-                raise CapstoneError("psql is not installed here: that of the package has no TLS.")
+                raise CapstoneError(
+                    "psql is not installed, and the packaged one has no TLS; install PostgreSQL's "
+                    "client programs."
+                )
             return program, [remote.conninfo(READER)], {}
         address = self.start()
         options = ["-h", address.host, "-p", str(address.port), "-U", READER, self.database]
         return self.server.program("psql"), options, {"PGPASSFILE": str(address.passfile)}
 
     def reader_dsn(self) -> str:
-        """The connection string of `bi_reader` on the embedded server, without a password.
+        """Return the connection string of `bi_reader` on the embedded server, without a password.
 
         Raises:
             CapstoneError: if the server is one of the user's own.
@@ -149,31 +152,31 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
             sslmode="disable",
         )
 
-    def how_to_connect(self) -> str:
-        """The command of `psql`, for a shell."""
+    def connect_command(self) -> str:
+        """Return the shell command that opens the database in psql as a reader."""
         if remote := self.remote:
             return f"psql {shlex.quote(remote.conninfo(READER))}"
         _, options, environment = self.psql()
         settings = (f"{name}={shlex.quote(value)}" for name, value in environment.items())
         return " ".join([*settings, "psql", *options])
 
-    def _publish(self, data: Publication, *, whole: bool) -> Saved:
+    def _publish(self, data: Publication, *, full: bool) -> WriteStats:
         from capstone_metrics.serving.publisher import publish  # noqa: PLC0415
 
         if not self.remote:
             self.start()
-        with self._plainly(), closing(self._connect(LOADER)) as database:
-            saved = publish(database, data, whole=whole)
-            return replace(saved, address=self._address(database))
+        with self._translate_errors(), closing(self._connect(LOADER)) as database:
+            write_stats = publish(database, data, full=full)
+            return replace(write_stats, address=self._address(database))
 
     def _address(self, database: connection) -> str:
-        """The schema whose tables were written, as OpenLineage calls it."""
+        """Return the name of the schema `serving` in OpenLineage's form."""
         host, port = database.info.host, database.info.port
-        is_network = host and not host.startswith("/")
-        return f"postgres://{host if is_network else 'localhost'}:{port}/{self.database}.serving"
+        is_tcp = host and not host.startswith("/")
+        return f"postgres://{host if is_tcp else 'localhost'}:{port}/{self.database}.serving"
 
     def _connect(self, role: str) -> connection:
-        """As a role of the embedded server, or as the user whom the environment names."""
+        """Connect as a role of the embedded server, or as the user that the environment names."""
         from capstone_metrics.serving.provision import connect  # noqa: PLC0415
 
         if remote := self.remote:
@@ -181,15 +184,15 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         return connect(self.server.start(), self.database, role)
 
     @contextmanager
-    def _plainly(self) -> Iterator[None]:
-        """Tell an error of PostgreSQL in a sentence, without a password."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Translate PostgreSQL's errors to a CapstoneError, without a password."""
         try:
             yield
         except psycopg2.Error as error:
-            said = f"PostgreSQL, database {self.database!r}: {' '.join(str(error).split())}"
+            message = f"PostgreSQL, database {self.database!r}: {' '.join(str(error).split())}"
             raise CapstoneError(
-                f"{self.remote.plainly(error) if self.remote else said} "
-                "Run again; 'kedro serving recreate' makes the database from Gold at any time."
+                f"{self.remote.redacted_message(error) if self.remote else message} "
+                "Run again; 'kedro serving recreate' rebuilds the database from Gold at any time."
             ) from error
 
     def _exists(self) -> bool:

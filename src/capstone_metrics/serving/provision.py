@@ -15,14 +15,15 @@ from capstone_metrics.serving.embedded import ADMIN, LOADER, READER, Address
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-LOCK = int.from_bytes(b"provide")
-"""The key of the advisory lock of one who provisions: PostgreSQL refuses two grants at once."""
+PROVISION_LOCK_KEY = int.from_bytes(b"provide")
+"""The key of the advisory lock held while provisioning: concurrent GRANTs fail in PostgreSQL."""
 
 
 def connect(address: Address, database: str, role: str) -> connection:
-    """A connection as one of the roles; its password comes from the password file.
+    """Return a connection as one of the roles; its password comes from the password file.
 
-    What libpq's own environment says, such as PGSSLMODE, is about other servers.
+    libpq's own environment variables, such as PGSSLMODE, are overridden: they are about other
+    servers.
     """
     return psycopg2.connect(
         host=address.host,
@@ -39,29 +40,30 @@ def connect(address: Address, database: str, role: str) -> connection:
 
 
 def provision(address: Address, database: str) -> None:
-    """Have the roles, the database, the schema `serving` and the rights on it."""
+    """Create or upgrade the roles, the database, the schema `serving` and its privileges."""
     with closing(connect(address, "postgres", ADMIN)) as admin:
-        admin.autocommit = True  # a database is not made in a transaction
+        admin.autocommit = True  # CREATE DATABASE cannot run in a transaction
         with admin.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])  # held until admin closes
+            # held until admin closes
+            cursor.execute("SELECT pg_advisory_lock(%s)", [PROVISION_LOCK_KEY])
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
             if not cursor.fetchone():
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-            with closing(connect(address, database, ADMIN)) as owner, owner:
-                owner.cursor().execute(script())
+            with closing(connect(address, database, ADMIN)) as in_database, in_database:
+                in_database.cursor().execute(provision_sql())
             cursor.execute(
                 "SELECT rolname FROM pg_authid WHERE rolname = ANY(%s) AND rolpassword IS NULL",
                 [[LOADER, READER]],
             )
             for (role,) in cursor.fetchall():
-                password = encrypt_password(_password(address, role), role, admin, "scram-sha-256")
+                verifier = encrypt_password(_password(address, role), role, admin, "scram-sha-256")
                 cursor.execute(
-                    sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role)), [password]
+                    sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role)), [verifier]
                 )
 
 
-def script() -> str:
-    """The SQL of the roles, the schema, what is beside the marts in it, and the rights."""
+def provision_sql() -> str:
+    """Return the SQL of the roles, the schema, its tables other than the marts, and privileges."""
     return resources.files(__package__).joinpath("provision.sql").read_text(encoding="utf-8")
 
 

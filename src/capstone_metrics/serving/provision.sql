@@ -1,9 +1,9 @@
--- The serving database: its roles, schema, ledger, feed of changes, and the rights on them.
--- Run by the administrator of the database, in it; safe to repeat. It sets no password: give the
--- roles loader and bi_reader theirs with \password.
+-- The serving database: roles, schema, publication ledger, change feed and privileges.
+-- Run it as the administrator, in that database; safe to repeat. It sets no passwords: set those of
+-- loader and bi_reader with \password.
 
--- serving_owner owns what is there and cannot log in. loader writes rows; it becomes the owner only
--- by SET ROLE, where a declaration has changed a table. bi_reader reads.
+-- serving_owner owns the objects and cannot log in. loader writes rows and becomes the owner only
+-- by SET ROLE, to alter a table whose declaration changed. bi_reader reads.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'serving_owner') THEN
@@ -15,11 +15,11 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'bi_reader') THEN
         CREATE ROLE bi_reader LOGIN;
     END IF;
-    -- whoever created a role may not yet act as it
+    -- creating a role does not make its creator a member
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT serving_owner TO %I', current_user);
     END IF;
-    -- a schema from before there was an owner
+    -- migrate a schema created before serving_owner existed
     IF EXISTS (
         SELECT FROM pg_namespace WHERE nspname = 'serving' AND nspowner = 'loader'::regrole
     ) THEN
@@ -45,7 +45,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA serving
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO loader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA serving GRANT SELECT ON TABLES TO bi_reader;
 
--- what was published, and when; marts: key, measures, rows, totals and SHA-256 of each, and the
+-- the ledger of publications; marts: key, measures, rows, totals and SHA-256 of each, and the
 -- version of its file in the lake
 CREATE TABLE IF NOT EXISTS serving.publications (
     publication bigint PRIMARY KEY,
@@ -56,14 +56,14 @@ CREATE TABLE IF NOT EXISTS serving.publications (
     rows_deleted bigint NOT NULL
 );
 
--- which keys each publication inserted, updated and deleted; the oldest are forgotten
+-- which keys each publication inserted, updated and deleted; old entries are pruned
 CREATE TABLE IF NOT EXISTS serving.changes (
     publication bigint NOT NULL,
     mart text NOT NULL,
     key jsonb NOT NULL,
     change text NOT NULL CHECK (change IN ('insert', 'update', 'delete'))
 );
--- not IF NOT EXISTS, which waits for whoever writes to the table
+-- CREATE INDEX IF NOT EXISTS would wait for writers of the table
 DO $$
 BEGIN
     IF to_regclass('serving.changes_publication') IS NULL THEN
@@ -72,7 +72,7 @@ BEGIN
 END
 $$;
 
--- the SHA-256 of each day of each mart as it was published; a mart that has no day is one part, ''
+-- the SHA-256 of each published day of each mart; a mart without days has a single part, ''
 CREATE TABLE IF NOT EXISTS serving.parts (
     mart text NOT NULL,
     part text NOT NULL,
@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS serving.parts (
     PRIMARY KEY (mart, part)
 );
 
--- what each run did: a copy of its record in the lake, made when a run publishes
+-- copies of the run records in the lake, synchronised when a run publishes
 CREATE TABLE IF NOT EXISTS serving.runs (
     run text PRIMARY KEY,
     state text NOT NULL,
@@ -89,8 +89,8 @@ CREATE TABLE IF NOT EXISTS serving.runs (
     record jsonb NOT NULL
 );
 
--- What became, in the end, of the keys that changed after a publication, which is named by its
--- number and time: a database that was made again counts from 1 again.
+-- The net change of each key since a publication, which is identified by its number and time,
+-- because a recreated database numbers its publications from 1 again.
 CREATE OR REPLACE FUNCTION serving.changes_since(last bigint, last_published_at timestamptz)
 RETURNS TABLE (mart text, key jsonb, change text)
 LANGUAGE plpgsql STABLE
@@ -102,7 +102,7 @@ BEGIN
         WHERE p.publication = last AND p.published_at = last_published_at
     ) THEN
         RAISE 'publication % of % is not one of this database', last, last_published_at
-            USING HINT = 'Read the tables whole, and follow from the latest publication.';
+            USING HINT = 'Read the tables in full, then continue from the latest publication.';
     END IF;
     IF EXISTS (
         SELECT FROM serving.publications AS p
@@ -110,8 +110,8 @@ BEGIN
             AND p.rows_changed + p.rows_deleted > 0
             AND NOT EXISTS (SELECT FROM serving.changes AS c WHERE c.publication = p.publication)
     ) THEN
-        RAISE 'the changes after publication % are not kept any more', last
-            USING HINT = 'Read the tables whole, and follow from the latest publication.';
+        RAISE 'the changes after publication % are no longer available', last
+            USING HINT = 'Read the tables in full, then continue from the latest publication.';
     END IF;
     RETURN QUERY
     WITH ends AS (
@@ -137,7 +137,7 @@ BEGIN
 END
 $$;
 
--- rights that were lost are given back; the ledger is only ever added to
+-- restore revoked privileges; the ledger is append-only
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA serving TO loader;
 GRANT SELECT ON ALL TABLES IN SCHEMA serving TO bi_reader;
 REVOKE UPDATE, DELETE ON serving.publications FROM loader;

@@ -1,4 +1,4 @@
-"""Gold into the serving tables: all marts in one transaction, only what changed."""
+"""Publish Gold to the serving tables: all marts in one transaction, only what changed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Any
 from psycopg2 import DataError, Error, IntegrityError, errors, sql
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.saved import Saved
 from capstone_metrics.serving.embedded import OWNER
-from capstone_metrics.serving.file import MartFile, text_columns
-from capstone_metrics.serving.ledger import Entry, gold_sha256, latest, losses, note
-from capstone_metrics.serving.moves import move, remove
-from capstone_metrics.serving.tables import drop, migration, name_of, tables
+from capstone_metrics.serving.ledger import (
+    LedgerEntry,
+    gold_sha256,
+    latest_entry,
+    losses,
+    record_publication,
+)
+from capstone_metrics.serving.load import delete_all_rows, load_mart
+from capstone_metrics.serving.mart_csv import MartCsv, text_columns
+from capstone_metrics.serving.tables import (
+    drop_table,
+    migration,
+    read_tables,
+    table_identifier,
+)
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,210 +34,226 @@ if TYPE_CHECKING:
 
     from capstone_metrics.schemas import Mart, Publication
 
-LOCK = int.from_bytes(b"capstone")
-"""The key of the advisory lock that one publisher holds."""
+PUBLISH_LOCK_KEY = int.from_bytes(b"capstone")
+"""The key of the advisory lock that a publisher holds."""
 
-LIMITS = """
-SET TRANSACTION ISOLATION LEVEL READ COMMITTED;  -- whose next statement sees what a lock waited for
-SET LOCAL lock_timeout = '3s';  -- a table that must change waits for its readers
+TRANSACTION_SETTINGS = """
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;  -- a statement sees what a lock waited for
+SET LOCAL lock_timeout = '3s';  -- altering a table waits for its readers
 SET LOCAL statement_timeout = '10min';
-SET LOCAL idle_in_transaction_session_timeout = '1min'  -- of a publisher that is gone
+SET LOCAL idle_in_transaction_session_timeout = '1min'  -- of a publisher that has died
 """
 
 
-def publish(database: connection, publication: Publication, *, whole: bool = False) -> Saved:
-    """Make the serving tables equal Gold, and enter it in the ledger.
+def publish(database: connection, publication: Publication, *, full: bool = False) -> WriteStats:
+    """Make the serving tables equal Gold, and add the publication to the ledger.
 
-    Readers see the publication before or this one, and wait for neither, but for those of a table
-    whose declaration changed. A Gold that was published last is known by its hash, and then no
-    table is looked at; of another, the days whose hashes changed are moved.
+    Readers see either the previous publication or this one and wait for neither, except readers of
+    a table whose declaration changed. If Gold's hash is that of the latest publication, no table is
+    read; otherwise the days whose hashes changed are loaded.
 
     Args:
         database: a connection of the loader.
         publication: the marts and their manifest.
-        whole: compare every row with its table, whatever the ledger says.
+        full: compare every row with its table, whatever the ledger says.
 
     Returns:
-        Rows that were inserted or changed, and removed.
+        How many rows were inserted or updated, and how many were deleted.
 
     Raises:
-        CapstoneError: if another publisher is at work, Gold lost too much since the publication
-            before, a table cannot become that of its mart or does not equal it, or a key is too
-            long for PostgreSQL.
+        CapstoneError: if another publication is running, Gold lost too much since the latest
+            publication, a table cannot be migrated to its mart or does not equal it after loading,
+            or a key is too long for PostgreSQL.
     """
     digest = gold_sha256(publication.manifest)
-    with _plainly():
+    with _translate_errors():
         with database, database.cursor() as db:
-            _check_files(publication, latest(db))
-        return _publish(database, publication, digest, whole)
+            _check_files(publication, latest_entry(db))
+        return _publish(database, publication, digest, full)
 
 
-def _check_files(publication: Publication, before: Entry) -> None:
-    """Refuse an edited mart before there is a transaction that waits for it to be read.
+def _check_files(publication: Publication, latest: LedgerEntry) -> None:
+    """Refuse an edited mart before a transaction starts, which would stay open while it is read.
 
-    A file of the version that was published last is known not to have been edited since.
+    A file with the version and hash of the latest publication has not been edited since.
     """
     for name, version in publication.versions.items():
-        was, listed = before.marts.get(name, {}), publication.manifest["marts"][name]
-        if not version or (was.get("version"), was.get("sha256")) != (version, listed["sha256"]):
+        published = latest.marts.get(name, {})
+        sha256 = publication.manifest["marts"][name]["sha256"]
+        if not version or (published.get("version"), published.get("sha256")) != (version, sha256):
             _ = publication.files[name]
 
 
-def _publish(database: connection, publication: Publication, digest: str, whole: bool) -> Saved:
+def _publish(database: connection, publication: Publication, digest: str, full: bool) -> WriteStats:
     with database, database.cursor() as db:
-        db.execute(LIMITS)
-        db.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        db.execute(TRANSACTION_SETTINGS)
+        db.execute("SELECT pg_try_advisory_xact_lock(%s)", [PUBLISH_LOCK_KEY])
         if db.fetchone() != (True,):
             raise CapstoneError(
-                "Another publication is at work on this database; wait for it and run again."
+                "Another publication is running on this database; wait for it to end and run again."
             )
-        before = latest(db)
-        if before.gold_sha256 == digest and not whole:
-            return Saved()
-        lost = losses(before, publication)
-        if lost and not publication.terms.allow_shrink:
+        latest = latest_entry(db)
+        if latest.gold_sha256 == digest and not full:
+            return WriteStats()
+        reader_losses = losses(latest, publication)
+        if reader_losses and not publication.policy.allow_shrink:
             raise CapstoneError(
-                f"Gold has lost too much to be published: {', '.join(lost)}. If that is right, "
-                "run with --params=allow_shrink=true; if not, 'kedro verify' checks the lake."
+                f"Gold has lost too much to be published: {', '.join(reader_losses)}. If this is "
+                "expected, run with --params=allow_shrink=true; if not, 'kedro verify' checks the "
+                "lake."
             )
-        entry = Entry(before.publication + 1, digest, _listed(publication))
-        moves = _move_all(db, publication, before, entry, whole)
-        changed, deleted = (sum(rows) for rows in zip(*moves, strict=True))
-        if changed or deleted or before.gold_sha256 != digest:
-            note(db, entry, changed, deleted, publication.terms.changes_kept_days)
-    return Saved(rows=changed, removed=deleted)
+        entry = LedgerEntry(latest.publication + 1, digest, _mart_entries(publication))
+        counts = _load_marts(db, publication, latest, entry, full)
+        changed, deleted = (sum(rows) for rows in zip(*counts, strict=True))
+        if changed or deleted or latest.gold_sha256 != digest:
+            retention_days = publication.policy.changes_kept_days
+            record_publication(db, entry, changed, deleted, retention_days)
+    return WriteStats(rows=changed, removed=deleted)
 
 
-def _listed(publication: Publication) -> dict[str, Any]:
-    """What the ledger says of each mart: what the manifest does, and which version its file is."""
+def _mart_entries(publication: Publication) -> dict[str, Any]:
+    """Return the ledger's entry of each mart: the manifest's, and the version of its file."""
     return {
-        name: {**listed, "version": publication.versions[name]}
+        name: {**entry, "version": publication.versions[name]}
         if publication.versions.get(name)
-        else dict(listed)
-        for name, listed in publication.manifest["marts"].items()
+        else dict(entry)
+        for name, entry in publication.manifest["marts"].items()
     }
 
 
-def _move_all(
-    db: cursor, publication: Publication, before: Entry, entry: Entry, whole: bool
+def _load_marts(
+    db: cursor, publication: Publication, latest: LedgerEntry, entry: LedgerEntry, full: bool
 ) -> list[tuple[int, int]]:
-    """Rows inserted or changed, and deleted, for each table that was looked at."""
-    renewed, moves = _have_tables(db, publication.marts, before, entry.publication)
-    for name, mart in publication.marts.items():
-        listed = entry.marts[name]
-        was = before.marts.get(name, {}).get("sha256")
-        is_whole = whole or name in renewed
-        if was == listed["sha256"] and not is_whole:
-            continue
-        file = MartFile.of(publication, name)
-        try:
-            moves.append(move(db, file, entry.publication, whole=is_whole))
-        except errors.ProgramLimitExceeded as error:
-            raise _too_long(file) from error
-        _reconcile(db, mart, listed)
-    return moves
-
-
-def _have_tables(
-    db: cursor, marts: Mapping[str, Mart], before: Entry, number: int
-) -> tuple[set[str], list[tuple[int, int]]]:
-    """Make the tables what the marts declare, and end those of marts that are not any more.
+    """Load the marts that changed.
 
     Returns:
-        The tables that were made or changed, and the rows that were taken from tables.
+        How many rows were inserted or updated, and deleted, for each table that was compared.
     """
-    found = tables(db, [*marts, *before.marts])
-    steps = {name: migration(mart, found[name]) for name, mart in marts.items()}
-    ended = [name for name in before.marts if name not in marts and found[name].columns]
+    migrated, counts = _migrate_tables(db, publication.marts, latest, entry.publication)
+    for name, mart in publication.marts.items():
+        mart_entry = entry.marts[name]
+        published_sha256 = latest.marts.get(name, {}).get("sha256")
+        is_full = full or name in migrated
+        if published_sha256 == mart_entry["sha256"] and not is_full:
+            continue
+        mart_csv = MartCsv.of(publication, name)
+        try:
+            counts.append(load_mart(db, mart_csv, entry.publication, full=is_full))
+        except errors.ProgramLimitExceeded as error:
+            raise _key_too_long(mart_csv) from error
+        _reconcile(db, mart, mart_entry)
+    return counts
+
+
+def _migrate_tables(
+    db: cursor, marts: Mapping[str, Mart], latest: LedgerEntry, number: int
+) -> tuple[set[str], list[tuple[int, int]]]:
+    """Create and alter the tables as the marts declare, and drop those no longer declared.
+
+    Returns:
+        The tables that were created or altered; and how many rows were inserted or updated, and
+        deleted, for each table that was emptied.
+    """
+    tables = read_tables(db, [*marts, *latest.marts])
+    migrations = {name: migration(mart, tables[name]) for name, mart in marts.items()}
+    undeclared = [name for name in latest.marts if name not in marts and tables[name].columns]
     rekeyed = [
         name
         for name, mart in marts.items()
-        if found[name].columns and set(found[name].key) != set(mart.key)
+        if tables[name].columns and set(tables[name].key) != set(mart.key)
     ]
-    removed = [remove(db, name, found[name].key, number) for name in (*ended, *rekeyed)]
-    statements = [*(step for each in steps.values() for step in each), *map(drop, ended)]
+    counts = [
+        delete_all_rows(db, name, tables[name].key, number) for name in (*undeclared, *rekeyed)
+    ]
+    statements = [
+        *(statement for statements in migrations.values() for statement in statements),
+        *map(drop_table, undeclared),
+    ]
     if statements:
         db.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
         for statement in statements:
             db.execute(statement)
         db.execute("SET LOCAL ROLE NONE")
-    return {name for name, each in steps.items() if each}, [(0, 0), *removed]
+    migrated = {name for name, statements in migrations.items() if statements}
+    return migrated, [(0, 0), *counts]
 
 
-def _reconcile(db: cursor, mart: Mart, listed: Mapping[str, object]) -> None:
-    """Refuse a table whose rows and totals are not those of Gold."""
+def _reconcile(db: cursor, mart: Mart, entry: Mapping[str, object]) -> None:
+    """Raise an error if the rows and totals of a table are not those of Gold."""
     measures = [measure for measure, _, _ in mart.measures]
     sums = (sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(name)) for name in measures)
-    db.execute(
-        sql.SQL("SELECT count(*), {} FROM {}").format(sql.SQL(", ").join(sums), name_of(mart.name))
-    )
-    rows, *totals = map(int, db.fetchone() or ())
-    found = dict(zip(measures, totals, strict=True))
-    if (rows, found) != (listed["rows"], listed["totals"]):
+    query = sql.SQL("SELECT count(*), {} FROM {}")
+    db.execute(query.format(sql.SQL(", ").join(sums), table_identifier(mart.name)))
+    rows, *values = map(int, db.fetchone() or ())
+    totals = dict(zip(measures, values, strict=True))
+    if (rows, totals) != (entry["rows"], entry["totals"]):
         raise CapstoneError(
-            f"serving.{mart.name} would have {rows} rows and {found} where Gold has "
-            f"{listed['rows']} and {listed['totals']}; nothing was published. If 'kedro verify' "
+            f"serving.{mart.name} would have {rows} rows and {totals} where Gold has "
+            f"{entry['rows']} and {entry['totals']}; nothing was published. If 'kedro verify' "
             "finds nothing wrong with Gold, the table was changed by hand: 'kedro serving check' "
-            "says where, and 'kedro serving recreate' makes it right."
+            "shows where, and 'kedro serving recreate' corrects it."
         )
 
 
-def _too_long(file: MartFile) -> CapstoneError:
-    """What to do about a key that PostgreSQL cannot index; it compresses values before it does."""
-    mart, texts = file.mart, text_columns(file.mart)
+def _key_too_long(mart_csv: MartCsv) -> CapstoneError:
+    """Return the error for a key that is too long for PostgreSQL's index.
+
+    PostgreSQL compresses values before it indexes them, so the longest compressed one is reported.
+    """
+    mart, texts = mart_csv.mart, text_columns(mart_csv.mart)
     column, value = max(
-        {pair for row in file.tuples() for pair in zip(mart.key, row, strict=False)},
+        {pair for row in mart_csv.tuples() for pair in zip(mart.key, row, strict=False)},
         key=lambda pair: (pair[0] in texts, len(zlib.compress(pair[1].encode()))),
     )
     return CapstoneError(
         f"serving.{mart.name}: {column} {value[:20] + '…'!r} has {len(value.encode())} bytes, more "
-        "than a key of PostgreSQL can hold; nothing was published. Bring a later observation of "
-        f"its videos with a shorter one, or take {column} out of the key in marts.yml, and run "
+        "than a key of PostgreSQL can hold; nothing was published. Ingest a later observation of "
+        f"its videos with a shorter value, or remove {column} from the key in marts.yml, and run "
         "again."
     )
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Say what to do about a refusal of PostgreSQL."""
+def _translate_errors() -> Iterator[None]:
+    """Translate PostgreSQL's errors to a CapstoneError that says what to do."""
     try:
         yield
     except (errors.InvalidSchemaName, errors.UndefinedTable) as error:
         raise CapstoneError(
-            f"{_said(error)}: the database is not set up; have its administrator run the SQL that "
-            "'kedro serving ddl' prints, in it."
+            f"{_message(error)}: the database is not set up; ask its administrator to run the "
+            "output of 'kedro serving ddl' in it."
         ) from error
     except errors.InsufficientPrivilege as error:
         raise CapstoneError(
-            f"{_said(error)}: nothing was published. The publisher connects as a user with the "
-            "rights of the role loader, which 'kedro serving ddl' prints."
+            f"{_message(error)}: nothing was published. Connect as a user with the rights of the "
+            "role loader, which 'kedro serving ddl' prints."
         ) from error
     except errors.LockNotAvailable as error:
         raise CapstoneError(
-            f"{_said(error)}: another session holds what the publication has to change; nothing "
+            f"{_message(error)}: another session holds a lock that the publication needs; nothing "
             "was published. Run again."
         ) from error
     except IntegrityError as error:
         raise CapstoneError(
-            f"{_said(error)} ({_line(error.diag.message_detail)}); nothing was published. Drop a "
-            "constraint that was added by hand; if it is the table's own, the key that marts.yml "
-            "declares does not fit its rows."
+            f"{_message(error)} ({_one_line(error.diag.message_detail)}); nothing was published. "
+            "Drop a constraint that was added by hand; if it is the table's own, the key declared "
+            "in marts.yml does not fit its rows."
         ) from error
     except DataError as error:
         raise CapstoneError(
-            f"{_said(error)} ({_line(error.diag.context)}); nothing was published. Bring a later "
-            "observation of the videos with a value that PostgreSQL holds, and run again."
+            f"{_message(error)} ({_one_line(error.diag.context)}); nothing was published. Ingest a "
+            "later observation of the videos with a value that PostgreSQL can hold, and run again."
         ) from error
     except (errors.DependentObjectsStillExist, errors.FeatureNotSupported) as error:
         raise CapstoneError(
-            f"{_said(error)} ({_line(error.diag.message_detail)}); nothing was published. Change "
-            "or drop the view first, or declare in marts.yml again what it reads."
+            f"{_message(error)} ({_one_line(error.diag.message_detail)}); nothing was published. "
+            "Change or drop the view, or declare what it reads in marts.yml again."
         ) from error
 
 
-def _line(text: str | None) -> str:
+def _one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _said(error: Error) -> str:
+def _message(error: Error) -> str:
     return f"PostgreSQL: {error.diag.message_primary}"

@@ -1,4 +1,4 @@
-"""The tables of the marts: their declarations as SQL, and the way from what is there to these."""
+"""The tables of the marts: their definitions as SQL, and the migrations that reach these."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from psycopg2 import sql
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schemas import gold_type
-from capstone_metrics.serving.provision import script
+from capstone_metrics.serving.provision import provision_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
     from capstone_metrics.schemas import Mart
 
-ZERO = {"bigint": "0", "text": "''", "date": "'epoch'"}
-"""What a new column holds until the rows of its mart are brought over, in the same transaction."""
+INITIAL_VALUES = {"bigint": "0", "text": "''", "date": "'epoch'"}
+"""The value of a new column until the mart is loaded, later in the same transaction."""
 
-WIDENED = {
+LOSSLESS_CASTS = {
     "bigint": ("smallint", "integer"),
     "text": ("character varying", "character", "name"),
 }
-"""The types that lose nothing when they become one of a mart."""
+"""The types that convert without loss to each type of a mart."""
 
-COLUMNS = """
+SELECT_COLUMNS = """
 SELECT relname, attname, format_type(atttypid, atttypmod), attnotnull
 FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
 WHERE relnamespace = to_regnamespace('serving') AND relkind IN ('r', 'p') AND relname = ANY(%s)
 ORDER BY relname, attnum
 """
-KEYS = """
-SELECT relname, conname, array_agg(attname ORDER BY place)
+SELECT_PRIMARY_KEYS = """
+SELECT relname, conname, array_agg(attname ORDER BY ordinal)
 FROM pg_constraint
     JOIN pg_class ON pg_class.oid = conrelid
-    CROSS JOIN unnest(conkey) WITH ORDINALITY AS part (number, place)
+    CROSS JOIN unnest(conkey) WITH ORDINALITY AS part (number, ordinal)
     JOIN pg_attribute ON attrelid = conrelid AND attnum = number
 WHERE contype = 'p' AND relnamespace = to_regnamespace('serving') AND relname = ANY(%s)
 GROUP BY relname, conname
@@ -46,10 +46,10 @@ GROUP BY relname, conname
 
 @dataclass
 class Table:
-    """A table as it is: columns with their type and whether they may be null, and the key.
+    """The definition of a table in the database.
 
     Attributes:
-        columns: {name: (type, is not null)}; none where there is no table.
+        columns: {name: (type, is not null)}; empty if the table does not exist.
         key: the columns of the primary key, in its order.
         constraint: the name of the primary key.
     """
@@ -59,118 +59,120 @@ class Table:
     constraint: str = ""
 
 
-def tables(db: cursor, names: Iterable[str]) -> dict[str, Table]:
-    """The tables of these names as they are; an empty one for a name that there is not."""
-    found = {name: Table() for name in names}
-    db.execute(COLUMNS, [list(found)])
-    for name, column, kind, is_not_null in db.fetchall():
-        found[name].columns[column] = (kind, is_not_null)
-    db.execute(KEYS, [list(found)])
+def read_tables(db: cursor, names: Iterable[str]) -> dict[str, Table]:
+    """Return the definitions of tables by name; an empty one for a table that does not exist."""
+    tables = {name: Table() for name in names}
+    db.execute(SELECT_COLUMNS, [list(tables)])
+    for name, column, type_name, is_not_null in db.fetchall():
+        tables[name].columns[column] = (type_name, is_not_null)
+    db.execute(SELECT_PRIMARY_KEYS, [list(tables)])
     for name, constraint, key in db.fetchall():
-        found[name].key, found[name].constraint = tuple(key), constraint
-    return found
+        tables[name].key, tables[name].constraint = tuple(key), constraint
+    return tables
 
 
 def migration(mart: Mart, table: Table) -> list[sql.Composed]:
-    """The statements that make a table that of its mart; its grants and the views on it stay.
+    """Return the statements that bring a table to its mart; its grants and views remain.
 
     A column that is no longer declared is dropped, which PostgreSQL refuses while a view reads it.
-    Where `mart.key` is not the key of the table, the table is to be emptied first.
+    If `mart.key` is not the key of the table, the table must be emptied first.
 
     Raises:
-        CapstoneError: if a column has a type that cannot become that of the declaration.
+        CapstoneError: if a column cannot be converted to the declared type.
     """
     if not table.columns:
-        return [create(mart)]
-    steps: list[sql.Composable] = []
-    is_keyed = table.key == mart.key
-    if table.constraint and not is_keyed:
-        steps.append(sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(table.constraint)))
+        return [create_table(mart)]
+    actions: list[sql.Composable] = []
+    has_key = table.key == mart.key
+    if table.constraint and not has_key:
+        actions.append(sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(table.constraint)))
     for column in mart.columns:
-        steps += _column_steps(mart, column, table)
-    if not is_keyed:
-        steps.append(sql.SQL("ADD PRIMARY KEY ({})").format(names(mart.key)))
-    steps += (
+        actions += _column_actions(mart, column, table)
+    if not has_key:
+        actions.append(sql.SQL("ADD PRIMARY KEY ({})").format(column_list(mart.key)))
+    actions += (
         sql.SQL("DROP COLUMN {}").format(sql.Identifier(column))
         for column in table.columns
         if column not in mart.columns
     )
-    return [sql.SQL("ALTER TABLE {} {}").format(name_of(mart.name), step) for step in steps]
+    alter = sql.SQL("ALTER TABLE {} {}")
+    return [alter.format(table_identifier(mart.name), action) for action in actions]
 
 
-def _column_steps(mart: Mart, column: str, table: Table) -> list[sql.Composed]:
-    name, wanted = sql.Identifier(column), kind_of(column)
+def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]:
+    """Return the actions of ALTER TABLE that bring a column to its declaration."""
+    name, declared_type = sql.Identifier(column), sql_type(column)
     if column not in table.columns:
         add = sql.SQL("ADD COLUMN {} {} NOT NULL DEFAULT {}")
         return [
-            add.format(name, sql.SQL(wanted), sql.SQL(ZERO[wanted])),
+            add.format(name, sql.SQL(declared_type), sql.SQL(INITIAL_VALUES[declared_type])),
             sql.SQL("ALTER COLUMN {} DROP DEFAULT").format(name),
         ]
-    kind, is_not_null = table.columns[column]
-    steps = []
-    if kind != wanted:
-        if kind.partition("(")[0] not in WIDENED.get(wanted, ()):
+    current_type, is_not_null = table.columns[column]
+    actions = []
+    if current_type != declared_type:
+        if current_type.partition("(")[0] not in LOSSLESS_CASTS.get(declared_type, ()):
             raise CapstoneError(
-                f"serving.{mart.name}.{column} is {kind} and the mart needs {wanted}, which it "
-                "cannot become without loss. Rename or drop the table as its owner and run 'kedro "
-                "serving recreate'."
+                f"serving.{mart.name}.{column} is {current_type} and the mart needs "
+                f"{declared_type}, to which it cannot be converted without loss. Rename or drop "
+                "the table as its owner and run 'kedro serving recreate'."
             )
-        steps.append(sql.SQL("ALTER COLUMN {} TYPE {}").format(name, sql.SQL(wanted)))
+        actions.append(sql.SQL("ALTER COLUMN {} TYPE {}").format(name, sql.SQL(declared_type)))
     if not is_not_null:
-        steps.append(sql.SQL("ALTER COLUMN {} SET NOT NULL").format(name))
-    return steps
+        actions.append(sql.SQL("ALTER COLUMN {} SET NOT NULL").format(name))
+    return actions
 
 
-def create(mart: Mart) -> sql.Composed:
-    """The table of a mart: its columns, none of them null, and its key."""
+def create_table(mart: Mart) -> sql.Composed:
+    """Return the CREATE TABLE of a mart: its columns, all not null, and its primary key."""
     columns = (
-        sql.SQL("    {} {} NOT NULL,\n").format(sql.Identifier(column), sql.SQL(kind_of(column)))
+        sql.SQL("    {} {} NOT NULL,\n").format(sql.Identifier(column), sql.SQL(sql_type(column)))
         for column in mart.columns
     )
     return sql.SQL("CREATE TABLE IF NOT EXISTS {} (\n{}    PRIMARY KEY ({})\n)").format(
-        name_of(mart.name), sql.Composed(columns), names(mart.key)
+        table_identifier(mart.name), sql.Composed(columns), column_list(mart.key)
     )
 
 
-def drop(name: str) -> sql.Composed:
-    """End the table of a mart that is no longer declared; refused while a view reads it."""
-    return sql.SQL("DROP TABLE {}").format(name_of(name))
+def drop_table(mart: str) -> sql.Composed:
+    """Return the DROP TABLE of a mart, which PostgreSQL refuses while a view reads the table."""
+    return sql.SQL("DROP TABLE {}").format(table_identifier(mart))
 
 
 def ddl(marts: Mapping[str, Mart]) -> str:
-    """A script that makes the roles, the schema, the tables of the marts and the rights on them.
+    """Return a script that creates the roles, the schema, the marts' tables and the privileges.
 
-    It is what a publication to an empty database would make. It holds no password.
+    It creates what a publication to an empty database would. It has no password.
     """
-    made = "".join(f"{text(create(mart))};\n\n" for mart in marts.values())
-    head, mark, rest = script().partition("-- rights that were lost")
-    return f"{head}-- the marts\n{made}{mark}{rest}"
+    tables = "".join(f"{to_text(create_table(mart))};\n\n" for mart in marts.values())
+    head, marker, rest = provision_sql().partition("-- restore revoked privileges")
+    return f"{head}-- the marts\n{tables}{marker}{rest}"
 
 
-def name_of(mart: str) -> sql.Identifier:
-    """The table of a mart, in its schema."""
+def table_identifier(mart: str) -> sql.Identifier:
+    """Return the qualified name of the table of a mart."""
     return sql.Identifier("serving", mart)
 
 
-def names(columns: Iterable[str], of: str | None = None) -> sql.Composed:
-    """A list of columns, of a table if that is said."""
-    path = (of,) if of else ()
-    return sql.SQL(", ").join(sql.Identifier(*path, column) for column in columns)
+def column_list(columns: Iterable[str], table: str | None = None) -> sql.Composed:
+    """Return column names separated by commas, qualified by a table or alias if one is given."""
+    qualifier = (table,) if table else ()
+    return sql.SQL(", ").join(sql.Identifier(*qualifier, column) for column in columns)
 
 
-def kind_of(column: str) -> str:
-    """The type of a column of a mart in PostgreSQL."""
-    kind = gold_type(column)
-    return "date" if kind.is_date() else "text" if kind.is_string() else "bigint"
+def sql_type(column: str) -> str:
+    """Return the PostgreSQL type of a column of a mart."""
+    type_ = gold_type(column)
+    return "date" if type_.is_date() else "text" if type_.is_string() else "bigint"
 
 
-def text(statement: sql.Composable) -> str:
-    """A statement of names alone, without the connection that psycopg2 asks for.
+def to_text(statement: sql.Composable) -> str:
+    """Return a statement as text, without the connection that psycopg2's `as_string` needs.
 
-    A name of a mart or measure is an identifier, so there is no quote in it to escape.
+    Mart and measure names are identifiers, so they have no quote to escape.
     """
     if isinstance(statement, sql.Composed):
-        return "".join(map(text, statement.seq))
+        return "".join(map(to_text, statement.seq))
     if isinstance(statement, sql.Identifier):
         return ".".join(f'"{part}"' for part in statement.strings)
     assert isinstance(statement, sql.SQL)

@@ -1,4 +1,4 @@
-"""What comes in: each type of source gives the Bronze objects that a lake still lacks."""
+"""The types of sources, each of which yields the objects that Bronze lacks."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ TYPES = {"faker": faker.objects, "files": files.objects}
 
 
 def new_objects(
-    name: str, declaration: Mapping[str, Any], calendar: Calendar, present: Collection[str]
+    name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
 ) -> Objects:
-    """The objects that a source has and Bronze lacks.
+    """Return the objects of a source that Bronze lacks.
 
     Args:
-        name: of the source; it becomes `fonte=<name>` in the lake.
-        declaration: its `type`, and what that type needs.
-        calendar: the windows, seen from the instant of the run.
-        present: the names of the objects that Bronze holds.
+        name: the name of the source; it becomes `fonte=<name>` in the lake.
+        declaration: its `type`, and the options of that type.
+        calendar: the windows that are due at the instant of the run.
+        existing: the names of the objects in Bronze.
 
     Returns:
-        For each new object its name, `fonte=…/janela=…/….jsonl`, and what gives its bytes.
+        For each new object its name, `fonte=…/janela=…/….jsonl`, and a function that yields its
+        bytes.
 
     Raises:
-        CapstoneError: if the declaration does not hold.
+        CapstoneError: if the declaration is invalid.
     """
     if not name.replace("_", "").replace("-", "").isalnum():
         raise CapstoneError(f"sources.{name}: name a source by letters, digits, - and _.")
     kind = declaration.get("type") if isinstance(declaration, Mapping) else None
     if kind not in TYPES:
         raise CapstoneError(f"sources.{name}.type: {kind!r} is not one of {', '.join(TYPES)}.")
-    return TYPES[kind](name, declaration, calendar, present)
+    return TYPES[kind](name, declaration, calendar, existing)

@@ -1,13 +1,13 @@
-"""Synthetic observations: a pure function of (seed, channel, window).
+"""Generate synthetic observations: a pure function of (seed, channel, window).
 
 Every channel has one slot for each posting hour of each day, and a slot has one number drawn
 from (seed, channel, day, hour). Whether a video was posted there, what it is and how its
-counters grow all follow from that number, so a window can be made without the ones before it.
+counters grow all follow from that number, so a window is generated independently of others.
 
 The numbers are drawn by SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number
 generators", 2014) and every metric is computed in whole numbers from tables rounded to six
-decimals: floating-point functions differ in the last bit from one machine to another, and the
-bytes may not.
+decimals: floating-point functions differ in the last bit between machines, and the bytes of a
+window must not.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.uint64]
 
-CHANNELS_A_CHUNK = 2_000
+CHANNELS_PER_CHUNK = 2_000
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-"""Followers at which a channel is micro, mid, macro and mega; below the first it is nano."""
+"""The followers from which a channel is micro, mid, macro and mega; nano below the first."""
 
 MILLION = 1_000_000
 VIEW_NOISE, LIKE_NOISE, COMMENT_NOISE = 0.45, 0.20, 0.25
@@ -51,33 +51,33 @@ LEADS_PER_BILLION_VIEWS = (2_000_000, 15_000_000)
 CTR_HUNDREDTHS = (60, 250)
 DURATION_SECONDS = (12, 55)
 HALF_LIFE_HOURS = (8, 12, 18, 24, 36, 48, 60, 72)
-"""A video has half of its views after one of these times."""
+"""The times after which a video may have half of its views."""
 
 CATEGORIES = ("carreira", "concursos", "depoimentos", "dicas de estudo", "graduação", "vestibular")
-TITLES_A_CATEGORY = 64
+TITLES_PER_CATEGORY = 64
 
 
 def objects(
-    name: str, declaration: Mapping[str, Any], calendar: Calendar, present: Collection[str]
+    name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
 ) -> dict[str, Callable[[], Iterator[bytes]]]:
-    """One object for each window that Bronze lacks: of the last `history_days`, or of a span.
+    """Return an object for each window that Bronze lacks: of the last `history_days`, or a span.
 
     Raises:
-        CapstoneError: if the declaration lacks something, or has a channel on a network
-            without a profile.
+        CapstoneError: if the declaration lacks an option, or has a channel on a network without a
+            profile, or one twice.
     """
     try:
         source = _source(name, declaration, calendar.zone)
-        windows = calendar.wanted(declaration["history_days"])
+        windows = calendar.windows_to_ingest(declaration["history_days"])
     except KeyError as error:
         raise CapstoneError(f"sources.{name}: {error.args[0]} is missing.") from error
     keys = {f"fonte={name}/janela={window}/criacao.jsonl": window for window in windows}
-    return {key: partial(source.lines, w) for key, w in keys.items() if key not in present}
+    return {key: partial(source.lines, w) for key, w in keys.items() if key not in existing}
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels as columns; rates are (lowest, highest) in hundred-thousandths."""
+    """The channels as columns; a rate is (lowest, highest), in hundred-thousandths."""
 
     key: Integers
     followers: Integers
@@ -92,7 +92,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class FakerSource:
-    """A declared source, read."""
+    """A parsed declaration of a synthetic source."""
 
     name: str
     seed: int
@@ -103,21 +103,21 @@ class FakerSource:
     channels: Channels
 
     def lines(self, window: Window) -> Iterator[bytes]:
-        """The JSON lines of a window, in chunks: by channel, then by posting time."""
+        """Yield the JSON lines of a window, in chunks: by channel, then by posting time."""
         pool = _titles(self.seed)
-        for start in range(0, len(self.channels.key), CHANNELS_A_CHUNK):
-            yield self._chunk(window, self.channels[start : start + CHANNELS_A_CHUNK], pool)
+        for start in range(0, len(self.channels.key), CHANNELS_PER_CHUNK):
+            yield self._chunk(window, self.channels[start : start + CHANNELS_PER_CHUNK], pool)
 
     def _chunk(self, window: Window, channels: Channels, pool: pa.Array) -> bytes:
-        seen = window.instant(self.zone)
+        observed = window.due_at(self.zone)
         slots = _slots(window.date, self.observation_days, self.posting_hours, self.zone)
-        share = int(self.posts_per_day * MILLION / len(self.posting_hours))
+        posts_per_million = int(self.posts_per_day * MILLION / len(self.posting_hours))
 
         grid = _mix(channels.key[:, None] ^ slots.key[None, :])
         seconds = (_between(_draw(grid, 1), 0, 3_599)).astype(np.int64)
-        age = int(seen.timestamp()) - (slots.instant[None, :] + seconds)
+        age = int(observed.timestamp()) - (slots.instant[None, :] + seconds)
         shown = (
-            (_between(_draw(grid, 2), 1, MILLION) <= share)
+            (_between(_draw(grid, 2), 1, MILLION) <= posts_per_million)
             & (age >= 0)
             & (age < self.observation_days * 86_400)
         )
@@ -125,7 +125,7 @@ class FakerSource:
         video, age, second = grid[shown], age[shown], seconds[shown]
 
         counters = _counters(video, age // 3_600, channels, of_channel)
-        end = f',"run_id":"{self.name}-{window}","ingestion_ts":"{seen:%Y-%m-%dT%H:%M:%SZ}"}}\n'
+        end = f',"run_id":"{self.name}-{window}","ingestion_ts":"{observed:%Y-%m-%dT%H:%M:%SZ}"}}\n'
         posted = slots.local[of_slot] + second.astype("timedelta64[s]")
         return _join(
             channels.json.take(pa.array(of_channel)),
@@ -146,21 +146,21 @@ class FakerSource:
             ',"comentarios":',
             counters.comments,
             ',"engagement_rate":',
-            _decimal(_engagement(counters), places=4),
+            _decimal(_engagement(counters), decimals=4),
             ',"leads_estimados":',
             counters.leads,
             ',"ctr_estimado":',
-            _decimal(_between(_draw(video, 7), *CTR_HUNDREDTHS), places=2),
+            _decimal(_between(_draw(video, 7), *CTR_HUNDREDTHS), decimals=2),
             end,
         )
 
 
 def _source(name: str, declaration: Mapping[str, Any], zone: ZoneInfo) -> FakerSource:
     channels, profiles = declaration["channels"], declaration["profiles"]
-    strange = {c["rede_social"] for c in channels} - set(profiles)
-    if strange:
+    unknown = {c["rede_social"] for c in channels} - set(profiles)
+    if unknown:
         raise CapstoneError(
-            f"sources.{name}.channels: no profile for {', '.join(sorted(strange))}; "
+            f"sources.{name}.channels: no profile for {', '.join(sorted(unknown))}; "
             f"declare one under sources.{name}.profiles."
         )
     named = Counter(f"{c['faculdade']} on {c['rede_social']}" for c in channels)
@@ -204,8 +204,8 @@ def _channel_json(channel: Mapping[str, Any]) -> str:
 
 
 def _titles(seed: int) -> pa.Array:
-    """Titles with their categories, as the JSON text of both fields."""
-    from faker import Faker  # noqa: PLC0415 - a run without a new window does not need it
+    """Return titles with their categories, as the JSON text of both fields."""
+    from faker import Faker  # noqa: PLC0415 - only a run with a new window needs it
 
     fake = Faker("pt_BR")
     fake.seed_instance(seed)
@@ -218,7 +218,7 @@ def _titles(seed: int) -> pa.Array:
     titles = [
         {"titulo_video": form.format(job=fake.job(), name=fake.first_name()), "categoria": category}
         for category in CATEGORIES
-        for form in forms * (TITLES_A_CATEGORY // len(forms))
+        for form in forms * (TITLES_PER_CATEGORY // len(forms))
     ]
     texts = (json.dumps(t, ensure_ascii=False, separators=(",", ":"))[1:-1] for t in titles)
     return pa.array(texts, pa.string())
@@ -273,8 +273,8 @@ def _counters(
     def part_of_views(of: int, ranges: Integers, sigma: float) -> Integers:
         rate = _between(_draw(video, of), *ranges[of_channel].T)
         rate = rate * _noise(_draw(video, of + 1), sigma) // 100
-        share: Integers = views * rate // 1_000_000_000
-        return share
+        count: Integers = views * rate // 1_000_000_000
+        return count
 
     return _Counters(
         views=views,
@@ -285,14 +285,14 @@ def _counters(
 
 
 def _engagement(counters: _Counters) -> Integers:
-    """(likes + comments) / views in ten-thousandths, rounded half up; 0 without views."""
-    acts, views = counters.likes + counters.comments, np.maximum(counters.views, 1)
-    rate: Integers = (acts * 20_000 + views) // (views * 2)
+    """Return (likes + comments) / views in ten-thousandths, rounded half up; 0 without views."""
+    interactions, views = counters.likes + counters.comments, np.maximum(counters.views, 1)
+    rate: Integers = (interactions * 20_000 + views) // (views * 2)
     return rate
 
 
 def _growth(half_life: Integers, age_hours: NDArray[np.int64]) -> Integers:
-    """The share of its views that a video has at an age, in millionths; it never falls."""
+    """Return the fraction of its views that a video has at an age, in millionths; never falls."""
     hours = int(age_hours.max(initial=0)) + 1
     table = [[round((1 - 0.5 ** ((h + 1) / hl)) * MILLION) for h in range(hours)]
              for hl in HALF_LIFE_HOURS]  # fmt: skip
@@ -301,7 +301,7 @@ def _growth(half_life: Integers, age_hours: NDArray[np.int64]) -> Integers:
 
 
 def _noise(draw: Integers, sigma: float) -> Integers:
-    """Log-normal noise of median 1, in millionths."""
+    """Return log-normal noise of median 1, in millionths."""
     normal = NormalDist(0, sigma)
     steps = 4_096
     table = [
@@ -312,49 +312,49 @@ def _noise(draw: Integers, sigma: float) -> Integers:
 
 
 def _mix(x: Integers) -> Integers:
-    """The finaliser of SplitMix64, on arrays; unsigned arithmetic wraps."""
+    """Apply the finaliser of SplitMix64 to an array; unsigned arithmetic wraps."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def _draw(key: Integers, of: int) -> Integers:
-    """The draw number `of` of each key: 64 independent bits."""
+    """Return the draw number `of` of each key: 64 independent bits."""
     return _mix(key + np.uint64(of * 0x9E3779B97F4A7C15 % 2**64))
 
 
 def _between(draw: Integers, lowest: int | Integers, highest: int | Integers) -> Integers:
-    """A whole number in [lowest, highest] from the upper 32 bits of a draw."""
+    """Return a whole number in [lowest, highest] from the upper 32 bits of each draw."""
     low = np.asarray(lowest, np.uint64)
     width = np.asarray(highest, np.uint64) - low + np.uint64(1)
     return low + ((draw >> np.uint64(32)) * width >> np.uint64(32))
 
 
 def _uuids(high: Integers, low: Integers) -> pa.Array:
-    """UUIDs of version 4 (RFC 9562) from 122 of the bits given."""
+    """Return UUIDs of version 4 (RFC 9562) made of 122 of the given bits."""
     high = high & np.uint64(0xFFFFFFFFFFFF0FFF) | np.uint64(0x4000)
     low = low & np.uint64(0x3FFFFFFFFFFFFFFF) | np.uint64(0x8000000000000000)
     octets = np.stack([high, low], axis=1).astype(">u8").view(np.uint8).reshape(-1, 16)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.full((len(octets), 36), ord("-"), np.uint8)
-    places = np.array([at for at in range(36) if at not in {8, 13, 18, 23}])
-    text[:, places[0::2]] = digits[octets >> 4]
-    text[:, places[1::2]] = digits[octets & 15]
+    columns = np.array([column for column in range(36) if column not in {8, 13, 18, 23}])
+    text[:, columns[0::2]] = digits[octets >> 4]
+    text[:, columns[1::2]] = digits[octets & 15]
     return pa.array(text.reshape(-1).view("S36"), pa.binary(36)).cast(pa.binary()).cast(pa.string())
 
 
-def _decimal(number: Integers, places: int) -> pa.Array:
-    """A number of 10^-places as decimal text."""
-    whole, rest = np.divmod(number, np.uint64(10**places))
+def _decimal(number: Integers, decimals: int) -> pa.Array:
+    """Format a number in units of 10^-decimals as decimal text."""
+    integer, fraction = np.divmod(number, np.uint64(10**decimals))
     return pc.binary_join_element_wise(
-        pa.array(whole).cast(pa.string()),
-        pc.utf8_lpad(pa.array(rest).cast(pa.string()), places, "0"),
+        pa.array(integer).cast(pa.string()),
+        pc.utf8_lpad(pa.array(fraction).cast(pa.string()), decimals, "0"),
         ".",
     )
 
 
 def _join(*parts: str | Integers | pa.Array) -> bytes:
-    """Text and columns side by side, row after row, as the bytes of one string."""
+    """Concatenate texts and columns row by row into the bytes of one string."""
     texts = [part if isinstance(part, str) else pa.array(part).cast(pa.string()) for part in parts]
     _, _, text = pc.binary_join_element_wise(*texts, "").buffers()
     return text.to_pybytes() if text else b""

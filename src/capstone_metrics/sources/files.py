@@ -1,4 +1,4 @@
-"""A user's own export, raw: each file becomes one Bronze object, once by its content."""
+"""Ingest a user's own exports, raw: each distinct file content becomes one Bronze object."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 EXTRA_VALUES = "_extra"
-"""Where a CSV row keeps the values that it has beyond its header."""
+"""The field with the values of a CSV row beyond its header."""
 
 
 def objects(
-    name: str, declaration: Mapping[str, Any], calendar: Calendar, present: Collection[str]
+    name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
 ) -> dict[str, Callable[[], Iterator[bytes]]]:
-    """The exports under `path` (a glob) whose content Bronze lacks, in the window of now.
+    """Return an object for each file at `path` (a glob) whose content Bronze lacks.
+
+    The objects belong to the latest due window.
 
     Raises:
-        CapstoneError: for an unknown `format`, or a `path` where nothing lies.
+        CapstoneError: for an unknown `format`, or a `path` that matches no file.
     """
     reader = READERS.get(declaration.get("format", ""))
     if reader is None:
@@ -37,27 +39,27 @@ def objects(
             f"sources.{name}.format: {declaration.get('format')!r} is not one of "
             f"{', '.join(READERS)}."
         )
-    found = glob(str(declaration.get("path", "")), recursive=True)
-    paths = sorted(path for path in map(Path, found) if path.is_file())
+    matches = glob(str(declaration.get("path", "")), recursive=True)
+    paths = sorted(path for path in map(Path, matches) if path.is_file())
     if not paths:
         raise CapstoneError(
-            f"sources.{name}.path: no file at {declaration.get('path')!r}, seen from {Path.cwd()}; "
-            "put the export there or correct the path."
+            f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
+            f"{Path.cwd()}; put the export there or correct the path."
         )
-    window = calendar.arrival()
+    window = calendar.arrival_window()
     if window is None:
         return {}
-    held = {key.rpartition("/")[2] for key in present if key.startswith(f"fonte={name}/")}
-    leaves = {f"{_digest(path)}.jsonl": path for path in paths}
+    ingested = {key.rpartition("/")[2] for key in existing if key.startswith(f"fonte={name}/")}
+    file_names = {f"{_digest(path)}.jsonl": path for path in paths}
     return {
-        f"fonte={name}/janela={window}/{leaf}": partial(reader, path, declaration)
-        for leaf, path in leaves.items()
-        if leaf not in held
+        f"fonte={name}/janela={window}/{file_name}": partial(reader, path, declaration)
+        for file_name, path in file_names.items()
+        if file_name not in ingested
     }
 
 
 def _digest(path: Path) -> str:
-    with _plain_errors(path), path.open("rb") as file:
+    with _translate_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -65,7 +67,7 @@ def _csv_lines(path: Path, declaration: Mapping[str, Any]) -> Iterator[bytes]:
     encoding = declaration.get("encoding", "utf-8-sig")
     delimiter = declaration.get("delimiter", ",")
     try:
-        with _plain_errors(path), path.open(encoding=encoding, newline="") as file:
+        with _translate_errors(path), path.open(encoding=encoding, newline="") as file:
             rows = csv.DictReader(file, restkey=EXTRA_VALUES, delimiter=delimiter, strict=True)
             if len(set(rows.fieldnames or ())) < len(rows.fieldnames or ()):
                 raise CapstoneError(f"{path}: two columns have the same name in its header.")
@@ -74,12 +76,12 @@ def _csv_lines(path: Path, declaration: Mapping[str, Any]) -> Iterator[bytes]:
     except (ValueError, LookupError, TypeError, csv.Error) as error:
         raise CapstoneError(
             f"{path}: cannot be read as CSV ({error}); declare its encoding or delimiter, "
-            "or mend the file."
+            "or correct the file."
         ) from error
 
 
 def _json_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
-    with _plain_errors(path), path.open("rb") as file:
+    with _translate_errors(path), path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
 
@@ -93,17 +95,19 @@ def _parquet_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
             for row in batch.to_pylist():
                 yield _line(row)
     except (OSError, pa.ArrowException) as error:
-        why = " ".join(str(error).split())
-        raise CapstoneError(f"{path}: cannot be read as Parquet ({why}); mend the file.") from error
+        detail = " ".join(str(error).split())
+        raise CapstoneError(
+            f"{path}: cannot be read as Parquet ({detail}); export it again."
+        ) from error
 
 
 @contextlib.contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise CapstoneError(f"{path}: {why}; see that this user can read the export.") from error
+        detail = (error.strerror or str(error)).lower()
+        raise CapstoneError(f"{path}: {detail}; make the export readable for this user.") from error
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

@@ -1,35 +1,37 @@
-"""Who is told of a run, where that is asked for: logs, a webhook, Prometheus, OpenLineage."""
+"""Listeners to a run, each if it is configured: logs, a webhook, Prometheus, OpenLineage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.operations.listeners.alerts import Alerts, alarm_of
+from capstone_metrics.operations.listeners.alerts import AlertListener, alerter_of
 from capstone_metrics.operations.listeners.lineage import Lineage
-from capstone_metrics.operations.listeners.logs import is_json, json_lines
+from capstone_metrics.operations.listeners.logs import is_json, json_logs
 from capstone_metrics.operations.listeners.metrics import MetricsFile, MetricsServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from capstone_metrics.operations.listeners.alerts import Note
+    from capstone_metrics.operations.listeners.alerts import JsonDocument
     from capstone_metrics.operations.listeners.listener import Listener
 
 
-def listeners_of(declared: Mapping[str, Any], note: Callable[[], Note]) -> Iterator[Listener]:
-    """Those that the environment and the configuration ask for.
+def listeners_of(
+    config: Mapping[str, Any], document: Callable[[], JsonDocument]
+) -> Iterator[Listener]:
+    """Yield the listeners that the environment and the configuration turn on.
 
     Args:
-        declared: the parameters `operations`.
-        note: gives where it is kept what alerts were sent.
+        config: the parameters `operations`.
+        document: returns the document of the alerts already sent.
     """
     if is_json():
-        yield json_lines
-    if path := declared.get("prometheus_file"):
+        yield json_logs
+    if path := config.get("prometheus_file"):
         yield MetricsFile(str(path))
-    if port := declared.get("prometheus_port"):
+    if port := config.get("prometheus_port"):
         yield MetricsServer(port)
-    if declared.get("openlineage"):
+    if config.get("openlineage"):
         yield Lineage()
-    if alarm := alarm_of(note):
-        yield Alerts(alarm)
+    if alerter := alerter_of(document):
+        yield AlertListener(alerter)

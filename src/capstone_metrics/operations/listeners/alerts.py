@@ -1,4 +1,4 @@
-"""Alerts by webhook: what went wrong is sent once, to a URL that is a secret."""
+"""Alerts by webhook: each problem is sent once, to a URL that is a secret."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.deadlines import Run
+from capstone_metrics.operations.deadlines import RecordedRun
 from capstone_metrics.operations.listeners.listener import Listener
-from capstone_metrics.operations.status import last_run
+from capstone_metrics.operations.status import last_run_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,153 +24,153 @@ if TYPE_CHECKING:
     from capstone_metrics.operations.status import Check
 
 VARIABLE = "CAPSTONE_ALERT_URL"
-LONGEST_WAIT = 5  # seconds
+TIMEOUT_SECONDS = 5
 
-Fact = dict[str, str]
-"""A problem as it is sent: its `check`, `health`, and what is `said`."""
+Problem = dict[str, str]
+"""A problem as it is sent: its `check`, its `health`, and its message, `said`."""
 
 
-class Note(Protocol):
-    """Where it is kept what was sent."""
+class JsonDocument(Protocol):
+    """A JSON document, here of the alerts already sent."""
 
     def load(self) -> dict[str, Any]:
-        """What was kept last; empty if nothing was."""
+        """Return the document; empty if there is none."""
 
     def save(self, data: dict[str, Any]) -> None:
-        """Keep it."""
+        """Replace the document."""
 
 
 class Webhook:
-    """Where alerts go.
+    """The webhook that alerts go to.
 
     Args:
-        url: of HTTP or HTTPS; no error and no log has it.
-        seconds: how long an answer is waited for.
+        url: of HTTP or HTTPS; no error and no log entry shows it.
+        timeout: the longest wait for a response, in seconds.
     """
 
-    def __init__(self, url: str, seconds: float) -> None:
+    def __init__(self, url: str, timeout: float) -> None:
         self.url = url
-        self.seconds = seconds
+        self.timeout = timeout
 
     def post(self, alert: dict[str, Any]) -> None:
-        """Send an alert, and wait for the answer, but never longer than is said.
+        """Send an alert, and wait for the response until the timeout.
 
         Raises:
-            CapstoneError: if it was not accepted.
+            CapstoneError: if the alert was not accepted.
         """
         if not self.url.lower().startswith(("http://", "https://")):
-            raise CapstoneError("this is no URL that begins with https:// or http://.")
-        outcome = ["it did not answer in time"]
+            raise CapstoneError("the URL must begin with https:// or http://.")
+        failure = ["the server did not respond in time"]
 
         def send() -> None:
-            outcome[0] = self._sent(json.dumps(alert).encode())
+            failure[0] = self._delivery_failure(json.dumps(alert).encode())
 
-        # a name that is looked up, and an answer that comes byte by byte, know no timeout
-        sending = Thread(target=send, daemon=True)
-        sending.start()
-        sending.join(self.seconds)
-        if outcome[0]:
-            raise CapstoneError(f"the alert was not delivered, {outcome[0]}.")
+        # the timeout of urllib covers neither a DNS lookup nor a response that trickles in
+        thread = Thread(target=send, daemon=True)
+        thread.start()
+        thread.join(self.timeout)
+        if failure[0]:
+            raise CapstoneError(f"the alert was not delivered: {failure[0]}.")
 
-    def _sent(self, body: bytes) -> str:
-        """Why an alert could not be sent; empty if it was."""
+    def _delivery_failure(self, body: bytes) -> str:
+        """Send an alert; return why it failed, or nothing if it was delivered."""
         try:
-            asked = Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310
-            build_opener(_Stay).open(asked, timeout=self.seconds).close()
+            request = Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310
+            build_opener(_NoRedirects).open(request, timeout=self.timeout).close()
         except HTTPError as error:
-            return f"the answer was {error.code}"
+            return f"the server responded with {error.code}"
         except URLError as error:
-            return f"because of a {type(error.reason).__name__}"
-        except Exception as error:  # whatever it is, its text may have the URL
-            return f"because of a {type(error).__name__}"
+            return type(error.reason).__name__
+        except Exception as error:  # its text may contain the URL
+            return type(error).__name__
         return ""
 
 
-class _Stay(HTTPRedirectHandler):
-    """Follows no redirection: what is posted would become what is asked for."""
+class _NoRedirects(HTTPRedirectHandler):
+    """Follows no redirect: it would turn the POST into a GET."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 @dataclass(frozen=True)
-class Alarm:
-    """Sends what is wrong and was not sent yet.
+class Alerter:
+    """Sends the problems that were not sent yet.
 
     Args:
-        webhook: where to.
-        note: gives where it is kept what was sent.
+        webhook: where to send.
+        document: returns the document of the alerts already sent.
     """
 
     webhook: Webhook
-    note: Callable[[], Note]
+    document: Callable[[], JsonDocument]
 
-    def tell(self, environment: str, problems: Sequence[Check], *, are_all: bool) -> None:
+    def send_new(self, environment: str, problems: Sequence[Check], *, is_complete: bool) -> None:
         """Send the problems that are new.
 
         Args:
-            environment: its name.
-            problems: those of now.
-            are_all: whether no others are left; else only what was sent of the same checks is
-                over.
+            environment: the name of the environment.
+            problems: the current problems.
+            is_complete: whether these are the problems of all checks; else those already sent
+                of other checks stay current.
 
         Raises:
             CapstoneError: if they were not accepted. They are sent again the next time.
         """
-        facts = [_fact(problem) for problem in problems]
-        before = self._sent()
-        if new := [fact for fact in facts if fact not in before]:
-            said = "; ".join(fact["said"] for fact in new)
-            worst = max(problem.health for problem in problems if _fact(problem) in new)
+        current = [_alert_problem(problem) for problem in problems]
+        sent = self._sent_problems()
+        if new := [problem for problem in current if problem not in sent]:
+            message = "; ".join(problem["said"] for problem in new)
+            health = max(problem.health for problem in problems if _alert_problem(problem) in new)
             self.webhook.post(
                 {
-                    "text": f"Capstone Metrics, {environment}: {said}",
+                    "text": f"Capstone Metrics, {environment}: {message}",
                     "environment": environment,
-                    "health": worst.name.lower(),
+                    "health": health.name.lower(),
                     "sent_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
                     "problems": new,
                 }
             )
-        checks = {fact["check"] for fact in facts}
-        kept = [] if are_all else [fact for fact in before if fact["check"] not in checks]
-        if kept + facts != before:
-            self.note().save({"sent": kept + facts})
+        checks = {problem["check"] for problem in current}
+        others = [] if is_complete else [old for old in sent if old["check"] not in checks]
+        if others + current != sent:
+            self.document().save({"sent": others + current})
 
-    def _sent(self) -> list[Fact]:
-        """What was sent; nothing if that is not known, for twice is better than never."""
+    def _sent_problems(self) -> list[Problem]:
+        """Return the problems already sent; none if unknown, since twice is better than never."""
         with contextlib.suppress(Exception):
-            sent: list[Fact] = self.note().load().get("sent", [])
+            sent: list[Problem] = self.document().load().get("sent", [])
             return sent
         return []
 
 
-class Alerts(Listener):
-    """Sends an alert of a run that failed, or was killed.
+class AlertListener(Listener):
+    """Sends an alert for a run that failed or was killed.
 
     Args:
-        alarm: sends it.
+        alerter: sends the alert.
     """
 
     name = VARIABLE
 
-    def __init__(self, alarm: Alarm) -> None:
-        self.alarm = alarm
+    def __init__(self, alerter: Alerter) -> None:
+        self.alerter = alerter
 
-    def ended(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         if record["state"] != "succeeded":
-            self.died(record)
+            self.on_run_killed(record)
 
-    def died(self, record: Record) -> None:
-        run = Run(record)
-        problem = last_run([run], run.updated)
-        self.alarm.tell(record["environment"], [problem], are_all=False)
+    def on_run_killed(self, record: Record) -> None:
+        run = RecordedRun(record)
+        problem = last_run_check([run], run.updated_at)
+        self.alerter.send_new(record["environment"], [problem], is_complete=False)
 
 
-def alarm_of(note: Callable[[], Note]) -> Alarm | None:
-    """Sends to the URL that the environment names; None if it names none."""
+def alerter_of(document: Callable[[], JsonDocument]) -> Alerter | None:
+    """Return the alerter for the URL in the environment; None if there is none."""
     url = os.environ.get(VARIABLE)
-    return Alarm(Webhook(url, LONGEST_WAIT), note) if url else None
+    return Alerter(Webhook(url, TIMEOUT_SECONDS), document) if url else None
 
 
-def _fact(problem: Check) -> Fact:
-    return {"check": problem.name, "health": problem.health.name.lower(), "said": problem.said}
+def _alert_problem(problem: Check) -> Problem:
+    return {"check": problem.name, "health": problem.health.name.lower(), "said": problem.message}

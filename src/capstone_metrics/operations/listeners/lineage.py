@@ -1,6 +1,6 @@
-"""Events of OpenLineage: a run and, below it, a job for each layer, with what they read and wrote.
+"""OpenLineage events: a run and, below it, a job for each layer with its inputs and outputs.
 
-Where they go is said in OpenLineage's own way: by `OPENLINEAGE_…` in the environment, or by an
+OpenLineage's own settings say where the events go: `OPENLINEAGE_…` in the environment, or an
 `openlineage.yml`.
 """
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from capstone_metrics.operations.listeners.listener import Record
 
 NAMESPACE = "capstone-metrics"
-"""Of jobs, unless `OPENLINEAGE_NAMESPACE` says another."""
+"""The namespace of the jobs, unless `OPENLINEAGE_NAMESPACE` is set."""
 
-LONGEST_WAIT = 5  # seconds, for events that are still on their way
+TIMEOUT_SECONDS = 5  # for events that are still being sent
 
-ENDS = {"succeeded": "COMPLETE", "failed": "FAIL", "killed": "ABORT"}
+END_STATES = {"succeeded": "COMPLETE", "failed": "FAIL", "killed": "ABORT"}
 
 
 class Lineage(Listener):
-    """Emits the events of a run, and those that one which was killed has left out."""
+    """Emits the events of a run, and the missing end events of a killed one."""
 
     name = "operations.openlineage"
 
     @cached_property
     def client(self) -> OpenLineageClient:
-        """The official client.
+        """Return the official client.
 
         Raises:
             CapstoneError: if it is not installed.
@@ -48,35 +48,35 @@ class Lineage(Listener):
             from openlineage.client.event_v2 import set_producer  # noqa: PLC0415
         except ImportError as error:
             raise CapstoneError(
-                "the extra 'lineage' of this package is not installed; install it, or leave the "
-                "setting out."
+                "the extra 'lineage' of this package is not installed; install it or remove the "
+                "setting."
             ) from error
         set_producer(f"urn:capstone-metrics:{version('capstone-metrics')}")
         return OpenLineageClient()
 
-    def begun(self, record: Record) -> None:
+    def on_run_start(self, record: Record) -> None:
         self._emit("START", record)
 
-    def node_begun(self, record: Record, node: str) -> None:
+    def on_node_start(self, record: Record, node: str) -> None:
         layer = record["nodes"][node]["layer"]
-        if layer and sum("begun" in each for each in _nodes(record, layer)) == 1:
+        if layer and sum("begun" in each for each in _layer_nodes(record, layer)) == 1:
             self._emit("START", record, layer)
 
-    def node_ended(self, record: Record, node: str) -> None:
+    def on_node_end(self, record: Record, node: str) -> None:
         layer = record["nodes"][node]["layer"]
-        if layer and _is_over(record, layer):
+        if layer and _is_finished(record, layer):
             self._emit("COMPLETE", record, layer)
 
-    def ended(self, record: Record) -> None:
-        self.died(record)
-        self.client.close(timeout=LONGEST_WAIT)
+    def on_run_end(self, record: Record) -> None:
+        self.on_run_killed(record)
+        self.client.close(timeout=TIMEOUT_SECONDS)
 
-    def died(self, record: Record) -> None:
-        end = ENDS[record["state"]]
+    def on_run_killed(self, record: Record) -> None:
+        end = END_STATES[record["state"]]
         layers = dict.fromkeys(each["layer"] for each in record["nodes"].values())
         for layer in filter(None, layers):
-            has_begun = any("begun" in each for each in _nodes(record, layer))
-            if has_begun and not _is_over(record, layer):
+            has_started = any("begun" in each for each in _layer_nodes(record, layer))
+            if has_started and not _is_finished(record, layer):
                 self._emit(end, record, layer)
         self._emit(end, record)
 
@@ -88,17 +88,17 @@ class Lineage(Listener):
 
 
 def event_of(state: RunState, record: Record, layer: str | None = None) -> RunEvent:
-    """An event of a run, or of one of its layers.
+    """Return an event of a run, or of one of its layers.
 
     Args:
-        state: what has become of it.
-        record: of the run.
-        layer: of which it is; None for the run as a whole, which has no datasets of its own.
+        state: the state of the run or layer.
+        record: the run record.
+        layer: the layer of the event; None for the run itself, which has no datasets of its own.
     """
     from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
 
     namespace = os.environ.get("OPENLINEAGE_NAMESPACE") or NAMESPACE
-    whole = f"{record['environment']}.{'.'.join(record['pipelines'])}"
+    run_job = f"{record['environment']}.{'.'.join(record['pipelines'])}"
     run_facets: dict[str, Any] = {
         "tags": facet_v2.tags_run.TagsRunFacet(
             [facet_v2.tags_run.TagsRunFacetFields("run", record["run"], "CAPSTONE")]
@@ -112,7 +112,7 @@ def event_of(state: RunState, record: Record, layer: str | None = None) -> RunEv
     if layer:
         parent = facet_v2.parent_run
         run_facets["parent"] = parent.ParentRunFacet(
-            parent.Run(_identifier(record)), parent.Job(namespace, whole)
+            parent.Run(_run_uuid(record)), parent.Job(namespace, run_job)
         )
     if record["error"] and state.value == "FAIL":
         run_facets["errorMessage"] = facet_v2.error_message_run.ErrorMessageRunFacet(
@@ -124,17 +124,17 @@ def event_of(state: RunState, record: Record, layer: str | None = None) -> RunEv
     return event_v2.RunEvent(
         eventType=state,
         eventTime=dt.datetime.now(dt.UTC).isoformat(),
-        run=event_v2.Run(_identifier(record, layer), run_facets),
+        run=event_v2.Run(_run_uuid(record, layer), run_facets),
         job=event_v2.Job(
-            namespace, f"{record['environment']}.{layer}" if layer else whole, {"jobType": kind}
+            namespace, f"{record['environment']}.{layer}" if layer else run_job, {"jobType": kind}
         ),
         inputs=list(_inputs(record, layer)) if layer else [],
         outputs=list(_outputs(record, layer)) if layer else [],
     )
 
 
-def _identifier(record: Record, layer: str | None = None) -> str:
-    """The UUID of a run, or of a layer of it: always the same."""
+def _run_uuid(record: Record, layer: str | None = None) -> str:
+    """Return the deterministic UUID of a run, or of one of its layers."""
     from openlineage.client.uuid import generate_static_uuid  # noqa: PLC0415
 
     name = f"{record['run']}.{layer}" if layer else record["run"]
@@ -145,31 +145,31 @@ def _inputs(record: Record, layer: str) -> Iterator[InputDataset]:
     from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
 
     if layer == "serving":
-        for mart, facts in _tables(record).items():
+        for mart, facts in _published_tables(record).items():
             rows = facet_v2.input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
                 facts["rows"]
             )
-            where = record["addresses"][mart]
-            yield event_v2.InputDataset(*_named(where), {"inputStatistics": rows})
+            address = record["addresses"][mart]
+            yield event_v2.InputDataset(*_openlineage_name(address), {"inputStatistics": rows})
         return
-    written = {_address(record, name) for name in _saved(record, layer)}
+    written = {_address(record, name) for name in _saved_datasets(record, layer)}
     for name in record["loaded"].get(layer, ()):
         if _address(record, name) not in written:
-            yield event_v2.InputDataset(*_named(_address(record, name)))
+            yield event_v2.InputDataset(*_openlineage_name(_address(record, name)))
 
 
 def _outputs(record: Record, layer: str) -> Iterator[OutputDataset]:
     from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
 
     statistics = facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
-    for name, saved in _saved(record, layer).items():
+    for name, saved in _saved_datasets(record, layer).items():
         if layer != "serving":
             counts = statistics(saved["rows"], saved.get("bytes"), saved["files"])
-            where = _named(_address(record, name))
+            where = _openlineage_name(_address(record, name))
             schema = _schema(saved.get("columns", {}))
             yield event_v2.OutputDataset(*where, {"outputStatistics": counts}, facets=schema)
-    for mart, facts in _tables(record).items() if layer == "serving" else ():
-        where = _named(f"{record['addresses']['serving']}.{mart}")
+    for mart, facts in _published_tables(record).items() if layer == "serving" else ():
+        where = _openlineage_name(f"{record['addresses']['serving']}.{mart}")
         yield event_v2.OutputDataset(*where, facets=_schema(facts["columns"]))
 
 
@@ -180,10 +180,10 @@ def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
     return {"schema": schema_dataset.SchemaDatasetFacet(fields)} if fields else {}
 
 
-def _named(address: str) -> tuple[str, str]:
-    """What OpenLineage calls the place of data: its namespace, and its name there."""
-    scheme, sign, rest = address.partition("://")
-    if not sign:
+def _openlineage_name(address: str) -> tuple[str, str]:
+    """Return the namespace and the name of an address, as OpenLineage defines them."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
         return "file", address
     host, _, name = rest.partition("/")
     return f"{scheme}://{host}", name
@@ -194,21 +194,21 @@ def _address(record: Record, dataset: str) -> str:
     return address
 
 
-def _saved(record: Record, layer: str) -> dict[str, Any]:
-    """The datasets of a layer that were saved, and lie somewhere that others may know."""
-    saved = record["datasets"].items()
-    return {n: of for n, of in saved if of["layer"] == layer and n in record["addresses"]}
+def _saved_datasets(record: Record, layer: str) -> dict[str, Any]:
+    """Return the saved datasets of a layer that have an address."""
+    datasets = record["datasets"].items()
+    return {n: d for n, d in datasets if d["layer"] == layer and n in record["addresses"]}
 
 
-def _tables(record: Record) -> dict[str, Any]:
-    """The tables of the database, if they were published."""
+def _published_tables(record: Record) -> dict[str, Any]:
+    """Return the tables of the database; none if nothing was published."""
     tables: dict[str, Any] = record["datasets"].get("serving", {}).get("tables", {})
     return tables
 
 
-def _nodes(record: Record, layer: str) -> list[Mapping[str, Any]]:
+def _layer_nodes(record: Record, layer: str) -> list[Mapping[str, Any]]:
     return [each for each in record["nodes"].values() if each["layer"] == layer]
 
 
-def _is_over(record: Record, layer: str) -> bool:
-    return all("ended" in each for each in _nodes(record, layer))
+def _is_finished(record: Record, layer: str) -> bool:
+    return all("ended" in each for each in _layer_nodes(record, layer))

@@ -1,11 +1,11 @@
-"""Who is told of a run while it lasts. Any of them may fail, and the run does not."""
+"""Listeners to a run. Any of them may fail without failing the run."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import reason
+from capstone_metrics.errors import user_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,48 +16,50 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Is told what becomes of a run, by its record as it is then.
+    """Base class of what follows a run: each method gets the record as it is at that moment.
 
-    A listener does what it is for within the call, and keeps no record to read it later.
+    A listener does its work within the call: the record changes after it.
     """
 
     name = "listener"
-    """What a warning calls it: the setting that asks for it."""
+    """The setting that turns it on; warnings name it."""
 
-    def begun(self, record: Record) -> None:
-        """A run begins."""
+    def on_run_start(self, record: Record) -> None:
+        """Handle the start of a run."""
 
-    def node_begun(self, record: Record, node: str) -> None:
-        """A node begins."""
+    def on_node_start(self, record: Record, node: str) -> None:
+        """Handle the start of a node."""
 
-    def node_ended(self, record: Record, node: str) -> None:
-        """A node has saved all its outputs."""
+    def on_node_end(self, record: Record, node: str) -> None:
+        """Handle the end of a node, which has saved all its outputs."""
 
-    def ended(self, record: Record) -> None:
-        """The run has succeeded or failed, or was interrupted."""
+    def on_run_end(self, record: Record) -> None:
+        """Handle the end of the run: succeeded, failed or interrupted."""
 
-    def died(self, record: Record) -> None:
-        """An earlier run was found that was killed."""
+    def on_run_killed(self, record: Record) -> None:
+        """Handle an earlier run that turned out to have been killed."""
 
 
 class Listeners:
-    """All that are told of a run, one after the other.
+    """All listeners to a run, notified one after the other.
 
-    One that fails costs one warning. It is then told nothing more but the end.
+    The first failure of a listener is logged as a warning; then it only gets the end of the run.
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:
         self.listeners = list(listeners)
         self.failed: set[Listener] = set()
 
-    def tell(self, what: str, *about: Any) -> None:
-        """Call a method of each."""
+    def notify(self, event: str, *arguments: Any) -> None:
+        """Call a method of each listener."""
         for listener in self.listeners:
-            if listener in self.failed and what != "ended":
+            if listener in self.failed and event != "on_run_end":
                 continue
             try:
-                getattr(listener, what)(*about)
+                getattr(listener, event)(*arguments)
             except Exception as error:
                 if listener not in self.failed:
-                    log.warning("%s: %s", listener.name, reason(error) or type(error).__name__)
+                    log.warning(
+                        "%s: %s", listener.name, user_message(error) or type(error).__name__
+                    )
                 self.failed.add(listener)

@@ -1,4 +1,4 @@
-"""Logs for machines: one JSON object a line, each with the run that it is of."""
+"""Logs as JSON: one object a line, each with the identifier of its run."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ VARIABLE = "CAPSTONE_LOG_FORMAT"
 FORMATS = ("rich", "json")
 
 COUNTS = ("rows", "files", "removed", "bytes")
-"""What is said of a dataset that was saved."""
+"""The counts of a saved dataset that are logged."""
 
 log = logging.getLogger(__name__)
 
 
 def is_json() -> bool:
-    """Whether logs are to be lines of JSON."""
+    """Return whether to log JSON."""
     return os.environ.get(VARIABLE) == "json"
 
 
 def configure_logs() -> None:
-    """Have logs be what the environment asks for.
+    """Configure the log format that the environment names.
 
     Raises:
-        CapstoneError: if it names a format that there is not.
+        CapstoneError: if the format is unknown.
     """
-    said = os.environ.get(VARIABLE) or FORMATS[0]
-    if said not in FORMATS:
-        raise CapstoneError(f"{VARIABLE}: {said!r} is not {' or '.join(FORMATS)}.")
+    log_format = os.environ.get(VARIABLE) or FORMATS[0]
+    if log_format not in FORMATS:
+        raise CapstoneError(f"{VARIABLE}: {log_format!r} is not {' or '.join(FORMATS)}.")
     if is_json():
-        json_lines.install()
+        json_logs.install()
 
 
-class JsonLines(Listener):
-    """Has every logger write JSON to standard error; tells there what becomes of a run."""
+class JsonLogs(Listener):
+    """Makes every logger write JSON to standard error, and logs the events of a run."""
 
     name = VARIABLE
 
@@ -53,15 +53,15 @@ class JsonLines(Listener):
         self.run: str | None = None
 
     def install(self) -> None:
-        """Take the place of what writes to the terminal, and of the printed traceback."""
+        """Replace the handlers of the terminal, and the traceback of an uncaught error."""
         from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - few runs need it
 
         root = logging.getLogger()
         for handler in list(root.handlers):
             if isinstance(handler, RichHandler) or type(handler) is logging.StreamHandler:
                 root.removeHandler(handler)
-        made = logging.StreamHandler()
-        made.setFormatter(
+        handler = logging.StreamHandler()
+        handler.setFormatter(
             JsonFormatter(
                 ["levelname", "name", "message"],
                 rename_fields={"levelname": "level", "name": "logger"},
@@ -69,21 +69,21 @@ class JsonLines(Listener):
                 json_ensure_ascii=False,
             )
         )
-        made.addFilter(self._mark)
-        root.addHandler(made)
+        handler.addFilter(self._add_run)
+        root.addHandler(handler)
         sys.excepthook = _log_uncaught
 
-    def begun(self, record: Record) -> None:
+    def on_run_start(self, record: Record) -> None:
         self.run = record["run"]
         names = ("environment", "pipelines", "parameters", "now", "from", "to", "configuration")
-        self._say("The run begins.", "run_begun", **{name: record[name] for name in names})
+        self._log("The run begins.", "run_begun", **{name: record[name] for name in names})
 
-    def node_begun(self, record: Record, node: str) -> None:
-        self._say(f"Node {node} begins.", "node_begun", node=node, layer=_layer(record, node))
+    def on_node_start(self, record: Record, node: str) -> None:
+        self._log(f"Node {node} begins.", "node_begun", node=node, layer=_layer(record, node))
 
-    def node_ended(self, record: Record, node: str) -> None:
+    def on_node_end(self, record: Record, node: str) -> None:
         times = record["nodes"][node]
-        self._say(
+        self._log(
             f"Node {node} has ended.",
             "node_ended",
             node=node,
@@ -96,27 +96,27 @@ class JsonLines(Listener):
             },
         )
 
-    def ended(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         names = ("state", "seconds", "at_work", "error", "layers", "total", "reasons", "findings")
-        said = {name: record[name] for name in names}
+        fields = {name: record[name] for name in names}
         level = logging.INFO if record["state"] == "succeeded" else logging.ERROR
-        self._say(f"The run has {record['state']}.", "run_ended", level, **said)
+        self._log(f"The run has {record['state']}.", "run_ended", level, **fields)
 
-    def died(self, record: Record) -> None:
-        at = ", ".join(record["at_work"])
-        said = f"Run {record['run']} was killed{f' at {at}' if at else ''}."
-        self._say(said, "run_died", logging.ERROR, died=record["run"], at_work=record["at_work"])
+    def on_run_killed(self, record: Record) -> None:
+        nodes = ", ".join(record["at_work"])
+        message = f"Run {record['run']} was killed{f' at {nodes}' if nodes else ''}."
+        self._log(message, "run_died", logging.ERROR, died=record["run"], at_work=record["at_work"])
 
-    def _say(self, text: str, event: str, level: int = logging.INFO, **facts: Any) -> None:
-        log.log(level, "%s", text, extra={"event": event, **facts})
+    def _log(self, message: str, event: str, level: int = logging.INFO, **fields: Any) -> None:
+        log.log(level, "%s", message, extra={"event": event, **fields})
 
-    def _mark(self, record: logging.LogRecord) -> bool:
+    def _add_run(self, record: logging.LogRecord) -> bool:
         if self.run:
             record.run = self.run
         return True
 
 
-json_lines = JsonLines()
+json_logs = JsonLogs()
 
 
 def _layer(record: Record, node: str) -> str | None:

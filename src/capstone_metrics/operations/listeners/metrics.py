@@ -1,4 +1,4 @@
-"""The numbers of a run for Prometheus: in a file when it has ended, and by HTTP while it lasts."""
+"""Metrics of a run for Prometheus: in a file when it has ended, over HTTP while it lasts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.operations.listeners.listener import Record
 
-    Values = Mapping[Any, float]
+    Samples = Mapping[Any, float]
 
 COUNTS = {
     "rows_in": "in",
@@ -26,30 +26,30 @@ COUNTS = {
     "written": "written",
     "removed": "removed",
 }
-"""The counts of a layer, and what their label says."""
+"""The counts of a layer, and the value of their label `kind`."""
 
 LOOPBACK = "127.0.0.1"
 
 
-class Metrics(Listener):
-    """The numbers of a run, as the collectors of the official client.
+class MetricsListener(Listener):
+    """Metrics of a run, as a collector of the official client.
 
     Every metric has the label `environment`; times are seconds since 1970.
     """
 
     def __init__(self) -> None:
-        self.found: list[Metric] = []
+        self.metrics: list[Metric] = []
 
     def collect(self) -> list[Metric]:
-        """What was taken last; any thread may ask."""
-        return self.found
+        """Return the latest metrics; safe in any thread."""
+        return self.metrics
 
-    def take(self, record: Record) -> None:
-        """Take the numbers of a run as they are now."""
-        self.found = list(_metrics(record))
+    def update(self, record: Record) -> None:
+        """Set the metrics from a run record."""
+        self.metrics = list(_metrics(record))
 
     def registry(self) -> CollectorRegistry:
-        """Of these numbers alone.
+        """Return a registry of these metrics alone.
 
         Raises:
             CapstoneError: if the official client is not installed.
@@ -58,19 +58,19 @@ class Metrics(Listener):
             from prometheus_client import CollectorRegistry  # noqa: PLC0415
         except ImportError as error:
             raise CapstoneError(
-                "the extra 'metrics' of this package is not installed; install it, or leave the "
-                "setting out."
+                "the extra 'metrics' of this package is not installed; install it or remove the "
+                "setting."
             ) from error
-        made = CollectorRegistry()
-        made.register(self)
-        return made
+        registry = CollectorRegistry()
+        registry.register(self)
+        return registry
 
 
-class MetricsFile(Metrics):
-    """Writes them to a file for the node exporter when a run has ended, whole or not at all.
+class MetricsFile(MetricsListener):
+    """Writes the metrics to a file for the node exporter, atomically, when a run has ended.
 
     Args:
-        path: of the file; its name ends in `.prom`.
+        path: the path of the file, which ends in `.prom`.
     """
 
     name = "operations.prometheus_file"
@@ -79,22 +79,22 @@ class MetricsFile(Metrics):
         super().__init__()
         self.path = path
 
-    def ended(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         registry = self.registry()
         from prometheus_client import write_to_textfile  # noqa: PLC0415
 
-        self.take(record)
+        self.update(record)
         try:
             write_to_textfile(self.path, registry)
         except OSError as error:
-            raise CapstoneError(f"{self.path}: {_why(error)}.") from error
+            raise CapstoneError(f"{self.path}: {_cause(error)}.") from error
 
 
-class MetricsServer(Metrics):
-    """Answers Prometheus while a run lasts, on loopback.
+class MetricsServer(MetricsListener):
+    """Serves the metrics to Prometheus on loopback while a run lasts.
 
     Args:
-        port: where it listens.
+        port: the port to listen on.
     """
 
     name = "operations.prometheus_port"
@@ -104,23 +104,23 @@ class MetricsServer(Metrics):
         self.port = port
         self.server: WSGIServer | None = None
 
-    def begun(self, record: Record) -> None:
+    def on_run_start(self, record: Record) -> None:
         registry = self.registry()
         from prometheus_client import start_http_server  # noqa: PLC0415
 
-        self.take(record)
+        self.update(record)
         try:
             self.server, _ = start_http_server(self.port, LOOPBACK, registry)
         except (OSError, OverflowError, TypeError) as error:
-            raise CapstoneError(f"{LOOPBACK}:{self.port}: {_why(error)}.") from error
+            raise CapstoneError(f"{LOOPBACK}:{self.port}: {_cause(error)}.") from error
 
-    def node_begun(self, record: Record, node: str) -> None:
-        self.take(record)
+    def on_node_start(self, record: Record, node: str) -> None:
+        self.update(record)
 
-    def node_ended(self, record: Record, node: str) -> None:
-        self.take(record)
+    def on_node_end(self, record: Record, node: str) -> None:
+        self.update(record)
 
-    def ended(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         if self.server:
             self.server.shutdown()
             self.server.server_close()
@@ -129,20 +129,20 @@ class MetricsServer(Metrics):
 def _metrics(record: Record) -> Iterator[Metric]:
     from prometheus_client.metrics_core import GaugeMetricFamily  # noqa: PLC0415
 
-    def gauge(name: str, text: str, values: Values, *labels: str) -> Metric:
-        made = GaugeMetricFamily(f"capstone_{name}", text, labels=["environment", *labels])
-        for of, value in values.items():
-            made.add_metric([record["environment"], *of], value)
-        return made
+    def gauge(name: str, text: str, values: Samples, *labels: str) -> Metric:
+        metric = GaugeMetricFamily(f"capstone_{name}", text, labels=["environment", *labels])
+        for label_values, value in values.items():
+            metric.add_metric([record["environment"], *label_values], value)
+        return metric
 
     layers, nodes = record["layers"], record["nodes"]
     info = {(record["run"], record["state"]): 1}
     yield gauge("run_info", "The last run: always 1.", info, "run", "state")
-    begun = _seconds(record["begun"])
-    yield gauge("run_begun_timestamp_seconds", "When the last run began.", {(): begun})
+    start = _unix_time(record["begun"])
+    yield gauge("run_begun_timestamp_seconds", "When the last run began.", {(): start})
     if record["ended"]:
-        ended, succeeded = _seconds(record["ended"]), record["state"] == "succeeded"
-        yield gauge("run_ended_timestamp_seconds", "When the last run ended.", {(): ended})
+        end, succeeded = _unix_time(record["ended"]), record["state"] == "succeeded"
+        yield gauge("run_ended_timestamp_seconds", "When the last run ended.", {(): end})
         yield gauge("run_seconds", "How long the last run took.", {(): record["seconds"]})
         yield gauge("run_succeeded", "Whether the last run succeeded.", {(): succeeded})
     at_work = {(name,): float(name in record["at_work"]) for name in nodes}
@@ -157,24 +157,24 @@ def _metrics(record: Record) -> Iterator[Metric]:
     seconds = {(name,): layer["seconds"] for name, layer in layers.items()}
     yield gauge("layer_seconds", "How long the last run took for a layer.", seconds, "layer")
     committed = {
-        (name,): _seconds(layer["committed"])
+        (name,): _unix_time(layer["committed"])
         for name, layer in layers.items()
         if "committed" in layer
     }
-    text = "When what it did to a layer came to count."
+    text = "When the last run committed a layer."
     yield gauge("layer_committed_timestamp_seconds", text, committed, "layer")
     lines = {
         ("bronze" if kind == "lines" else kind,): count for kind, count in record["total"].items()
     }
     yield gauge("lines", "Where all lines of Bronze are.", lines, "kind")
-    actions = [found["action"] for found in record["findings"]]
-    found = {(action,): actions.count(action) for action in ("warn", "block")}
-    yield gauge("findings", "What the last run found to be unusual.", found, "action")
+    actions = [finding["action"] for finding in record["findings"]]
+    findings = {(action,): actions.count(action) for action in ("warn", "block")}
+    yield gauge("findings", "Unusual findings of the last run.", findings, "action")
 
 
-def _seconds(said: str) -> float:
-    return dt.datetime.fromisoformat(said).timestamp()
+def _unix_time(timestamp: str) -> float:
+    return dt.datetime.fromisoformat(timestamp).timestamp()
 
 
-def _why(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()

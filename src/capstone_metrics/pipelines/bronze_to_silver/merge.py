@@ -1,4 +1,4 @@
-"""The accepted observations come into Silver, the others into its quarantine."""
+"""Merge accepted observations into Silver, and append rejected lines to its quarantine."""
 
 from __future__ import annotations
 
@@ -9,130 +9,146 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from capstone_metrics.changes import Before, Change, lot_of
-from capstone_metrics.pipelines.bronze_to_silver.judge import Judged
+from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot, parse_object_name
+from capstone_metrics.pipelines.bronze_to_silver.batch import LINE_KEY
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
-from capstone_metrics.pipelines.bronze_to_silver.lot import PLACE
-from capstone_metrics.schemas import LOCATOR, PLACES, SILVER
+from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
+from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX
 
 
 @dataclass(frozen=True)
-class Merged:
-    """The latest place of each video among those that are new and those in their way.
+class MergedProvenance:
+    """The provenance of the rows in the partitions that a merge rewrites.
 
     Attributes:
-        fresh: the places that are new.
-        kept: those that stay.
-        known: those of the touched partitions as they were.
-        touched: the partitions that are written again; None says all.
+        added: of the new rows.
+        unchanged: of the rows that stay as they are.
+        previous: of all rows before the merge.
+        partitions: the partitions; None for the whole table.
     """
 
-    fresh: ir.Table
-    kept: ir.Table
-    known: ir.Table
-    touched: list[tuple[str, ...]] | None
+    added: ir.Table
+    unchanged: ir.Table
+    previous: ir.Table
+    partitions: list[tuple[str, ...]] | None
 
 
-def merge(judged: Judged) -> tuple[Change, Change, Change, dict[str, int]]:
-    """Bring the accepted observations into Silver: the latest of each video stays.
+def merge(
+    validation: ValidationResult,
+) -> tuple[PartitionOverwrite, PartitionOverwrite, PartitionOverwrite, dict[str, int]]:
+    """Merge the accepted observations into Silver, which has the latest of each video.
 
-    "Latest" is a total order, the last `ingestion_ts` and then the last place in Bronze. So the
-    outcome depends on what is in Bronze, and not on the order or number of merges.
+    "Latest" is a total order: the last `ingestion_ts`, then the last object and line in Bronze. So
+    the result depends on what is in Bronze, and not on the order or number of merges.
 
     Args:
-        judged: the lines.
+        validation: the validated lines.
 
     Returns:
-        The changes of `silver_criacao`, `silver_places` and `silver_locator`, and counts: the
-        observations `accepted`, and the rows of the changed partitions `before` and `after`.
+        The overwrites of `silver_criacao`, `silver_provenance` and `silver_video_index`, and
+        counts: the `accepted` observations, and the rows of the rewritten partitions `before` and
+        `after`.
     """
-    before = judged.before
-    if not judged.objects:
-        rows, places, locator = (
-            Change(ibis.memtable([], schema=schema), []) for schema in (SILVER, PLACES, LOCATOR)
+    snapshot = validation.snapshot
+    if not validation.objects:
+        silver, provenance, video_index = (
+            PartitionOverwrite(ibis.memtable([], schema=schema), [])
+            for schema in (SILVER, PROVENANCE, VIDEO_INDEX)
         )
-        return rows, places, locator, {"accepted": 0, "before": 0, "after": 0}
-    found = _merge_places(judged)
-    rows = judged.accepted.semi_join(found.fresh, PLACE).select(*SILVER)
-    if found.touched is not None:
-        old = _within(before.tables["criacao"], found.touched).semi_join(found.kept, "video_id")
-        rows = ibis.union(rows, old.select(*SILVER))
-    merged = ibis.union(found.fresh, found.kept)
-    relocated = found.fresh.anti_join(found.known, ["video_id", "rede_social", "data_postagem"])
+        return silver, provenance, video_index, {"accepted": 0, "before": 0, "after": 0}
+    merged = _merge_provenance(validation)
+    rows = validation.accepted.semi_join(merged.added, LINE_KEY).select(*SILVER)
+    if merged.partitions is not None:
+        old = _in_partitions(snapshot.tables["criacao"], merged.partitions)
+        rows = ibis.union(rows, old.semi_join(merged.unchanged, "video_id").select(*SILVER))
+    after = ibis.union(merged.added, merged.unchanged)
+    relocated = merged.added.anti_join(
+        merged.previous, ["video_id", "rede_social", "data_postagem"]
+    )
     counts = {
-        "accepted": judged.lines("accepted"),
-        "before": _count(found.known),
-        "after": _count(merged),
+        "accepted": validation.count_lines("accepted"),
+        "before": _count(merged.previous),
+        "after": _count(after),
     }
     return (
-        Change(rows, found.touched),
-        Change(merged.select(*PLACES), found.touched),
-        _relocate(relocated, before, found.touched is None),
+        PartitionOverwrite(rows, merged.partitions),
+        PartitionOverwrite(after.select(*PROVENANCE), merged.partitions),
+        _update_video_index(relocated, snapshot, merged.partitions is None),
         counts,
     )
 
 
-def foresee(judged: Judged) -> dict[str, Any]:
-    """What `merge` would change.
+def dry_run(validation: ValidationResult) -> dict[str, Any]:
+    """Return what `merge` would change.
 
     Returns:
-        The `objects` that it would take in, their `lines`, those `accepted`, and the `days` of
-        Silver that would change.
+        The `objects` that it would merge, their `lines`, how many of these are `accepted`, and the
+        `days` of Silver that would change.
     """
-    lines = sum(measured["lines"] for measured in judged.objects.values())
-    plan = {"objects": sorted(judged.objects), "lines": lines, "accepted": 0, "days": []}
-    if judged.objects:
-        places = _merge_places(judged)
-        left = places.known.semi_join(places.fresh, "video_id")
-        days = ibis.union(*(table.select("data_postagem") for table in (places.fresh, left)))
+    lines = sum(stats["lines"] for stats in validation.objects.values())
+    summary = {"objects": sorted(validation.objects), "lines": lines, "accepted": 0, "days": []}
+    if validation.objects:
+        merged = _merge_provenance(validation)
+        replaced = merged.previous.semi_join(merged.added, "video_id")
+        days = ibis.union(*(table.select("data_postagem") for table in (merged.added, replaced)))
         changed = days.distinct().to_pyarrow()["data_postagem"].to_pylist()
-        plan |= {"accepted": judged.lines("accepted"), "days": sorted(changed)}
-    return plan
+        summary |= {"accepted": validation.count_lines("accepted"), "days": sorted(changed)}
+    return summary
 
 
-def quarantine(judged: Judged) -> tuple[Change, int]:
-    """The rejected lines of the pending objects, with the rules that they broke; and how many."""
-    lots = None if judged.is_full else [lot_of(name) for name in judged.objects]
-    return Change(judged.rejected, lots), _count(judged.rejected) if judged.objects else 0
+def quarantine(validation: ValidationResult) -> tuple[PartitionOverwrite, int]:
+    """Return the overwrite of the quarantine, and the number of rejected lines."""
+    partitions = None
+    if not validation.is_full:
+        partitions = [parse_object_name(name) for name in validation.objects]
+    rejected = _count(validation.rejected) if validation.objects else 0
+    return PartitionOverwrite(validation.rejected, partitions), rejected
 
 
-def _merge_places(judged: Judged) -> Merged:
-    new = latest(judged.accepted.select(*PLACES).mutate(is_new=True)).cache()
-    if judged.is_full or judged.before.generation == 0:
-        known, touched = new.filter(~new.is_new), None
+def _merge_provenance(validation: ValidationResult) -> MergedProvenance:
+    snapshot = validation.snapshot
+    new = latest(validation.accepted.select(*PROVENANCE).mutate(is_new=True)).cache()
+    if validation.is_full or snapshot.generation == 0:
+        previous, partitions = new.filter(~new.is_new), None
     else:
-        known, touched = _rows_in_the_way(new, judged.before)
-    merged = latest(ibis.union(known, new)).cache()
-    return Merged(merged.filter(merged.is_new), merged.filter(~merged.is_new), known, touched)
+        previous, partitions = _affected_rows(new, snapshot)
+    merged = latest(ibis.union(previous, new)).cache()
+    added, unchanged = merged.filter(merged.is_new), merged.filter(~merged.is_new)
+    return MergedProvenance(added, unchanged, previous, partitions)
 
 
-def _rows_in_the_way(new: ir.Table, before: Before) -> tuple[ir.Table, list[tuple[str, ...]]]:
-    """The places in the partitions that a merge touches, and these partitions.
+def _affected_rows(
+    new: ir.Table, snapshot: SilverSnapshot
+) -> tuple[ir.Table, list[tuple[str, ...]]]:
+    """Return the provenance of the rows in the partitions that a merge affects, and these.
 
-    Those are the partitions that the new observations belong to and, for a video whose posting
-    date or network was corrected, the one that it is in now.
+    Those are the partitions of the new observations and, for a video whose posting date or network
+    was corrected, the partition that it is in now.
     """
-    touched = _partitions(new)
-    here = _within(before.tables["places"], touched).select(*PLACES).cache()
-    strangers = new.anti_join(here, "video_id").select("video_id", shard=_shard(new.video_id))
-    shards = strangers.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
-    locator = before.tables["locator"]
-    elsewhere = locator.filter(locator.shard.isin(shards)).semi_join(strangers, "video_id")
-    others = sorted({*_partitions(elsewhere)} - {*touched})
-    there = _within(before.tables["places"], others).select(*PLACES)
-    known = ibis.union(here, there) if others else here
-    return known.mutate(is_new=False).cache(), sorted([*touched, *others])
+    own = _partitions(new)
+    rows = _in_partitions(snapshot.tables["provenance"], own).select(*PROVENANCE).cache()
+    missing = new.anti_join(rows, "video_id").select("video_id", shard=_shard(new.video_id))
+    shards = missing.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    video_index = snapshot.tables["video_index"]
+    elsewhere = video_index.filter(video_index.shard.isin(shards)).semi_join(missing, "video_id")
+    others = sorted({*_partitions(elsewhere)} - {*own})
+    other_rows = _in_partitions(snapshot.tables["provenance"], others).select(*PROVENANCE)
+    affected = ibis.union(rows, other_rows) if others else rows
+    return affected.mutate(is_new=False).cache(), sorted([*own, *others])
 
 
-def _relocate(relocated: ir.Table, before: Before, is_whole: bool) -> Change:
-    """The shards of the locator with the videos that are new or moved."""
-    moved = relocated.mutate(shard=_shard(relocated.video_id)).select(*LOCATOR).cache()
-    if is_whole:
-        return Change(moved)
-    shards = moved.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
-    locator = before.tables["locator"]
-    rest = locator.filter(locator.shard.isin(shards)).anti_join(moved, "video_id")
-    return Change(ibis.union(moved, rest.select(*LOCATOR)), [(shard,) for shard in shards])
+def _update_video_index(
+    relocated: ir.Table, snapshot: SilverSnapshot, is_full: bool
+) -> PartitionOverwrite:
+    """Return the overwrite of the index's shards with videos in a new partition."""
+    entries = relocated.mutate(shard=_shard(relocated.video_id)).select(*VIDEO_INDEX).cache()
+    if is_full:
+        return PartitionOverwrite(entries)
+    shards = entries.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    video_index = snapshot.tables["video_index"]
+    rest = video_index.filter(video_index.shard.isin(shards)).anti_join(entries, "video_id")
+    rows = ibis.union(entries, rest.select(*VIDEO_INDEX))
+    return PartitionOverwrite(rows, [(shard,) for shard in shards])
 
 
 def _shard(video_id: ir.StringValue) -> ir.StringValue:
@@ -140,20 +156,20 @@ def _shard(video_id: ir.StringValue) -> ir.StringValue:
 
 
 def _partitions(table: ir.Table) -> list[tuple[str, ...]]:
-    found = table.select("rede_social", "data_postagem").distinct().to_pyarrow().to_pylist()
-    return sorted((row["rede_social"], str(row["data_postagem"])) for row in found)
+    rows = table.select("rede_social", "data_postagem").distinct().to_pyarrow().to_pylist()
+    return sorted((row["rede_social"], str(row["data_postagem"])) for row in rows)
 
 
-def _within(table: ir.Table, partitions: list[tuple[str, ...]] | None) -> ir.Table:
-    """The rows of some partitions; files of others are not opened."""
+def _in_partitions(table: ir.Table, partitions: list[tuple[str, ...]] | None) -> ir.Table:
+    """Return the rows of some partitions; the engine opens no file of the others."""
     if partitions is None:
         return table
-    networks, days = ({part[i] for part in partitions} for i in (0, 1))
+    networks, days = ({partition[i] for partition in partitions} for i in (0, 1))
     name = table.rede_social + "/" + table.data_postagem.cast("string")
     return table.filter(
         table.rede_social.isin(sorted(networks)),
         table.data_postagem.isin([dt.date.fromisoformat(day) for day in sorted(days)]),
-        name.isin(["/".join(part) for part in partitions]),
+        name.isin(["/".join(partition) for partition in partitions]),
     )
 
 

@@ -2,71 +2,73 @@
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.bronze_to_silver.account import account, refuse_drift
-from capstone_metrics.pipelines.bronze_to_silver.judge import observe
-from capstone_metrics.pipelines.bronze_to_silver.merge import foresee, merge, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.account import account, stop_on_drift
+from capstone_metrics.pipelines.bronze_to_silver.merge import dry_run, merge, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.validate import validate
 
 DECLARED = ["params:sources", "params:networks", "params:schedule"]
 
 
 def create_pipeline() -> Pipeline:
-    """Bring what is new in Bronze into Silver and its quarantine, and account for every line.
+    """Merge new Bronze objects into Silver and its quarantine, and account for every line.
 
-    All that these nodes save is staged; the last of it, the head of Silver, commits it.
+    What these nodes save is staged; saving the head of Silver last commits it.
     """
     return Pipeline(
         [
             node(
-                observe,
-                inputs=["bronze_criacao@pending", *DECLARED],
-                outputs="observacoes",
-                name="observe",
+                validate,
+                inputs=["bronze_criacao@increment", *DECLARED],
+                outputs="validation_result",
+                name="validate",
             ),
             node(
                 merge,
-                inputs="observacoes",
+                inputs="validation_result",
                 outputs=[
                     "silver_criacao@new",
-                    "silver_places@new",
-                    "silver_locator",
+                    "silver_provenance@new",
+                    "silver_video_index",
                     "merge_counts",
                 ],
                 name="merge",
             ),
             node(
                 quarantine,
-                inputs="observacoes",
+                inputs="validation_result",
                 outputs=["silver_quarentena", "quarantine_count"],
                 name="quarantine",
             ),
             node(
                 account,
-                inputs=["observacoes", "merge_counts", "quarantine_count"],
+                inputs=["validation_result", "merge_counts", "quarantine_count"],
                 outputs=["silver_receipts", "silver_accounts", "silver_head"],
                 name="account",
             ),
             node(
-                refuse_drift,
+                stop_on_drift,
                 inputs="silver_accounts",
                 outputs=None,
-                name="refuse_drift",
+                name="stop_on_drift",
             ),
         ],
         tags="silver",
     )
 
 
-def create_plan() -> Pipeline:
-    """Say what that would change."""
+def create_dry_run() -> Pipeline:
+    """Return what the pipeline would change, without writing."""
     return Pipeline(
         [
             node(
-                observe,
-                inputs=["bronze_criacao@planned", *DECLARED],
-                outputs="observacoes",
-                name="observe_planned",
+                validate,
+                inputs=["bronze_criacao@dry_run", *DECLARED],
+                outputs="validation_result",
+                name="dry_run_validate",
             ),
-            node(foresee, inputs="observacoes", outputs="plan_silver", name="foresee_silver"),
+            node(
+                dry_run, inputs="validation_result", outputs="dry_run_silver", name="dry_run_merge"
+            ),
         ],
         tags="silver",
     )

@@ -1,5 +1,5 @@
 """source → bronze_criacao."""
 
-from capstone_metrics.pipelines.ingest_bronze.pipeline import create_pipeline, create_plan
+from capstone_metrics.pipelines.ingest_bronze.pipeline import create_dry_run, create_pipeline
 
-__all__ = ["create_pipeline", "create_plan"]
+__all__ = ["create_dry_run", "create_pipeline"]

@@ -1,4 +1,4 @@
-"""What Bronze lacks, taken from every declared source."""
+"""Ingest new objects from every declared source."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def ingest(
     last: str | None,
     bronze_objects: list[str],
 ) -> Objects:
-    """The new objects of all sources: their names, and what gives their bytes.
+    """Return the new objects of all sources: by name, a function that yields the bytes.
 
     Args:
         sources: the declarations, by name.
-        schedule: when windows fall due.
+        schedule: the schedule, which says when windows fall due.
         now: the instant of the run.
-        first: the day or window at which a backfill begins; None without one.
-        last: the day or window at which it ends.
-        bronze_objects: the names of those that Bronze holds.
+        first: the first day or window of a backfill; None without one.
+        last: the last day or window of it.
+        bronze_objects: the names of the objects in Bronze.
 
     Raises:
-        CapstoneError: if a source, the schedule or one of the instants does not hold.
+        CapstoneError: if a source, the schedule or one of the instants is invalid.
     """
     if not isinstance(sources, Mapping):
         raise CapstoneError("sources: declare at least one source, by its type.")
     calendar = Calendar.of(schedule, now, Span.of(first, last))
-    present = frozenset(bronze_objects)
+    existing = frozenset(bronze_objects)
     return {
-        key: lines
+        object_name: lines
         for name, declaration in sources.items()
-        for key, lines in new_objects(name, declaration, calendar, present).items()
+        for object_name, lines in new_objects(name, declaration, calendar, existing).items()
     }
 
 
-def foresee(*arguments: Any) -> tuple[Objects, list[str]]:
-    """What `ingest` would add to Bronze, and the names of it, in order."""
+def dry_run(*arguments: Any) -> tuple[Objects, list[str]]:
+    """Return the objects that `ingest` would add to Bronze, and their names, sorted."""
     objects = ingest(*arguments)
     return objects, sorted(objects)

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.ingest_bronze.nodes import foresee, ingest
+from capstone_metrics.pipelines.ingest_bronze.nodes import dry_run, ingest
 
 INPUTS = [
     "params:sources",
@@ -15,15 +15,15 @@ INPUTS = [
 
 
 def create_pipeline() -> Pipeline:
-    """Add to Bronze what the sources have and it lacks."""
+    """Add the new objects of every source to Bronze."""
     return Pipeline(
         [node(ingest, inputs=INPUTS, outputs="bronze_criacao@new", name="ingest")], tags="bronze"
     )
 
 
-def create_plan() -> Pipeline:
-    """Say what that would add."""
-    outputs = ["bronze_criacao@planned", "plan_bronze"]
+def create_dry_run() -> Pipeline:
+    """Return what the pipeline would add, without writing."""
+    outputs = ["bronze_criacao@dry_run", "dry_run_bronze"]
     return Pipeline(
-        [node(foresee, inputs=INPUTS, outputs=outputs, name="foresee_bronze")], tags="bronze"
+        [node(dry_run, inputs=INPUTS, outputs=outputs, name="dry_run_ingest")], tags="bronze"
     )

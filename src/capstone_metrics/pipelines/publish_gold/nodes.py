@@ -1,4 +1,4 @@
-"""Gold, as it is published."""
+"""Assemble Gold for publication."""
 
 from __future__ import annotations
 
@@ -8,75 +8,78 @@ from typing import Any
 
 from capstone_metrics.changes import MartFile
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.schemas import Publication, Terms, marts_of
+from capstone_metrics.schemas import Publication, PublicationPolicy, marts_of
 
 
-class Files(Mapping[str, bytes]):
-    """The CSV of each mart that a manifest names, read when it is first asked for.
+class VerifiedFiles(Mapping[str, bytes]):
+    """The bytes of the CSV of each mart in a manifest, read when first accessed.
 
-    One that is not the manifest's is refused with a `CapstoneError`.
+    Reading a file that does not match the manifest raises a `CapstoneError`.
+
+    Args:
+        entries: for each mart its entry in the manifest.
+        files: for each mart its file.
     """
 
-    def __init__(self, listed: Mapping[str, Any], files: Mapping[str, MartFile]) -> None:
-        self.listed = listed
+    def __init__(self, entries: Mapping[str, Any], files: Mapping[str, MartFile]) -> None:
+        self.entries = entries
         self.files = files
-        self.known: dict[str, bytes] = {}
+        self.verified: dict[str, bytes] = {}
 
     def __getitem__(self, name: str) -> bytes:
-        if name not in self.known:
+        if name not in self.verified:
             content = self.files[name].read()
-            if self.listed[name]["sha256"] != hashlib.sha256(content).hexdigest():
+            if self.entries[name]["sha256"] != hashlib.sha256(content).hexdigest():
                 raise CapstoneError(
                     f"{name} is not the file that Gold's manifest names: it was edited, or comes "
-                    "from another run. Run 'kedro run --pipelines=silver_to_gold' to make Gold "
-                    "again."
+                    "from another run. Run 'kedro run --pipelines=silver_to_gold' to rebuild it."
                 )
-            self.known[name] = content
-        return self.known[name]
+            self.verified[name] = content
+        return self.verified[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.listed)
+        return iter(self.entries)
 
     def __len__(self) -> int:
-        return len(self.listed)
+        return len(self.entries)
 
 
 def publication(
     manifest: Mapping[str, Any],
     declarations: Mapping[str, Any],
-    terms: Mapping[str, Any],
+    policy: Mapping[str, Any],
     allow_shrink: bool,
     *files: MartFile,
 ) -> Publication:
-    """All marts, whole and of one run.
+    """Assemble all marts of one generation of Gold.
 
     Args:
-        manifest: of Gold.
-        declarations: of the marts.
-        terms: what a publication may do: `max_shrink_pct` (percent), `changes_kept_days` (days).
-        allow_shrink: whether readers may be left with much less than they have.
-        files: the marts, in the order of the declarations.
+        manifest: the manifest of Gold.
+        declarations: the declared marts.
+        policy: the limits of a publication: `max_shrink_pct` (percent), `changes_kept_days` (days).
+        allow_shrink: whether the marts may shrink beyond `max_shrink_pct`.
+        files: the files of the marts, in the order of the declarations.
 
     Raises:
-        CapstoneError: if Gold was made from other declarations; later, if the file of a mart is not
-            the one that the manifest names.
+        CapstoneError: if Gold was built from other declarations; later, when a file is read, if it
+            does not match the manifest.
     """
     marts = marts_of(declarations)
-    made = {name: _made(listed) for name, listed in manifest["marts"].items()}
-    if made != {name: (list(mart.key), mart.rules) for name, mart in marts.items()}:
+    built = {name: _declaration(entry) for name, entry in manifest["marts"].items()}
+    if built != {name: (list(mart.key), mart.declared_measures) for name, mart in marts.items()}:
         raise CapstoneError(
-            "The marts were declared otherwise when Gold was made. Run 'kedro run "
-            "--pipelines=silver_to_gold,publish_gold' to make and publish it as they are now."
+            "The declarations of the marts have changed since Gold was built. Run 'kedro run "
+            "--pipelines=silver_to_gold,publish_gold' to rebuild and publish it."
         )
-    named = dict(zip(marts, files, strict=True))
+    files_by_name = dict(zip(marts, files, strict=True))
     return Publication(
         dict(manifest),
         marts,
-        Files(manifest["marts"], named),
-        Terms.of(terms, allow_shrink),
-        {name: file.version() for name, file in named.items()},
+        VerifiedFiles(manifest["marts"], files_by_name),
+        PublicationPolicy.of(policy, allow_shrink),
+        {name: file.version() for name, file in files_by_name.items()},
     )
 
 
-def _made(listed: Mapping[str, Any]) -> tuple[Any, Any]:
-    return listed.get("key"), listed.get("measures")
+def _declaration(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    return entry.get("key"), entry.get("measures")

@@ -15,7 +15,7 @@ DECLARED = ["params:marts", "params:publication", "params:allow_shrink"]
 
 
 def create_pipeline(marts: Collection[str]) -> Pipeline:
-    """Copy Gold to the serving database, all marts in one transaction."""
+    """Publish all marts of Gold to the serving database in one transaction."""
     return Pipeline(
         [
             node(

@@ -1,4 +1,4 @@
-"""Silver, aggregated into the declared marts."""
+"""Aggregate Silver into the declared marts."""
 
 from __future__ import annotations
 
@@ -11,118 +11,120 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from capstone_metrics.changes import GoldBefore, MartFile
+from capstone_metrics.changes import GoldSnapshot, MartFile
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import Mart, marts_of
 
 Deferred = Callable[[], ir.Table]
-"""A table that is looked for only if it is needed."""
+"""A function that loads a table, called only if it is needed."""
 
-PLACE = ("video_id", "rede_social", "data_postagem")
-"""What tells that a row is where it was put."""
+VIDEO_KEY = ("video_id", "rede_social", "data_postagem")
+"""A video and its partition."""
 
 NOT_INFORMED = "(não informado)"
-"""The key of videos whose optional text is absent: they count, and a key is never null."""
+"""The key of videos without an optional text: they are counted, and a key is never null."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which days of Gold are to be made again, and from what.
+class RebuildScope:
+    """The days of Gold to rebuild, and the rows to rebuild them from.
 
     Attributes:
-        days: the days; None says all of them.
-        rows: what the marts need of the videos of these days, read once; None without any day.
-        before: Gold as it is.
-        silver: the head of the Silver that Gold is made from.
+        days: the days; None for all of them.
+        rows: the columns of Silver that the marts need, for these days; None if there is no day.
+        snapshot: Gold as of its last commit.
+        silver: the head of the Silver that Gold is built from.
     """
 
     days: set[dt.date] | None
     rows: ir.Table | None
-    before: GoldBefore
+    snapshot: GoldSnapshot
     silver: Mapping[str, Any]
 
-    def kept(self, mart: Mart) -> pa.Table | None:
-        """The mart as it is, if what did not change can stay."""
-        listed = self.before.manifest.get("marts", {}).get(mart.name, {})
-        is_same = listed.get("key") == list(mart.key) and listed.get("measures") == mart.rules
-        is_apart = self.days == set() or "data_postagem" in mart.key
-        return self.before.tables.get(mart.name) if is_same and is_apart else None
+    def reusable(self, mart: Mart) -> pa.Table | None:
+        """Return the current rows of a mart, None if all of them have to be rebuilt."""
+        entry = self.snapshot.manifest.get("marts", {}).get(mart.name, {})
+        declared = {"key": list(mart.key), "measures": mart.declared_measures}
+        is_same = {name: entry.get(name) for name in declared} == declared
+        is_by_day = self.days == set() or "data_postagem" in mart.key
+        return self.snapshot.tables.get(mart.name) if is_same and is_by_day else None
 
 
-def plan(
+def find_rebuild_scope(
     silver: Deferred,
-    places: Deferred,
+    provenance: Deferred,
     head: Mapping[str, Any],
-    before: GoldBefore,
+    snapshot: GoldSnapshot,
     declarations: Mapping[str, Any],
     full: bool,
     first: str | None,
     last: str | None,
-) -> Plan:
-    """What of Gold is to be made again: the days of Silver that changed since it was made.
+) -> RebuildScope:
+    """Find the days of Gold to rebuild: those of Silver that changed since it was built.
 
-    With a backfill these are also the days from its first to its last. If one mart has to be made
-    whole, because it is new or not by day, all of them are.
+    A backfill adds the days from its first to its last. If one mart has to be rebuilt in full,
+    because it is new or has no day in its key, so is every mart.
 
     Args:
-        silver: gives the table.
-        places: gives the line of Bronze that each of its rows comes from.
-        head: of Silver.
-        before: Gold as it is.
-        declarations: of the marts.
-        full: whether to make all of it again.
-        first: the day or window at which a backfill begins; None without one.
-        last: the day or window at which it ends.
+        silver: loads the table.
+        provenance: loads the provenance of its rows.
+        head: the head of Silver.
+        snapshot: Gold as of its last commit.
+        declarations: the declared marts.
+        full: whether to rebuild all days.
+        first: the first day or window of a backfill; None without one.
+        last: the last day or window of it.
 
     Raises:
-        CapstoneError: if Silver, on these days, is not what its last commit put there.
+        CapstoneError: if Silver, on these days, is not what its last commit wrote.
     """
     marts = marts_of(declarations)
-    days = _days(before, full, first, last)
-    if any(Plan(days, None, before, head).kept(mart) is None for mart in marts.values()):
+    days = _days(snapshot, full, first, last)
+    scope = RebuildScope(days, None, snapshot, head)
+    if any(scope.reusable(mart) is None for mart in marts.values()):
         days = None
     if days == set():
-        return Plan(days, None, before, head)
-    needed = {*PLACE, *(column for mart in marts.values() for column in mart.needs)}
-    rows, put = (
-        _of_days(table(), days).select(*columns).cache()
-        for table, columns in ((silver, sorted(needed)), (places, PLACE))
+        return scope
+    columns = {*VIDEO_KEY, *(column for mart in marts.values() for column in mart.source_columns)}
+    rows, committed = (
+        _of_days(table(), days).select(*names).cache()
+        for table, names in ((silver, sorted(columns)), (provenance, VIDEO_KEY))
     )
-    _check_silver(rows, put, head["total"]["current"] if days is None else None)
-    return Plan(days, rows, before, head)
+    _check_silver(rows, committed, head["total"]["current"] if days is None else None)
+    return RebuildScope(days, rows, snapshot, head)
 
 
-def foresee(
-    before: GoldBefore, full: bool, first: str | None, last: str | None
+def dry_run(
+    snapshot: GoldSnapshot, full: bool, first: str | None, last: str | None
 ) -> list[dt.date] | None:
-    """The days that `plan` would have made again; None says all of them."""
-    days = _days(before, full, first, last)
+    """Return the days that `find_rebuild_scope` would rebuild, sorted; None for all of them."""
+    days = _days(snapshot, full, first, last)
     return None if days is None else sorted(days)
 
 
 def _days(
-    before: GoldBefore, full: bool, first: str | None, last: str | None
+    snapshot: GoldSnapshot, full: bool, first: str | None, last: str | None
 ) -> set[dt.date] | None:
-    span, changed = Span.of(first, last), None if full else before.changed
+    span, changed = Span.of(first, last), None if full else snapshot.changed_days
     return None if changed is None else changed.union(span.days if span else ())
 
 
-def aggregate(plan: Plan, declarations: Mapping[str, Any], name: str) -> ir.Table:
-    """A mart: one row for each value of its key, sorted by it.
+def aggregate(scope: RebuildScope, declarations: Mapping[str, Any], name: str) -> ir.Table:
+    """Return a mart: one row for each value of its key, sorted by it.
 
-    The days that did not change keep the rows that they have.
+    Days outside the scope keep their current rows.
     """
     mart = marts_of(declarations)[name]
-    kept = plan.kept(mart)
-    if plan.rows is None:
-        return ibis.memtable(kept)  # sorted, as it was written
-    fresh = _aggregate(plan.rows, mart)
-    if plan.days is None:
-        return fresh
-    old = ibis.memtable(kept)
-    unchanged = old.filter(old.data_postagem.notin(sorted(plan.days)))
-    return ibis.union(fresh, unchanged).order_by(*mart.key)
+    current = scope.reusable(mart)
+    if scope.rows is None:
+        return ibis.memtable(current)  # already sorted
+    rebuilt = _aggregate(scope.rows, mart)
+    if scope.days is None:
+        return rebuilt
+    old = ibis.memtable(current)
+    unchanged = old.filter(old.data_postagem.notin(sorted(scope.days)))
+    return ibis.union(rebuilt, unchanged).order_by(*mart.key)
 
 
 def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
@@ -137,85 +139,98 @@ def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
     return table.select(*mart.columns).order_by(*mart.key)
 
 
-def reconcile(plan: Plan, declarations: Mapping[str, Any], *files: MartFile) -> dict[str, Any]:
-    """The manifest of Gold: rows, totals and SHA-256 of each mart, as they were written.
+def reconcile(
+    scope: RebuildScope, declarations: Mapping[str, Any], *files: MartFile
+) -> dict[str, Any]:
+    """Check the written marts against Silver, and return the manifest of Gold.
 
     Args:
-        plan: which days were made again, and from what.
-        declarations: of the marts.
-        files: the marts, in the order of the declarations.
+        scope: the days that were rebuilt, and the rows they were rebuilt from.
+        declarations: the declared marts.
+        files: the files of the marts, in the order of the declarations.
+
+    Returns:
+        The generation, the Silver that Gold was built from, and the key, measures, rows, totals
+        and SHA-256 of each mart.
 
     Raises:
-        CapstoneError: if a total of a mart is not that of Silver.
+        CapstoneError: if a total of a mart differs from that of Silver.
     """
-    manifest = {}
+    entries = {}
     for mart, file in zip(marts_of(declarations).values(), files, strict=True):
         table = file.to_pyarrow()
-        found = {name: sum(table[name].to_pylist()) for name, _, _ in mart.measures}
-        expected = _expected(plan, mart, found)
-        if found != expected:
+        totals = {name: sum(table[name].to_pylist()) for name, _, _ in mart.measures}
+        expected = _expected_totals(scope, mart)
+        if totals != expected:
             raise CapstoneError(
-                f"{mart.name} does not add up to Silver: it has {found} where Silver has "
-                f"{expected}. Make Gold anew: kedro run --pipelines=silver_to_gold "
+                f"{mart.name} does not add up to Silver: it has {totals} where Silver has "
+                f"{expected}. Rebuild Gold: kedro run --pipelines=silver_to_gold "
                 "--params=full=true."
             )
-        manifest[mart.name] = {
+        entries[mart.name] = {
             "key": list(mart.key),
-            "measures": mart.rules,
+            "measures": mart.declared_measures,
             "rows": table.num_rows,
-            "totals": found,
+            "totals": totals,
             "sha256": table.schema.metadata[b"sha256"].decode(),
         }
     head = {
-        "silver_origin": plan.silver["origin"],
-        "silver_generation": plan.silver["generation"],
-        "silver_rows": plan.silver["total"]["current"],
-        "marts": manifest,
+        "silver_origin": scope.silver["origin"],
+        "silver_generation": scope.silver["generation"],
+        "silver_rows": scope.silver["total"]["current"],
+        "marts": entries,
     }
-    generation = plan.before.manifest.get("generation", 0)
-    if plan.before.manifest == {"generation": generation, **head}:
-        return plan.before.manifest
+    generation = scope.snapshot.manifest.get("generation", 0)
+    if scope.snapshot.manifest == {"generation": generation, **head}:
+        return scope.snapshot.manifest
     return {"generation": generation + 1, **head}
 
 
-def _expected(plan: Plan, mart: Mart, found: Mapping[str, int]) -> dict[str, int]:
-    """The totals of Silver: of all, or what the changed days add to the totals before."""
-    if plan.rows is None:
-        return dict(plan.before.manifest["marts"][mart.name]["totals"])
-    made: dict[str, int] = plan.rows.agg(**_measures(plan.rows, mart)).to_pyarrow().to_pylist()[0]
-    kept = plan.kept(mart)
-    if plan.days is None or kept is None:
-        return made
-    days = kept["data_postagem"].to_pylist()
+def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
+    """Return the totals of Silver: of the rebuilt days, plus the current ones of the other days."""
+    if scope.rows is None:
+        return dict(scope.snapshot.manifest["marts"][mart.name]["totals"])
+    measures = scope.rows.agg(**_measures(scope.rows, mart))
+    rebuilt: dict[str, int] = measures.to_pyarrow().to_pylist()[0]
+    current = scope.reusable(mart)
+    if scope.days is None or current is None:
+        return rebuilt
+    days = current["data_postagem"].to_pylist()
     return {
-        name: made[name]
+        name: total
         + sum(
             value
-            for day, value in zip(days, kept[name].to_pylist(), strict=True)
-            if day not in plan.days
+            for day, value in zip(days, current[name].to_pylist(), strict=True)
+            if day not in scope.days
         )
-        for name in found
+        for name, total in rebuilt.items()
     }
 
 
-def _check_silver(silver: ir.Table, places: ir.Table, current: int | None) -> None:
-    """Refuse a Silver that lost, gained or repeats a video.
+def _check_silver(silver: ir.Table, provenance: ir.Table, current: int | None) -> None:
+    """Check that Silver neither lost, gained nor repeats a video since its last commit.
 
     Args:
-        silver: the rows of the days to make.
-        places: the places of these.
-        current: how many rows there are, if these are all days.
+        silver: the rows of the days to rebuild.
+        provenance: the provenance of the rows that were committed for these days.
+        current: the number of rows that the head of Silver counts; None unless for all days.
+
+    Raises:
+        CapstoneError: if it did.
     """
-    counts = silver.agg(rows=silver.count(), videos=silver.video_id.nunique())
-    found = counts.to_pyarrow().to_pylist()[0]
-    expected = places.count().to_pyarrow().as_py()
-    known = silver.semi_join(places, PLACE).count().to_pyarrow().as_py()
-    if not found["rows"] == found["videos"] == known == expected or current not in {None, expected}:
+    aggregates = silver.agg(rows=silver.count(), videos=silver.video_id.nunique())
+    counts = aggregates.to_pyarrow().to_pylist()[0]
+    expected = provenance.count().to_pyarrow().as_py()
+    known = silver.semi_join(provenance, VIDEO_KEY).count().to_pyarrow().as_py()
+    if not counts["rows"] == counts["videos"] == known == expected or current not in {
+        None,
+        expected,
+    }:
         raise CapstoneError(
-            f"Silver is not as its last commit left it: {found['rows']} rows of "
-            f"{found['videos']} videos where {expected} were put. If a run was killed, "
-            "'kedro run --pipelines=bronze_to_silver' finishes it; if a file was changed by hand "
-            "or lost, add --params=full=true to build Silver anew from Bronze."
+            f"Silver is not as its last commit left it: {counts['rows']} rows of "
+            f"{counts['videos']} videos where {expected} were committed. If a run was killed, "
+            "'kedro run --pipelines=bronze_to_silver' completes its commit; if a file was edited "
+            "or lost, add --params=full=true to rebuild Silver from Bronze."
         )
 
 

@@ -7,39 +7,44 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.silver_to_gold.nodes import aggregate, foresee, plan, reconcile
+from capstone_metrics.pipelines.silver_to_gold.nodes import (
+    aggregate,
+    dry_run,
+    find_rebuild_scope,
+    reconcile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     import ibis.expr.types as ir
 
-    from capstone_metrics.pipelines.silver_to_gold.nodes import Plan
+    from capstone_metrics.pipelines.silver_to_gold.nodes import RebuildScope
 
-SAID = ["params:full", "params:from", "params:to"]
+RUN_PARAMETERS = ["params:full", "params:from", "params:to"]
 
 
 def create_pipeline(marts: Collection[str]) -> Pipeline:
-    """Make each declared mart from Silver, then their manifest."""
+    """Build each declared mart from Silver, then the manifest of Gold."""
     return Pipeline(
         [
             node(
-                plan,
+                find_rebuild_scope,
                 inputs=[
                     "silver_criacao@deferred",
-                    "silver_places@deferred",
+                    "silver_provenance@deferred",
                     "silver_head",
-                    "gold_before",
+                    "gold_snapshot",
                     "params:marts",
-                    *SAID,
+                    *RUN_PARAMETERS,
                 ],
-                outputs="gold_plan",
-                name="plan",
+                outputs="gold_rebuild_scope",
+                name="find_rebuild_scope",
             ),
             *(
                 node(
                     _aggregate(mart),
-                    inputs=["gold_plan", "params:marts"],
+                    inputs=["gold_rebuild_scope", "params:marts"],
                     outputs=mart,
                     name=mart.removeprefix("gold_"),
                 )
@@ -47,7 +52,7 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
             ),
             node(
                 reconcile,
-                inputs=["gold_plan", "params:marts", *marts],
+                inputs=["gold_rebuild_scope", "params:marts", *marts],
                 outputs="gold_manifest",
                 name="reconcile",
             ),
@@ -56,19 +61,26 @@ def create_pipeline(marts: Collection[str]) -> Pipeline:
     )
 
 
-def create_plan() -> Pipeline:
-    """Say which days that would make again."""
+def create_dry_run() -> Pipeline:
+    """Return the days that the pipeline would rebuild, without writing."""
     return Pipeline(
-        [node(foresee, inputs=["gold_planned", *SAID], outputs="plan_gold", name="foresee_gold")],
+        [
+            node(
+                dry_run,
+                inputs=["gold_snapshot_dry_run", *RUN_PARAMETERS],
+                outputs="dry_run_gold",
+                name="dry_run_rebuild_scope",
+            )
+        ],
         tags="gold",
     )
 
 
-def _aggregate(mart: str) -> Callable[[Plan, Mapping[str, Any]], ir.Table]:
-    """`aggregate` for one mart, told from a partial by Kedro-Viz, which shows its code."""
+def _aggregate(mart: str) -> Callable[[RebuildScope, Mapping[str, Any]], ir.Table]:
+    """Return `aggregate` bound to a mart, as a function, whose code Kedro-Viz can show."""
 
     @wraps(aggregate)
-    def of_the_mart(plan: Plan, declarations: Mapping[str, Any]) -> ir.Table:
-        return aggregate(plan, declarations, mart)
+    def aggregate_mart(scope: RebuildScope, declarations: Mapping[str, Any]) -> ir.Table:
+        return aggregate(scope, declarations, mart)
 
-    return of_the_mart
+    return aggregate_mart

@@ -1,12 +1,11 @@
-r"""From the JSON text of each field to the values of Silver, and the rules that the text broke.
+r"""Parse the JSON text of each field into the values of Silver, and the rules that the text broke.
 
-The verdict is taken on the text: a cast never decides, it only converts what a pattern let
-through. So `1.7`, `true`, `"12"` and a number past 64 bits are each seen as what they are, and
-every engine gives the same verdict. A pattern ends in `\z`, since `$` also matches before a last
-line feed on some.
+Validity is decided on the text: a cast only converts what a pattern has accepted. So `1.7`, `true`,
+`"12"` and a number past 64 bits are told apart, and every engine gives the same result. A pattern
+ends in `\z`, since on some engines `$` also matches before a final line feed.
 
-The work is done in stages, each a few columns on the ones before: what is named once is computed
-once. The columns of a field are named after it, `views.raw`, `views.text` and so on.
+The columns are computed in stages, so that each is computed once. Those of a field are named after
+it: `views.raw`, `views.text` and so on.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from capstone_metrics.pipelines.bronze_to_silver.declaration import ISO, TOKENS, layout_of
+from capstone_metrics.pipelines.bronze_to_silver.contract import FORMAT_TOKENS, ISO, parse_format
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_unquoted,
     local_to_utc,
@@ -27,37 +26,39 @@ from capstone_metrics.schemas import REQUIRED, SILVER
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from capstone_metrics.pipelines.bronze_to_silver.declaration import Contract, Field
+    from capstone_metrics.pipelines.bronze_to_silver.contract import Contract, Field
 
     Columns = dict[str, ir.Value]
 
 COUNTERS = ("views", "likes", "comentarios")
 NEVER_BLANK = ("faculdade", "video_id")
 
-WHOLE_NUMBER = r"^-?[0-9]+\z"
+INTEGER = r"^-?[0-9]+\z"
 NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\z"
 ISO_DATE = r"[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 ISO_HOUR = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 ISO_TIME = rf"^{ISO_DATE}([T ]{ISO_HOUR}(\.\d{{1,9}})?(Z|[+-](0\d|1[0-4]):?[0-5]\d)?)?\z"
 ESCAPED_NUL = r"(^|[^\\])(\\\\)*\\u0000"
-CLOCK = 19
-"""The length of `2026-01-31T20:05:00`; a fraction and an offset stand after it."""
+SECONDS_LENGTH = 19
+"""The length of `2026-01-31T20:05:00`, before any fraction and offset."""
 
 
-def read(lines: ir.Table, contract: Contract, known: list[str]) -> tuple[ir.Table, dict[str, str]]:
-    """Read the fields of Silver from their JSON texts.
+def parse_fields(
+    lines: ir.Table, contract: Contract, known: list[str]
+) -> tuple[ir.Table, dict[str, str]]:
+    """Parse the fields of Silver from their JSON texts.
 
     Args:
-        lines: with a column `tokens`, the JSON texts of some fields; null where the line lacks one.
-        contract: of the source.
-        known: these fields, in that order; those that `contract.read` names are among them.
+        lines: with a column `tokens`, the JSON texts of the `known` fields; null for absent ones.
+        contract: that of the source.
+        known: the names of the fields in `tokens`, in order, including `contract.source_fields`.
 
     Returns:
-        The lines with a column of its own name for each field, and a column that says whether
-        the line broke it for each rule; and the names of these columns by rule.
+        The lines with a column for each field of Silver, and for each rule a column that says
+        whether the line broke it; and the names of the latter columns, by rule.
     """
     fields = contract.fields
-    tokens = {origin: lines.tokens[known.index(origin)] for origin in contract.read}
+    tokens = {origin: lines.tokens[known.index(origin)] for origin in contract.source_fields}
     lines = lines.mutate(
         **{
             f"{name}.raw": ibis.coalesce(*(tokens[origin] for origin in field.origins))
@@ -66,7 +67,7 @@ def read(lines: ir.Table, contract: Contract, known: list[str]) -> tuple[ir.Tabl
             for name, field in fields.items()
         }
     )
-    for stage in (_text, _parts, _value, _checked):
+    for stage in (_text, _presence, _value, _outcome):
         lines = lines.mutate(
             **{name: c for field in fields.values() for name, c in stage(lines, field).items()}
         )
@@ -74,45 +75,45 @@ def read(lines: ir.Table, contract: Contract, known: list[str]) -> tuple[ir.Tabl
     return lines, {column.removeprefix("broken."): column for column in rules}
 
 
-def arrival(lines: ir.Table, zone: str) -> ir.TimestampValue:
-    """When the window of a line began, in UTC.
+def window_start(lines: ir.Table, zone: str) -> ir.TimestampValue:
+    """Return the start of the window of each line, in UTC.
 
     Args:
         lines: with their `janela`.
-        zone: of windows.
+        zone: the time zone of windows.
     """
-    begun: ir.TimestampValue = local_to_utc(
+    start: ir.TimestampValue = local_to_utc(
         (lines.janela.replace("T", " ") + ":00:00").cast("timestamp"), zone
     )
-    return begun
+    return start
 
 
 def _text(lines: ir.Table, field: Field) -> Columns:
-    """What a JSON string stands for; null for any other value."""
+    """Return the text of a JSON string; null for any other value."""
     raw = lines[f"{field.name}.raw"]
     if SILVER[field.name].is_numeric() and not field.quoted:
         return {}
     return {f"{field.name}.text": ibis.ifelse(raw.startswith('"'), json_unquoted(raw), None)}
 
 
-def _parts(lines: ir.Table, field: Field) -> Columns:
-    """Whether the field is there, and for times what stands after the clock."""
+def _presence(lines: ir.Table, field: Field) -> Columns:
+    """Return whether the field has a value, and for times what follows the seconds."""
     name, raw = field.name, lines[f"{field.name}.raw"]
     present = (raw != "null").fill_null(False)
     if field.quoted or name in NEVER_BLANK:
         present &= (lines[f"{name}.text"].strip() != "").fill_null(True)
-    parts: Columns = {f"{name}.present": present}
+    columns: Columns = {f"{name}.present": present}
     if field.is_time and field.format == ISO:
-        parts[f"{name}.rest"] = lines[f"{name}.text"].substr(CLOCK)
-    return parts
+        columns[f"{name}.rest"] = lines[f"{name}.text"].substr(SECONDS_LENGTH)
+    return columns
 
 
 def _value(lines: ir.Table, field: Field) -> Columns:
-    """The value, and whether the text has the form of one."""
+    """Return the value, and whether the text has the right form."""
     name, kind = field.name, SILVER[field.name]
     if kind.is_numeric():
         number = lines[f"{name}.text"].strip() if field.quoted else lines[f"{name}.raw"]
-        pattern = WHOLE_NUMBER if kind.is_integer() else NUMBER
+        pattern = INTEGER if kind.is_integer() else NUMBER
         value, readable = number.try_cast(kind), number.re_search(pattern)
     elif field.is_time:
         text = lines[f"{name}.text"]
@@ -124,8 +125,8 @@ def _value(lines: ir.Table, field: Field) -> Columns:
     return {f"{name}.value": value, f"{name}.readable": readable}
 
 
-def _checked(lines: ir.Table, field: Field) -> Columns:
-    """The value where it is there and readable, and the rules that the field broke."""
+def _outcome(lines: ir.Table, field: Field) -> Columns:
+    """Return the value, null unless present and readable, and the rules that the field broke."""
     name = field.name
     value, present = lines[f"{name}.value"], lines[f"{name}.present"]
     readable = (lines[f"{name}.readable"] & value.notnull()).fill_null(False)
@@ -143,49 +144,49 @@ def _checked(lines: ir.Table, field: Field) -> Columns:
 
 
 def _pattern(field: Field) -> str:
-    return ISO_TIME if field.format == ISO else layout_of("", field)[0]
+    return ISO_TIME if field.format == ISO else parse_format("", field)[0]
 
 
 def _time(field: Field, text: ir.StringValue, lines: ir.Table) -> ir.Value:
-    """A time in the zone that Silver keeps it in: UTC for the observation, else local."""
+    """Parse a time, in the zone that Silver stores it in: UTC for the observation, else local."""
     zone = field.timezone
     if field.format != ISO:
-        moment = local = _formatted_moment(field, text)
+        moment = local = _parse_formatted(field, text)
         if field.name == "ingestion_ts" and zone != "UTC":
             local = local_to_utc(moment, zone)
         return local.date() if SILVER[field.name].is_date() else local
 
     rest = lines[f"{field.name}.rest"]
     fraction = ibis.ifelse(rest.startswith("."), rest.re_extract(r"\.\d{1,6}", 0), "")
-    moment = (text.left(CLOCK) + fraction).try_cast("timestamp(6)")
+    moment = (text.left(SECONDS_LENGTH) + fraction).try_cast("timestamp(6)")
     utc = moment - _offset_minutes(rest).as_interval("m")
     if field.name == "ingestion_ts":
-        without, with_offset = moment if zone == "UTC" else local_to_utc(moment, zone), utc
+        without_offset, with_offset = moment if zone == "UTC" else local_to_utc(moment, zone), utc
     else:
-        without, with_offset = moment, utc if zone == "UTC" else utc_to_local(utc, zone)
-    value = ibis.ifelse(rest.re_search("[Z+-]"), with_offset, without)
+        without_offset, with_offset = moment, utc if zone == "UTC" else utc_to_local(utc, zone)
+    value = ibis.ifelse(rest.re_search("[Z+-]"), with_offset, without_offset)
     return value.date() if SILVER[field.name].is_date() else value
 
 
 def _offset_minutes(rest: ir.StringValue) -> ir.IntegerValue:
-    """How far a text is ahead of UTC: 0 for `Z`, 330 for `+05:30`."""
+    """Return the offset from UTC in minutes: 0 for `Z`, 330 for `+05:30`."""
     offset = r"([+-])(\d\d):?(\d\d)\z"
     hours, minutes = (rest.re_extract(offset, part).try_cast("int64") for part in (2, 3))
     sign = ibis.ifelse(rest.contains("-"), -1, 1)
     return ibis.ifelse(rest.endswith("Z"), 0, sign * (hours * 60 + minutes))
 
 
-def _formatted_moment(field: Field, text: ir.StringValue) -> ir.TimestampValue:
-    """The time that a text in the declared format says."""
-    _, places = layout_of("", field)
+def _parse_formatted(field: Field, text: ir.StringValue) -> ir.TimestampValue:
+    """Parse a time in the declared format."""
+    _, offsets = parse_format("", field)
 
     def part(name: str) -> ir.StringValue:
-        width, _ = TOKENS[name]
-        return text.substr(places[name], width) if name in places else ibis.literal("00")
+        width, _ = FORMAT_TOKENS[name]
+        return text.substr(offsets[name], width) if name in offsets else ibis.literal("00")
 
-    short = part("%y")
-    century = ibis.ifelse(short >= "69", "19", "20")  # as strptime of POSIX.1-2001 does
-    year = part("%Y") if "%Y" in places else century + short
+    short_year = part("%y")
+    century = ibis.ifelse(short_year >= "69", "19", "20")  # as in strptime of POSIX.1-2001
+    year = part("%Y") if "%Y" in offsets else century + short_year
     date = year + "-" + part("%m") + "-" + part("%d")
     clock = part("%H") + ":" + part("%M") + ":" + part("%S")
     return (date + " " + clock).try_cast("timestamp(6)")

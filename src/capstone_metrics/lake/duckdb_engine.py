@@ -1,4 +1,4 @@
-"""DuckDB as the engine: in this process, with functions of its own SQL."""
+"""The DuckDB engine, which runs in this process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import ibis
 import pyarrow as pa
 from ibis.util import gen_name
 
-from capstone_metrics.changes import Lot
-from capstone_metrics.lake.engine import Engine, Staged
+from capstone_metrics.changes import Batch
+from capstone_metrics.lake.engine import Engine, StagedPartition
 from capstone_metrics.lake.lines import read_lines
 from capstone_metrics.lake.progress import progress
-from capstone_metrics.lake.storage import LOCAL, abandoned_here
+from capstone_metrics.lake.storage import LOCAL_PREFIX, dead_local_workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
     from capstone_metrics.lake.storage import Storage
 
 MEMORY = "1GB"
-"""What DuckDB takes, unless its options say otherwise; Python and Arrow take some more."""
+"""The default memory limit of DuckDB; Python and Arrow need some more."""
 
 SPILL = "duckdb"
 
-LOT_BYTES = 1 << 29
-"""How much of Bronze is read at once: there is room for it, and for what is made of it."""
+BATCH_BYTES = 1 << 29
+"""How much of Bronze is read at once, so that it and all intermediate results fit in memory."""
 
 UNORDERED = {"preserve_insertion_order": "false"}
-"""No expression counts on the order of rows that it does not say, and to keep it costs a tenth."""
+"""No expression relies on an implicit row order, and preserving it takes a tenth more time."""
 
 SHORT_LINE = 1 << 24
-"""Bytes of a line of JSON for which DuckDB has room, unless it is told of longer ones."""
+"""The default maximum size in bytes of a JSON line in DuckDB."""
 
 
-class OnDuckDB(Engine):
-    """A database in memory.
+class DuckDBEngine(Engine):
+    """An in-memory DuckDB database.
 
     Args:
         options: settings of DuckDB.
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        self.connection = ibis.duckdb.connect(**{**UNORDERED, **_bounded(), **options})
+        self.connection = ibis.duckdb.connect(**{**UNORDERED, **_memory_settings(), **options})
         functions = resources.files(__package__).joinpath("duckdb.sql").read_text()
         self.connection.raw_sql(functions)
         self._view = lru_cache(maxsize=16)(self._new_view)
@@ -65,14 +65,14 @@ class OnDuckDB(Engine):
         connection, name = self.connection, gen_name("batches")
         raised: list[Exception] = []
 
-        def watched() -> Iterator[pa.RecordBatch]:
+        def record_errors() -> Iterator[pa.RecordBatch]:
             try:
                 yield from batches
             except Exception as error:
                 raised.append(error)
                 raise
 
-        incoming = pa.RecordBatchReader.from_batches(batches.schema, watched())
+        incoming = pa.RecordBatchReader.from_batches(batches.schema, record_errors())
         connection.con.register("incoming", incoming)
         try:
             connection.raw_sql(f"CREATE TEMP TABLE {name} AS FROM incoming")
@@ -89,17 +89,17 @@ class OnDuckDB(Engine):
     def lines_of(
         self, storage: Storage, prefix: str, names: list[str]
     ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
-        measures: dict[str, dict[str, Any]] = {}
-        return self.table_of(read_lines(_opened(storage, prefix, names), measures)), measures
+        stats: dict[str, dict[str, Any]] = {}
+        return self.table_of(read_lines(_object_openers(storage, prefix, names), stats)), stats
 
-    def lots_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Lot]:
-        objects = _opened(storage, prefix, names)
+    def batches_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Batch]:
+        objects = _object_openers(storage, prefix, names)
         while True:
-            measures: dict[str, dict[str, Any]] = {}
-            lines = self.table_of(read_lines(objects, measures, LOT_BYTES))
-            if not measures:
+            stats: dict[str, dict[str, Any]] = {}
+            lines = self.table_of(read_lines(objects, stats, BATCH_BYTES))
+            if not stats:
                 return
-            yield Lot(lines, measures)
+            yield Batch(lines, stats)
             self.connection.drop_table(lines.get_name(), force=True)
 
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
@@ -108,21 +108,21 @@ class OnDuckDB(Engine):
         longest = SHORT_LINE
         if layout.format == "jsonl":  # a line is as long as its file, at most
             longest = max(longest, *(storage.size(key) for key in keys))
-        return self._view(tuple(self._reach(storage, keys)), layout, longest)
+        return self._view(tuple(self._reachable(storage, keys)), layout, longest)
 
-    def _reach(self, storage: Storage, keys: list[str]) -> list[str]:
-        """The addresses of objects of a lake, which can be read from then on."""
+    def _reachable(self, storage: Storage, keys: list[str]) -> list[str]:
+        """Return the addresses of objects of a lake, after giving DuckDB access to them."""
         if storage.is_remote:
-            from capstone_metrics.lake import remote  # noqa: PLC0415 - boto3 is slow to import
+            from capstone_metrics.lake import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
 
-            remote.reach(self.connection.con, cast("Bucket", storage), keys)
+            duckdb_s3.enable_reads(self.connection.con, cast("Bucket", storage), keys)
         return [storage.address(key) for key in keys]
 
     def _new_view(self, paths: tuple[str, ...], layout: Layout, longest: int) -> ir.Table:
-        """Files as a view: the same one for the same files, which each query reads anew.
+        """Create a view of files; it is cached for the same files, but queries read them again.
 
-        Its partition columns have their types from the start: a filter on a cast of one would
-        have every file opened.
+        Its partition columns are declared with their types: a filter on a cast of one would open
+        every file.
         """
         name, schema, reader, options = gen_name(layout.format), layout.schema, "read_parquet", ""
         if layout.format == "jsonl":
@@ -145,33 +145,34 @@ class OnDuckDB(Engine):
         columns = (f"{column}: {quoted(name_of(kind))}" for column, kind in kinds.items())
         return "{" + ", ".join(columns) + "}"
 
-    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[Staged]:
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[StagedPartition]:
         ordered = table.order_by(list(layout.order))
         for key, part in layout.parts(ordered.to_pyarrow_batches()):
             with commit.stage(key) as file:
                 layout.write(part, file)
-            yield Staged(key, part.num_rows)
+            yield StagedPartition(key, part.num_rows)
 
 
-def _opened(
+def _object_openers(
     storage: Storage, prefix: str, names: list[str]
 ) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    """The name of each object of Bronze, and what opens it."""
+    """Yield the name of each object of Bronze, and a function that opens it."""
     for name in progress(names, "Reading Bronze"):
         yield name, partial(storage.open, f"{prefix}/{name}")
 
 
-def _bounded() -> dict[str, str]:
-    """Settings by which tables that do not fit into memory lie in files.
+def _memory_settings() -> dict[str, str]:
+    """Return settings that limit memory and let DuckDB spill to files.
 
-    DuckDB makes the folder when it needs it, and removes it in the end; a killed run cannot.
+    DuckDB creates the folder when needed and deletes it at the end, unless the run is killed;
+    folders of killed runs are deleted here.
     """
-    for spilled in abandoned_here(SPILL):
+    for spilled in dead_local_workspaces(SPILL):
         shutil.rmtree(spilled, ignore_errors=True)
-    folder = Path(tempfile.gettempdir()) / f"{LOCAL}{SPILL}-{os.getpid()}-{uuid4().hex}"
+    folder = Path(tempfile.gettempdir()) / f"{LOCAL_PREFIX}{SPILL}-{os.getpid()}-{uuid4().hex}"
     return {"memory_limit": MEMORY, "temp_directory": str(folder)}
 
 
 def quoted(text: str) -> str:
-    """A text as a literal of SQL."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

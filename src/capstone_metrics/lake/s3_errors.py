@@ -1,4 +1,4 @@
-"""What a store of S3 refuses, in a sentence that says what to do."""
+"""Messages for the errors of an S3 store, with the next step."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError
 
 
-def code_of(error: ClientError) -> str:
-    """The code that the store answered with."""
+def error_code(error: ClientError) -> str:
+    """Return the error code of the store's response."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def sentence_of(error: ClientError | BotoCoreError) -> str:
-    """What is wrong and what to do, by the error's code or kind; no text of the store's own."""
-    code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
-    said = next((text for codes, text in _SENTENCES.items() if code in codes.split()), None)
-    return said or f"the store refused ({code}); check it and run again."
+def error_message(error: ClientError | BotoCoreError) -> str:
+    """Return the cause and the next step by error code or type, without the store's own text."""
+    code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+    message = next((text for codes, text in _MESSAGES.items() if code in codes.split()), None)
+    return message or f"the store refused ({code}); check it and run again."
 
 
-_SENTENCES = {
-    "NoSuchKey 404": "there is no such object; run the pipeline that makes it first.",
-    "NoSuchBucket": "there is no such bucket; make it, or correct 'lake' in globals.yml.",
+_MESSAGES = {
+    "NoSuchKey 404": "there is no such object; run the pipeline that creates it first.",
+    "NoSuchBucket": "there is no such bucket; create it, or correct 'lake' in globals.yml.",
     "AccessDenied 403 AllAccessDisabled": (
-        "the store denies it to these credentials; grant them s3:ListBucket on the bucket, and "
+        "the store denies access to these credentials; grant them s3:ListBucket on the bucket, and "
         "s3:GetObject, s3:PutObject and s3:DeleteObject on what is in it."
     ),
     "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken": (
@@ -52,7 +52,7 @@ _SENTENCES = {
     ),
     "ProfileNotFound": "the profile in AWS_PROFILE is not known; correct it.",
     "InvalidBucketName ParamValidationError": (
-        "this is no name of a bucket; correct 'lake' in globals.yml."
+        "this is not a valid bucket name; correct 'lake' in globals.yml."
     ),
     "EndpointConnectionError ConnectTimeoutError ConnectionClosedError ReadTimeoutError "
     "ProxyConnectionError SSLError ResponseStreamingError IncompleteReadError HTTPClientError": (

@@ -1,4 +1,4 @@
-"""DuckDB's way into a bucket: its extension httpfs where there is one, else s3fs."""
+"""Access of DuckDB to a bucket, by its extension httpfs if available, else by s3fs."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from urllib.parse import urlsplit
 import duckdb
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.on_duckdb import quoted
-from capstone_metrics.lake.requests import count_reads, count_requests
+from capstone_metrics.lake.duckdb_engine import quoted
+from capstone_metrics.lake.request_counter import count_engine_requests, count_requests
 
 if TYPE_CHECKING:
     from capstone_metrics.lake.bucket import Bucket
 
 BLOCK_BYTES = 1 << 23
-"""What s3fs fetches by one request: a small object whole."""
+"""How many bytes s3fs fetches by one request: a small object needs only one."""
 
-_registered: dict[int, Any] = {}
-_reached: dict[Bucket, str] = {}
+_file_systems: dict[int, Any] = {}
+_buckets_read: dict[Bucket, str] = {}
 
-PACKAGED = "duckdb_extension_httpfs"
-"""The package that brings httpfs, for one version of DuckDB."""
+HTTPFS_PACKAGE = "duckdb_extension_httpfs"
+"""The package with httpfs for one version of DuckDB."""
 
 
-def reach(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: list[str]) -> None:
-    """Have a connection read objects of a bucket by their addresses.
+def enable_reads(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: list[str]) -> None:
+    """Enable a connection to read objects of a bucket by their addresses.
 
     Args:
-        connection: of DuckDB.
-        bucket: whose credentials and endpoint it takes.
-        keys: of the objects, just listed.
+        connection: a connection of DuckDB.
+        bucket: the bucket, with its credentials and endpoint.
+        keys: the keys of the objects, from a fresh listing.
     """
-    _reached[bucket] = keys[0]
+    _buckets_read[bucket] = keys[0]
     if _has_httpfs(connection):
-        _give_credentials(connection, bucket)
-        count_reads(id(connection), partial(_reads, connection))
+        _create_secret(connection, bucket)
+        count_engine_requests(id(connection), partial(_fetch_request_counts, connection))
     else:
         _register_s3fs(connection, bucket, keys)
 
 
-def refusal() -> CapstoneError | None:
-    """What a store refuses now that an engine could not read from it, if it refuses anything.
+def find_store_error() -> CapstoneError | None:
+    """Return the error of a store from which DuckDB failed to read; None if it works now.
 
-    It is asked again, for one of the objects: an engine does not say what the store said.
+    One object is read again, because DuckDB does not report the error of the store.
     """
     try:
-        for bucket, key in _reached.items():
-            bucket.found(key)
+        for bucket, key in _buckets_read.items():
+            bucket.read_if_exists(key)
     except CapstoneError as error:
         return error
     return None
 
 
-def _reads(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """The requests that httpfs made since the last time."""
+def _fetch_request_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return the requests of httpfs since the last call, by method."""
     query = "SELECT request.type, count(*) FROM duckdb_logs_parsed('HTTP') GROUP BY 1"
-    found = dict(connection.execute(query).fetchall())
+    counts = dict(connection.execute(query).fetchall())
     connection.execute("CALL truncate_duckdb_logs()")
-    return found
+    return counts
 
 
 def _has_httpfs(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Load the extension that was installed, or that a package brings; nothing is downloaded."""
+    """Load httpfs if it is installed or in a package, and return whether it was; never download."""
     connection.execute("SET autoinstall_known_extensions = false")
-    spec = find_spec(PACKAGED)
+    spec = find_spec(HTTPFS_PACKAGE)
     folder = Path(spec.origin).parent if spec and spec.origin else None
     packaged = folder.rglob("httpfs.duckdb_extension") if folder else ()
     for extension in ("httpfs", *(quoted(str(path)) for path in packaged)):
@@ -80,40 +80,41 @@ def _has_httpfs(connection: duckdb.DuckDBPyConnection) -> bool:
     return False
 
 
-def _give_credentials(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> None:
+def _create_secret(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> None:
     options = {"REGION": bucket.client.meta.region_name or "us-east-1"}
-    if found := bucket.credentials():
-        options |= {"KEY_ID": found.access_key, "SECRET": found.secret_key}
-        options |= {"SESSION_TOKEN": found.token} if found.token else {}
+    if credentials := bucket.credentials():
+        options |= {"KEY_ID": credentials.access_key, "SECRET": credentials.secret_key}
+        options |= {"SESSION_TOKEN": credentials.token} if credentials.token else {}
     endpoint = urlsplit(bucket.endpoint or "https:")
     if endpoint.netloc:
         options |= {"ENDPOINT": endpoint.netloc, "URL_STYLE": "path"}
-    listed = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
-    is_plain = "" if endpoint.scheme == "https" else ", USE_SSL false"
+    assignments = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
+    disable_tls = "" if endpoint.scheme == "https" else ", USE_SSL false"
     try:
         connection.execute(
-            f"CREATE OR REPLACE SECRET lake (TYPE s3, {listed}{is_plain});"
+            f"CREATE OR REPLACE SECRET lake (TYPE s3, {assignments}{disable_tls});"
             "SET http_retries = 8; SET http_retry_wait_ms = 50; SET http_retry_backoff = 2;"
             "CALL enable_logging('HTTP')"
         )
-    except duckdb.Error:  # its text has the credentials
+    except duckdb.Error:  # its message has the credentials
         raise CapstoneError(
-            f"{bucket.root}: DuckDB does not take the credentials of this store."
+            f"{bucket.root}: DuckDB rejects the credentials of this store; correct them and run "
+            "again."
         ) from None
 
 
 def _register_s3fs(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: list[str]) -> None:
-    """Register s3fs, and tell it what is known of the objects: else it asks for each many times."""
+    """Register s3fs and fill its listing cache: otherwise it requests each object many times."""
     files = _file_system(bucket)
-    if _registered.get(id(connection)) is not files:
+    if _file_systems.get(id(connection)) is not files:
         if connection.filesystem_is_registered(files.protocol[0]):
             connection.unregister_filesystem(files.protocol[0])
         connection.register_filesystem(files)
-        _registered[id(connection)] = files
+        _file_systems[id(connection)] = files
     folders: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for key in keys:
-        listed = bucket.listed(key)
-        folders[listed["name"].rpartition("/")[0]].append(listed)
+        entry = bucket.listing_entry(key)
+        folders[entry["name"].rpartition("/")[0]].append(entry)
     for folder, entries in folders.items():
         files.dircache[folder] = entries
 
@@ -128,7 +129,7 @@ def _file_system(bucket: Bucket) -> Any:
         default_block_size=BLOCK_BYTES,
         endpoint_url=bucket.client.meta.endpoint_url,
         client_kwargs={"region_name": bucket.client.meta.region_name},
-        # s3fs itself asks five times
+        # s3fs itself tries five times
         config_kwargs={**bucket.addressing, "retries": {"total_max_attempts": 3}},
     )
     files.connect()

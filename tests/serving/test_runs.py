@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from capstone_metrics.serving.embedded import LOADER, READER
-from capstone_metrics.serving.history import mirror
+from capstone_metrics.serving.runs import sync_runs
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -31,30 +31,30 @@ FAILED = {**RUNNING, "state": "failed", "ended": "2026-01-31T23:06:00.000+00:00"
 class Records(dict[str, Any]):
     """Records by their names, with the names that were read last."""
 
-    def names(self) -> list[str]:
+    def keys_by_run(self) -> list[str]:
         return list(self)
 
-    def some(self, names: Any) -> list[dict[str, Any]]:
+    def load_runs(self, names: Any) -> list[dict[str, Any]]:
         self.read = list(names)
         return [self[name] for name in self.read]
 
 
 def test_the_table_follows_the_records(loader: connection, ask: Ask) -> None:
-    mirror(loader, Records(a=RUNNING))
+    sync_runs(loader, Records(a=RUNNING))
     assert ask(READER, ALL) == [("a", "running", True, None)]
     more = Records(a=FAILED, b={**RUNNING, "run": "b"})
-    mirror(loader, more)
+    sync_runs(loader, more)
     assert ask(READER, ALL) == [("a", "failed", False, "so."), ("b", "running", True, None)]
-    mirror(loader, more)
+    sync_runs(loader, more)
     assert more.read == ["b"]  # what has ended is not read again
-    mirror(loader, Records(b=more["b"]))
+    sync_runs(loader, Records(b=more["b"]))
     assert ask(READER, ALL) == [("b", "running", True, None)]
-    mirror(loader, Records())
+    sync_runs(loader, Records())
     assert ask(READER, ALL) == []
 
 
 def test_readers_see_no_machine(loader: connection, ask: Ask) -> None:
-    mirror(loader, Records(a=RUNNING))
+    sync_runs(loader, Records(a=RUNNING))
     ((record,),) = ask(READER, "SELECT record::text FROM serving.runs")
     assert '"run": "a"' in record
     assert "machine-9f3b" not in record

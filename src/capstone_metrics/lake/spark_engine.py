@@ -1,0 +1,410 @@
+"""The Spark engine: the active session, or a new one.
+
+Bronze is read and files are staged on the workers, so they need this package.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import weakref
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import ibis
+import ibis.expr.operations as ops
+import pyarrow as pa
+from ibis.formats.pyarrow import PyArrowData
+from ibis.util import gen_name
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.engine import Engine, StagedPartition
+from capstone_metrics.lake.folder import Folder
+from capstone_metrics.lake.java import provide_java
+from capstone_metrics.lake.lines import SCHEMA, blocks_of, compute_stats, line_batches
+from capstone_metrics.lake.spark_functions import FUNCTIONS
+from capstone_metrics.lake.storage import StagedObject, storage_of
+
+try:
+    from ibis.backends.pyspark import Backend
+    from ibis.backends.pyspark.datatypes import PySparkSchema, PySparkType
+    from ibis.backends.sql.compilers.pyspark import PySparkCompiler
+    from py4j.protocol import Py4JError
+    from pyspark import SparkConf, SparkContext
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+except ImportError as error:
+    raise CapstoneError(
+        f"engine: spark needs the extra 'spark' of this package, which is not installed ({error}); "
+        "install it, or set engine: duckdb in globals.yml."
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import ibis.expr.types as ir
+    from pyspark.sql import DataFrame
+
+    from capstone_metrics.lake.commit import Commit
+    from capstone_metrics.lake.partitions import Layout
+    from capstone_metrics.lake.storage import Storage
+
+REQUIRED_OPTIONS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+"""Options that the expressions require of any session."""
+
+APP_OPTIONS = {"spark.app.name": "capstone-metrics", "spark.ui.showConsoleProgress": "false"}
+"""Options that override those of `spark-submit`, but not those of the engine."""
+
+LOCAL_OPTIONS = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "ERROR",
+    "spark.sql.shuffle.partitions": "4",
+}
+"""Defaults of a session with a local master."""
+
+DEFAULT_TASKS = 200
+"""The default number of shuffle partitions in Spark."""
+
+TASK_BYTES = 1 << 26
+"""Bytes of Bronze per task, if this gives more tasks than the session has shuffle partitions."""
+
+DEFAULT_CONNECT_PORT = 15002
+"""The port of a Connect server whose URL has none."""
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+STATS_SCHEMA = pa.schema(
+    {"name": pa.string(), "lines": pa.int64(), "bytes": pa.int64(), "sha256": pa.string()}
+)
+STAGED_SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "rows": pa.int64(),
+        "staged_key": pa.string(),
+        "version": pa.string(),
+        "size": pa.int64(),
+    }
+)
+
+
+class Compiler(PySparkCompiler):  # type: ignore[misc]
+    """The compiler of Ibis, with a function that returns any struct, which no UDF can."""
+
+    __slots__ = ()
+
+    def visit_ScalarUDF(self, op: Any, **arguments: Any) -> Any:  # noqa: N802 - Ibis's name
+        """Compile `json_values` to `from_json` of Spark, which needs the types as a literal."""
+        if op.__func_name__ != "json_values":
+            return super().visit_ScalarUDF(op, **arguments)
+        line, *_ = arguments.values()
+        fields = (
+            f"`{name.replace('`', '``')}` {PySparkType.from_ibis(kind).simpleString()}"
+            for name, kind in op.dtype.items()
+        )
+        return self.f.from_json(line, ", ".join(fields))
+
+
+class Connection(Backend):  # type: ignore[misc]
+    """The backend of Ibis, with Arrow in place of pandas, which turns a null into a float."""
+
+    compiler = Compiler()
+
+    def to_frame(self, expression: ir.Table, **options: Any) -> DataFrame:
+        """Return an expression as a data frame of Spark."""
+        self._run_pre_execute_hooks(expression)
+        return self._session.sql(self.compile(expression, **options))
+
+    def register_rows(self, name: str, table: pa.Table, schema: ibis.Schema) -> None:
+        """Create a view of the rows of a table."""
+        kinds = pa.schema([(field.name, _in_utc(field.type)) for field in schema.to_pyarrow()])
+        single = table.cast(kinds).combine_chunks()  # Spark stops at an empty batch
+        frame = self._session.createDataFrame(single, PySparkSchema.from_ibis(schema))
+        frame.createOrReplaceTempView(name)
+
+    def view_table(self, name: str, schema: ibis.Schema) -> ir.Table:
+        """Return the table of a view; Spark does not tell whether its timestamps have a zone."""
+        return ops.DatabaseTable(name=name, schema=schema, source=self).to_expr()
+
+    def to_pyarrow(
+        self,
+        expr: ir.Expr,
+        /,
+        *,
+        params: Mapping[ir.Scalar, Any] | None = None,
+        limit: int | str | None = None,
+        **_: Any,
+    ) -> Any:
+        """Execute an expression, and return its result as Arrow."""
+        table = expr.as_table()
+        result = self.to_frame(table, params=params, limit=limit).toArrow()
+        return expr.__pyarrow_result__(PyArrowData.convert_table(result, table.schema()))
+
+    def _create_cached_table(self, name: str, expr: ir.Table) -> ir.Table:
+        """Cache the result of an expression if possible; otherwise each use evaluates it again."""
+        frame = self.to_frame(expr)
+        with contextlib.suppress(PySparkException):  # serverless compute has no cache
+            frame = self._cached_dataframes[name] = frame.cache()
+        frame.createTempView(name)
+        return self.view_table(name, expr.schema())
+
+    def _drop_cached_table(self, name: str) -> None:
+        # a Connect session may be closed, or not find files that the table was read from
+        with contextlib.suppress(RuntimeError, PySparkException):
+            self._session.catalog.dropTempView(name)
+            if frame := self._cached_dataframes.pop(name, None):
+                frame.unpersist()
+
+    def _register_in_memory_table(self, op: Any) -> None:
+        self.register_rows(op.name, op.data.to_pyarrow(op.schema), op.schema)
+
+
+class SparkEngine(Engine):
+    """A session of Spark, classic or Connect.
+
+    Args:
+        options: options of a new session, such as `spark.master` or `spark.remote`.
+    """
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self.session = SparkSession.getActiveSession() or _new_session(options)
+        for option, value in REQUIRED_OPTIONS.items():
+            self.session.conf.set(option, value)
+        Connection.register_options()
+        self.connection = Connection()
+        self.connection.do_connect(self.session)
+        for function, kind in FUNCTIONS.items():
+            self.session.udf.register(function.__name__, function, kind)
+        functions = resources.files(__package__).joinpath("spark.sql").read_text()
+        for statement in functions.split(";\n"):
+            if statement.strip():
+                self.session.sql(statement)
+
+    def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
+        name, table = gen_name("batches"), batches.read_all()
+        schema = ibis.Schema.from_pyarrow(table.schema)
+        self.connection.register_rows(name, table, schema)
+        return self._view(name, schema)
+
+    def _view(self, name: str, schema: ibis.Schema) -> ir.Table:
+        table = self.connection.view_table(name, schema)
+        # at the end of the process the session is closed first, with all its views
+        weakref.finalize(table.op(), self.session.catalog.dropTempView, name).atexit = False
+        return table
+
+    def lines_of(
+        self, storage: Storage, prefix: str, names: list[str]
+    ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
+        if not names:
+            return self.table_of(SCHEMA.empty_table().to_reader()), {}
+        config, task_count = _storage_config(storage), self._default_tasks()
+        tasks = self.session.range(0, len(names), 1, min(task_count, len(names)))
+        counted = tasks.mapInArrow(
+            partial(_stats_batches, config, prefix, names), _spark(STATS_SCHEMA)
+        )
+        stats = {row.pop("name"): row for row in counted.toArrow().to_pylist()}
+        total_bytes = sum(object_stats["bytes"] for object_stats in stats.values())
+        task_count = max(task_count, total_bytes // TASK_BYTES)
+        tasks = self.session.range(0, len(names), 1, min(task_count, len(names)))
+        name = gen_name("lines")
+        lines = tasks.mapInArrow(partial(_lines, config, prefix, names), _spark(SCHEMA))
+        lines.createOrReplaceTempView(name)
+        return self._view(name, ibis.Schema.from_pyarrow(SCHEMA)), stats
+
+    def _default_tasks(self) -> int:
+        """Return the shuffle partitions of the session. Starting a Python task takes 0.1 s."""
+        partitions = self.session.conf.get("spark.sql.shuffle.partitions", "")
+        is_number = partitions and partitions.isdigit()  # Databricks also has "auto"
+        return int(partitions) if is_number else DEFAULT_TASKS
+
+    def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
+        schema, name = layout.schema, gen_name(layout.format)
+        if not keys:
+            return self.table_of(schema.to_pyarrow().empty_table().to_reader())
+        reader = self.session.read.schema(PySparkSchema.from_ibis(schema))
+        # Spark reuses its cache for the same files even if they changed; a unique option makes
+        # each read distinct
+        reader = reader.options(
+            basePath=_address(storage, layout.prefix), read=uuid4().hex, **_hadoop(storage)
+        )
+        paths = [_address(storage, key) for key in keys]
+        with _translate_errors(f"Spark cannot read {layout.prefix} of {storage.root}."):
+            if layout.format == "jsonl":
+                frame = reader.json(paths, lineSep="\n", mode="FAILFAST", encoding="UTF-8")
+            else:
+                frame = reader.parquet(*paths)
+        for column, values in _misread(keys, layout).items():
+            frame = frame.replace(values, subset=[column])
+        frame.select(*schema).createOrReplaceTempView(name)
+        return self._view(name, schema)
+
+    def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[StagedPartition]:
+        config = _storage_config(commit.storage)
+        partitioned = self.connection.to_frame(table).repartition(*layout.partition_by)
+        staged = partitioned.sortWithinPartitions(*layout.order).mapInArrow(
+            partial(_stage_partitions, config, commit.staging_prefix, layout), _spark(STAGED_SCHEMA)
+        )
+        for key, rows, *staged_object in staged.collect():
+            yield StagedPartition(key, rows, StagedObject(*staged_object))
+
+
+def _new_session(options: Mapping[str, str]) -> SparkSession:
+    """Start a session from the options, the environment, or else on this machine."""
+    is_remote = "spark.remote" in options or "SPARK_REMOTE" in os.environ
+    if is_remote:
+        _check_connect_server(options.get("spark.remote") or os.environ["SPARK_REMOTE"])
+    if is_remote or "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return SparkSession.builder.config(map=dict(options)).getOrCreate()
+    provide_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # otherwise any python3 on PATH
+    with _translate_errors(
+        "Spark found no Java that it can start; install one, or the extra 'java'."
+    ):
+        SparkContext._ensure_initialized(conf=SparkConf().setAll(list(options.items())))
+    preset = dict(SparkConf().getAll())  # including spark-submit and spark-defaults.conf
+    session_options, master = {**APP_OPTIONS, **options}, preset["spark.master"]
+    if master.startswith("local"):
+        folder = tempfile.mkdtemp(prefix="capstone-spark-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        defaults = {**LOCAL_OPTIONS, "spark.sql.warehouse.dir": folder}
+        session_options |= {name: value for name, value in defaults.items() if name not in preset}
+    with _translate_errors(
+        f"Spark did not start with the master {master}; correct 'spark.master'."
+    ):
+        return SparkSession.builder.config(map=session_options).getOrCreate()
+
+
+@contextlib.contextmanager
+def _translate_errors(message: str) -> Iterator[None]:
+    """Translate errors of Spark to a message with the next step."""
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        lines = [
+            line for line in str(error).splitlines() if line and " occurred while " not in line
+        ]
+        raise CapstoneError(f"{message} Spark reported: {lines[0].lstrip(': ')}") from error
+
+
+def _check_connect_server(url: str) -> None:
+    """Raise an error if a Connect server is unreachable: its client would retry for minutes."""
+    parts = urlsplit(url)
+    try:
+        address = (parts.hostname or "", parts.port or DEFAULT_CONNECT_PORT)
+        socket.create_connection(address, CONNECT_TIMEOUT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise CapstoneError(
+            f"Spark Connect: no server answers at sc://{parts.netloc} ({error}); correct "
+            "SPARK_REMOTE or 'spark.remote' in globals.yml, or start the server, and run again."
+        ) from error
+
+
+def _spark(schema: pa.Schema) -> Any:
+    return PySparkSchema.from_ibis(ibis.Schema.from_pyarrow(schema))
+
+
+def _in_utc(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else kind
+
+
+def _storage_config(storage: Storage) -> dict[str, str | None]:
+    """Return the location with which a worker opens the same storage."""
+    if isinstance(storage, Folder):
+        return {"url": str(storage.folder.resolve())}
+    return {name: getattr(storage, name, None) for name in ("region", "endpoint_url")} | {
+        "url": storage.root
+    }
+
+
+def _address(storage: Storage, key: str) -> str:
+    """Return the URL of an object, as Hadoop reads it."""
+    if isinstance(storage, Folder):
+        return f"file://{storage.path(key).resolve()}"
+    return storage.address(key).replace("s3://", "s3a://", 1)
+
+
+def _hadoop(storage: Storage) -> dict[str, str]:
+    """Return the options of s3a for a store that is not AWS."""
+    endpoint = getattr(storage, "endpoint", None)
+    return {"fs.s3a.endpoint": endpoint, "fs.s3a.path.style.access": "true"} if endpoint else {}
+
+
+def _misread(keys: list[str], layout: Layout) -> dict[str, dict[str, str]]:
+    """Return by column the folder values that Spark decodes as Latin-1, with the correct value."""
+    corrections: dict[str, dict[str, str]] = {}
+    for key in keys:
+        for folder in key.removeprefix(f"{layout.prefix}/").split("/")[:-1]:
+            column, _, value = folder.partition("=")
+            misread = unquote(value, encoding="latin-1")
+            if misread != unquote(value):
+                corrections.setdefault(column, {})[misread] = unquote(value)
+    return corrections
+
+
+def _stats_batches(
+    config: Mapping[str, str | None],
+    prefix: str,
+    names: list[str],
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """Yield the statistics of each object; runs on a worker."""
+    for name, file in _objects(config, prefix, names, batches):
+        yield pa.RecordBatch.from_pylist([{"name": name, **compute_stats(file)}], STATS_SCHEMA)
+
+
+def _lines(
+    config: Mapping[str, str | None],
+    prefix: str,
+    names: list[str],
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """Yield the lines of each object; runs on a worker."""
+    for name, file in _objects(config, prefix, names, batches):
+        yield from line_batches(name, blocks_of(file))
+
+
+def _objects(
+    config: Mapping[str, str | None],
+    prefix: str,
+    names: list[str],
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the name and file of each object whose index is in the batches; runs on a worker."""
+    storage = storage_of(config)
+    for batch in batches:
+        for index in batch.column(0).to_pylist():
+            with storage.open(f"{prefix}/{names[index]}") as file:
+                yield names[index], file
+
+
+def _stage_partitions(
+    config: Mapping[str, str | None],
+    prefix: str,
+    layout: Layout,
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """Stage the file of each partition below a prefix; runs on a worker, possibly twice."""
+    storage, kinds = storage_of(config), layout.schema.to_pyarrow()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, layout.file_name)
+        for key, part in layout.parts(batch.cast(kinds) for batch in batches):
+            layout.write(part, file)
+            staged_key, content = f"{prefix}/{key}", file.read_bytes()
+            row = {
+                "key": key,
+                "rows": part.num_rows,
+                "staged_key": staged_key,
+                "version": storage.overwrite(staged_key, content),
+                "size": len(content),
+            }
+            yield pa.RecordBatch.from_pylist([row], STAGED_SCHEMA)

@@ -1,0 +1,194 @@
+"""The contract of a source: how its fields map to those of Silver, and which others it may have."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.schemas import REQUIRED, SILVER
+
+ISO = "iso"
+FORMAT_TOKENS = {
+    "%Y": (4, r"[12]\d{3}"),
+    "%y": (2, r"\d{2}"),
+    "%m": (2, r"(?:0[1-9]|1[0-2])"),
+    "%d": (2, r"(?:0[1-9]|[12]\d|3[01])"),
+    "%H": (2, r"(?:[01]\d|2[0-3])"),
+    "%M": (2, r"[0-5]\d"),
+    "%S": (2, r"[0-5]\d"),
+}
+"""The tokens of a date format, with the width of each and the pattern of its values."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """The origin of a field of Silver.
+
+    The names here are part of the digest of a contract, which the lake stores.
+
+    Attributes:
+        name: of the field.
+        origins: fields of the source, of which the first present one is read.
+        constant: its value in every line, if it has no origin.
+        format: `iso`, or the format of its dates.
+        timezone: the zone of times without an offset.
+        quoted: whether every value is written as text, as in CSV; true of a constant.
+    """
+
+    name: str
+    origins: tuple[str, ...] = ()
+    constant: str | None = None
+    format: str = ISO
+    timezone: str = "UTC"
+    quoted: bool = False
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a date or a time, to which `format` and `timezone` apply."""
+        return bool(SILVER[self.name].is_date() or SILVER[self.name].is_timestamp())
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The fields that the lines of a source may have.
+
+    Attributes:
+        fields: the origin of each field of Silver, by its name.
+        other_fields: further fields of the source, which Silver does not read.
+        is_frozen: whether a line with any other field is rejected.
+    """
+
+    fields: dict[str, Field]
+    other_fields: frozenset[str] = frozenset()
+    is_frozen: bool = False
+
+    @property
+    def source_fields(self) -> list[str]:
+        """The fields of the source that Silver reads, sorted."""
+        return sorted({origin for field in self.fields.values() for origin in field.origins})
+
+    def digest(self, *context: Any) -> str:
+        """Return a hash of the contract and of what else the validation depends on."""
+        content = (sorted(self.fields.items()), sorted(self.other_fields), self.is_frozen, context)
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+
+
+DRIFT = {"evolve": False, "freeze": True}
+"""For each value of `schema_drift`, whether the fields of the source are frozen."""
+
+
+def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
+    """Parse the `fields`, `other_fields` and `schema_drift` of a source.
+
+    Args:
+        name: the name of the source.
+        declaration: its declaration.
+        timezone: the zone of times without one.
+
+    Raises:
+        CapstoneError: if one of them is invalid.
+    """
+    if not isinstance(declaration, Mapping):
+        raise CapstoneError(f"sources.{name}: declare its type and the options of that type.")
+    drift, other_fields = (
+        declaration.get("schema_drift", "evolve"),
+        declaration.get("other_fields", []),
+    )
+    if drift not in DRIFT:
+        raise CapstoneError(f"sources.{name}.schema_drift: {drift!r} must be {' or '.join(DRIFT)}.")
+    if not isinstance(other_fields, list | tuple):
+        raise CapstoneError(
+            f"sources.{name}.other_fields: {other_fields!r} must be a list of fields."
+        )
+    fields = _fields(name, declaration, timezone)
+    return Contract(fields, frozenset(map(str, other_fields)), DRIFT[drift])
+
+
+def _fields(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[str, Field]:
+    """Parse the `fields` of a source; without any, its fields have the names of Silver."""
+    setting = f"sources.{name}.fields"
+    base = Field("", timezone=timezone, quoted=declaration.get("format") == "csv")
+    declared = declaration.get("fields") or {column: column for column in SILVER}
+    unknown = [column for column in declared if column not in SILVER]
+    if unknown:
+        raise CapstoneError(
+            f"{setting}: {', '.join(unknown)} is not a field of Silver; choose from "
+            f"{', '.join(SILVER)}."
+        )
+    missing = [column for column in REQUIRED if column not in declared]
+    if missing:
+        raise CapstoneError(f"{setting}: declare where {', '.join(missing)} comes from.")
+    return {
+        column: _field(setting, replace(base, name=column), rule)
+        for column, rule in declared.items()
+    }
+
+
+def _field(setting: str, base: Field, rule: Any) -> Field:
+    options = {"field": rule} if isinstance(rule, str | list | tuple) else rule
+    times = {"format", "timezone"} if base.is_time else set()
+    if (
+        not isinstance(options, dict)
+        or len({"field", "constant"} & set(options)) != 1
+        or options.get("field") in ([], "")
+        or set(options) - {"field", "constant"} - times
+    ):
+        allowed = ", format and timezone" if base.is_time else ""
+        raise CapstoneError(
+            f"{setting}.{base.name}: {rule!r} is not the name of a field or a list of names, nor "
+            f"{{field: name}} or {{constant: value}}{allowed}."
+        )
+    origins = options.get("field", [])
+    origins = origins if isinstance(origins, list | tuple) else [origins]
+    texts = {option: str(value) for option, value in options.items()}
+    field = replace(
+        base,
+        origins=tuple(map(str, origins)),
+        constant=texts.get("constant"),
+        quoted=base.quoted or "constant" in texts,
+        format=texts.get("format", base.format),
+        timezone=texts.get("timezone", base.timezone),
+    )
+    try:
+        ZoneInfo(field.timezone)
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+        raise CapstoneError(
+            f"{setting}.{base.name}.timezone: {field.timezone!r} is not a known time zone; use a "
+            "name such as America/Sao_Paulo."
+        ) from error
+    if field.format != ISO:
+        parse_format(setting, field)
+    return field
+
+
+def parse_format(setting: str, field: Field) -> tuple[str, dict[str, int]]:
+    """Return the pattern of a date format, and the offset of each of its tokens.
+
+    Args:
+        setting: the setting that an error names.
+        field: the field whose format is parsed.
+
+    Raises:
+        CapstoneError: for an unknown or repeated token, or a format without a year, month and day.
+    """
+    pattern, offsets, width = "", {}, 0
+    for part in re.findall(r"%.?|[^%]+", field.format):
+        token_width, token_pattern = FORMAT_TOKENS.get(part, (len(part), re.escape(part)))
+        if part.startswith("%"):
+            if part not in FORMAT_TOKENS or part in offsets:
+                raise CapstoneError(
+                    f"{setting}.{field.name}.format: {field.format!r} must be made of "
+                    f"{', '.join(FORMAT_TOKENS)}, each at most once, and text between them."
+                )
+            offsets[part] = width
+        pattern, width = pattern + token_pattern, width + token_width
+    if not {"%m", "%d"} <= set(offsets) or len({"%Y", "%y"} & set(offsets)) != 1:
+        raise CapstoneError(
+            f"{setting}.{field.name}.format: {field.format!r} must have a year, a month and a day."
+        )
+    return rf"^{pattern}\z", offsets
