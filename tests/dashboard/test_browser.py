@@ -322,7 +322,7 @@ def check_a_filter_without_rows(page: Page, site: str) -> None:
     page.goto(f"{site}/?{EMPTY}")
     expect(page.get_by_text(PORTUGUESE("empty"))).to_be_visible()
     expect(page.get_by_test_id("stMultiSelect")).to_have_count(2)
-    page.get_by_role("button", name=PORTUGUESE("clear")).click()
+    page.get_by_role("button", name=PORTUGUESE("reset")).click()
     wait_for_page(page)
     assert page.url.rstrip("/?") == site
 
@@ -366,7 +366,7 @@ def test_every_state_has_a_picture(browser: Browser, site: str, served: Served) 
         wait_for_page(page)
         check_picture(page, "overview-filtered")
     with visit(browser, f"{site}/?{EMPTY}") as page:
-        expect(page.get_by_role("button", name=ENGLISH("clear"))).to_be_visible()
+        expect(page.get_by_role("button", name=ENGLISH("reset"))).to_be_visible()
         check_picture(page, "empty")
     with away(served), visit(browser, site) as page:
         expect(page.get_by_text(ENGLISH("unavailable"))).to_be_visible()

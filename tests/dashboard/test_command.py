@@ -19,5 +19,6 @@ def test_it_does_not_read_as_the_one_who_publishes(
     done = project.kedro("dashboard", check=False)
 
     assert done.returncode == 1
-    assert "CAPSTONE_READER_DSN, such as 'host=… user=bi_reader'" in done.stderr
+    example = "such as 'host=… user=bi_reader'"
+    assert f"set CAPSTONE_READER_DSN to the role that reads, {example}" in done.stderr
     assert "canary" not in done.stdout + done.stderr

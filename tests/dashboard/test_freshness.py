@@ -18,7 +18,7 @@ def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
 
 
 @pytest.mark.parametrize(
-    ("now", "published_at", "missed"),
+    ("now", "published_at", "missed_deadline"),
     [
         (local(31, 23, 45), local(31, 23, 5), None),
         (local(31, 23, 45), local(31, 23, 0), None),
@@ -30,11 +30,11 @@ def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
     ],
 )
 def test_a_publication_counts_from_the_start_before_the_deadline(
-    now: dt.datetime, published_at: dt.datetime, missed: dt.datetime | None
+    now: dt.datetime, published_at: dt.datetime, missed_deadline: dt.datetime | None
 ) -> None:
     freshness = Freshness.at(now, published_at, SCHEDULE)
 
-    assert (freshness.age, freshness.missed) == (now - published_at, missed)
+    assert (freshness.age, freshness.missed_deadline) == (now - published_at, missed_deadline)
 
 
 def test_without_a_schedule_a_publication_has_an_age_and_no_deadline() -> None:
@@ -43,22 +43,22 @@ def test_without_a_schedule_a_publication_has_an_age_and_no_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unchanged_at", "is_quiet"),
+    ("unchanged_at", "is_unchanged"),
     [(local(31, 23, 10), True), (local(31, 22, 59), False), (None, False)],
 )
 def test_a_run_that_changed_nothing_counts_as_well(
-    unchanged_at: dt.datetime | None, is_quiet: bool
+    unchanged_at: dt.datetime | None, is_unchanged: bool
 ) -> None:
     now, published_at = local(31, 23, 45), local(20, 23, 5)
 
     freshness = Freshness.at(now, published_at, SCHEDULE, unchanged_at)
 
-    assert freshness.is_quiet == is_quiet
-    assert freshness.missed == (None if is_quiet else local(31, 23, 30))
+    assert freshness.is_unchanged == is_unchanged
+    assert freshness.missed_deadline == (None if is_unchanged else local(31, 23, 30))
 
 
-def test_what_was_published_in_time_is_not_quiet() -> None:
+def test_a_publication_in_time_is_not_an_unchanged_one() -> None:
     freshness = Freshness.at(local(31, 23, 45), local(31, 23, 5), SCHEDULE, local(31, 23, 20))
 
-    assert not freshness.is_quiet
-    assert not freshness.missed
+    assert not freshness.is_unchanged
+    assert not freshness.missed_deadline

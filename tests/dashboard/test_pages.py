@@ -341,11 +341,11 @@ def shows_only(app: AppTest, state: str, language: str = "en") -> None:
 def test_a_log_of_a_database_that_is_away_has_no_password(
     monkeypatch: pytest.MonkeyPatch, dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from capstone_metrics.dashboard.database import AwayError, read_transaction  # noqa: PLC0415
+    from capstone_metrics.dashboard.database import DatabaseUnavailableError, read_transaction  # noqa: PLC0415
 
     monkeypatch.setenv(READER_DSN_VARIABLE, dsn)
 
-    with pytest.raises(AwayError) as error, read_transaction():
+    with pytest.raises(DatabaseUnavailableError) as error, read_transaction():
         pass
     assert READER_DSN_VARIABLE in caplog.text
     for password in ("canary", "can@ary"):
@@ -492,12 +492,14 @@ def test_a_page_reads_one_publication(published: Served) -> None:
     with read_transaction() as current:
         before = sums(published, BY_NETWORK, FIRST, LAST)[0]
         published.publish(seed=8)
-        assert current.ask(query)["views"].tolist() == [before]
+        assert current.query(query)["views"].tolist() == [before]
     with read_transaction() as current:
         assert current.publication.number == 2
-        assert current.ask(query)["views"].tolist() == [sums(published, BY_NETWORK, FIRST, LAST)[0]]
+        assert current.query(query)["views"].tolist() == [
+            sums(published, BY_NETWORK, FIRST, LAST)[0]
+        ]
         with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-            current.ask("CREATE TEMPORARY TABLE written (n int)")
+            current.query("CREATE TEMPORARY TABLE written (n int)")
 
 
 def test_a_declared_mart_appears_by_itself_and_widens_the_filters(own: Served) -> None:

@@ -290,8 +290,8 @@ class Lakes(RuleBasedStateMachine):
 def test_any_interleaving_ends_as_the_oracle_says(empty_project: Project) -> None:
     Lakes.project = empty_project
     Lakes.TestCase.settings = settings(
-        max_examples=examples(2, 12),
-        stateful_step_count=8,
+        max_examples=examples(2, 15),
+        stateful_step_count=6,
         derandomize=not selection.runs_everything,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -126,3 +126,15 @@ def test_the_paths_that_a_page_names_exist(page: Path) -> None:
 
     missing = [path for path in named if not any(ROOT.glob(path))]
     assert [path for path in missing if path.partition("/")[0] not in DEPLOYED] == []
+
+
+def test_every_fault_names_a_test_that_exists() -> None:
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", read("tests/README.md"), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 25))
+    for _, row in rows:
+        path = ""
+        for name, test in re.findall(r"`([\w/…]+(?:\.py)?)(?:::(\w+))?`", row):
+            path = path if name == "…" else name
+            if path.endswith(".py"):
+                text = (ROOT / "tests" / path).read_text(encoding="utf-8")
+                assert not test or f"def {test}(" in text, (path, test)

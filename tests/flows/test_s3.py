@@ -102,7 +102,8 @@ def weekend(open_folder: Path) -> Iterator[Project]:
     """A project whose source has the windows of a few days."""
     with project_copy(open_folder) as copy:
         declared = copy.parameters("sources.yml")
-        declared["sources"]["faker"] |= {"history_days": 2, "observation_days": 3}
+        source = declared["sources"]["faker"]
+        source |= {"history_days": 2, "observation_days": 3, "channels": source["channels"][::2]}
         copy.configure("parameters_sources.yml", **declared)
         as_locally(copy)
         yield copy
@@ -498,7 +499,7 @@ UNKNOWN = "the store does not know these credentials; correct the access key, th
 NONE = "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET"
 EXPIRED = "the credentials have expired; sign in again and run again."
 SILENT = "the store does not answer; check the network and the endpoint, and run again."
-CHANGED = "Another run changed the lake while this one"
+CHANGED = "Another run changed the lake while this run was reading it"
 
 
 @pytest.fixture(scope="module")

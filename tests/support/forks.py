@@ -200,6 +200,20 @@ def _become(request: dict[str, Any], output: int) -> None:
         signal.raise_signal(signal.SIGSTOP)
 
 
+def _run(arguments: list[str]) -> None:
+    """Run in a fork, which ends without the deletion of what the server has imported."""
+    code = 0
+    try:
+        run_lake.run(arguments)
+    except SystemExit as error:
+        print(error, file=sys.stderr)  # noqa: T201 - as Python does
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def main() -> None:
     """Import what a run needs, serve, and run in a fork."""
     for name in MODULES:
@@ -212,7 +226,7 @@ def main() -> None:
     assert configuration["catalog"]
     duckdb.execute("SET threads = 1")  # ends its thread, which a fork would not have
     gc.freeze()
-    run_lake.run(serve(socket.socket(fileno=int(sys.argv[1]))))
+    _run(serve(socket.socket(fileno=int(sys.argv[1]))))
 
 
 if __name__ == "__main__":
