@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WAYS = ("client", "terminated", "crashed")
 """How a publication ends: its process is killed, its session is ended, or the server crashes."""
 
-RANDOM_KILLS = 200 if os.environ.get("KILLS") == "all" else examples(3, 18)
+RANDOM_KILLS = examples(3, 18)
 PUBLICATIONS = 5
 """How many are carried out before each kill, at least."""
 

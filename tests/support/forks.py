@@ -90,7 +90,9 @@ class Fork:
         tracer = subprocess.Popen([*trace, "-p", str(self.pid)], stderr=subprocess.PIPE, text=True)
         assert tracer.stderr
         message = tracer.stderr.readline()
-        assert "attached" in message, message
+        if "attached" not in message:
+            self.kill()
+            raise RuntimeError(message)
         self.send_signal(signal.SIGCONT)
         return tracer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
 import os
 import tempfile
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Task = Callable[..., None]
 
 context = multiprocessing.get_context("forkserver")
+multiprocessing.util.get_temp_dir()  # for its socket: the path of a test's own folder is too long
 context.set_forkserver_preload(
     [__name__, "capstone_metrics.lake.bucket", "tests.support.publisher"]
 )
