@@ -292,16 +292,16 @@ def test_only_conditions_prevent_that_two_runs_have_one_lock(  # noqa: PLR0913, 
     def delay_one(request: Request) -> bool:
         if request.method == "PUT" and request.key.endswith("silver.lock"):
             events["one at lock"].set()
-            assert events["two at lock"].wait(60)
+            assert events["two at lock"].wait(600)
         if request.method == "PUT" and request.key.endswith("silver/commits/00000002.json"):
             events["one at record"].set()
-            assert events["two waits or has ended"].wait(60)
+            assert events["two waits or has ended"].wait(600)
         return False
 
     def delay_two(request: Request) -> bool:
         if request.method == "PUT" and request.key.endswith("silver.lock"):
             events["two at lock"].set()
-            assert events["one at record"].wait(60)
+            assert events["one at record"].wait(600)
         elif request.key.endswith("silver.lock") and events["two at lock"].is_set():
             events["two waits or has ended"].set()  # it asks who has the lock
         return False
@@ -314,7 +314,7 @@ def test_only_conditions_prevent_that_two_runs_have_one_lock(  # noqa: PLR0913, 
             proxies[-1].start()
             stack.callback(proxies[-1].stop)
         one = begin(empty, "--no-heartbeats", *guard, endpoint=proxies[0].endpoint)
-        assert events["one at lock"].wait(60)
+        assert events["one at lock"].wait(600)
         lake.add("2026-02-01T08", line(views=8, **LAST))
         two = begin(empty, "--no-heartbeats", *guard, endpoint=proxies[1].endpoint)
         output = finished(two)[1]
