@@ -12,6 +12,7 @@ PACKAGES  = $(sort $(shell sed -n 's/^\([a-z0-9._-]*\)==.*/\1/p' requirements.lo
 LICENCES := Apache;Artistic;BSD;CC0;ISC;Lesser General Public;MIT;Mozilla Public License 2.0;PSF;Python Software Foundation;Zlib
 
 export DO_NOT_TRACK := 1
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: run s3 test test-all bench bench-spark bench-dashboard lint secrets terraform \
 	audit audit-infra licences sbom viz notebook dashboard psql stop package image push lock clean
