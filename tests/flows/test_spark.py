@@ -275,7 +275,7 @@ def test_the_benchmark_reports_a_query_that_does_not_scale(
 TABLE_FILE = re.compile(r"^capstone-prod/silver/.*/part-0\.")
 STAGED_FILE = re.compile(r"/_tmp/silver-.*/part-0\.")
 
-needs_s3a = pytest.mark.skipif(not JARS, reason="needs Hadoop's s3a (make test-spark)")
+needs_s3a = pytest.mark.skipif(not JARS, reason="needs Hadoop's s3a (make test-all)")
 
 
 @needs_s3a
