@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 CALLS = "openat,write,pwrite64,rename,link,fsync,mkdir,unlink,unlinkat,rmdir"
 KILLS = 2
+PARTS = 3 if selection.runs_everything else 1
+"""In how many tests every kill is, which workers share."""
 LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace (.ci/run)")
@@ -115,14 +117,16 @@ def calls(
 @needs_strace
 @long_with_all
 @pytest.mark.timeout(3600)
-def test_a_run_killed_at_any_call_is_finished_by_the_next(
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_run_killed_at_any_call_is_finished_by_the_next(  # noqa: PLR0913, PLR0917
     empty_project: Project,
     prepared: Path,
     lake: Path,
     calls: list[tuple[str, int]],
     tmp_path: Path,
+    part: int,
 ) -> None:
-    for name, number in sample(calls, KILLS):
+    for name, number in sample(calls, KILLS)[part::PARTS]:
         restore(lake, prepared)
         kill = strace(tmp_path / "log", f"-einject={name}:signal=KILL:when={number}")
         code, output = finished(started(empty_project, "--no-heartbeats", trace=kill))
