@@ -24,7 +24,7 @@ import pytest
 from infra.s3.seaweed import HOST, READER, SeaweedFS
 from kedro.framework.session import KedroSession
 
-from capstone_metrics.lake import lease, storage
+from capstone_metrics.lake import bucket, lease, storage
 from capstone_metrics.operations import record
 from tests.support import selection
 from tests.support.lakes import (
@@ -558,13 +558,15 @@ VERIFY = "verify --env=s3"
     ],
     ids=["bucket", "right", "secret", "credentials", "endpoint"],
 )
-def test_an_error_of_the_store_is_one_sentence(
+def test_an_error_of_the_store_is_one_sentence(  # noqa: PLR0913, PLR0917
     empty: Project,
     filled: BucketLake,
     environment: dict[str, str | None],
     lines: list[str],
     sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(bucket, "MAX_ATTEMPTS", 2)  # each waits longer than the one before
     before = filled.objects()
     where = {"CAPSTONE_BUCKET": filled.bucket, "CAPSTONE_PREFIX": filled.prefix}
     for done in commands(empty, where | environment, *lines):
