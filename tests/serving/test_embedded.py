@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import psutil
 import psycopg2
 import pytest
+from filelock import FileLock
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.serving import embedded
 from capstone_metrics.serving.embedded import ADMIN, HOST, EmbeddedServer, packaged_program
 from capstone_metrics.serving.provision import connect, provision
 from tests.support.processes import child
@@ -210,3 +212,17 @@ def test_a_folder_that_cannot_be_created_is_an_error_with_its_path(folder: Path)
 
     with pytest.raises(CapstoneError, match=f"^{re.escape(str(folder / 'file'))}: .* globals.yml"):
         EmbeddedServer(folder / "file", port=0).start()
+
+
+def test_a_lock_that_another_process_holds_is_not_reported_as_a_denied_access(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "START_TIMEOUT_SECONDS", 0)
+    server = EmbeddedServer(tmp_path, port=0)
+    with (
+        FileLock(tmp_path / "lock"),
+        pytest.raises(CapstoneError, match=r"^Another process .* wait for it and run again\.$"),
+    ):
+        server.start()
+
+    assert not server.stop()  # the lock is free again

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from capstone_metrics.errors import CapstoneError
 
@@ -101,6 +101,11 @@ class EmbeddedServer:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / "lock", timeout=2 * START_TIMEOUT_SECONDS):
                 yield
+        except Timeout as error:
+            raise CapstoneError(
+                f"Another process has been starting or stopping the PostgreSQL in {self.folder} "
+                f"for {2 * START_TIMEOUT_SECONDS} s; wait for it and run again."
+            ) from error
         except OSError as error:
             raise CapstoneError(
                 f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}; "
