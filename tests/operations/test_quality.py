@@ -78,12 +78,27 @@ def test_a_window_is_about_as_large_as_on_the_same_weekday(
         assert f"{volume} of the 100 that are usual on a Saturday at 20:00" in finding.message
 
 
-def test_a_rebuild_is_not_counted_twice() -> None:
+@pytest.mark.parametrize(("lines", "is_reported"), [(60, False), (49, True)])
+def test_an_earlier_full_rebuild_counts_each_line_once(lines: int, is_reported: bool) -> None:
     gate = Gate(Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}}))
-    once, again = records(100, 100), records(100, 100, parameters={"full": True})
-    gate.check_silver(counts(60), lambda time: [*once(time), *again(time)])
+    earlier = records(100)
+    rebuild = records(100, 100, parameters={"full": True})
+    gate.check_silver(counts(lines), lambda period: [*earlier(period), *rebuild(period)])
 
-    assert gate.findings == []
+    assert bool(gate.findings) == is_reported
+
+
+@pytest.mark.parametrize(("lines", "is_reported"), [(60, False), (49, True)])
+def test_a_full_rebuild_compares_windows_by_its_own_counts(lines: int, is_reported: bool) -> None:
+    rules = Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}})
+    gate = Gate(rules, is_full_rebuild=True)
+    earlier = records(100, 100)
+    windows = {**counts(lines)}
+    for record in earlier(dt.timedelta()):
+        windows |= {name: counts(100)[WINDOW] for name in record["windows"]}
+    gate.check_silver(windows, earlier)
+
+    assert bool(gate.findings) == is_reported
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,9 @@ class Gate:
         if rule and processed:
             with contextlib.suppress(CapstoneError):  # no records: the usual volume is unknown
                 records = history(dt.timedelta(weeks=rule["weeks"], days=2))
-                self.findings += _volume_findings(processed, records, rule)
+                this_run = {"parameters": {"full": self.is_full_rebuild}, "windows": processed}
+                lines = _lines_by_window([*records, this_run])
+                self.findings += _volume_findings(max(processed), lines, rule)
 
     def check_gold(self, previous: Record, manifest: Record) -> None:
         """Compare a Gold that is about to be committed with the previous one.
@@ -244,15 +246,25 @@ def _quarantine_findings(
             yield Finding("quarantine_pct", window, message, rule["action"])
 
 
-def _volume_findings(
-    windows: Mapping[str, Mapping[str, int]], records: Iterable[Record], rule: Mapping[str, Any]
-) -> Iterator[Finding]:
+def _lines_by_window(records: Iterable[Record]) -> Counter[str]:
+    """Return the lines of each window in Bronze, from the records of the runs that processed them.
+
+    Args:
+        records: the run records, the oldest first. A full rebuild processes the lines of earlier
+            runs again.
+    """
     lines: Counter[str] = Counter()
     for record in records:
-        added = {name: counts.get("lines", 0) for name, counts in record["windows"].items()}
-        lines.update({} if record["parameters"].get("full") else added)
-    lines.update({name: counts["lines"] for name, counts in windows.items()})
-    window = max(windows)
+        is_rebuild = record["parameters"].get("full")
+        for window, counts in record["windows"].items():
+            if "lines" in counts:  # else the window was only ingested
+                lines[window] = counts["lines"] + (0 if is_rebuild else lines[window])
+    return lines
+
+
+def _volume_findings(
+    window: str, lines: Counter[str], rule: Mapping[str, Any]
+) -> Iterator[Finding]:
     date, _, hour = window.partition("T")
     day = dt.date.fromisoformat(date)
     weeks = (day - dt.timedelta(weeks=week) for week in range(1, int(rule["weeks"]) + 1))
