@@ -199,7 +199,7 @@ class RunMonitor:
 
     def _record_findings(self, recorder: Recorder) -> None:
         self.summary.findings = [finding.message for finding in self.gate.findings]
-        recorder.set_findings(self.gate.to_json())
+        recorder.set_findings([finding.to_dict() for finding in self.gate.findings])
 
     def _other_records(self, recorder: Recorder, period: dt.timedelta) -> list[dict[str, Any]]:
         """Return the records of other runs that began in a period until now."""

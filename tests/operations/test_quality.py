@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.quality import Finding, Gate, Rules, open_findings
+from capstone_metrics.operations.quality import Finding, Gate, Rules, pending_findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,7 +124,7 @@ def test_a_mart_has_rules_of_its_own() -> None:
     gate.check_gold(gold(100), gold(120))
 
     assert [finding.action for finding in gate.findings] == ["block"]
-    assert rules.of_mart("gold_y")["change_pct"]["most"] == 50
+    assert rules.for_mart("gold_y")["change_pct"]["most"] == 50
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,12 @@ def blocked(gate: Gate, history: Any = none) -> bool:
 
 
 def test_only_what_blocks_bars_gold_unless_it_is_allowed() -> None:
-    for action, is_open, expected in (
+    for action, allow_findings, expected in (
         ("warn", False, False),
         ("block", False, True),
         ("block", True, False),
     ):
-        gate = Gate(Rules(gold={"change_pct": {"most": 1, "action": action}}), is_open)
+        gate = Gate(Rules(gold={"change_pct": {"most": 1, "action": action}}), allow_findings)
         gate.check_gold(gold(100), gold(200))
         assert len(gate.findings) == 1
         assert blocked(gate) == expected
@@ -170,7 +170,7 @@ def ran(findings: Any = (), full: bool = False, **layers: Any) -> dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("history", "is_open"),
+    ("history", "is_pending"),
     [
         ([ran([FINDING], silver=DONE)], True),
         ([ran([FINDING], silver=DONE), ran(silver=DONE)], True),
@@ -180,13 +180,13 @@ def ran(findings: Any = (), full: bool = False, **layers: Any) -> dict[str, Any]
         ([ran([{**FINDING, "rule": "change_pct"}], silver=DONE)], False),
     ],
 )
-def test_a_finding_of_silver_is_open_until_gold_is_built_or_silver_is_rebuilt(
-    history: list[Any], is_open: bool
+def test_a_finding_of_silver_is_pending_until_gold_is_built_or_silver_is_rebuilt(
+    history: list[Any], is_pending: bool
 ) -> None:
-    assert bool(open_findings(history)) == is_open
+    assert bool(pending_findings(history)) == is_pending
     rules = Rules(silver={"quarantine_pct": {"most": 5, **BLOCK}})
-    assert blocked(Gate(rules), lambda _: history) == is_open
-    assert not blocked(Gate(rules, is_open=True), lambda _: history)
+    assert blocked(Gate(rules), lambda _: history) == is_pending
+    assert not blocked(Gate(rules, allow_findings=True), lambda _: history)
     rebuild = Gate(rules, is_full_rebuild=True)
     rebuild.check_silver(counts(100), none)
     assert not blocked(rebuild, lambda _: history)

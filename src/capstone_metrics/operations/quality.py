@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     Record = Mapping[str, Any]
+    LoadRecords = Callable[[dt.timedelta], list[Any]]
 
 ACTIONS = ("warn", "block")
 RULE_OPTIONS = {
@@ -27,11 +28,10 @@ RULE_OPTIONS = {
 }
 """The rules of each layer, and the options of each rule."""
 
-MIN_WINDOWS = 2
-"""The fewest windows from which to take a median."""
+MIN_WINDOWS_FOR_MEDIAN = 2
 
 BLOCKING_PERIOD = dt.timedelta(days=30)
-"""How long a finding in Silver blocks a Gold that has not been built since."""
+"""How long a finding in Silver blocks Gold, unless Gold was committed since."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Finding:
 
     @classmethod
     def of(cls, record: Mapping[str, str]) -> Finding:
-        """Read a finding of a run record."""
+        """Return a finding of a run record."""
         return cls(record["rule"], record["of"], record["said"], record["action"])
 
-    def to_json(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, str]:
         """Return the finding as a run record has it."""
         return {
             "rule": self.rule,
@@ -65,7 +65,7 @@ class Rules:
     Attributes:
         silver: the rules of Silver, by name.
         gold: the rules of every mart, by name.
-        marts: the rules of single marts, which override those of `gold`, by mart and name.
+        marts: the rules of single marts, by mart and name; they override the rules of `gold`.
     """
 
     silver: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -74,29 +74,28 @@ class Rules:
 
     @classmethod
     def of(cls, declared: Any, marts: Iterable[str]) -> Rules:
-        """Read the parameters `quality`; a rule that is null is off.
+        """Parse the parameters `quality`; a rule that is null is off.
 
         Args:
-            declared: rules for `silver`, for `gold`, and for single `marts`.
+            declared: the rules of `silver`, of `gold`, and of single `marts`.
             marts: the names of the declared marts.
 
         Raises:
-            CapstoneError: if a part of it is invalid.
+            CapstoneError: if a rule is invalid.
         """
-        config = declared if isinstance(declared, Mapping) else {"": declared}
-        if set(config) - {"silver", "gold", "marts"}:
+        if not isinstance(declared, Mapping) or set(declared) - {"silver", "gold", "marts"}:
             raise CapstoneError(
                 f"quality: {declared!r} must only have rules for silver, gold and marts."
             )
-        mart_rules = config.get("marts") or {}
+        mart_rules = declared.get("marts") or {}
         if unknown := sorted(set(mart_rules) - set(marts)):
             raise CapstoneError(f"quality.marts: {', '.join(unknown)} is not a declared mart.")
         return cls(
-            _parse_rules("quality.silver", "silver", config.get("silver")),
-            _parse_rules("quality.gold", "gold", config.get("gold")),
+            _parse_rules("quality.silver", "silver", declared.get("silver")),
+            _parse_rules("quality.gold", "gold", declared.get("gold")),
             {
-                name: _parse_rules(f"quality.marts.{name}", "gold", own)
-                for name, own in mart_rules.items()
+                name: _parse_rules(f"quality.marts.{name}", "gold", rules)
+                for name, rules in mart_rules.items()
             },
         )
 
@@ -105,24 +104,25 @@ class Rules:
         """Return whether a rule of Silver can block Gold."""
         return any(rule["action"] == "block" for rule in self.silver.values())
 
-    def of_mart(self, name: str) -> Mapping[str, Any]:
-        """Return the rules of a mart: those of Gold, overridden by its own."""
+    def for_mart(self, name: str) -> Mapping[str, Any]:
+        """Return the rules of a mart: the rules of Gold, overridden by its own."""
         return {**self.gold, **self.marts.get(name, {})}
 
 
-def _parse_rules(where: str, layer: str, declared: Any) -> dict[str, Mapping[str, Any]]:
+def _parse_rules(setting: str, layer: str, declared: Any) -> dict[str, Mapping[str, Any]]:
+    """Return the rules of a layer or mart, without those that are null."""
     known = RULE_OPTIONS[layer]
-    rules = declared if isinstance(declared, Mapping) else {}
-    if (declared and not rules) or not set(rules) <= set(known):
-        raise CapstoneError(f"{where}: {declared!r} must only have the rules {', '.join(known)}.")
+    rules = declared or {}
+    if not isinstance(rules, Mapping) or not set(rules) <= set(known):
+        raise CapstoneError(f"{setting}: {declared!r} must only have the rules {', '.join(known)}.")
     return {
-        name: _parse_rule(f"{where}.{name}", known[name], rule)
+        name: _parse_rule(f"{setting}.{name}", known[name], rule)
         for name, rule in rules.items()
         if rule
     }
 
 
-def _parse_rule(where: str, options: set[str], rule: Any) -> Mapping[str, Any]:
+def _parse_rule(setting: str, options: set[str], rule: Any) -> Mapping[str, Any]:
     is_complete = isinstance(rule, Mapping) and set(rule) == options
     if not is_complete or not all(
         isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
@@ -130,11 +130,11 @@ def _parse_rule(where: str, options: set[str], rule: Any) -> Mapping[str, Any]:
         if name != "action"
     ):
         raise CapstoneError(
-            f"{where}: {rule!r} must have {', '.join(sorted(options))}; all but action are numbers "
-            "of at least 0."
+            f"{setting}: {rule!r} must have {', '.join(sorted(options))}; all but action are "
+            "numbers of at least 0."
         )
     if rule["action"] not in ACTIONS:
-        raise CapstoneError(f"{where}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")
+        raise CapstoneError(f"{setting}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")
     return dict(rule)
 
 
@@ -143,25 +143,28 @@ class Gate:
 
     Args:
         rules: the declared rules.
-        is_open: whether Gold is built whatever the findings.
-        is_full_rebuild: whether this run rebuilds all of Silver.
+        allow_findings: whether Gold is committed whatever the findings.
+        is_full_rebuild: whether this run rebuilds all of Silver, so that it checks every window
+            again and the findings of earlier runs do not count.
     """
 
-    def __init__(self, rules: Rules, is_open: bool = False, is_full_rebuild: bool = False) -> None:
+    def __init__(
+        self, rules: Rules, allow_findings: bool = False, is_full_rebuild: bool = False
+    ) -> None:
         self.rules = rules
-        self.is_open = is_open
+        self.allow_findings = allow_findings
         self.is_full_rebuild = is_full_rebuild
         self.is_silver_checked = False
         self.findings: list[Finding] = []
 
     def check_silver(
-        self, windows: Mapping[str, Mapping[str, int]], history: Callable[[dt.timedelta], list[Any]]
+        self, windows: Mapping[str, Mapping[str, int]], load_records: LoadRecords
     ) -> None:
-        """Check the windows that Silver processed.
+        """Find what is unusual in the windows that Silver processed in this run.
 
         Args:
-            windows: the counts of each window.
-            history: returns the records of other runs in a period until now.
+            windows: the counts of each window of this run.
+            load_records: loads the records of the other runs of the last days.
         """
         self.is_silver_checked = True
         processed = {window: counts for window, counts in windows.items() if counts.get("lines")}
@@ -169,39 +172,41 @@ class Gate:
             self.findings += _quarantine_findings(processed, rule)
         rule = self.rules.silver.get("volume_pct")
         if rule and processed:
-            with contextlib.suppress(CapstoneError):  # no records: the usual volume is unknown
-                records = history(dt.timedelta(weeks=rule["weeks"], days=2))
+            with contextlib.suppress(CapstoneError):  # without records, the volume is not checked
+                # two days more, as this run may be late for its windows
+                records = load_records(dt.timedelta(weeks=rule["weeks"], days=2))
                 this_run = {"parameters": {"full": self.is_full_rebuild}, "windows": processed}
                 lines = _lines_by_window([*records, this_run])
                 self.findings += _volume_findings(max(processed), lines, rule)
 
     def check_gold(self, previous: Record, manifest: Record) -> None:
-        """Compare a Gold that is about to be committed with the previous one.
+        """Find totals that changed much since the previous commit of Gold.
 
         Args:
-            previous: the previous manifest; empty if there is none.
-            manifest: the new manifest.
+            previous: the manifest of that commit; empty if there is none.
+            manifest: the manifest that is about to be committed.
         """
         for name, mart in manifest["marts"].items():
             old = previous.get("marts", {}).get(name, {})
-            rule = self.rules.of_mart(name).get("change_pct")
-            if rule and all(old.get(part) == mart[part] for part in ("key", "measures")):
+            rule = self.rules.for_mart(name).get("change_pct")
+            is_comparable = all(old.get(part) == mart[part] for part in ("key", "measures"))
+            if rule and is_comparable:
                 self.findings += _change_findings(name, old["totals"], mart["totals"], rule)
 
-    def enforce(self, history: Callable[[dt.timedelta], list[Any]]) -> None:
-        """Fail before Gold is committed if a finding of this run or since the last Gold blocks it.
+    def enforce(self, load_records: LoadRecords) -> None:
+        """Raise if a finding of this run, or of the runs since Gold was committed, blocks Gold.
 
         Args:
-            history: returns the records of other runs in a period until now.
+            load_records: loads the records of the other runs of the last days.
 
         Raises:
             CapstoneError: for the first blocking finding.
         """
-        if self.is_open:
+        if self.allow_findings:
             return
-        is_rebuilt = self.is_full_rebuild and self.is_silver_checked
-        needs_history = self.rules.silver_can_block and not is_rebuilt
-        earlier = open_findings(history(BLOCKING_PERIOD)) if needs_history else []
+        has_checked_all = self.is_full_rebuild and self.is_silver_checked
+        needs_records = self.rules.silver_can_block and not has_checked_all
+        earlier = pending_findings(load_records(BLOCKING_PERIOD)) if needs_records else []
         blocking = [each for each in (*self.findings, *earlier) if each.action == "block"]
         if blocking:
             raise CapstoneError(
@@ -209,13 +214,11 @@ class Gate:
                 "--params=allow_findings=true; if not, fix the source or the rule in quality.yml."
             )
 
-    def to_json(self) -> list[dict[str, str]]:
-        """Return the findings as a run record has them."""
-        return [finding.to_json() for finding in self.findings]
 
+def pending_findings(records: Iterable[Record]) -> list[Finding]:
+    """Return the findings in Silver since Gold was committed or Silver fully rebuilt.
 
-def open_findings(records: Iterable[Record]) -> list[Finding]:
-    """Return the findings in Silver since the last Gold or full rebuild of Silver.
+    Of several findings of a rule in the same window, the last is returned.
 
     Args:
         records: the run records, the oldest first.
@@ -224,7 +227,7 @@ def open_findings(records: Iterable[Record]) -> list[Finding]:
     for record in records:
         layers = record["layers"]
         if record["parameters"].get("full") and "committed" in layers.get("silver", {}):
-            findings = {}
+            findings = {}  # it checked every window again
         for finding in map(Finding.of, record.get("findings", ())):
             if finding.rule in RULE_OPTIONS["silver"]:
                 findings[finding.rule, finding.subject] = finding
@@ -237,10 +240,10 @@ def _quarantine_findings(
     windows: Mapping[str, Mapping[str, int]], rule: Mapping[str, Any]
 ) -> Iterator[Finding]:
     for window, counts in windows.items():
-        rate = 100 * counts["quarantined"] / counts["lines"]
-        if rate > rule["most"]:
+        pct = 100 * counts["quarantined"] / counts["lines"]
+        if pct > rule["most"]:
             message = (
-                f"{rate:.1f} % of the {counts['lines']:,} lines of window {window} are in "
+                f"{pct:.1f} % of the {counts['lines']:,} lines of window {window} are in "
                 f"quarantine; the limit is {rule['most']} %"
             )
             yield Finding("quarantine_pct", window, message, rule["action"])
@@ -265,13 +268,21 @@ def _lines_by_window(records: Iterable[Record]) -> Counter[str]:
 def _volume_findings(
     window: str, lines: Counter[str], rule: Mapping[str, Any]
 ) -> Iterator[Finding]:
+    """Yield a finding if a window has many more or fewer lines than on its weekday before.
+
+    Args:
+        window: the window.
+        lines: the lines of each window.
+        rule: the rule.
+    """
     date, _, hour = window.partition("T")
     day = dt.date.fromisoformat(date)
-    weeks = (day - dt.timedelta(weeks=week) for week in range(1, int(rule["weeks"]) + 1))
-    earlier = [lines[f"{each}T{hour}"] for each in weeks if lines[f"{each}T{hour}"]]
-    if len(earlier) < MIN_WINDOWS:
+    weeks = range(1, int(rule["weeks"]) + 1)
+    earlier_windows = [f"{day - dt.timedelta(weeks=week)}T{hour}" for week in weeks]
+    earlier_lines = [lines[each] for each in earlier_windows if lines[each]]
+    if len(earlier_lines) < MIN_WINDOWS_FOR_MEDIAN:
         return
-    median_lines = median(earlier)
+    median_lines = median(earlier_lines)
     pct = 100 * lines[window] / median_lines
     if not rule["least"] <= pct <= rule["most"]:
         message = (
@@ -283,9 +294,12 @@ def _volume_findings(
 
 
 def _change_findings(
-    mart: str, previous: Mapping[str, int], totals: Mapping[str, int], rule: Mapping[str, Any]
+    mart: str,
+    previous_totals: Mapping[str, int],
+    totals: Mapping[str, int],
+    rule: Mapping[str, Any],
 ) -> Iterator[Finding]:
-    for measure, old in previous.items():
+    for measure, old in previous_totals.items():
         pct = 100 * abs(totals[measure] - old) / old if old else 0
         if pct > rule["most"]:
             message = (
