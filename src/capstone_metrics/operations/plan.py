@@ -19,14 +19,15 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
 
     Args:
         console: where to print.
-        plan: any of `dry_run_bronze`, the names of the objects that Bronze lacks;
-            `dry_run_silver`, the `objects` and `lines` to process, those `accepted`, and the
-            `days` that change; `dry_run_gold`, the days that changed since Gold was built, None
-            for all.
+        plan: the results of the dry runs, any of which may be missing. `dry_run_bronze`: the names
+            of the objects that Bronze lacks. `dry_run_silver`: the names of the `objects` to
+            process, the numbers of their `lines` and of the `accepted` ones, and the `days` of
+            Silver that would change. `dry_run_gold`: the days that changed since Gold was built;
+            None for all.
     """
     lines = ["Plan: nothing was written."]
     if "dry_run_bronze" in plan:
-        lines += _bronze_lines(plan["dry_run_bronze"])
+        lines += _describe_bronze(plan["dry_run_bronze"])
     silver = plan.get("dry_run_silver")
     if silver:
         lines.append(
@@ -35,30 +36,37 @@ def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
         )
         lines.append(f"        {_describe_days(silver['days'])} to change")
     if "dry_run_gold" in plan:
-        lines.append(_gold_line(plan["dry_run_gold"], silver["days"] if silver else []))
+        lines.append(_describe_gold(plan["dry_run_gold"], silver["days"] if silver else []))
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
-def _bronze_lines(names: Iterable[str]) -> Iterator[str]:
-    windows: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+def _describe_bronze(names: Iterable[str]) -> Iterator[str]:
+    """Yield the number of missing windows, then for each source the days that lack the same hours.
+
+    For example `faker: 2026-01-01 to 2026-01-05 at 08, 20`.
+    """
+    windows: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for name in names:
         fonte, janela, _ = parse_object_name(name)
         date, _, hour = janela.partition("T")
-        windows[fonte][date].add(hour)
-    total = sum(len(hours) for dates in windows.values() for hours in dates.values())
-    yield f"bronze  {total:,} windows missing"
-    for fonte, dates in windows.items():
-        by_hours: dict[str, list[dt.date]] = defaultdict(list)
-        for date, hours in sorted(dates.items()):
-            by_hours[", ".join(sorted(hours))].append(dt.date.fromisoformat(date))
-        for times, days in by_hours.items():
-            yield f"        {fonte}: {', '.join(_date_ranges(days))} at {times}"
+        windows[fonte].add((date, hour))
+    yield f"bronze  {sum(map(len, windows.values())):,} windows missing"
+    for fonte, missing in windows.items():
+        hours_by_day: dict[str, list[str]] = defaultdict(list)
+        for date, hour in sorted(missing):
+            hours_by_day[date].append(hour)
+        days_by_hours: dict[str, list[dt.date]] = defaultdict(list)
+        for date, hours in hours_by_day.items():
+            days_by_hours[", ".join(hours)].append(dt.date.fromisoformat(date))
+        for hours_text, days in days_by_hours.items():
+            yield f"        {fonte}: {', '.join(_date_ranges(days))} at {hours_text}"
 
 
-def _gold_line(changed_days: list[dt.date] | None, new_days: list[dt.date]) -> str:
+def _describe_gold(changed_days: list[dt.date] | None, silver_days: list[dt.date]) -> str:
+    """Return how many days to rebuild: those that changed, and those that Silver would change."""
     if changed_days is None:
         return "gold    every day to rebuild"
-    return f"gold    {_describe_days(sorted({*changed_days, *new_days}))} to rebuild"
+    return f"gold    {_describe_days(sorted({*changed_days, *silver_days}))} to rebuild"
 
 
 def _describe_days(days: list[dt.date]) -> str:
@@ -66,10 +74,10 @@ def _describe_days(days: list[dt.date]) -> str:
 
 
 def _date_ranges(days: list[dt.date]) -> Iterator[str]:
-    """Return sorted days, with consecutive ones as `first to last`."""
+    """Yield sorted days, consecutive ones as `first to last`."""
     start = 0
-    for end, day in enumerate(days, 1):
-        if end == len(days) or days[end] - day != dt.timedelta(days=1):
+    for next_index, day in enumerate(days, 1):
+        if next_index == len(days) or days[next_index] - day != dt.timedelta(days=1):
             first, last = days[start], day
             yield str(first) if first == last else f"{first} to {last}"
-            start = end
+            start = next_index
