@@ -25,38 +25,42 @@ def account(
     Args:
         validation: the validated lines, and the number of lines in the bytes of each object.
         merge_counts: the counts of `merge`.
-        quarantined: the number of lines in the quarantine.
+        quarantined: the number of lines of the increment that were quarantined.
 
     Returns:
-        The receipt of each object, the accounts of this run, and the new head of Silver. The
-        accounts name the sources with new fields (`drift`), and those of which some lines were
-        validated by a declaration that has changed since (`outdated`).
+        The receipt of each object, the accounts of this run, and the head of Silver. The accounts
+        have, besides the head and the receipts, the counts of this `run`; for each source with
+        undeclared fields, which of them no earlier run saw (`drift`); and the sources of which
+        some lines were validated by a declaration that has changed since (`outdated`).
 
     Raises:
-        CapstoneError: unless, for each object and in total, the lines in Bronze equal those that
-            are current in Silver, superseded or quarantined.
+        CapstoneError: unless each line of each object was accepted or quarantined, and the lines
+            of Bronze in total equal the current, the superseded and the quarantined ones.
     """
     receipts = _receipts(validation)
+    new_rows = merge_counts["after"] - merge_counts["before"]
     run = {
         "lines": sum(receipt["lines"] for receipt in receipts.values()),
         "accepted": merge_counts["accepted"],
-        "superseded": merge_counts["before"] + merge_counts["accepted"] - merge_counts["after"],
+        # an accepted line adds a row, or supersedes one of the same video, or is superseded by it
+        "superseded": merge_counts["accepted"] - new_rows,
         "quarantined": quarantined,
     }
-    head = _head(validation, receipts, run, merge_counts["after"] - merge_counts["before"])
-    before = validation.snapshot.head
-    known, declared = before.get("new_fields", {}), validation.declared
+    head = _head(validation, receipts, run, new_rows)
+    previous_head = validation.snapshot.head
+    known_fields = previous_head.get("new_fields", {})
     drift = {
-        name: sorted(fields.difference(known.get(name, ())))
-        for name, fields in _new_fields(receipts).items()
+        fonte: sorted(fields.difference(known_fields.get(fonte, ())))
+        for fonte, fields in _undeclared_fields(receipts).items()
     }
     outdated = [
-        name
-        for name, digests in head["declarations"].items()
-        if digests != [declared.get(name, UNDECLARED)]
+        fonte
+        for fonte, digests in head["declarations"].items()
+        if digests != [validation.declared.get(fonte, UNDECLARED)]
     ]
     accounts = {"run": run, "drift": drift, "outdated": outdated, "receipts": receipts, **head}
-    return receipts, accounts, head if receipts or not before else before
+    is_unchanged = bool(previous_head) and not receipts  # no new object, no new commit
+    return receipts, accounts, previous_head if is_unchanged else head
 
 
 def _head(
@@ -69,31 +73,33 @@ def _head(
 
     Args:
         validation: the validated lines.
-        receipts: those of their objects.
+        receipts: the receipt of each object of this run.
         run: the counts of this run.
         new_rows: by how many rows Silver grew.
     """
-    before = validation.snapshot.head
-    old = {} if validation.is_full else before
+    previous = validation.snapshot.head
+    base = {} if validation.is_full else previous  # a full rebuild counts every line again
     total = dict.fromkeys(("lines", "current", "superseded", "quarantined"), 0)
-    total |= old.get("total", {})
+    total |= base.get("total", {})
     total["current"] += new_rows
     for count in ("lines", "superseded", "quarantined"):
         total[count] += run[count]
-    _check("Bronze", total["lines"], sum(total.values()) - total["lines"])
-    reasons = Counter(old.get("reasons", {}))
+    accounted = total["current"] + total["superseded"] + total["quarantined"]
+    _require_equal("Bronze", total["lines"], accounted)
+    reasons = Counter(base.get("reasons", {}))
     for receipt in receipts.values():
         reasons.update(receipt["reasons"])
-    digests: dict[str, set[str]] = defaultdict(set)
-    for fonte in {parse_object_name(name)[0] for name in receipts}:
-        digests[fonte].add(validation.declared.get(fonte, UNDECLARED))
+    digests = {
+        fonte: [validation.declared.get(fonte, UNDECLARED)]
+        for fonte in {parse_object_name(name)[0] for name in receipts}
+    }
     return {
-        "origin": before.get("origin", _origin(receipts)),
+        "origin": previous.get("origin", _origin(receipts)),
         "generation": validation.snapshot.generation + 1,
         "total": total,
         "reasons": dict(sorted(reasons.items())),
-        "new_fields": _merge_names(old.get("new_fields", {}), _new_fields(receipts)),
-        "declarations": _merge_names(old.get("declarations", {}), digests),
+        "new_fields": _merge_names(base.get("new_fields", {}), _undeclared_fields(receipts)),
+        "declarations": _merge_names(base.get("declarations", {}), digests),
     }
 
 
@@ -101,31 +107,33 @@ def _merge_names(
     one: Mapping[str, Collection[str]], other: Mapping[str, Collection[str]]
 ) -> dict[str, list[str]]:
     """Return the union of the names under each key."""
-    return {
-        name: sorted({*one.get(name, ()), *other.get(name, ())}) for name in sorted({*one, *other})
-    }
+    return {key: sorted({*one.get(key, ()), *other.get(key, ())}) for key in sorted({*one, *other})}
 
 
 def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
-    """Stop the run before Gold if the fields of an object do not fit its source's declaration.
+    """Stop the run before Gold if no line of an object fits the declaration of its source.
 
     Either a required field is in no line, because it was renamed or removed; or every line has an
-    undeclared field, and the source is frozen.
+    undeclared field, which the source rejects (`schema_drift: freeze`).
+
+    Args:
+        silver_accounts: the accounts of this run, as `account` returns them.
 
     Raises:
         CapstoneError: for the first such object. Its lines are already in the quarantine.
     """
     for name, receipt in silver_accounts["receipts"].items():
-        broken_by_all = {
+        broken_by_every_line = {
             rule for rule, lines in receipt["reasons"].items() if lines == receipt["lines"]
         }
-        missing = [field for field in REQUIRED if f"{field}.missing" in broken_by_all]
+        missing = [field for field in REQUIRED if f"{field}.missing" in broken_by_every_line]
         fonte, *_ = parse_object_name(name)
         if missing:
-            problem, setting = f"has {', '.join(missing)} in none", "fields"
-        elif "line.new_field" in broken_by_all:
-            new_fields = ", ".join(receipt["new_fields"])
-            problem, setting = f"has the undeclared {new_fields} in all", "other_fields"
+            problem = f"has {', '.join(missing)} in none"
+            setting = "fields"
+        elif "line.new_field" in broken_by_every_line:
+            problem = f"has the undeclared {', '.join(receipt['new_fields'])} in all"
+            setting = "other_fields"
         else:
             continue
         raise CapstoneError(
@@ -135,18 +143,21 @@ def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
         )
 
 
-def _new_fields(receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+def _undeclared_fields(receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
     """Return the fields in the lines of each source that its declaration does not name."""
-    new_fields: dict[str, set[str]] = defaultdict(set)
+    fields: dict[str, set[str]] = defaultdict(set)
     for name, receipt in receipts.items():
         if receipt["new_fields"]:
             fonte, *_ = parse_object_name(name)
-            new_fields[fonte].update(receipt["new_fields"])
-    return new_fields
+            fields[fonte].update(receipt["new_fields"])
+    return fields
 
 
 def _origin(receipts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the identifier of a Silver: a hash of the objects that its first commit merged."""
+    """Return an identifier of Silver: a hash of the objects that its first commit merged.
+
+    It remains through a full rebuild; if Silver is deleted, the next first commit gets another.
+    """
     digests = json.dumps({name: receipt.get("sha256") for name, receipt in receipts.items()})
     return hashlib.sha256(digests.encode()).hexdigest()
 
@@ -155,17 +166,18 @@ def _receipts(validation: ValidationResult) -> dict[str, Any]:
     """Return the receipt of each object: its size, and the outcome of its lines.
 
     Raises:
-        CapstoneError: if the number of validated lines of an object is not that of its lines.
+        CapstoneError: if some lines of an object were neither accepted nor quarantined.
     """
     receipts = {}
     for name, stats in validation.objects.items():
         counts = validation.counts[name]
-        _check(name, stats["lines"], counts["accepted"] + counts["quarantined"])
+        _require_equal(name, stats["lines"], counts["accepted"] + counts["quarantined"])
         receipts[name] = {"object": name, **stats, **counts}
     return receipts
 
 
-def _check(name: str, lines: int, accounted: int) -> None:
+def _require_equal(name: str, lines: int, accounted: int) -> None:
+    """Raise if not every line of an object, or of Bronze, is accounted for."""
     if lines != accounted:
         raise CapstoneError(
             f"Lines are unaccounted for: {name} has {lines} lines, of which {accounted} are "
