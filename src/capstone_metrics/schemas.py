@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -57,9 +57,10 @@ QUARANTINE = ibis.schema(
         "texto_base64": "string",
     }
 )
-"""One row per rejected line: its object and line number, the rules that it broke, and when.
+"""One row per rejected line: its object and line number, and the rules that it broke.
 
-`texto` is the line; if it is not valid UTF-8, `texto_base64` has its bytes instead.
+`quando` is the start of its window. `texto` is the line; if it is not valid UTF-8, `texto_base64`
+has its bytes instead.
 """
 
 PROVENANCE = ibis.schema(
@@ -74,7 +75,7 @@ PROVENANCE = ibis.schema(
 )
 """The line of Bronze that each row of Silver comes from, and its observation time.
 
-These order the observations of a video.
+The observations of a video are ordered by `ingestion_ts`, then by `objeto` and `linha`.
 """
 
 VIDEO_INDEX = ibis.schema(
@@ -91,8 +92,19 @@ TABLES = {
 
 AGGREGATES = ("sum", "count")
 RESERVED_NAMES = ("gold_snapshot", "gold_manifest", "gold_rebuild_scope", "gold_snapshot_dry_run")
-MAX_COLUMN_BYTES, MAX_NAME_BYTES = 63, 50
-"""PostgreSQL's limit of a name, and that minus what a publication adds to the name of a mart."""
+MAX_COLUMN_BYTES = 63
+"""The longest name that PostgreSQL allows."""
+
+MAX_MART_NAME_BYTES = 50
+"""The longest name of a mart: a publication makes longer names of it, such as `staged_gold_…`."""
+
+
+class Measure(NamedTuple):
+    """A measure of a mart: its name, and the aggregate of a column of Silver that it is."""
+
+    name: str
+    aggregate: str
+    column: str
 
 
 @dataclass(frozen=True)
@@ -100,14 +112,14 @@ class Mart:
     """A declared table of Gold.
 
     Attributes:
-        name: of its file and its table, `gold_…`.
+        name: the name of its file and its table, `gold_…`.
         key: the columns that identify a row, in order.
-        measures: (name, aggregate, column of Silver) of each measure.
+        measures: its measures, in order.
     """
 
     name: str
     key: tuple[str, ...]
-    measures: tuple[tuple[str, str, str], ...]
+    measures: tuple[Measure, ...]
 
     @classmethod
     def of(cls, name: str, declaration: Mapping[str, Any]) -> Mart:
@@ -120,18 +132,17 @@ class Mart:
             raise CapstoneError(
                 f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
             )
-        if name in RESERVED_NAMES or len(name.encode()) > MAX_NAME_BYTES:
+        if name in RESERVED_NAMES or len(name.encode()) > MAX_MART_NAME_BYTES:
             raise CapstoneError(
-                f"marts.{name}: choose another name, of at most {MAX_NAME_BYTES} bytes; "
+                f"marts.{name}: choose another name, of at most {MAX_MART_NAME_BYTES} bytes; "
                 f"{', '.join(RESERVED_NAMES)} are reserved."
             )
         options = declaration if isinstance(declaration, Mapping) else {}
-        key_columns, measure_rules = options.get("key"), options.get("measures")
+        key_columns = options.get("key")
+        measure_rules = options.get("measures")
         key = tuple(map(str, key_columns)) if isinstance(key_columns, list | tuple) else ()
         rules = measure_rules if isinstance(measure_rules, Mapping) else {}
-        measures = tuple(
-            (str(measure), *_aggregate(name, measure, rule)) for measure, rule in rules.items()
-        )
+        measures = tuple(_parse_measure(name, measure, rule) for measure, rule in rules.items())
         allowed = [column for column in SILVER if _is_key_type(SILVER[column])]
         if not key or not set(key) <= set(allowed) or len(set(key)) < len(key):
             raise CapstoneError(
@@ -148,17 +159,22 @@ class Mart:
     @property
     def declared_measures(self) -> dict[str, dict[str, str]]:
         """The measures in the form of a declaration: {name: {aggregate: column}}."""
-        return {name: {aggregate: column} for name, aggregate, column in self.measures}
+        return {each.name: {each.aggregate: each.column} for each in self.measures}
 
     @property
     def source_columns(self) -> set[str]:
         """The columns of Silver that the mart is computed from."""
-        return {*self.key, *(column for _, _, column in self.measures)}
+        return {*self.key, *(measure.column for measure in self.measures)}
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of its columns, in order: the key, then the measures."""
-        return (*self.key, *(measure for measure, _, _ in self.measures))
+        """The names of the columns, in order: the key, then the measures."""
+        return (*self.key, *self.measure_names)
+
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """The names of the measures, in order."""
+        return tuple(measure.name for measure in self.measures)
 
 
 def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
@@ -173,7 +189,10 @@ def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
 
 
 def gold_type(column: str) -> dt.DataType:
-    """Return the type of a column of Gold: a key has its type in Silver, a measure is an int64."""
+    """Return the type of a column of Gold: a key has its type in Silver, a measure is an int64.
+
+    No measure has the name of a column of Silver.
+    """
     return SILVER.get(column, dt.int64)
 
 
@@ -181,7 +200,8 @@ def _is_key_type(kind: dt.DataType) -> bool:
     return bool(kind.is_string() or kind.is_date() or kind.is_integer())
 
 
-def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
+def _parse_measure(mart: str, measure: str, rule: Any) -> Measure:
+    """Parse a measure of a mart by its name and its rule, `{aggregate: column}`."""
     hint = f"write {{sum: views}} or {{count: video_id}}, not {rule!r}."
     if not str(measure).isidentifier() or measure in SILVER:
         raise CapstoneError(
@@ -194,7 +214,7 @@ def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
         )
     if not isinstance(rule, dict) or len(rule) != 1:
         raise CapstoneError(f"marts.{mart}.measures.{measure}: {hint}")
-    ((aggregate, column),) = ((str(word), str(column)) for word, column in rule.items())
+    ((aggregate, column),) = ((str(name), str(value)) for name, value in rule.items())
     if aggregate not in AGGREGATES or column not in SILVER:
         raise CapstoneError(f"marts.{mart}.measures.{measure}: {hint}")
     if aggregate == "sum" and not SILVER[column].is_integer():
@@ -202,7 +222,7 @@ def _aggregate(mart: str, measure: str, rule: Any) -> tuple[str, str]:
             f"marts.{mart}.measures.{measure}: {column} is not a whole number, so it has no sum "
             "that Gold can store exactly."
         )
-    return aggregate, column
+    return Measure(str(measure), aggregate, column)
 
 
 @dataclass(frozen=True)
@@ -210,8 +230,8 @@ class PublicationPolicy:
     """The limits of a publication.
 
     Attributes:
-        max_shrink_pct: by how many percent the rows or a total of a mart may fall below those of
-            the previous publication.
+        max_shrink_pct: by how many percent the number of rows or a total of a mart may fall from
+            one publication to the next.
         changes_kept_days: for how many days the keys that a publication changed are retained.
         allow_shrink: whether a mart may be empty, be removed, or shrink beyond the limit.
     """
@@ -225,7 +245,7 @@ class PublicationPolicy:
         """Parse the parameters `publication` and `allow_shrink`.
 
         Raises:
-            CapstoneError: for an invalid value.
+            CapstoneError: if a value is invalid or missing.
         """
         options = publication if isinstance(publication, Mapping) else {}
         shrink: Any = options.get("max_shrink_pct")
@@ -244,7 +264,7 @@ class PublicationPolicy:
 
 
 def _is_number(value: Any, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    return isinstance(value, kinds) and not isinstance(value, bool)  # a bool is an int
 
 
 @dataclass(frozen=True)
@@ -252,7 +272,7 @@ class Publication:
     """Gold as it is published to the serving database.
 
     Attributes:
-        manifest: of Gold.
+        manifest: the manifest of Gold.
         marts: the declared marts, by name.
         files: the CSV of each mart, read lazily; reading one that does not match the manifest
             raises a `CapstoneError`.

@@ -101,7 +101,7 @@ class TableDifference:
     def _row_to_dict(self, key: Row, *sides: Mapping[Row, Row]) -> dict[str, Any]:
         """Return a row's key, and its measures in the table and in Gold; None if it is absent."""
         before, after = (
-            dict(zip(self.mart.declared_measures, side[key], strict=True)) if key in side else None
+            dict(zip(self.mart.measure_names, side[key], strict=True)) if key in side else None
             for side in sides
         )
         return {
@@ -116,7 +116,7 @@ class TableDifference:
         Args:
             max_rows: how many rows of each kind to include.
         """
-        measures = [name for name, _, _ in self.mart.measures]
+        measures = self.mart.measure_names
         for key, values in islice(self.inserted.items(), max_rows):
             yield f"+ {_join(key)}: {_join(map('{} {}'.format, measures, values))}"
         for key, (old_values, new_values) in islice(self.updated.items(), max_rows):
@@ -214,7 +214,7 @@ def _rows(db: cursor, mart: Mart, columns: Mapping[str, Any]) -> list[Row]:
     """Return the rows of a table: the key as text, and null for a measure that it lacks."""
     keys = (sql.SQL("{}::text").format(sql.Identifier(name)) for name in mart.key)
     measures = (
-        sql.Identifier(name) if name in columns else sql.SQL("NULL") for name, _, _ in mart.measures
+        sql.Identifier(name) if name in columns else sql.SQL("NULL") for name in mart.measure_names
     )
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}")
     expressions = sql.SQL(", ").join((*keys, *measures))

@@ -160,7 +160,6 @@ def _merge(
     _copy(db, mart_csv, staging, content)
     db.execute(sql.SQL("ANALYZE {}").format(staging))
 
-    measures = [name for name, _, _ in mart.measures]
     fragments = {
         "table": table,
         "staging": staging,
@@ -170,10 +169,10 @@ def _merge(
         "old_key": column_list(mart.key, "old"),
         "new_key": column_list(mart.key, "new"),
         "old_first_key": sql.Identifier("old", mart.key[0]),
-        "measures": column_list(measures),
-        "old_measures": column_list(measures, "old"),
-        "new_measures": column_list(measures, "new"),
-        "excluded_measures": column_list(measures, "excluded"),
+        "measures": column_list(mart.measure_names),
+        "old_measures": column_list(mart.measure_names, "old"),
+        "new_measures": column_list(mart.measure_names, "new"),
+        "excluded_measures": column_list(mart.measure_names, "excluded"),
         "key_object": _key_object(mart.key),
         # makes PostgreSQL use the index even without statistics of the table
         "is_loaded_day": sql.SQL("true" if days is None else "old.data_postagem = ANY(%s::date[])"),

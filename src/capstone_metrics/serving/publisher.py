@@ -180,12 +180,13 @@ def _migrate_tables(
 
 def _reconcile(db: cursor, mart: Mart, entry: Mapping[str, object]) -> None:
     """Raise an error if the rows and totals of a table are not those of Gold."""
-    measures = [measure for measure, _, _ in mart.measures]
-    sums = (sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(name)) for name in measures)
+    sums = (
+        sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(name)) for name in mart.measure_names
+    )
     query = sql.SQL("SELECT count(*), {} FROM {}")
     db.execute(query.format(sql.SQL(", ").join(sums), table_identifier(mart.name)))
     rows, *values = map(int, db.fetchone() or ())
-    totals = dict(zip(measures, values, strict=True))
+    totals = dict(zip(mart.measure_names, values, strict=True))
     if (rows, totals) != (entry["rows"], entry["totals"]):
         raise CapstoneError(
             f"serving.{mart.name} would have {rows} rows and {totals} where Gold has "
