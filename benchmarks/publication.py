@@ -33,7 +33,7 @@ from benchmarks.report import conclude, markdown_table, median_and_range
 from benchmarks.steps import BIN, PEERS
 
 from capstone_metrics.lake import HeadDataset, MartDataset
-from capstone_metrics.pipelines.publish_gold.nodes import publication
+from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
 from capstone_metrics.schemas import Mart
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
@@ -123,7 +123,7 @@ class GoldLake:
         """Publish the mart as the pipeline does."""
         manifest = HeadDataset(path=str(self.root), key="gold/manifest.json").load()
         file = MartDataset(path=str(self.root), key=f"gold/{MART.name}.csv").load()
-        gold = publication(manifest, {MART.name: DECLARATION}, POLICY, False, file)
+        gold = assemble_publication(manifest, {MART.name: DECLARATION}, POLICY, False, file)
         ServingDataset(path="none", database=DATABASE, port=0).save(gold)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import HeadDataset, MartDataset
-from capstone_metrics.pipelines.publish_gold.nodes import publication
+from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
 from capstone_metrics.schemas import PublicationPolicy, marts_of
 from capstone_metrics.serving.compare import compare
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
@@ -371,13 +371,13 @@ def test_a_gold_of_another_hash_than_its_manifest_has_is_an_error(
     manifest, mart_file = stored
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    content = publication(manifest, DECLARED, POLICY, False, mart_file)
+    content = assemble_publication(manifest, DECLARED, POLICY, False, mart_file)
     assert content.files["gold_faculdade"] == file.read_bytes()
     assert content.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
     assert content.policy == PublicationPolicy()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        publication(manifest, DECLARED, POLICY, True, mart_file).files["gold_faculdade"]
+        assemble_publication(manifest, DECLARED, POLICY, True, mart_file).files["gold_faculdade"]
 
 
 def test_a_published_file_is_read_again_only_after_it_was_written(
@@ -392,7 +392,7 @@ def test_a_published_file_is_read_again_only_after_it_was_written(
 
     def publish_again() -> WriteStats:
         counted = replace(mart_file, read=reading)
-        return publish(loader, publication(manifest, DECLARED, POLICY, False, counted))
+        return publish(loader, assemble_publication(manifest, DECLARED, POLICY, False, counted))
 
     assert publish_again() == WriteStats(rows=1)
     assert publish_again() == WriteStats()
@@ -426,7 +426,7 @@ def test_a_gold_of_other_declarations_is_an_error(
         **{k: {**manifest["marts"].get(k, {}), **v} for k, v in changes.items()},
     }
     with pytest.raises(CapstoneError, match="have changed since Gold was built"):
-        publication({"marts": marts}, DECLARED, POLICY, True, mart_file)
+        assemble_publication({"marts": marts}, DECLARED, POLICY, True, mart_file)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_an_invalid_policy_is_an_error(
 ) -> None:
     manifest, mart_file = stored
     with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        publication(manifest, DECLARED, policy, allowed, mart_file)
+        assemble_publication(manifest, DECLARED, policy, allowed, mart_file)
 
 
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}

@@ -17,8 +17,8 @@ class VerifiedFiles(Mapping[str, bytes]):
     Reading a file that does not match the manifest raises a `CapstoneError`.
 
     Args:
-        entries: for each mart its entry in the manifest.
-        files: for each mart its file.
+        entries: the entry of each mart in the manifest.
+        files: the file of each mart.
     """
 
     def __init__(self, entries: Mapping[str, Any], files: Mapping[str, MartFile]) -> None:
@@ -44,14 +44,14 @@ class VerifiedFiles(Mapping[str, bytes]):
         return len(self.entries)
 
 
-def publication(
+def assemble_publication(
     manifest: Mapping[str, Any],
     declarations: Mapping[str, Any],
     policy: Mapping[str, Any],
     allow_shrink: bool,
     *files: MartFile,
 ) -> Publication:
-    """Assemble all marts of one generation of Gold.
+    """Return the publication of all marts of one generation of Gold.
 
     Args:
         manifest: the manifest of Gold.

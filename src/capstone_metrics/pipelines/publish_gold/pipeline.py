@@ -6,21 +6,25 @@ from typing import TYPE_CHECKING
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.publish_gold.nodes import publication
+from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-DECLARED = ["params:marts", "params:publication", "params:allow_shrink"]
+PARAMETERS = ["params:marts", "params:publication", "params:allow_shrink"]
 
 
 def create_pipeline(marts: Collection[str]) -> Pipeline:
-    """Publish all marts of Gold to the serving database in one transaction."""
+    """Publish all marts of Gold in one transaction, in which the dataset `serving` is saved.
+
+    Args:
+        marts: the names of the marts, which their datasets share.
+    """
     return Pipeline(
         [
             node(
-                publication,
-                inputs=["gold_manifest", *DECLARED, *marts],
+                assemble_publication,
+                inputs=["gold_manifest", *PARAMETERS, *marts],
                 outputs="serving",
                 name="publish",
             )
