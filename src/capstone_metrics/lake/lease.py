@@ -25,10 +25,11 @@ FREE = b"{}\n"
 
 
 class Lease:
-    """A lock object that names its holder, who renews it periodically.
+    """A lock that is an object in a bucket, and names its holder.
 
-    A waiting run takes it over if the object has not changed for `EXPIRY_SECONDS`, by the clock of
-    that run, or if its holder was a process of this machine that has ended.
+    The holder renews the lock periodically. A waiting run takes it over if the object has not
+    changed for `EXPIRY_SECONDS` by the clock of the waiting run, or if the holder was a process of
+    the same machine that has ended.
     """
 
     def __init__(self, bucket: Bucket, key: str) -> None:
@@ -39,7 +40,8 @@ class Lease:
         self.heartbeat = 0
         self.renewed_at = 0.0
         self.is_lost = False
-        self._mutex, self._end = Lock(), Event()
+        self._mutex = Lock()
+        self._stop = Event()
         self._thread = Thread(target=self._renew_periodically, daemon=True)
 
     def acquire(self) -> None:
@@ -49,14 +51,17 @@ class Lease:
             CapstoneError: if another run holds it for longer than the timeout.
         """
         deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
-        seen, since = "", 0.0
+        last_version: str | None = None
+        changed_at = 0.0
         while True:
             version, holder = self._read()
-            if version != seen:
-                seen, since = version, time.monotonic()
-            is_silent = time.monotonic() - since > EXPIRY_SECONDS
+            if version != last_version:
+                last_version = version
+                changed_at = time.monotonic()
+            is_expired = time.monotonic() - changed_at > EXPIRY_SECONDS
+            can_take = not holder or is_expired or is_dead(holder)
             condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
-            if (not holder or is_silent or is_dead(holder)) and self._write(**condition):
+            if can_take and self._write(**condition):
                 break
             if time.monotonic() > deadline:
                 raise self.bucket.lock_timeout_error()
@@ -64,11 +69,11 @@ class Lease:
         self._thread.start()
 
     def check(self, *, force_renewal: bool = False) -> None:
-        """Raise an error if this run no longer holds the lock.
+        """Renew the lock if the last renewal is old; raise if this run no longer holds it.
 
         Args:
-            force_renewal: ask the store even if the last renewal was recent: after a sleep of the
-                machine, the monotonic clock does not tell how long ago it was.
+            force_renewal: renew it even if the last renewal seems recent: if the machine was
+                suspended since, the monotonic clock does not tell how long ago it was.
 
         Raises:
             CapstoneError: if another run has taken it over.
@@ -89,14 +94,14 @@ class Lease:
         The object is overwritten and not deleted: a delete whose response is lost is retried, and
         would then remove the lock of the next holder.
         """
-        self._end.set()
+        self._stop.set()
         self._thread.join()
         with self.bucket.translate_errors(self.key):
             self.bucket.write(self.key, FREE, IfMatch=self.version)
 
     def _renew_periodically(self) -> None:
-        while not self._end.wait(EXPIRY_SECONDS / 4):
-            with contextlib.suppress(CapstoneError):  # `check` raises it
+        while not self._stop.wait(EXPIRY_SECONDS / 4):
+            with contextlib.suppress(CapstoneError):  # `check` tries again, and raises
                 self._renew()
 
     def _renew(self) -> None:
@@ -111,16 +116,16 @@ class Lease:
         text = json.dumps({**self.holder, "beat": self.heartbeat}) + "\n"
         with self.bucket.translate_errors(self.key):
             version = self.bucket.write(self.key, text.encode(), **condition)
-        if version is None:  # unless it was written and the response was lost
+        if version is None:  # refused; perhaps only a retry, after a response was lost
             version, holder = self._read()
             if holder.get("id") != self.holder["id"]:
                 return False
-            if holder["beat"] != self.heartbeat:
+            if holder["beat"] != self.heartbeat:  # the object is an earlier write of this run
                 written_at = self.renewed_at
         self.version, self.renewed_at = version, written_at
         return True
 
     def _read(self) -> tuple[str, dict[str, Any]]:
-        """Return the version of the object and its holder; each empty if there is none."""
+        """Return the version of the object, empty if there is none; the holder, empty if free."""
         text, version = self.bucket.read_if_exists(self.key)
         return version, json.loads(text or FREE)
