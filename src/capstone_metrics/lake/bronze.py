@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class _Bronze:
-    """The location of Bronze and its objects."""
+    """Base of the datasets of Bronze: its location and its objects."""
 
     def __init__(self, path: str, prefix: str, metadata: dict[str, Any] | None = None) -> None:
         self.storage = storage_of(path)
@@ -38,13 +38,13 @@ class _Bronze:
         """The path or URL of Bronze."""
         return self.storage.address(self.prefix)
 
-    def objects(self) -> list[str]:
+    def object_names(self) -> list[str]:
         """Return the names of the objects, `fonte=…/janela=…/….jsonl`, sorted."""
-        names = [key.removeprefix(f"{self.prefix}/") for key in self.storage.keys(self.prefix)]
-        known = [name for name in names if _is_object(name)]
-        for unknown in sorted(set(names) - set(known)):
-            log.warning("%s/%s is not a Bronze object; it is ignored.", self.prefix, unknown)
-        return known
+        file_names = [key.removeprefix(f"{self.prefix}/") for key in self.storage.keys(self.prefix)]
+        object_names = [name for name in file_names if _is_object_name(name)]
+        for ignored in sorted(set(file_names) - set(object_names)):
+            log.warning("%s/%s is not a Bronze object; it is ignored.", self.prefix, ignored)
+        return object_names
 
     def open(self, name: str) -> IO[bytes]:
         """Open an object for reading."""
@@ -58,10 +58,10 @@ class _Bronze:
 
 
 class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
-    """Saves new objects, leaving existing ones alone; loads all lines.
+    """Saves new objects, and leaves existing ones alone; loads all lines.
 
-    Saved: for each object its name and a function that returns its bytes in chunks. Loaded: an
-    Ibis table of `lake.lines.SCHEMA`.
+    It saves objects by their names, each as a function that yields its bytes in chunks. It loads an
+    Ibis table with the schema `lake.lines.SCHEMA`.
     """
 
     def __init__(
@@ -77,19 +77,23 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
         self.write_stats = WriteStats()
 
     def save(self, data: Objects) -> None:
-        lines, size = {}, 0
-        for name, chunks in progress(data.items(), "Ingesting"):
-            counter = LineCounter()
-            if self.storage.create(f"{self.prefix}/{name}", counter.count(chunks())):
-                lines[name] = counter.lines
+        line_counts: dict[str, int] = {}
+        size = 0
+        for name, read_chunks in progress(data.items(), "Ingesting"):
+            counter = LineCounter()  # counts while the object is written
+            if self.storage.create(f"{self.prefix}/{name}", counter.count(read_chunks())):
+                line_counts[name] = counter.lines
                 size += counter.bytes
-        rows = sum(lines.values())
         self.write_stats = WriteStats(
-            rows, len(lines), bytes=size, lines=lines, address=self.address
+            rows=sum(line_counts.values()),
+            files=len(line_counts),
+            bytes=size,
+            lines=line_counts,
+            address=self.address,
         )
 
     def load(self) -> ir.Table:
-        lines, _ = engine_of(self.engine).lines_of(self.storage, self.prefix, self.objects())
+        lines, _ = engine_of(self.engine).lines_of(self.storage, self.prefix, self.object_names())
         return lines
 
 
@@ -97,7 +101,7 @@ class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
     """Loads the names of the objects of Bronze, sorted."""
 
     def load(self) -> list[str]:
-        return self.objects()
+        return self.object_names()
 
     def save(self, data: None) -> NoReturn:
         raise DatasetError("The list of Bronze objects is read-only.")
@@ -108,7 +112,7 @@ class BronzeObjectStatsDataset(_Bronze, AbstractDataset[None, "dict[str, dict[st
 
     def load(self) -> dict[str, dict[str, Any]]:
         stats = {}
-        for name in self.objects():
+        for name in self.object_names():
             with self.open(name) as file:
                 stats[name] = compute_stats(file)
         return stats
@@ -117,7 +121,7 @@ class BronzeObjectStatsDataset(_Bronze, AbstractDataset[None, "dict[str, dict[st
         raise DatasetError("The statistics of Bronze objects are read-only.")
 
 
-def _is_object(name: str) -> bool:
+def _is_object_name(name: str) -> bool:
     parts = name.split("/")
     return (
         [part.partition("=")[0] for part in parts[:-1]] == ["fonte", "janela"]

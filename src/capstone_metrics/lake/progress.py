@@ -1,4 +1,4 @@
-"""A progress bar for long steps, shown only on a terminal."""
+"""Progress bars of long steps, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def progress(items: Collection[T], description: str) -> Iterable[T]:
-    """Yield the items one by one, with a progress bar that disappears at the end."""
+    """Return the items; while they are iterated, a terminal shows a progress bar on stderr."""
     console = Console(stderr=True)
     if not (console.is_terminal and items):
         return items
