@@ -120,7 +120,7 @@ def test_the_flow_is_registered_by_name(project: Project) -> None:
 def test_a_file_that_vanishes_during_a_read_was_moved_by_a_concurrent_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duckdb_s3, "_buckets_read", {})  # stores of other tests, which have ended
+    monkeypatch.setattr(duckdb_s3, "_sample_keys", {})  # stores of other tests, which have ended
     missing = tmp_path / "part-0.parquet"
     with pytest.raises(duckdb.IOException) as caught:
         duckdb.read_parquet(str(missing)).fetchall()
