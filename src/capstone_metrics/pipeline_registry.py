@@ -15,7 +15,9 @@ from capstone_metrics.schemas import marts_of
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return every pipeline by its name; `__default__` is the full flow, `plan` its dry run.
+    """Return every pipeline by its name.
+
+    `__default__` is the full flow; `plan` is the dry run of all of it but the publication.
 
     Raises:
         CapstoneError: if the declaration of a mart is invalid.
