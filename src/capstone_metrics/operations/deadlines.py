@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from capstone_metrics.schedule import Slot, Timetable
 
 LAYER_TAGS = {"bronze": "bronze", "silver": "silver", "gold": "gold", "publication": "serving"}
-"""The tag of each layer of the schedule in a run record, in the order of the flow."""
+"""For each layer of the schedule its name in a run record, in the order of the flow."""
 
 LINE_COUNTS = {"bronze": "ingested", "silver": "lines"}
-"""The count of a window's lines in a run record, for the layers that have windows."""
+"""For each layer that has windows, the key of a window's number of lines in a run record."""
 
 LOOKBACK = dt.timedelta(days=2)
 """How long before the oldest slot a run may have begun and still matter to it."""
@@ -45,7 +45,8 @@ class Outcome:
             before the first run record and was not on time, so its state is not known.
         at: when the slot was completed, or when the running or failed run began; UTC.
         run: the identifier of that run.
-        lines: the lines of its window; None where the layer has no windows, or it is not done.
+        lines: the number of lines of its window; None if the layer has no windows, or the slot was
+            not completed.
     """
 
     slot: Slot
@@ -65,12 +66,12 @@ class Outcome:
 
 
 class RecordedRun:
-    """A run record, with its times.
+    """A recorded run, and its times.
 
     Args:
         record: the run record.
-        is_simulated: whether to place the run at the instant of its parameter `now`, and not at
-            the time at which it took place.
+        is_simulated: whether the run counts as started at the instant of its parameter `now`, and
+            not when it really started.
     """
 
     def __init__(self, record: Mapping[str, Any], *, is_simulated: bool = False) -> None:
@@ -84,7 +85,7 @@ class RecordedRun:
         self.updated_at = _parse_timestamp(record["updated"]) + self.clock_shift
 
     def state_at(self, instant: dt.datetime) -> str:
-        """Return its state at an instant after its start."""
+        """Return the state of the run at an instant after its start."""
         return str(self.record["state"]) if self.updated_at <= instant else "running"
 
     def includes(self, layer: str) -> bool:
@@ -124,10 +125,10 @@ def slot_outcomes(
 
     Args:
         timetable: when layers start.
-        runs: in any order; those that began after `now` are ignored.
+        runs: the runs, in any order; those that began after `now` are ignored.
         now: the instant of the report.
         recorded_since: when the oldest recorded run began.
-        count: how many slots of each layer.
+        count: the number of slots of each layer to return.
     """
     started = sorted((run for run in runs if run.started_at <= now), key=lambda run: run.started_at)
     history = _RunsAsOf(timetable, started, now, recorded_since)
@@ -160,12 +161,10 @@ class _RunsAsOf:
         now: dt.datetime,
         recorded_since: dt.datetime,
     ) -> None:
-        self.timetable, self.runs, self.now, self.recorded_since = (
-            timetable,
-            runs,
-            now,
-            recorded_since,
-        )
+        self.timetable = timetable
+        self.runs = runs
+        self.now = now
+        self.recorded_since = recorded_since
         self._completed: dict[Slot, tuple[dt.datetime, RecordedRun] | None] = {}
 
     def outcome(self, slot: Slot) -> Outcome:
@@ -188,12 +187,13 @@ class _RunsAsOf:
         return Outcome(outcome.slot, "before", outcome.at, outcome.run, outcome.lines)
 
     def completion(self, slot: Slot) -> tuple[dt.datetime, RecordedRun] | None:
-        """Return when a slot was completed, and by the first run that had all of its input."""
+        """Return when a slot was completed, and by which run; None if it was not."""
         if slot not in self._completed:
             self._completed[slot] = self._find_completion(slot)
         return self._completed[slot]
 
     def _find_completion(self, slot: Slot) -> tuple[dt.datetime, RecordedRun] | None:
+        """Return the first commit of the layer by a run that had all of the slot's input."""
         upstream = self._upstream_slot(slot)
         input_ready = self.completion(upstream) if upstream else None
         if upstream and not input_ready:
@@ -213,9 +213,9 @@ class _RunsAsOf:
         return min(completions, key=lambda pair: pair[0], default=None)
 
     def _upstream_slot(self, slot: Slot) -> Slot | None:
-        """Return the last slot of the layer before this one that was due by then.
+        """Return the last slot of the previous layer that was due no later than a slot.
 
-        None if there is no such layer, or if the slot was due before the first run record.
+        None if there is no previous layer, or if that slot was due before the first run record.
         """
         layers = [layer for layer in LAYER_TAGS if layer in self.timetable.hours]
         index = layers.index(slot.layer)
@@ -223,7 +223,7 @@ class _RunsAsOf:
         return upstream[0] if upstream and upstream[0].due >= self.recorded_since else None
 
     def _last_attempt(self, slot: Slot) -> RecordedRun | None:
-        """Return the last run of a slot that did not complete it: running, failed or killed."""
+        """Return the last run of a slot that is running, failed or was killed."""
         upstream = self._upstream_slot(slot)
         input_ready = self.completion(upstream) if upstream else None
         since = min(slot.due, input_ready[0]) if input_ready else slot.due
@@ -238,21 +238,23 @@ class _RunsAsOf:
         return attempts[-1] if attempts else None
 
     def _line_count(self, slot: Slot) -> int | None:
-        """Return the lines of a window in all runs so far; None where a layer has no windows."""
+        """Return the lines of a window in all runs so far; None if the layer has no windows."""
         if slot.layer not in LINE_COUNTS:
             return None
-        count, lines = LINE_COUNTS[slot.layer], 0
+        lines = 0
         for run in self.runs:
             at = run.committed_at(slot.layer)
             if at and at <= self.now:
-                added = run.record["windows"].get(str(slot.window), {}).get(count, 0)
+                added = (
+                    run.record["windows"].get(str(slot.window), {}).get(LINE_COUNTS[slot.layer], 0)
+                )
                 is_rebuild = slot.layer == "silver" and run.record["parameters"].get("full")
                 lines = added if is_rebuild else lines + added
         return lines
 
 
 def _backfill_span(record: Mapping[str, Any]) -> Span | tuple[()] | None:
-    """Return the windows of a backfill; none of them if its bounds are unreadable."""
+    """Return the windows of a backfill, empty if its bounds are unreadable; None without one."""
     try:
         return Span.of(record["from"], record["to"])
     except CapstoneError:

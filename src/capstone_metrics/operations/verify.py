@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """Result of one check of the lake: its name, whether it holds, and if not, why."""
+    """The result of a check of the lake: what it checks, whether that holds, and if not, why."""
 
     check: str
     holds: bool
@@ -30,7 +30,7 @@ class Lake:
         receipts: the receipt of each object that Silver processed.
         head: the head of Silver.
         silver: the table of Silver.
-        provenance: the line of Bronze that each row of Silver comes from.
+        provenance: the table of the line of Bronze that each row of Silver comes from.
         quarantine: the table of rejected lines.
         manifest: the manifest of Gold.
         marts: the tables in the manifest.
@@ -87,9 +87,11 @@ def _receipt_problems(lake: Lake) -> Iterator[str]:
 
 
 def _accounting_problems(lake: Lake) -> Iterator[str]:
-    current, quarantined = _by_object(lake.provenance), _by_object(lake.quarantine)
+    current = _lines_by_object(lake.provenance)
+    quarantined = _lines_by_object(lake.quarantine)
     for name, receipt in lake.receipts.items():
-        lines, rejected = lake.bronze.get(name, receipt)["lines"], quarantined.pop(name, 0)
+        lines = lake.bronze.get(name, receipt)["lines"]
+        rejected = quarantined.pop(name, 0)
         superseded = receipt["accepted"] - current.pop(name, 0)
         if superseded < 0 or rejected != receipt["quarantined"]:
             yield f"{name} has {rejected} lines in quarantine and {superseded} superseded"
@@ -101,18 +103,20 @@ def _accounting_problems(lake: Lake) -> Iterator[str]:
 
 def _provenance_problems(lake: Lake) -> Iterator[str]:
     key = ["video_id", "rede_social", "data_postagem"]
-    rows, provenance = _count(lake.silver), _count(lake.provenance)
+    rows = _count(lake.silver)
+    provenance = _count(lake.provenance)
     videos = lake.silver.video_id.nunique().to_pyarrow().as_py()
-    known = _count(lake.silver.semi_join(lake.provenance, key))
-    if not rows == videos == provenance == known:
+    matched = _count(lake.silver.semi_join(lake.provenance, key))
+    if not rows == videos == provenance == matched:
         yield (
             f"{rows} rows of {videos} videos; the provenance table has {provenance} rows, and "
-            f"{known} of Silver's rows are in it"
+            f"{matched} of Silver's rows are in it"
         )
 
 
 def _head_problems(lake: Lake) -> Iterator[str]:
-    receipts, total = lake.receipts.values(), lake.head["total"]
+    receipts = lake.receipts.values()
+    total = lake.head["total"]
     sums = {
         "lines": sum(receipt["lines"] for receipt in receipts),
         "current": _count(lake.provenance),
@@ -131,8 +135,8 @@ def _manifest_problems(lake: Lake) -> Iterator[str]:
 
 
 def _silver_problems(lake: Lake) -> Iterator[str]:
-    source = lake.manifest["silver_origin"], lake.manifest["silver_generation"]
-    if source != (lake.head["origin"], lake.head["generation"]):
+    built_from = lake.manifest["silver_origin"], lake.manifest["silver_generation"]
+    if built_from != (lake.head["origin"], lake.head["generation"]):
         yield "Silver has changed since; run 'kedro run --pipelines=silver_to_gold'"
         return
     for name, entry in lake.manifest["marts"].items():
@@ -144,7 +148,7 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
                 yield f"{name}.{measure} is {total} where Silver has {expected}"
 
 
-def _by_object(table: ir.Table) -> dict[str, int]:
+def _lines_by_object(table: ir.Table) -> dict[str, int]:
     counts = table.group_by("objeto").agg(lines=table.count()).to_pyarrow().to_pylist()
     return {row["objeto"]: row["lines"] for row in counts}
 
