@@ -1,4 +1,4 @@
-"""Listeners to a run, each if it is configured: logs, a webhook, Prometheus, OpenLineage."""
+"""The listeners to a run that are configured: logs, a webhook, Prometheus, OpenLineage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def listeners_of(
 
     Args:
         config: the parameters `operations`.
-        document: returns the document of the alerts already sent.
+        document: returns the document of the problems already sent.
     """
     if is_json():
         yield json_logs

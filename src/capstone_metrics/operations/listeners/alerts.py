@@ -31,7 +31,7 @@ Problem = dict[str, str]
 
 
 class JsonDocument(Protocol):
-    """A JSON document, here of the alerts already sent."""
+    """A JSON document, here the document of the problems already sent."""
 
     def load(self) -> dict[str, Any]:
         """Return the document; empty if there is none."""
@@ -44,7 +44,7 @@ class Webhook:
     """The webhook that alerts go to.
 
     Args:
-        url: of HTTP or HTTPS; no error and no log entry shows it.
+        url: the URL, of HTTP or HTTPS; no error and no log entry shows it.
         timeout: the longest wait for a response, in seconds.
     """
 
@@ -63,7 +63,7 @@ class Webhook:
         failure = ["the server did not respond in time"]
 
         def send() -> None:
-            failure[0] = self._delivery_failure(json.dumps(alert).encode())
+            failure[0] = self._send(json.dumps(alert).encode())
 
         # the timeout of urllib covers neither a DNS lookup nor a response that trickles in
         thread = Thread(target=send, daemon=True)
@@ -72,8 +72,8 @@ class Webhook:
         if failure[0]:
             raise CapstoneError(f"the alert was not delivered: {failure[0]}.")
 
-    def _delivery_failure(self, body: bytes) -> str:
-        """Send an alert; return why it failed, or nothing if it was delivered."""
+    def _send(self, body: bytes) -> str:
+        """Send an alert; return why it was not delivered, empty if it was."""
         try:
             request = Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310
             build_opener(_NoRedirects).open(request, timeout=self.timeout).close()
@@ -99,7 +99,7 @@ class Alerter:
 
     Args:
         webhook: where to send.
-        document: returns the document of the alerts already sent.
+        document: returns the document of the problems already sent.
     """
 
     webhook: Webhook
@@ -111,11 +111,11 @@ class Alerter:
         Args:
             environment: the name of the environment.
             problems: the current problems.
-            is_complete: whether these are the problems of all checks; else those already sent
-                of other checks stay current.
+            is_complete: whether these are the problems of all checks; if not, the problems of
+                other checks that were already sent stay current.
 
         Raises:
-            CapstoneError: if they were not accepted. They are sent again the next time.
+            CapstoneError: if the problems were not accepted; they are sent again the next time.
         """
         current = [_alert_problem(problem) for problem in problems]
         sent = self._sent_problems()

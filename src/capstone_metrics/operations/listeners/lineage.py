@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 NAMESPACE = "capstone-metrics"
 """The namespace of the jobs, unless `OPENLINEAGE_NAMESPACE` is set."""
 
-TIMEOUT_SECONDS = 5  # for events that are still being sent
+TIMEOUT_SECONDS = 5
+"""How long the end of a run waits for the events that are still being sent."""
 
 END_STATES = {"succeeded": "COMPLETE", "failed": "FAIL", "killed": "ABORT"}
 
@@ -38,7 +39,7 @@ class Lineage(Listener):
 
     @cached_property
     def client(self) -> OpenLineageClient:
-        """Return the official client.
+        """The official client.
 
         Raises:
             CapstoneError: if it is not installed.
@@ -145,9 +146,9 @@ def _inputs(record: Record, layer: str) -> Iterator[InputDataset]:
     from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
 
     if layer == "serving":
-        for mart, facts in _published_tables(record).items():
+        for mart, table in _published_tables(record).items():
             rows = facet_v2.input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
-                facts["rows"]
+                table["rows"]
             )
             address = record["addresses"][mart]
             yield event_v2.InputDataset(*_openlineage_name(address), {"inputStatistics": rows})
@@ -165,12 +166,12 @@ def _outputs(record: Record, layer: str) -> Iterator[OutputDataset]:
     for name, saved in _saved_datasets(record, layer).items():
         if layer != "serving":
             counts = statistics(saved["rows"], saved.get("bytes"), saved["files"])
-            where = _openlineage_name(_address(record, name))
+            identity = _openlineage_name(_address(record, name))
             schema = _schema(saved.get("columns", {}))
-            yield event_v2.OutputDataset(*where, {"outputStatistics": counts}, facets=schema)
-    for mart, facts in _published_tables(record).items() if layer == "serving" else ():
-        where = _openlineage_name(f"{record['addresses']['serving']}.{mart}")
-        yield event_v2.OutputDataset(*where, facets=_schema(facts["columns"]))
+            yield event_v2.OutputDataset(*identity, {"outputStatistics": counts}, facets=schema)
+    for mart, table in _published_tables(record).items() if layer == "serving" else ():
+        identity = _openlineage_name(f"{record['addresses']['serving']}.{mart}")
+        yield event_v2.OutputDataset(*identity, facets=_schema(table["columns"]))
 
 
 def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
@@ -196,12 +197,15 @@ def _address(record: Record, dataset: str) -> str:
 
 def _saved_datasets(record: Record, layer: str) -> dict[str, Any]:
     """Return the saved datasets of a layer that have an address."""
-    datasets = record["datasets"].items()
-    return {n: d for n, d in datasets if d["layer"] == layer and n in record["addresses"]}
+    return {
+        name: dataset
+        for name, dataset in record["datasets"].items()
+        if dataset["layer"] == layer and name in record["addresses"]
+    }
 
 
 def _published_tables(record: Record) -> dict[str, Any]:
-    """Return the tables of the database; none if nothing was published."""
+    """Return the published tables by mart; none if nothing was published."""
     tables: dict[str, Any] = record["datasets"].get("serving", {}).get("tables", {})
     return tables
 

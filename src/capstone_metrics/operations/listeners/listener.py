@@ -1,4 +1,4 @@
-"""Listeners to a run. Any of them may fail without failing the run."""
+"""Listeners to a run. A listener may fail without failing the run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Base class of what follows a run: each method gets the record as it is at that moment.
+    """Base class of listeners to a run: each method gets the run record as it is at that moment.
 
-    A listener does its work within the call: the record changes after it.
+    A method must be done with the record when it returns: the record changes afterwards.
     """
 
     name = "listener"
-    """The setting that turns it on; warnings name it."""
+    """The setting that turns the listener on; warnings name it."""
 
     def on_run_start(self, record: Record) -> None:
         """Handle the start of a run."""
@@ -43,7 +43,8 @@ class Listener:
 class Listeners:
     """All listeners to a run, notified one after the other.
 
-    The first failure of a listener is logged as a warning; then it only gets the end of the run.
+    The first failure of a listener is logged as a warning; after it, the listener is only notified
+    of the end of the run.
     """
 
     def __init__(self, listeners: Iterable[Listener] = ()) -> None:

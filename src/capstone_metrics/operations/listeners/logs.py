@@ -53,7 +53,7 @@ class JsonLogs(Listener):
         self.run: str | None = None
 
     def install(self) -> None:
-        """Replace the handlers of the terminal, and the traceback of an uncaught error."""
+        """Replace the log handlers of the terminal, and log an uncaught error as JSON too."""
         from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - few runs need it
 
         root = logging.getLogger()
@@ -111,6 +111,7 @@ class JsonLogs(Listener):
         log.log(level, "%s", message, extra={"event": event, **fields})
 
     def _add_run(self, record: logging.LogRecord) -> bool:
+        """Add the identifier of the run to a log entry; a filter that drops no entry."""
         if self.run:
             record.run = self.run
         return True

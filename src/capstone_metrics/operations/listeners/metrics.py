@@ -32,7 +32,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class MetricsListener(Listener):
-    """Metrics of a run, as a collector of the official client.
+    """Collects the metrics of a run, as a collector of the official client.
 
     Every metric has the label `environment`; times are seconds since 1970.
     """
@@ -49,7 +49,7 @@ class MetricsListener(Listener):
         self.metrics = list(_metrics(record))
 
     def registry(self) -> CollectorRegistry:
-        """Return a registry of these metrics alone.
+        """Return a registry with these metrics only.
 
         Raises:
             CapstoneError: if the official client is not installed.
@@ -135,17 +135,18 @@ def _metrics(record: Record) -> Iterator[Metric]:
             metric.add_metric([record["environment"], *label_values], value)
         return metric
 
-    layers, nodes = record["layers"], record["nodes"]
+    layers = record["layers"]
     info = {(record["run"], record["state"]): 1}
     yield gauge("run_info", "The last run: always 1.", info, "run", "state")
     start = _unix_time(record["begun"])
     yield gauge("run_begun_timestamp_seconds", "When the last run began.", {(): start})
     if record["ended"]:
-        end, succeeded = _unix_time(record["ended"]), record["state"] == "succeeded"
+        end = _unix_time(record["ended"])
+        succeeded = record["state"] == "succeeded"
         yield gauge("run_ended_timestamp_seconds", "When the last run ended.", {(): end})
         yield gauge("run_seconds", "How long the last run took.", {(): record["seconds"]})
         yield gauge("run_succeeded", "Whether the last run succeeded.", {(): succeeded})
-    at_work = {(name,): float(name in record["at_work"]) for name in nodes}
+    at_work = {(name,): float(name in record["at_work"]) for name in record["nodes"]}
     yield gauge("node_at_work", "Whether the run is at a node.", at_work, "node")
     rows = {
         (name, kind): layer[count]
