@@ -25,20 +25,20 @@ def new_objects(
 
     Args:
         name: the name of the source; it becomes `fonte=<name>` in the lake.
-        declaration: its `type`, and the options of that type.
+        declaration: the `type` of the source, and the options of that type.
         calendar: the windows that are due at the instant of the run.
         existing: the names of the objects in Bronze.
 
     Returns:
         For each new object its name, `fonte=…/janela=…/….jsonl`, and a function that yields its
-        bytes.
+        bytes in chunks.
 
     Raises:
         CapstoneError: if the declaration is invalid.
     """
     if not name.replace("_", "").replace("-", "").isalnum():
         raise CapstoneError(f"sources.{name}: name a source by letters, digits, - and _.")
-    kind = declaration.get("type") if isinstance(declaration, Mapping) else None
-    if kind not in TYPES:
-        raise CapstoneError(f"sources.{name}.type: {kind!r} is not one of {', '.join(TYPES)}.")
-    return TYPES[kind](name, declaration, calendar, existing)
+    type_name = declaration.get("type") if isinstance(declaration, Mapping) else None
+    if type_name not in TYPES:
+        raise CapstoneError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
+    return TYPES[type_name](name, declaration, calendar, existing)

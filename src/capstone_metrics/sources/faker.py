@@ -60,24 +60,28 @@ TITLES_PER_CATEGORY = 64
 def objects(
     name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
 ) -> dict[str, Callable[[], Iterator[bytes]]]:
-    """Return an object for each window that Bronze lacks: of the last `history_days`, or a span.
+    """Return an object for each window that Bronze lacks, of the last `history_days` or a backfill.
 
     Raises:
-        CapstoneError: if the declaration lacks an option, or has a channel on a network without a
-            profile, or one twice.
+        CapstoneError: if the declaration lacks an option, has a channel on a network without a
+            profile, or has a channel twice.
     """
     try:
         source = _source(name, declaration, calendar.zone)
         windows = calendar.windows_to_ingest(declaration["history_days"])
     except KeyError as error:
         raise CapstoneError(f"sources.{name}: {error.args[0]} is missing.") from error
-    keys = {f"fonte={name}/janela={window}/criacao.jsonl": window for window in windows}
-    return {key: partial(source.lines, w) for key, w in keys.items() if key not in existing}
+    names = {window: f"fonte={name}/janela={window}/criacao.jsonl" for window in windows}
+    return {
+        names[window]: partial(source.lines, window)
+        for window in windows
+        if names[window] not in existing
+    }
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels as columns; a rate is (lowest, highest), in hundred-thousandths."""
+    """The channels as columns; a rate is a range, lowest and highest, in hundred-thousandths."""
 
     key: Integers
     followers: Integers
@@ -104,11 +108,12 @@ class FakerSource:
 
     def lines(self, window: Window) -> Iterator[bytes]:
         """Yield the JSON lines of a window, in chunks: by channel, then by posting time."""
-        pool = _titles(self.seed)
+        titles = _titles(self.seed)
         for start in range(0, len(self.channels.key), CHANNELS_PER_CHUNK):
-            yield self._chunk(window, self.channels[start : start + CHANNELS_PER_CHUNK], pool)
+            yield self._chunk(window, self.channels[start : start + CHANNELS_PER_CHUNK], titles)
 
-    def _chunk(self, window: Window, channels: Channels, pool: pa.Array) -> bytes:
+    def _chunk(self, window: Window, channels: Channels, titles: pa.Array) -> bytes:
+        """Return the JSON lines of some channels in a window."""
         observed = window.due_at(self.zone)
         slots = _slots(window.date, self.observation_days, self.posting_hours, self.zone)
         posts_per_million = int(self.posts_per_day * MILLION / len(self.posting_hours))
@@ -116,27 +121,27 @@ class FakerSource:
         grid = _mix(channels.key[:, None] ^ slots.key[None, :])
         seconds = (_between(_draw(grid, 1), 0, 3_599)).astype(np.int64)
         age = int(observed.timestamp()) - (slots.instant[None, :] + seconds)
-        shown = (
+        is_observed = (
             (_between(_draw(grid, 2), 1, MILLION) <= posts_per_million)
             & (age >= 0)
             & (age < self.observation_days * 86_400)
         )
-        of_channel, of_slot = np.nonzero(shown)
-        video, age, second = grid[shown], age[shown], seconds[shown]
+        channel_index, slot_index = np.nonzero(is_observed)
+        video, age, second = grid[is_observed], age[is_observed], seconds[is_observed]
 
-        counters = _counters(video, age // 3_600, channels, of_channel)
+        counters = _counters(video, age // 3_600, channels, channel_index)
         end = f',"run_id":"{self.name}-{window}","ingestion_ts":"{observed:%Y-%m-%dT%H:%M:%SZ}"}}\n'
-        posted = slots.local[of_slot] + second.astype("timedelta64[s]")
+        posted = slots.local[slot_index] + second.astype("timedelta64[s]")
         return _join(
-            channels.json.take(pa.array(of_channel)),
+            channels.json.take(pa.array(channel_index)),
             ',"data_postagem":"',
-            slots.date.take(pa.array(of_slot)),
+            slots.date.take(pa.array(slot_index)),
             '","posted_at":"',
             pa.array(np.datetime_as_string(posted, unit="s")),
             '","video_id":"',
             _uuids(_draw(video, 3), _draw(video, 4)),
             '",',
-            pool.take(pa.array(_between(_draw(video, 5), 0, len(pool) - 1))),
+            titles.take(pa.array(_between(_draw(video, 5), 0, len(titles) - 1))),
             ',"duracao_seg":',
             _between(_draw(video, 6), *DURATION_SECONDS),
             ',"views":',
@@ -156,22 +161,27 @@ class FakerSource:
 
 
 def _source(name: str, declaration: Mapping[str, Any], zone: ZoneInfo) -> FakerSource:
+    """Parse the declaration of a synthetic source."""
     channels, profiles = declaration["channels"], declaration["profiles"]
-    unknown = {c["rede_social"] for c in channels} - set(profiles)
+    unknown = {channel["rede_social"] for channel in channels} - set(profiles)
     if unknown:
         raise CapstoneError(
             f"sources.{name}.channels: no profile for {', '.join(sorted(unknown))}; "
             f"declare one under sources.{name}.profiles."
         )
-    named = Counter(f"{c['faculdade']} on {c['rede_social']}" for c in channels)
-    twice = [channel for channel, times in named.items() if times > 1]
-    if twice:
-        raise CapstoneError(f"sources.{name}.channels: {', '.join(twice)} is declared twice.")
-    followers = np.array([c["qtd_inscritos"] for c in channels], np.uint64)
-    size = np.searchsorted(np.array(SIZES, np.uint64), followers, side="right")
+    counts = Counter(f"{channel['faculdade']} on {channel['rede_social']}" for channel in channels)
+    repeated = [channel for channel, count in counts.items() if count > 1]
+    if repeated:
+        raise CapstoneError(f"sources.{name}.channels: {', '.join(repeated)} is declared twice.")
+    followers = np.array([channel["qtd_inscritos"] for channel in channels], np.uint64)
+    sizes = np.searchsorted(np.array(SIZES, np.uint64), followers, side="right")
 
     def rates(kind: str) -> Integers:
-        ranges = [profiles[c["rede_social"]][kind][s] for c, s in zip(channels, size, strict=True)]
+        """Return the range of a rate for each channel, by its network and size."""
+        ranges = [
+            profiles[channel["rede_social"]][kind][size]
+            for channel, size in zip(channels, sizes, strict=True)
+        ]
         return np.rint(np.array(ranges, np.float64).reshape(-1, 2) * 100_000).astype(np.uint64)
 
     return FakerSource(
@@ -182,12 +192,14 @@ def _source(name: str, declaration: Mapping[str, Any], zone: ZoneInfo) -> FakerS
         posts_per_day=declaration["posts_per_day"],
         posting_hours=tuple(declaration["posting_hours"]),
         channels=Channels(
-            key=np.array([_channel_key(declaration["seed"], c) for c in channels], np.uint64),
+            key=np.array(
+                [_channel_key(declaration["seed"], channel) for channel in channels], np.uint64
+            ),
             followers=followers,
             views_per_follower=rates("views_per_follower"),
             like_rate=rates("like_rate"),
             comment_rate=rates("comment_rate"),
-            json=pa.array([_channel_json(c) for c in channels], pa.string()),
+            json=pa.array([_channel_json(channel) for channel in channels], pa.string()),
         ),
     )
 
@@ -198,6 +210,7 @@ def _channel_key(seed: int, channel: Mapping[str, Any]) -> int:
 
 
 def _channel_json(channel: Mapping[str, Any]) -> str:
+    """Return the fields of a channel as JSON, without the closing brace."""
     names = ("faculdade", "qtd_inscritos", "rede_social")
     fields = {name: channel[name] for name in names}
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[:-1]
@@ -220,13 +233,16 @@ def _titles(seed: int) -> pa.Array:
         for category in CATEGORIES
         for form in forms * (TITLES_PER_CATEGORY // len(forms))
     ]
-    texts = (json.dumps(t, ensure_ascii=False, separators=(",", ":"))[1:-1] for t in titles)
+    texts = (json.dumps(title, ensure_ascii=False, separators=(",", ":"))[1:-1] for title in titles)
     return pa.array(texts, pa.string())
 
 
 @dataclass(frozen=True)
 class _Slots:
-    """The posting hours of the observed days: their draw key, date, local time and instant (s)."""
+    """The posting hours of the observed days, as columns.
+
+    `key` is the key to draw from, `instant` is in seconds since 1970.
+    """
 
     key: Integers
     date: pa.Array
@@ -240,12 +256,14 @@ def _slots(last: dt.date, days: int, hours: tuple[int, ...], zone: ZoneInfo) -> 
         for back in range(days + 1, -1, -1)
         for hour in hours
     ]
-    ordinal = np.array([m.toordinal() * 24 + m.hour for m in moments], np.uint64)
+    ordinal = np.array([each.toordinal() * 24 + each.hour for each in moments], np.uint64)
     return _Slots(
         key=_mix(ordinal),
-        date=pa.array([m.date().isoformat() for m in moments]),
+        date=pa.array([each.date().isoformat() for each in moments]),
         local=np.array(moments, "datetime64[s]"),
-        instant=np.array([int(m.replace(tzinfo=zone).timestamp()) for m in moments], np.int64),
+        instant=np.array(
+            [int(each.replace(tzinfo=zone).timestamp()) for each in moments], np.int64
+        ),
     )
 
 
@@ -258,21 +276,25 @@ class _Counters:
 
 
 def _counters(
-    video: Integers, age_hours: NDArray[np.int64], channels: Channels, of_channel: NDArray[np.intp]
+    video: Integers,
+    age_hours: NDArray[np.int64],
+    channels: Channels,
+    channel_index: NDArray[np.intp],
 ) -> _Counters:
-    followers = channels.followers[of_channel]
-    factor = _between(_draw(video, 8), *channels.views_per_follower[of_channel].T)
+    """Return the counters of videos at their ages; `channel_index` is the channel of each."""
+    followers = channels.followers[channel_index]
+    factor = _between(_draw(video, 8), *channels.views_per_follower[channel_index].T)
     views = followers * factor // 100_000 * _noise(_draw(video, 9), VIEW_NOISE) // MILLION
-    viral = _between(_draw(video, 10), 1, MILLION) <= VIRAL_PER_MILLION
-    views = np.where(viral, views * _between(_draw(video, 11), *VIRAL_TENTHS) // 10, views)
+    is_viral = _between(_draw(video, 10), 1, MILLION) <= VIRAL_PER_MILLION
+    views = np.where(is_viral, views * _between(_draw(video, 11), *VIRAL_TENTHS) // 10, views)
     views = np.minimum(views, np.maximum(VIEW_CAP_FLOOR, followers * VIEW_CAP_PER_FOLLOWER))
 
     half_life = _between(_draw(video, 12), 0, len(HALF_LIFE_HOURS) - 1)
     views = views * _growth(half_life, age_hours) // MILLION
 
-    def part_of_views(of: int, ranges: Integers, sigma: float) -> Integers:
-        rate = _between(_draw(video, of), *ranges[of_channel].T)
-        rate = rate * _noise(_draw(video, of + 1), sigma) // 100
+    def part_of_views(number: int, ranges: Integers, sigma: float) -> Integers:
+        rate = _between(_draw(video, number), *ranges[channel_index].T)
+        rate = rate * _noise(_draw(video, number + 1), sigma) // 100
         count: Integers = views * rate // 1_000_000_000
         return count
 
@@ -286,7 +308,8 @@ def _counters(
 
 def _engagement(counters: _Counters) -> Integers:
     """Return (likes + comments) / views in ten-thousandths, rounded half up; 0 without views."""
-    interactions, views = counters.likes + counters.comments, np.maximum(counters.views, 1)
+    interactions = counters.likes + counters.comments
+    views = np.maximum(counters.views, 1)
     rate: Integers = (interactions * 20_000 + views) // (views * 2)
     return rate
 
@@ -294,8 +317,10 @@ def _engagement(counters: _Counters) -> Integers:
 def _growth(half_life: Integers, age_hours: NDArray[np.int64]) -> Integers:
     """Return the fraction of its views that a video has at an age, in millionths; never falls."""
     hours = int(age_hours.max(initial=0)) + 1
-    table = [[round((1 - 0.5 ** ((h + 1) / hl)) * MILLION) for h in range(hours)]
-             for hl in HALF_LIFE_HOURS]  # fmt: skip
+    table = [
+        [round((1 - 0.5 ** ((hour + 1) / half_life_hours)) * MILLION) for hour in range(hours)]
+        for half_life_hours in HALF_LIFE_HOURS
+    ]
     growth: Integers = np.array(table, np.uint64)[half_life.astype(np.intp), age_hours]
     return growth
 
@@ -318,9 +343,9 @@ def _mix(x: Integers) -> Integers:
     return x ^ (x >> np.uint64(31))
 
 
-def _draw(key: Integers, of: int) -> Integers:
-    """Return the draw number `of` of each key: 64 independent bits."""
-    return _mix(key + np.uint64(of * 0x9E3779B97F4A7C15 % 2**64))
+def _draw(key: Integers, number: int) -> Integers:
+    """Return the draw of a number from each key: 64 independent bits."""
+    return _mix(key + np.uint64(number * 0x9E3779B97F4A7C15 % 2**64))
 
 
 def _between(draw: Integers, lowest: int | Integers, highest: int | Integers) -> Integers:
@@ -331,7 +356,7 @@ def _between(draw: Integers, lowest: int | Integers, highest: int | Integers) ->
 
 
 def _uuids(high: Integers, low: Integers) -> pa.Array:
-    """Return UUIDs of version 4 (RFC 9562) made of 122 of the given bits."""
+    """Return UUIDs of version 4 (RFC 9562), made of 122 of the 128 bits of `high` and `low`."""
     high = high & np.uint64(0xFFFFFFFFFFFF0FFF) | np.uint64(0x4000)
     low = low & np.uint64(0x3FFFFFFFFFFFFFFF) | np.uint64(0x8000000000000000)
     octets = np.stack([high, low], axis=1).astype(">u8").view(np.uint8).reshape(-1, 16)
@@ -344,7 +369,7 @@ def _uuids(high: Integers, low: Integers) -> pa.Array:
 
 
 def _decimal(number: Integers, decimals: int) -> pa.Array:
-    """Format a number in units of 10^-decimals as decimal text."""
+    """Return numbers in units of 10^-decimals as decimal text."""
     integer, fraction = np.divmod(number, np.uint64(10**decimals))
     return pc.binary_join_element_wise(
         pa.array(integer).cast(pa.string()),
@@ -354,7 +379,7 @@ def _decimal(number: Integers, decimals: int) -> pa.Array:
 
 
 def _join(*parts: str | Integers | pa.Array) -> bytes:
-    """Concatenate texts and columns row by row into the bytes of one string."""
+    """Concatenate texts and columns row by row; return the bytes of all rows."""
     texts = [part if isinstance(part, str) else pa.array(part).cast(pa.string()) for part in parts]
     _, _, text = pc.binary_join_element_wise(*texts, "").buffers()
     return text.to_pybytes() if text else b""

@@ -28,10 +28,10 @@ def objects(
 ) -> dict[str, Callable[[], Iterator[bytes]]]:
     """Return an object for each file at `path` (a glob) whose content Bronze lacks.
 
-    The objects belong to the latest due window.
+    The objects belong to the latest due window; there are none if a backfill leaves it out.
 
     Raises:
-        CapstoneError: for an unknown `format`, or a `path` that matches no file.
+        CapstoneError: if the `format` is unknown, or no file matches the `path`.
     """
     reader = READERS.get(declaration.get("format", ""))
     if reader is None:
@@ -49,11 +49,12 @@ def objects(
     window = calendar.arrival_window()
     if window is None:
         return {}
-    ingested = {key.rpartition("/")[2] for key in existing if key.startswith(f"fonte={name}/")}
-    file_names = {f"{_digest(path)}.jsonl": path for path in paths}
+    prefix = f"fonte={name}/"
+    ingested = {each.rpartition("/")[2] for each in existing if each.startswith(prefix)}
+    paths_by_content = {f"{_digest(path)}.jsonl": path for path in paths}
     return {
-        f"fonte={name}/janela={window}/{file_name}": partial(reader, path, declaration)
-        for file_name, path in file_names.items()
+        f"{prefix}janela={window}/{file_name}": partial(reader, path, declaration)
+        for file_name, path in paths_by_content.items()
         if file_name not in ingested
     }
 
@@ -72,7 +73,7 @@ def _csv_lines(path: Path, declaration: Mapping[str, Any]) -> Iterator[bytes]:
             if len(set(rows.fieldnames or ())) < len(rows.fieldnames or ()):
                 raise CapstoneError(f"{path}: two columns have the same name in its header.")
             for row in rows:
-                yield _line({key: value for key, value in row.items() if value is not None})
+                yield _json_line({key: value for key, value in row.items() if value is not None})
     except (ValueError, LookupError, TypeError, csv.Error) as error:
         raise CapstoneError(
             f"{path}: cannot be read as CSV ({error}); declare its encoding or delimiter, "
@@ -93,7 +94,7 @@ def _parquet_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
     try:
         for batch in pq.ParquetFile(path).iter_batches():
             for row in batch.to_pylist():
-                yield _line(row)
+                yield _json_line(row)
     except (OSError, pa.ArrowException) as error:
         detail = " ".join(str(error).split())
         raise CapstoneError(
@@ -110,7 +111,7 @@ def _translate_errors(path: Path) -> Iterator[None]:
         raise CapstoneError(f"{path}: {detail}; make the export readable for this user.") from error
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
+def _json_line(row: Mapping[str, Any]) -> bytes:
     text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str)
     return text.encode("utf-8", "surrogatepass") + b"\n"
 
