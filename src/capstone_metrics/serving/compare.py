@@ -13,7 +13,7 @@ from capstone_metrics.serving.ledger import gold_sha256, latest_entry, losses
 from capstone_metrics.serving.mart_csv import MartCsv
 from capstone_metrics.serving.tables import (
     column_list,
-    drop_table,
+    drop_table_sql,
     migration,
     read_tables,
     table_identifier,
@@ -48,9 +48,9 @@ class TableDifference:
         mart: the mart.
         statements: the SQL that brings the table's definition to the mart's declaration.
         rights: the privileges that a role lacks, or has and should not have.
-        inserted: the rows that only the mart has: measures by key.
-        updated: the rows whose measures differ: (table's, mart's) measures by key.
-        deleted: the rows that only the table has: measures by key.
+        inserted: the rows that only the mart has; the measures by key.
+        updated: the rows whose measures differ; the measures in the table and in the mart by key.
+        deleted: the rows that only the table has; the measures by key.
     """
 
     mart: Mart
@@ -98,16 +98,15 @@ class TableDifference:
         }
         return {**document, "rows": rows_by_change}
 
-    def _row_to_dict(self, key: Row, *sides: Mapping[Row, Row]) -> dict[str, Any]:
-        """Return a row's key, and its measures in the table and in Gold; None if it is absent."""
-        before, after = (
-            dict(zip(self.mart.measure_names, side[key], strict=True)) if key in side else None
-            for side in sides
-        )
+    def _row_to_dict(
+        self, key: Row, before: Mapping[Row, Row], after: Mapping[Row, Row]
+    ) -> dict[str, Any]:
+        """Return a row's key and its measures in the table and in Gold; None where it is absent."""
+        names = self.mart.measure_names
         return {
             "key": dict(zip(self.mart.key, key, strict=True)),
-            "before": before,
-            "after": after,
+            "before": dict(zip(names, before[key], strict=True)) if key in before else None,
+            "after": dict(zip(names, after[key], strict=True)) if key in after else None,
         }
 
     def row_lines(self, max_rows: int) -> Iterator[str]:
@@ -132,10 +131,10 @@ class Comparison:
     """The serving database compared with Gold.
 
     Attributes:
-        is_published: whether the latest publication was of this Gold.
+        is_published: whether the latest publication was of Gold as it is.
         losses: what readers would lose, because of which a publication would be refused.
         drop_statements: the SQL that drops the tables of marts that are no longer declared.
-        differences: one for each declared mart.
+        differences: the difference of each declared mart, also if it is empty.
     """
 
     is_published: bool
@@ -145,7 +144,7 @@ class Comparison:
 
     @property
     def is_equal(self) -> bool:
-        """Whether publishing this Gold would leave the database as it is."""
+        """Whether a publication would leave the database as it is."""
         return self.is_published and not any(each.summary for each in self.differences)
 
     def to_dict(self, max_rows: int | None = None) -> dict[str, Any]:
@@ -180,7 +179,7 @@ def compare(database: connection, publication: Publication) -> Comparison:
             is_published=latest.gold_sha256 == gold_sha256(publication.manifest),
             losses=losses(latest, publication),
             drop_statements=[
-                to_text(drop_table(name)) for name in undeclared if tables[name].columns
+                to_text(drop_table_sql(name)) for name in undeclared if tables[name].columns
             ],
             differences=[
                 _difference(db, MartCsv.of(publication, name), tables[name])
@@ -195,7 +194,7 @@ def _difference(db: cursor, mart_csv: MartCsv, table: Table) -> TableDifference:
     gold_rows = _by_key(mart, mart_csv.tuples())
     table_rows: dict[Row, Row] = {}
     if set(mart.key) <= set(table.columns):
-        table_rows = _by_key(mart, _rows(db, mart, table.columns))
+        table_rows = _by_key(mart, _table_rows(db, mart, table.columns))
     return TableDifference(
         mart,
         statements,
@@ -210,7 +209,7 @@ def _difference(db: cursor, mart_csv: MartCsv, table: Table) -> TableDifference:
     )
 
 
-def _rows(db: cursor, mart: Mart, columns: Mapping[str, Any]) -> list[Row]:
+def _table_rows(db: cursor, mart: Mart, columns: Mapping[str, Any]) -> list[Row]:
     """Return the rows of a table: the key as text, and null for a measure that it lacks."""
     keys = (sql.SQL("{}::text").format(sql.Identifier(name)) for name in mart.key)
     measures = (

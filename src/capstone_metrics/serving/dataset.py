@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
     """The schema `serving` of a database on the embedded server, or on a server of the user's own.
 
-    The latter is used if the environment variable `CAPSTONE_DSN` names one.
-    It saves a `Publication` and loads the ledger's entry of the latest publication.
+    A server of the user's own is used if the environment variable `CAPSTONE_DSN` names one. The
+    dataset saves a `Publication`, and loads the ledger's entry of the latest publication.
 
     Args:
         path: the folder of the embedded server's files.
         database: the name of the database.
         port: the preferred port of the embedded server.
-        programs: the folder with another PostgreSQL's programs, to run that one instead.
-        metadata: for Kedro-Viz.
+        programs: the folder with the programs of another PostgreSQL, to run that one instead.
+        metadata: the metadata for Kedro-Viz.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The ledger of publications, and the feed of the keys that each of them changed."""
+"""The ledger of publications, and the feed of the keys that each publication changed."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class LedgerEntry:
     """A publication in the ledger; the defaults stand for an empty ledger.
 
     Attributes:
-        publication: its number.
+        publication: the number of the publication.
         gold_sha256: the SHA-256 of Gold's manifest.
-        marts: the manifest's entry of each mart, with the version of its file if that is known.
+        marts: for each mart its entry in the manifest, and the version of its file if known.
     """
 
     publication: int = 0
@@ -58,7 +58,7 @@ def latest_entry(db: cursor) -> LedgerEntry:
 def record_publication(
     db: cursor, entry: LedgerEntry, rows_changed: int, rows_deleted: int, retention_days: int
 ) -> None:
-    """Add a publication to the ledger, and prune the change feed of old ones.
+    """Add a publication to the ledger, and delete the changes of old publications from the feed.
 
     Args:
         db: a cursor in the transaction of the publication.

@@ -55,19 +55,20 @@ SELECT %s, %s, {key_object}, 'delete' FROM deleted
 
 
 def load_mart(db: cursor, mart_csv: MartCsv, publication: int, *, full: bool) -> tuple[int, int]:
-    """Make a table equal its mart, and record the keys that this changed.
+    """Make a table equal its mart, and record the keys of the rows that changed.
 
     Args:
         db: a cursor in the transaction of the publication.
         mart_csv: the mart's file in Gold.
         publication: the number of the publication.
-        full: compare all rows; else those of the days whose hashes differ from the recorded ones.
+        full: whether to compare all rows, and not only those of the days whose hashes changed.
 
     Returns:
         How many rows were inserted or updated, and how many were deleted.
     """
-    mart, lines = mart_csv.mart, mart_csv.parts()
-    new_hashes = {part: _sha256(mart_csv.header, rows) for part, rows in lines.items()}
+    mart = mart_csv.mart
+    parts = mart_csv.parts()
+    new_hashes = {part: _sha256(mart_csv.header, lines) for part, lines in parts.items()}
     db.execute("SELECT part, sha256 FROM serving.parts WHERE mart = %s", [mart.name])
     old_hashes = dict(db.fetchall())
     changed_parts = [
@@ -83,16 +84,16 @@ def load_mart(db: cursor, mart_csv: MartCsv, publication: int, *, full: bool) ->
         counts = _merge(db, mart_csv, mart_csv.content, publication, days=None)
     else:
         content = b"".join(
-            (mart_csv.header, *(lines[part] for part in changed_parts if part in lines))
+            (mart_csv.header, *(parts[part] for part in changed_parts if part in parts))
         )
         counts = _merge(db, mart_csv, content, publication, days=changed_parts)
     db.execute(
         "DELETE FROM serving.parts WHERE mart = %s AND part = ANY(%s)", [mart.name, changed_parts]
     )
-    recorded = [part for part in changed_parts if part in new_hashes]
+    new_parts = [part for part in changed_parts if part in new_hashes]
     db.execute(
         "INSERT INTO serving.parts SELECT %s, * FROM unnest(%s::text[], %s::text[])",
-        [mart.name, recorded, [new_hashes[part] for part in recorded]],
+        [mart.name, new_parts, [new_hashes[part] for part in new_parts]],
     )
     return counts
 
@@ -123,10 +124,9 @@ def _is_empty(db: cursor, mart: Mart) -> bool:
 
 
 def _fill(db: cursor, mart_csv: MartCsv, publication: int) -> tuple[int, int]:
-    """Copy all rows into the empty table.
+    """Copy all rows into the empty table; return how many were inserted, and that none was deleted.
 
-    The keys of the first publication are not recorded: no consumer has an earlier one to start
-    from.
+    The keys of the first publication are not recorded, as no consumer starts from an earlier one.
     """
     table = table_identifier(mart_csv.mart.name)
     rows = _copy(db, mart_csv, table, mart_csv.content)
@@ -139,7 +139,7 @@ def _fill(db: cursor, mart_csv: MartCsv, publication: int) -> tuple[int, int]:
 
 
 def _copy(db: cursor, mart_csv: MartCsv, table: sql.Identifier, content: bytes) -> int:
-    """Copy CSV with a header into a table, and return how many rows; an empty text is not null."""
+    """Copy CSV with a header into a table; return how many rows it has. Empty text is not null."""
     texts = text_columns(mart_csv.mart)
     not_null = sql.SQL(", FORCE_NOT_NULL ({})").format(column_list(texts)) if texts else sql.SQL("")
     copy = sql.SQL(COPY).format(
@@ -152,7 +152,11 @@ def _copy(db: cursor, mart_csv: MartCsv, table: sql.Identifier, content: bytes) 
 def _merge(
     db: cursor, mart_csv: MartCsv, content: bytes, publication: int, days: list[str] | None
 ) -> tuple[int, int]:
-    """Copy CSV of some days, or all, to a staging table, then write the rows that differ."""
+    """Copy the CSV of some days, or of all, to a staging table, then write the rows that differ.
+
+    Returns:
+        How many rows were inserted or updated, and how many were deleted.
+    """
     mart = mart_csv.mart
     staging = sql.Identifier(f"staged_{mart.name}")
     table = table_identifier(mart.name)

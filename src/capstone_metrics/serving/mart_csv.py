@@ -31,7 +31,7 @@ class MartCsv:
     Attributes:
         mart: the mart.
         content: the bytes of the file.
-        rows: how many rows it has, by the manifest.
+        rows: the number of its rows, by the manifest.
     """
 
     mart: Mart
@@ -57,10 +57,11 @@ class MartCsv:
     def parts(self) -> dict[str, memoryview]:
         """Return the lines of each day, by date.
 
-        All lines are a single part if the key does not begin with the day, or if a value has a
-        line break, so that a line is not a row.
+        All lines are a single part if the first column is not the day, or if a value has a line
+        break, so that a line is not a row.
         """
-        content, start = self.content, len(self.header)
+        content = self.content
+        start = len(self.header)
         lines = memoryview(content)
         has_breaks = b'"' in content and content.count(b"\n") != self.rows + 1
         if self.columns[0] != DAY or has_breaks:

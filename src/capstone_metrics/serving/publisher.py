@@ -20,7 +20,7 @@ from capstone_metrics.serving.ledger import (
 from capstone_metrics.serving.load import delete_all_rows, load_mart
 from capstone_metrics.serving.mart_csv import MartCsv, text_columns
 from capstone_metrics.serving.tables import (
-    drop_table,
+    drop_table_sql,
     migration,
     read_tables,
     table_identifier,
@@ -48,22 +48,22 @@ SET LOCAL idle_in_transaction_session_timeout = '1min'  -- of a publisher that h
 def publish(database: connection, publication: Publication, *, full: bool = False) -> WriteStats:
     """Make the serving tables equal Gold, and add the publication to the ledger.
 
-    Readers see either the previous publication or this one and wait for neither, except readers of
-    a table whose declaration changed. If Gold's hash is that of the latest publication, no table is
+    Readers see either the previous publication or this one, and do not wait, except readers of a
+    table whose declaration changed. If Gold has the hash of the latest publication, no table is
     read; otherwise the days whose hashes changed are loaded.
 
     Args:
         database: a connection of the loader.
         publication: the marts and their manifest.
-        full: compare every row with its table, whatever the ledger says.
+        full: whether to compare every row with its table, whatever the ledger has.
 
     Returns:
         How many rows were inserted or updated, and how many were deleted.
 
     Raises:
-        CapstoneError: if another publication is running, Gold lost too much since the latest
-            publication, a table cannot be migrated to its mart or does not equal it after loading,
-            or a key is too long for PostgreSQL.
+        CapstoneError: if another publication is running, Gold has lost too much since the latest
+            publication, a table cannot be altered as its mart declares, a table does not equal its
+            mart after loading, or a key is too long for PostgreSQL.
     """
     digest = gold_sha256(publication.manifest)
     with _translate_errors():
@@ -73,9 +73,10 @@ def publish(database: connection, publication: Publication, *, full: bool = Fals
 
 
 def _check_files(publication: Publication, latest: LedgerEntry) -> None:
-    """Refuse an edited mart before a transaction starts, which would stay open while it is read.
+    """Read the files that may have been edited, which raises an error for an edited one.
 
-    A file with the version and hash of the latest publication has not been edited since.
+    They are read before the transaction starts, which would otherwise stay open meanwhile. A file
+    with the version and hash of the latest publication has not been edited since.
     """
     for name, version in publication.versions.items():
         published = latest.marts.get(name, {})
@@ -104,7 +105,8 @@ def _publish(database: connection, publication: Publication, digest: str, full: 
             )
         entry = LedgerEntry(latest.publication + 1, digest, _mart_entries(publication))
         counts = _load_marts(db, publication, latest, entry, full)
-        changed, deleted = (sum(rows) for rows in zip(*counts, strict=True))
+        changed = sum(rows_changed for rows_changed, _ in counts)
+        deleted = sum(rows_deleted for _, rows_deleted in counts)
         if changed or deleted or latest.gold_sha256 != digest:
             retention_days = publication.policy.changes_kept_days
             record_publication(db, entry, changed, deleted, retention_days)
@@ -112,7 +114,7 @@ def _publish(database: connection, publication: Publication, digest: str, full: 
 
 
 def _mart_entries(publication: Publication) -> dict[str, Any]:
-    """Return the ledger's entry of each mart: the manifest's, and the version of its file."""
+    """Return for each mart its entry in the manifest, and the version of its file if known."""
     return {
         name: {**entry, "version": publication.versions[name]}
         if publication.versions.get(name)
@@ -140,7 +142,7 @@ def _load_marts(
         try:
             counts.append(load_mart(db, mart_csv, entry.publication, full=is_full))
         except errors.ProgramLimitExceeded as error:
-            raise _key_too_long(mart_csv) from error
+            raise _key_too_long_error(mart_csv) from error
         _reconcile(db, mart, mart_entry)
     return counts
 
@@ -167,7 +169,7 @@ def _migrate_tables(
     ]
     statements = [
         *(statement for statements in migrations.values() for statement in statements),
-        *map(drop_table, undeclared),
+        *map(drop_table_sql, undeclared),
     ]
     if statements:
         db.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
@@ -175,11 +177,11 @@ def _migrate_tables(
             db.execute(statement)
         db.execute("SET LOCAL ROLE NONE")
     migrated = {name for name, statements in migrations.items() if statements}
-    return migrated, [(0, 0), *counts]
+    return migrated, counts
 
 
 def _reconcile(db: cursor, mart: Mart, entry: Mapping[str, object]) -> None:
-    """Raise an error if the rows and totals of a table are not those of Gold."""
+    """Raise an error if a table and Gold differ in the number of rows or in a total."""
     sums = (
         sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(name)) for name in mart.measure_names
     )
@@ -196,12 +198,13 @@ def _reconcile(db: cursor, mart: Mart, entry: Mapping[str, object]) -> None:
         )
 
 
-def _key_too_long(mart_csv: MartCsv) -> CapstoneError:
+def _key_too_long_error(mart_csv: MartCsv) -> CapstoneError:
     """Return the error for a key that is too long for PostgreSQL's index.
 
     PostgreSQL compresses values before it indexes them, so the longest compressed one is reported.
     """
-    mart, texts = mart_csv.mart, text_columns(mart_csv.mart)
+    mart = mart_csv.mart
+    texts = text_columns(mart)
     column, value = max(
         {pair for row in mart_csv.tuples() for pair in zip(mart.key, row, strict=False)},
         key=lambda pair: (pair[0] in texts, len(zlib.compress(pair[1].encode()))),

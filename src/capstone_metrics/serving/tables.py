@@ -1,4 +1,4 @@
-"""The tables of the marts: their definitions as SQL, and the migrations that reach these."""
+"""The tables of the marts: their definitions, and the SQL that creates, alters and drops them."""
 
 from __future__ import annotations
 
@@ -67,21 +67,22 @@ def read_tables(db: cursor, names: Iterable[str]) -> dict[str, Table]:
         tables[name].columns[column] = (type_name, is_not_null)
     db.execute(SELECT_PRIMARY_KEYS, [list(tables)])
     for name, constraint, key in db.fetchall():
-        tables[name].key, tables[name].constraint = tuple(key), constraint
+        tables[name].key = tuple(key)
+        tables[name].constraint = constraint
     return tables
 
 
 def migration(mart: Mart, table: Table) -> list[sql.Composed]:
-    """Return the statements that bring a table to its mart; its grants and views remain.
+    """Return the statements that make a table as its mart declares it; its grants and views remain.
 
-    A column that is no longer declared is dropped, which PostgreSQL refuses while a view reads it.
+    A column that is not declared is dropped, which PostgreSQL refuses while a view reads it.
     If `mart.key` is not the key of the table, the table must be emptied first.
 
     Raises:
         CapstoneError: if a column cannot be converted to the declared type.
     """
     if not table.columns:
-        return [create_table(mart)]
+        return [create_table_sql(mart)]
     actions: list[sql.Composable] = []
     has_key = table.key == mart.key
     if table.constraint and not has_key:
@@ -100,8 +101,9 @@ def migration(mart: Mart, table: Table) -> list[sql.Composed]:
 
 
 def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]:
-    """Return the actions of ALTER TABLE that bring a column to its declaration."""
-    name, declared_type = sql.Identifier(column), sql_type(column)
+    """Return the actions of ALTER TABLE that make a column as the mart declares it."""
+    name = sql.Identifier(column)
+    declared_type = sql_type(column)
     if column not in table.columns:
         add = sql.SQL("ADD COLUMN {} {} NOT NULL DEFAULT {}")
         return [
@@ -123,7 +125,7 @@ def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]
     return actions
 
 
-def create_table(mart: Mart) -> sql.Composed:
+def create_table_sql(mart: Mart) -> sql.Composed:
     """Return the CREATE TABLE of a mart: its columns, all not null, and its primary key."""
     columns = (
         sql.SQL("    {} {} NOT NULL,\n").format(sql.Identifier(column), sql.SQL(sql_type(column)))
@@ -134,7 +136,7 @@ def create_table(mart: Mart) -> sql.Composed:
     )
 
 
-def drop_table(mart: str) -> sql.Composed:
+def drop_table_sql(mart: str) -> sql.Composed:
     """Return the DROP TABLE of a mart, which PostgreSQL refuses while a view reads the table."""
     return sql.SQL("DROP TABLE {}").format(table_identifier(mart))
 
@@ -144,7 +146,7 @@ def ddl(marts: Mapping[str, Mart]) -> str:
 
     It creates what a publication to an empty database would. It has no password.
     """
-    tables = "".join(f"{to_text(create_table(mart))};\n\n" for mart in marts.values())
+    tables = "".join(f"{to_text(create_table_sql(mart))};\n\n" for mart in marts.values())
     head, marker, rest = provision_sql().partition("-- restore revoked privileges")
     return f"{head}-- the marts\n{tables}{marker}{rest}"
 
@@ -162,8 +164,8 @@ def column_list(columns: Iterable[str], table: str | None = None) -> sql.Compose
 
 def sql_type(column: str) -> str:
     """Return the PostgreSQL type of a column of a mart."""
-    type_ = gold_type(column)
-    return "date" if type_.is_date() else "text" if type_.is_string() else "bigint"
+    dtype = gold_type(column)
+    return "date" if dtype.is_date() else "text" if dtype.is_string() else "bigint"
 
 
 def to_text(statement: sql.Composable) -> str:
