@@ -61,7 +61,7 @@ def load_mart(db: cursor, mart_csv: MartCsv, publication: int, *, full: bool) ->
         db: a cursor in the transaction of the publication.
         mart_csv: the mart's file in Gold.
         publication: the number of the publication.
-        full: whether to compare all rows, and not only those of the days whose hashes changed.
+        full: whether to compare all rows, and not only the days whose hashes changed.
 
     Returns:
         How many rows were inserted or updated, and how many were deleted.

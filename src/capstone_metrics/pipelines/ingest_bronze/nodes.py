@@ -48,7 +48,10 @@ def ingest(
 def dry_run(*arguments: Any) -> tuple[Objects, list[str]]:
     """Return the objects that `ingest` would add to Bronze, and their names, sorted.
 
-    The dry run of Silver loads the objects. The arguments are those of `ingest`.
+    The dry run of Silver loads the objects.
+
+    Args:
+        arguments: the arguments of `ingest`.
     """
     objects = ingest(*arguments)
     return objects, sorted(objects)

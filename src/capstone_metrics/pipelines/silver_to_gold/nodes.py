@@ -43,10 +43,9 @@ class RebuildScope:
     silver_head: Mapping[str, Any]
 
     def reusable_rows(self, mart: Mart) -> pa.Table | None:
-        """Return the current rows of a mart, of which those of other days are reused.
+        """Return the current rows of a mart, to reuse on other days; None if all are rebuilt.
 
-        None if the mart is rebuilt in full: it is new, was declared differently, or has no day in
-        its key.
+        All rows are rebuilt if the mart is new, was declared differently, or has no day in its key.
         """
         entry = self.gold.manifest.get("marts", {}).get(mart.name, {})
         declared = {"key": list(mart.key), "measures": mart.declared_measures}
@@ -198,7 +197,7 @@ def reconcile(
 
 
 def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
-    """Return the totals of Silver on the rebuilt days, plus those of the mart on the other days."""
+    """Return the totals of Silver on the rebuilt days, plus the mart's totals on the other days."""
     if scope.rows is None:
         return dict(scope.gold.manifest["marts"][mart.name]["totals"])
     measures = scope.rows.agg(**_measures(scope.rows, mart))
