@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import altair as alt
+import pandas as pd
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from capstone_metrics.dashboard.texts import Texts
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -18,7 +18,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
 
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
 HEIGHT, BAR_HEIGHT = 300, 34  # px
-DAY_FORMAT = "%-d %b"
+MAX_TICKS = 8
 
 
 def multi_line_chart(
@@ -43,7 +43,7 @@ def multi_line_chart(
         values=sorted(set(table["segment"])),
     )
     base = alt.Chart(table).encode(
-        x=alt.X("day:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
+        x=alt.X("day:T", title=None, axis=_day_axis(table["day"])),
         y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_labels)),
         color=alt.Color(
             "segment:N", scale=alt.Scale(domain=segments, range=COLOURS), legend=legend
@@ -55,7 +55,8 @@ def multi_line_chart(
             "segment:N", scale=alt.Scale(domain=segments, range=DASHES), legend=legend
         )
     )
-    points = base.mark_circle(size=90, opacity=0)
+    is_one_day = table["day"].nunique() == 1  # has no line
+    points = base.mark_circle(size=90, opacity=1 if is_one_day else 0)
     return _localised(alt.layer(lines, points).properties(height=HEIGHT), texts)
 
 
@@ -93,7 +94,12 @@ def heatmap(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
             x=alt.X(
                 "yearmonthdate(day):O",
                 title=None,
-                axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True, labelAngle=0),
+                axis=alt.Axis(
+                    format="%-d %b %Y" if _is_long(table["day"]) else "%-d %b",
+                    labelOverlap=True,
+                    labelFlush=False,
+                    labelAngle=0,
+                ),
             ),
             y=alt.Y("segment:N", title=None, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
             color=alt.Color(
@@ -139,7 +145,7 @@ def line_chart(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
         alt.Chart(table)
         .mark_line(color=COLOURS[0], point=alt.OverlayMarkDef(size=25, color=COLOURS[0]))
         .encode(
-            x=alt.X("segment:T", title=None, axis=alt.Axis(format=DAY_FORMAT, labelOverlap=True)),
+            x=alt.X("segment:T", title=None, axis=_day_axis(table["segment"])),
             y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_labels)),
             tooltip=[
                 alt.Tooltip("segment:T", title=texts("day"), format="%x"),
@@ -148,6 +154,29 @@ def line_chart(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
         )
     )
     return _localised(chart.properties(height=HEIGHT), texts)
+
+
+def _is_long(days: pd.Series[pd.Timestamp]) -> bool:
+    """Return whether a period is so long that its labels have the year: more than two months."""
+    return bool(days.max() - days.min() > pd.Timedelta(days=62))
+
+
+def _day_axis(days: pd.Series[pd.Timestamp]) -> alt.Axis:
+    """Return an axis of time whose labels differ: days, or the months of a long period.
+
+    Vega's own ticks of a short period are hours, of which several have the label of one day.
+    """
+    if days.empty:
+        return alt.Axis()
+    ticks = pd.date_range(days.min(), days.max())
+    if is_long := _is_long(days):
+        ticks = ticks[ticks.is_month_start]
+    ticks = ticks[:: math.ceil(len(ticks) / MAX_TICKS)]
+    return alt.Axis(
+        values=[alt.DateTime(year=day.year, month=day.month, date=day.day) for day in ticks],
+        format="%b %Y" if is_long else "%-d %b",
+        labelOverlap=True,
+    )
 
 
 def _tooltips(column: str, title: str, texts: Texts) -> list[alt.Tooltip]:
