@@ -57,6 +57,42 @@ def test_a_run_that_changed_nothing_counts_as_well(
     assert freshness.missed_deadline == (None if is_unchanged else local(31, 23, 30))
 
 
+@pytest.mark.parametrize(
+    ("data_end", "published_at", "unchanged_at", "state"),
+    [
+        (dt.date(2026, 1, 31), local(31, 23, 5), None, "fresh"),
+        (dt.date(2026, 1, 24), local(31, 23, 5), None, "fresh"),
+        (dt.date(2026, 1, 23), local(31, 23, 5), None, "old_data"),
+        (dt.date(2025, 3, 31), local(31, 23, 5), None, "old_data"),
+        (dt.date(2026, 2, 1), local(31, 23, 5), None, "fresh"),  # posted in another time zone
+        (dt.date(2026, 1, 24), local(20, 23, 5), local(31, 23, 5), "no_new_data"),
+        (dt.date(2026, 1, 23), local(20, 23, 5), local(31, 23, 5), "old_data"),
+        (dt.date(2026, 1, 31), local(20, 23, 5), None, "stale"),
+        (dt.date(2026, 1, 2), local(20, 23, 5), None, "stale"),
+        (None, local(31, 23, 5), None, None),
+    ],
+)
+def test_a_publication_in_time_does_not_make_old_data_fresh(
+    data_end: dt.date | None,
+    published_at: dt.datetime,
+    unchanged_at: dt.datetime | None,
+    state: str | None,
+) -> None:
+    now = local(31, 23, 45).astimezone(ZONE)
+
+    assert Freshness.at(now, published_at, SCHEDULE, unchanged_at, data_end).state == state
+
+
+def test_without_a_schedule_the_data_have_a_state() -> None:
+    now = local(31, 23, 45).astimezone(ZONE)
+
+    states = [
+        Freshness.at(now, local(1, 1), None, data_end=day).state
+        for day in (dt.date(2026, 1, 30), dt.date(2026, 1, 3))
+    ]
+    assert states == ["fresh", "old_data"]
+
+
 def test_a_publication_in_time_is_not_an_unchanged_one() -> None:
     freshness = Freshness.at(local(31, 23, 45), local(31, 23, 5), SCHEDULE, local(31, 23, 20))
 

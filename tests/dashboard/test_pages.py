@@ -440,6 +440,9 @@ def test_figures_older_than_the_last_deadline_are_stale(
     schedule = {"timezone": "America/Sao_Paulo", "starts": ["23:00"], "minutes": 30}
     monkeypatch.setenv(SCHEDULE_VARIABLE, json.dumps(schedule))
     texts = Texts("en")
+    for mart in (BY_NETWORK, BY_INSTITUTION):
+        shift = f"current_date - DATE '{LAST}'"
+        published.as_admin(f"UPDATE serving.{mart} SET data_postagem = data_postagem + ({shift})")
     app = opened()
     assert not app.warning
     assert texts("fresh") in text_of(app)
@@ -453,6 +456,24 @@ def test_figures_older_than_the_last_deadline_are_stale(
     ]
     assert texts("stale") in text_of(app)
     assert texts("fresh") not in text_of(app)
+
+
+@pytest.mark.parametrize(
+    ("locale", "old_data", "end"),
+    [
+        ("en-US", "Data from", "Data up to Feb 14, 2026. Published"),
+        ("pt-BR", "atrás", "Dados até 14 de fev. de 2026. Publicados"),
+    ],
+)
+def test_a_new_publication_of_old_data_is_not_up_to_date(
+    read: Read, locale: str, old_data: str, end: str
+) -> None:
+    text = text_of(read(locale, **days(*PERIOD)))
+
+    assert ":orange-badge[" in text
+    assert ":green-badge[" not in text
+    assert old_data in text
+    assert end in text
 
 
 def test_a_new_publication_is_shown_at_once_and_an_unchanged_one_queries_no_mart(

@@ -93,6 +93,8 @@ def test_a_run_with_nothing_new_differs_from_a_missing_run(
     dataset: ServingDataset, empty_project: Project
 ) -> None:
     as_admin(dataset, "UPDATE serving.publications SET published_at = now() - interval '2 days'")
+    for mart in ("gold_video_views_dia_rede_social", "gold_video_views_dia_faculdade"):
+        as_admin(dataset, f"UPDATE serving.{mart} SET data_postagem = current_date")
     badges = {name: f"{TEXTS(name)}]" for name in ("fresh", "no_new_data", "stale")}
 
     def badge() -> list[str]:

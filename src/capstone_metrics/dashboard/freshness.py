@@ -1,4 +1,4 @@
-"""Whether the latest publication is as recent as the schedule requires."""
+"""Whether the data and the latest publication are recent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MAX_DATA_AGE = dt.timedelta(days=7)
+"""Data that end earlier are out of date; channels that post once a week stay within it."""
 
 SCHEDULE_VARIABLE = "CAPSTONE_PUBLICATION_SCHEDULE"
 """The variable with the schedule as JSON: `timezone`, `starts` (such as "23:00") and `minutes`."""
@@ -50,17 +53,33 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How recent the latest publication is.
+    """How recent the data and the latest publication are.
 
     Attributes:
         age: the time since the publication.
         missed_deadline: the deadline for which no publication came; None if none was missed.
         is_unchanged: whether a run came in time and found Gold unchanged.
+        data_age: the time since the last day of the data; None if there are none.
     """
 
     age: dt.timedelta
     missed_deadline: dt.datetime | None
-    is_unchanged: bool = False
+    is_unchanged: bool
+    data_age: dt.timedelta | None
+
+    @property
+    def state(self) -> str | None:
+        """The state of the figures, a key of the texts; None if there are no data.
+
+        A publication in time does not make old data `fresh`.
+        """
+        if self.missed_deadline:
+            return "stale"
+        if self.data_age is None:
+            return None
+        if self.data_age > MAX_DATA_AGE:
+            return "old_data"
+        return "no_new_data" if self.is_unchanged else "fresh"
 
     @classmethod
     def at(
@@ -69,6 +88,7 @@ class Freshness:
         published_at: dt.datetime,
         schedule: Schedule | None,
         unchanged_at: dt.datetime | None = None,
+        data_end: dt.date | None = None,
     ) -> Freshness:
         """Return the freshness at an instant.
 
@@ -76,17 +96,18 @@ class Freshness:
         Gold is not in the ledger, but counts as well.
 
         Args:
-            now: the instant.
+            now: the instant, in the time zone of the data.
             published_at: the time of the latest entry in the ledger.
             schedule: the schedule of publications, if known.
             unchanged_at: when an unchanged Gold was last published.
+            data_end: the last day of the data, if there are any.
         """
         age = now - published_at
-        if not schedule:
-            return cls(age, None)
-        start, deadline = schedule.last_due(now)
-        if published_at >= start:
-            return cls(age, None)
-        if unchanged_at and unchanged_at >= start:
-            return cls(age, None, is_unchanged=True)
-        return cls(age, deadline)
+        data_age = now.date() - data_end if data_end else None
+        missed_deadline, is_unchanged = None, False
+        if schedule:
+            start, deadline = schedule.last_due(now)
+            is_late = published_at < start
+            is_unchanged = is_late and unchanged_at is not None and unchanged_at >= start
+            missed_deadline = deadline if is_late and not is_unchanged else None
+        return cls(age, missed_deadline, is_unchanged, data_age)

@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -26,7 +26,7 @@ from capstone_metrics.dashboard.texts import LOCALES, Texts, preferred_language
 from capstone_metrics.dashboard.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 PAGES: dict[str, Callable[[View], None]] = {
     "overview": show_overview,
@@ -34,6 +34,14 @@ PAGES: dict[str, Callable[[View], None]] = {
     "method": show_method,
 }
 """The pages by name. They have no icons, which the browser would fetch from the Internet."""
+
+BADGES: Mapping[str, tuple[Literal["green", "blue", "orange"], str]] = {
+    "fresh": ("green", ":material/check:"),
+    "no_new_data": ("blue", ":material/check:"),
+    "old_data": ("orange", ":material/schedule:"),
+    "stale": ("orange", ":material/schedule:"),
+}
+"""The colour and icon of each state of the figures."""
 
 log = logging.getLogger(__name__)
 
@@ -93,31 +101,30 @@ def show_page(name: str, texts: Texts) -> None:
 
 
 def show_freshness(view: View, schedule: Schedule | None) -> None:
-    """Show when the figures were published, and whether a publication is overdue."""
-    texts, publication = view.texts, view.transaction.publication
-    now = dt.datetime.now(dt.UTC)
+    """Show to which day the data reach, when they were published, and whether either is late."""
+    texts, publication, data_end = view.texts, view.transaction.publication, view.data_end
+    now = dt.datetime.now(view.zone)
     unchanged_at = runs.unchanged_at(view.transaction)
-    freshness = Freshness.at(now, publication.published_at, schedule, unchanged_at)
+    freshness = Freshness.at(now, publication.published_at, schedule, unchanged_at, data_end)
     published_at = texts.date_and_time(publication.published_at, view.zone)
-    sentences = [
+    sentences = [texts("data_up_to", day=texts.date(data_end))] if data_end else []
+    sentences.append(
         texts(
             "published",
             number=texts.number(publication.number),
             ago=texts.relative_time(freshness.age),
             moment=published_at,
         )
-    ]
+    )
     if unchanged_at:
         moment = texts.date_and_time(unchanged_at, view.zone)
         ago = texts.relative_time(now - unchanged_at)
         sentences.append(texts("unchanged", ago=ago, moment=moment))
     with st.container(horizontal=True, vertical_alignment="center"):
-        if freshness.missed_deadline:
-            st.badge(texts("stale"), icon=":material/schedule:", color="orange")
-        elif freshness.is_unchanged:
-            st.badge(texts("no_new_data"), icon=":material/check:", color="blue")
-        elif schedule:
-            st.badge(texts("fresh"), icon=":material/check:", color="green")
+        if state := freshness.state:
+            color, icon = BADGES[state]
+            age = texts.duration(freshness.data_age or dt.timedelta())
+            st.badge(texts(state, age=age), icon=icon, color=color)
         st.caption(" ".join(sentences))
     if freshness.missed_deadline:
         deadline = texts.date_and_time(freshness.missed_deadline, view.zone)

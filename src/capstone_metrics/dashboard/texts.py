@@ -7,10 +7,11 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from babel import Locale, dates, numbers
+from babel import Locale, dates, lists, numbers
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
 LOCALES = {"PT": "pt_BR", "EN": "en"}
 """The locale of each language that the reader can choose."""
@@ -75,6 +76,14 @@ class Texts:
     def relative_time(self, age: dt.timedelta) -> str:
         """Format the time since an instant: há 3 horas."""
         return dates.format_timedelta(-age, add_direction=True, locale=self.locale)
+
+    def duration(self, value: dt.timedelta) -> str:
+        """Format a duration roughly: 10 meses."""
+        return dates.format_timedelta(value, locale=self.locale)
+
+    def enumeration(self, items: Sequence[str]) -> str:
+        """Join items to a list in a sentence: dia, rede social e instituição."""
+        return lists.format_list(items, locale=self.locale)
 
     @property
     def date_input_format(self) -> str:

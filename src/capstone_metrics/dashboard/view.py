@@ -41,6 +41,27 @@ class View:
         """The published marts."""
         return list(self.transaction.publication.marts.values())
 
+    def day_range(self, mart: PublishedMart) -> tuple[dt.date, dt.date] | None:
+        """Return the first and last day of a mart; None if it has no row."""
+        first, last = self.query(marts.day_range(mart)).iloc[0]
+        return (first, last) if first else None
+
+    @property
+    def data_end(self) -> dt.date | None:
+        """The last day of the data, which is the latest day of posting; None if there are none.
+
+        It is in the marts themselves. A run record has only when files arrived, and a file that
+        arrived today may end a year ago.
+        """
+        selection = marts.select_mart(self.marts, [], frozenset())
+        days = self.day_range(selection[0]) if selection else None
+        return days[1] if days else None
+
+    def title(self, mart: PublishedMart) -> str:
+        """Return what the rows of a mart by day are, such as: so far, by day and network."""
+        labels = [self.texts.label(column).lower() for column in mart.key]
+        return self.texts("so_far_by", columns=self.texts.enumeration(labels))
+
     def query(self, query: Query) -> pd.DataFrame:
         """Return the rows of a query, which is run once for each publication."""
         statement, parameters = query
