@@ -47,6 +47,7 @@ FLAGS = [
 PICTURES = ROOT / "build/screenshots"
 PERIOD = "period=2026-02-01&period=2026-02-14"
 EMPTY = "period=2026-01-01&period=2026-01-10&network=YouTube+Shorts"
+OUTSIDE = "period=2025-12-01&period=2026-01-10"
 SECONDS = 300
 """After this time a page is taken to hang."""
 
@@ -242,6 +243,7 @@ def test_one_pass(browser: Browser, site: str, served: Served) -> None:
         check_the_file_of_a_mart(page, served)
         check_the_filters_are_in_the_url_which_opens_again(page)
         check_a_busy_database_and_one_that_is_away(page, served)
+        check_a_period_outside_of_the_data_is_said(page, site)
         check_a_filter_without_rows(page, site)
 
 
@@ -300,7 +302,7 @@ def check_the_filters_are_in_the_url_which_opens_again(page: Page) -> None:
     page.get_by_text("PT", exact=True).click()
     wait_for_title(page, PORTUGUESE("title"))
     wait_for_page(page)
-    expect(page.get_by_text(re.compile("14 dias$"))).to_be_visible()
+    expect(page.get_by_text(re.compile("14 dias, com os números até agora"))).to_be_visible()
 
 
 def check_a_busy_database_and_one_that_is_away(page: Page, served: Served) -> None:
@@ -316,6 +318,13 @@ def check_a_busy_database_and_one_that_is_away(page: Page, served: Served) -> No
         expect(page.get_by_test_id("stException")).to_have_count(0)
     page.get_by_role("button", name=PORTUGUESE("retry")).click()
     wait_for_page(page)
+
+
+def check_a_period_outside_of_the_data_is_said(page: Page, site: str) -> None:
+    page.goto(f"{site}/?{OUTSIDE}")
+    wait_for_page(page)
+    expect(page.get_by_text("Você pediu o período de 1 de dez. de 2025")).to_be_visible()
+    assert page.url.endswith("?period=2026-01-01&period=2026-01-10")
 
 
 def check_a_filter_without_rows(page: Page, site: str) -> None:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 APP = str(Path(capstone_metrics.dashboard.__file__).parent / "app.py")
 NAMES = ["total_views", "total_likes", "total_comentarios", "total_videos"]
 PERIOD = dt.date(2026, 2, 1), dt.date(2026, 2, 14)
+OLD_PERIOD = dt.date(2026, 1, 25), dt.date(2026, 2, 7)
+DEFAULT_PERIOD = LAST - dt.timedelta(days=27), LAST
 BEFORE = dt.date(2026, 1, 18), dt.date(2026, 1, 31)
 FIRST_DAYS = {
     "locale": "en-US",
@@ -275,6 +277,48 @@ def test_a_url_sets_the_filters(read: Read) -> None:
     assert app.multiselect(key="institution").value == []
     assert app.date_input(key="period").value == (FIRST, FIRST + dt.timedelta(days=13))
     assert app.toggle(key="mean").value
+
+
+@pytest.mark.parametrize(
+    ("requested", "shown"),
+    [
+        (
+            (dt.date(2025, 1, 1), FIRST + dt.timedelta(days=9)),
+            (FIRST, FIRST + dt.timedelta(days=9)),
+        ),
+        ((dt.date(2024, 1, 1), dt.date(2024, 1, 31)), DEFAULT_PERIOD),
+        ((LAST, LAST + dt.timedelta(days=9)), DEFAULT_PERIOD),  # one day of it has data
+    ],
+)
+def test_a_period_outside_of_the_data_is_said(
+    requested: tuple[dt.date, dt.date], shown: tuple[dt.date, dt.date]
+) -> None:
+    app, texts = opened(**days(*requested)), Texts("en")
+
+    periods = {"requested": requested, "available": (FIRST, LAST), "shown": shown}
+    sentence = texts("period_outside", **{k: texts.period(*each) for k, each in periods.items()})
+    assert [info.value for info in app.info] == [sentence]
+    assert app.date_input(key="period").value == shown
+    in_url = [] if shown == DEFAULT_PERIOD else [day.isoformat() for day in shown]
+    assert app.query_params.get("period", []) == in_url
+    assert len(app.metric) == 5
+    app.toggle(key="mean").set_value(True).run()
+    assert [info.value for info in app.info] == [sentence]
+    app.date_input(key="period").set_value(PERIOD).run()
+    assert not app.info
+
+
+def test_a_period_outside_of_a_new_publication_is_said(published: Served) -> None:
+    app = opened(**days(*PERIOD))
+    assert not app.info
+
+    published.publish(most=100)
+    app.run()
+
+    ((last,),) = published.from_gold(f"SELECT max(data_postagem) FROM {BY_NETWORK}")
+    assert last < PERIOD[0]
+    assert app.date_input(key="period").value == (FIRST, last)
+    assert Texts("en").period(FIRST, last) in app.info[0].value
 
 
 def test_a_filter_without_rows_can_be_cleared() -> None:

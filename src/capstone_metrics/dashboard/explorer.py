@@ -32,6 +32,8 @@ def show_explorer(view: View) -> None:
     with cells[1]:
         criteria = filters.period_filter(view, mart) if filters.has_day(mart) else None
 
+    if criteria:
+        filters.show_fitted_period(view, mart)
     is_time = mart.column_types[by] == "date"
     limit = MAX_DAYS if is_time else MAX_BARS
     table = view.query(marts.measure_by(mart, by, measure, criteria, limit))

@@ -19,6 +19,8 @@ URL_PARAMETERS = {NETWORK: "network", INSTITUTION: "institution"}
 """The columns that can be filtered, and the URL parameter of each."""
 
 DEFAULT_DAYS = 28
+FITTED_PERIOD = "fitted_period"
+"""The session's key of the last period that was outside of the data, and the one shown instead."""
 
 
 def period_filter(view: View, mart: PublishedMart) -> Filter:
@@ -27,11 +29,13 @@ def period_filter(view: View, mart: PublishedMart) -> Filter:
     The page stops here if the mart has no day, or the period has no end yet.
     """
     texts = view.texts
-    first, last = _day_range(view, mart)
-    if first is None:
+    day_range = view.day_range(mart)
+    if day_range is None:
         st.info(texts("empty"), title=texts("empty_title"))
         st.stop()
-    default = default_period(view, mart)
+    first, last = day_range
+    default = default_period(first, last)
+    _fit_period(first, last)
     days = st.date_input(
         texts("period"),
         value=default,
@@ -40,8 +44,8 @@ def period_filter(view: View, mart: PublishedMart) -> Filter:
         format=texts.date_input_format,
         key=PERIOD,
         bind="query-params",
-        help=texts("available_period", first=texts.date(first), last=texts.date(last)),
     )
+    st.caption(texts("available_period", period=texts.period(first, last)))
     if len(days) < len(default):
         st.info(texts("incomplete_period"))
         st.stop()
@@ -71,9 +75,21 @@ def overview_filter(view: View, mart: PublishedMart) -> Filter:
     return Filter(period.first, period.last, selected)
 
 
-def default_period(view: View, mart: PublishedMart) -> tuple[dt.date, dt.date]:
-    """Return the first and last day of the default period: the latest four weeks."""
-    first, last = _day_range(view, mart)
+def show_fitted_period(view: View, mart: PublishedMart) -> None:
+    """Show that the requested period is outside of the data, until another one is selected."""
+    requested, shown = st.session_state.get(FITTED_PERIOD, (None, None))
+    day_range = view.day_range(mart)
+    if day_range is None or shown is None or shown != st.session_state.get(PERIOD):
+        st.session_state.pop(FITTED_PERIOD, None)
+        return
+    texts = view.texts
+    periods = {"requested": requested, "available": day_range, "shown": shown}
+    sentences = {name: texts.period(*days) for name, days in periods.items()}
+    st.info(texts("period_outside", **sentences))
+
+
+def default_period(first: dt.date, last: dt.date) -> tuple[dt.date, dt.date]:
+    """Return the first and last day of the default period: the latest four weeks of the data."""
     return max(first, last - dt.timedelta(days=DEFAULT_DAYS - 1)), last
 
 
@@ -82,6 +98,7 @@ def reset_filters(period: tuple[dt.date, dt.date]) -> None:
     for parameter in URL_PARAMETERS.values():
         st.session_state[parameter] = []
     st.session_state[PERIOD] = period
+    st.session_state.pop(FITTED_PERIOD, None)
 
 
 def has_day(mart: PublishedMart) -> bool:
@@ -89,6 +106,33 @@ def has_day(mart: PublishedMart) -> bool:
     return DAY in mart.key
 
 
-def _day_range(view: View, mart: PublishedMart) -> tuple[dt.date, dt.date]:
-    row = view.query(marts.day_range(mart)).iloc[0]
-    return row["first"], row["last"]
+def _fit_period(first: dt.date, last: dt.date) -> None:
+    """Replace a requested period that is outside of the data by its part in them, or the default.
+
+    Streamlit itself would show the default without a word.
+    """
+    requested = _requested_period()
+    if not requested or first <= requested[0] <= requested[-1] <= last:
+        return
+    start, end = max(requested[0], first), min(requested[-1], last)
+    default = default_period(first, last)
+    shown = (start, end) if start < end else default  # Streamlit reads a URL's equal days as one
+    st.session_state[FITTED_PERIOD] = (requested[0], requested[-1]), shown
+    if PERIOD in st.session_state:
+        st.session_state[PERIOD] = shown
+        return
+    if shown == default:
+        del st.query_params[PERIOD]
+    else:
+        st.query_params[PERIOD] = [day.isoformat() for day in shown]
+    st.rerun()
+
+
+def _requested_period() -> list[dt.date]:
+    """Return the days that the session has, or else the URL, in order; empty if not readable."""
+    if PERIOD in st.session_state:
+        return sorted(st.session_state[PERIOD])
+    try:
+        return sorted(map(dt.date.fromisoformat, st.query_params.get_all(PERIOD)))
+    except ValueError:
+        return []

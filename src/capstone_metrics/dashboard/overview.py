@@ -30,6 +30,7 @@ def show_overview(view: View) -> None:
         return
     mart, _ = selection
     criteria = filters.overview_filter(view, mart)
+    filters.show_fitted_period(view, mart)
     if not show_figures(view, criteria):
         show_empty(view, mart)
         return
@@ -62,13 +63,11 @@ def show_figures(view: View, criteria: Filter) -> bool:
         if previous_period
         else None
     )
-    period = texts(
-        "period_text",
-        first=texts.date(criteria.first),
-        last=texts.date(criteria.last),
-        days=texts.number(criteria.days),
-    )
-    st.caption(period)
+    period, days = texts.period(criteria.first, criteria.last), texts.number(criteria.days)
+    sentences = [texts("period_text", period=period, days=days)]
+    if previous is not None:
+        sentences.append(texts("change_text", days=days))
+    st.caption(" ".join(sentences))
     view.show_ignored_filters(ignored)
     cells = [*st.columns(3), *st.columns(2)]
     for name, cell in zip([*MEASURES, ENGAGEMENT], cells, strict=True):
@@ -169,8 +168,9 @@ def show_empty(view: View, mart: PublishedMart) -> None:
     """Show that no row matches the filters, and a button that resets them."""
     texts = view.texts
     st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
-    period = filters.default_period(view, mart)
-    st.button(texts("reset"), on_click=filters.reset_filters, args=(period,))
+    if day_range := view.day_range(mart):
+        period = filters.default_period(*day_range)
+        st.button(texts("reset"), on_click=filters.reset_filters, args=(period,))
 
 
 def _select_mart(
@@ -191,7 +191,8 @@ def _select_mart(
 def _previous_period(view: View, mart: PublishedMart, applied: Filter) -> Filter | None:
     """Return the filter of the equal period before; None if the mart begins after its start."""
     first = applied.first - dt.timedelta(days=applied.days)
-    if first < view.query(marts.day_range(mart))["first"][0]:
+    day_range = view.day_range(mart)
+    if day_range is None or first < day_range[0]:
         return None
     return replace(applied, first=first, last=applied.first - dt.timedelta(days=1))
 

@@ -67,6 +67,10 @@ class Texts:
         """Format a date: 31 de jan. de 2026."""
         return dates.format_date(day, "medium", locale=self.locale)
 
+    def period(self, first: dt.date, last: dt.date) -> str:
+        """Format a period: 1 de jan. de 2026 a 31 de jan. de 2026."""
+        return self("first_to_last", first=self.date(first), last=self.date(last))
+
     def date_and_time(self, instant: dt.datetime, zone: dt.tzinfo) -> str:
         """Format an instant in a time zone: 31 de jan. de 2026, 23:05."""
         local = instant.astimezone(zone)
