@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
 from capstone_metrics.dashboard import charts, filters, marts
+from capstone_metrics.dashboard.comparison import (
+    ENGAGEMENT,
+    GROWING_AGE,
+    MAX_FACTOR,
+    MIN_BASE,
+    REACTIONS,
+    Comparison,
+    total,
+)
 from capstone_metrics.dashboard.marts import INSTITUTION, MEASURES, NETWORK, Filter
 from capstone_metrics.dashboard.view import NO_VALUE
 
@@ -17,7 +26,6 @@ if TYPE_CHECKING:
     from capstone_metrics.dashboard.database import PublishedMart
     from capstone_metrics.dashboard.view import View
 
-ENGAGEMENT = "engagement"
 MAX_RANKS = 20
 UP, DOWN = "▲", "▼"
 
@@ -84,23 +92,47 @@ def show_figure(
     Streamlit's own sparkline has parts without a name, which a screen reader stops at.
     """
     texts = view.texts
-    value = _total(current, name)
-    previous_value = 0.0 if previous is None else _total(previous, name)
-    change = value / previous_value - 1 if previous_value else None
-    comparison = texts("vs_previous_period", days=texts.number(applied.days))
+    value = total(current, name)
     label, is_rate = texts.label(name), name == ENGAGEMENT
     st.metric(
         label,
         texts.percent(value) if is_rate else texts.compact(value),
-        None if change is None else texts.percent(change, signed=True) if change else 0,
-        delta_description=texts("no_previous_period") if change is None else comparison,
         help=texts("engagement_help") if is_rate else texts.number(value),
+        **_change(view, name, current, previous, applied),
     )
     days = pd.date_range(applied.first, applied.last, name="day")
     daily = current.set_index(pd.to_datetime(current["day"]))[name].reindex(days, fill_value=0)
     table = pd.DataFrame({"day": days, "value": daily.astype(float).to_numpy()})
     chart = charts.sparkline(table, label, ".1%" if is_rate else ",.0f", texts)
     st.altair_chart(chart, alt=texts("sparkline_alt", measure=label), key=f"sparkline_{name}")
+
+
+def _change(
+    view: View, name: str, current: pd.DataFrame, previous: pd.DataFrame | None, applied: Filter
+) -> dict[str, Any]:
+    """Return the options of `st.metric` that show the change since the previous period.
+
+    Green and red are for changes that do not come from the age of the videos.
+    """
+    texts = view.texts
+    if previous is None:
+        return {"delta_description": texts("no_previous_period")}
+    assert view.data_end is not None  # the period has rows
+    comparison = Comparison.of(name, current, previous, view.data_end - applied.last)
+    if comparison.factor is None:
+        return {"delta_description": texts("small_base", count=MIN_BASE)}
+    change = comparison.factor - 1
+    has_direction = round(change, 3) != 0
+    return {
+        "delta": texts("large_change", factor=MAX_FACTOR)
+        if comparison.factor > MAX_FACTOR
+        else texts.percent(change, signed=has_direction),
+        "delta_color": "normal" if has_direction and not comparison.is_growing else "off",
+        "delta_arrow": "auto" if has_direction else "off",
+        "delta_description": texts("still_growing")
+        if comparison.is_growing
+        else texts("vs_previous_period", days=texts.number(applied.days)),
+    }
 
 
 def show_by_network(
@@ -199,16 +231,8 @@ def _previous_period(view: View, mart: PublishedMart, applied: Filter) -> Filter
 
 def _with_engagement(days: pd.DataFrame) -> pd.DataFrame:
     views = days["total_views"].where(days["total_views"] > 0)
-    rates = (days["total_likes"] + days["total_comentarios"]) / views
+    rates = days[REACTIONS].sum(axis="columns") / views
     return days.assign(engagement=rates.fillna(0))
-
-
-def _total(days: pd.DataFrame, name: str) -> float:
-    """Return the sum of a measure; for the engagement, the ratio of the sums."""
-    if name != ENGAGEMENT:
-        return int(days[name].sum())
-    views = days["total_views"].sum()
-    return float((days["total_likes"] + days["total_comentarios"]).sum() / views) if views else 0.0
 
 
 def _rank_change(view: View, rank: int, previous_rank: float | None) -> str:
