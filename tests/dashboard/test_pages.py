@@ -33,7 +33,7 @@ from tests.dashboard.conftest import (
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from streamlit.testing.v1 import AppTest
 
@@ -113,6 +113,17 @@ def charts(app: AppTest) -> list[list[dict[str, Any]]]:
     return rows
 
 
+def channels(spec: Any) -> Iterator[dict[str, Any]]:
+    """Return the parts of a chart's specification that have a field and a title."""
+    if isinstance(spec, dict):
+        if "field" in spec and spec.get("title"):
+            yield spec
+        spec = list(spec.values())
+    if isinstance(spec, list):
+        for part in spec:
+            yield from channels(part)
+
+
 def sums(served: Served, mart: str, first: dt.date, last: dt.date, more: str = "true") -> list[int]:
     measures = ", ".join(f"sum({name})::BIGINT" for name in NAMES)
     where = f"data_postagem BETWEEN ? AND ? AND {more}"
@@ -148,6 +159,40 @@ def test_the_figures_are_those_of_gold(
         *PERIOD,
     )
     assert [row["value"] for row in charts(app)[0]] == [float(value) for (value,) in daily]
+
+
+def test_a_change_is_grey_while_the_videos_are_young(read: Read) -> None:
+    young, old = read("en-US", **days(*PERIOD)), read("en-US", **days(*OLD_PERIOD))
+
+    for metric in young.metric:
+        assert metric.delta
+        assert metric.proto.color == metric.proto.GRAY
+        assert metric.proto.delta_description == "still growing"
+    assert "still gaining views" in text_of(young)
+    assert Texts("en")("change_text", days=14) in text_of(young)
+    for metric in old.metric:
+        assert metric.proto.color in {metric.proto.RED, metric.proto.GREEN}
+        assert metric.proto.delta_description == Texts("en")("vs_previous_period", days=14)
+    assert "still gaining views" not in text_of(old)
+
+
+def test_a_change_is_never_above_ten_and_left_out_where_the_base_is_small(own: Served) -> None:
+    own.publish()
+    own.as_admin(
+        f"UPDATE serving.{BY_INSTITUTION} SET total_views = 20 * total_views "
+        f"WHERE data_postagem >= '{PERIOD[0]}'; "
+        f"UPDATE serving.{BY_INSTITUTION} SET total_comentarios = 0 "
+        f"WHERE data_postagem < '{PERIOD[0]}'"
+    )
+    texts = Texts("en")
+
+    app = opened(**days(*PERIOD), institution=QUOTED)
+
+    shown = {metric.label: metric for metric in app.metric}
+    assert shown[texts.label("total_views")].delta == texts("large_change", factor=10)
+    comments = shown[texts.label("total_comentarios")]
+    assert not comments.delta
+    assert comments.proto.delta_description == texts("small_base", count=10)
 
 
 def test_a_change_needs_a_complete_period_before(read: Read) -> None:
@@ -191,6 +236,31 @@ def test_a_mean_needs_seven_days(read: Read) -> None:
     *_, lines, _, _ = charts(read(**FIRST_DAYS))
 
     assert min(row["day"].date() for row in lines) == FIRST + dt.timedelta(days=6)
+
+
+@pytest.mark.parametrize(
+    ("locale", "so_far", "by_day"),
+    [("en-US", "so far", "by day of posting"), ("pt-BR", "até agora", "por dia de postagem")],
+)
+def test_sums_by_day_of_posting_are_called_so_far(
+    read: Read, locale: str, so_far: str, by_day: str
+) -> None:
+    app = read(locale, **days(*PERIOD))
+
+    titles = [
+        channel["title"]
+        for chart in app.get("vega_lite_chart")
+        for channel in channels(json.loads(chart.proto.spec))
+        if channel["field"] in {"views", "mean"}
+    ]
+    assert len(titles) >= 5
+    sums_of_videos = [metric.label for metric in app.metric][:3]
+    over_time, heatmap, ranking = [header.value for header in app.header][:3]
+    texts = [*titles, *sums_of_videos, over_time, heatmap, ranking]
+    assert not [text for text in texts if so_far not in text]
+    assert by_day in over_time
+    assert by_day in heatmap
+    assert [tab.label.lower().startswith(f"{so_far}, {by_day}") for tab in app.tabs] == [True] * 2
 
 
 def test_the_ranking_is_that_of_gold(read: Read, served: Served) -> None:

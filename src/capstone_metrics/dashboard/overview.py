@@ -50,7 +50,8 @@ def show_overview(view: View) -> None:
         show_by_institution(view, *by_institution)
         sources[by_institution[0].name] = by_institution
     st.header(view.texts("source_rows"))
-    for tab, (source, applied, _) in zip(st.tabs(list(sources)), sources.values(), strict=True):
+    titles = [view.title(source) for source, *_ in sources.values()]
+    for tab, (source, applied, _) in zip(st.tabs(titles), sources.values(), strict=True):
         with tab:
             view.show_source_rows(source, applied)
 
@@ -140,7 +141,7 @@ def show_by_network(
 ) -> None:
     """Show the views by day and network, as lines and as a heat map."""
     texts = view.texts
-    days = {"first": texts.date(applied.first), "last": texts.date(applied.last)}
+    period = texts.period(applied.first, applied.last)
     table = view.query(marts.views_by_day(mart, NETWORK, applied))
     table = table.assign(
         day=pd.to_datetime(table["day"]), segment=table["segment"].map(texts.label)
@@ -150,14 +151,17 @@ def show_by_network(
     is_mean = st.toggle(
         texts("mean"), key=filters.MEAN, bind="query-params", help=texts("mean_help")
     )
-    column, title = ("mean", "views_mean") if is_mean else ("views", "views_daily")
+    if view.data_end and view.data_end - applied.last < GROWING_AGE:
+        st.caption(texts("growing", day=texts.date(view.data_end - GROWING_AGE)))
+    views = texts.label("total_views")
+    column, title = ("mean", texts("views_mean")) if is_mean else ("views", views)
     networks = view.query(marts.distinct_values(mart, NETWORK))["value"].map(texts.label).tolist()
     with_value = table.dropna(subset=[column])
-    chart = charts.multi_line_chart(with_value, column, texts(title), networks, texts)
-    st.altair_chart(chart, alt=texts("views_over_time_alt", **days))
+    chart = charts.multi_line_chart(with_value, column, title, networks, texts)
+    st.altair_chart(chart, alt=texts("views_over_time_alt", period=period))
     st.header(texts("heatmap"))
-    heatmap = charts.heatmap(table, texts("views_daily"), texts)
-    st.altair_chart(heatmap, alt=texts("heatmap_alt", **days))
+    heatmap = charts.heatmap(table, views, texts)
+    st.altair_chart(heatmap, alt=texts("heatmap_alt", period=period))
 
 
 def show_by_institution(

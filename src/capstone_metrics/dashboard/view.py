@@ -91,7 +91,7 @@ class View:
         caption = texts(
             "rows_text", shown=texts.number(len(rows)), count=texts.number(count), mart=mart.name
         )
-        st.caption(caption)
+        st.caption(f"{caption}. {self.title(mart)}." if marts.DAY in mart.key else caption)
         st.download_button(
             texts("download"),
             lambda: _csv(mart, criteria),
