@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 READ_RACE_ERRORS = {"IOException", "HTTPException", "InvalidInputException"}
 """Class names of the errors that an engine raises for a file that changed while it was read."""
@@ -27,6 +28,22 @@ class CapstoneError(Exception):
 
     The command line shows it without a traceback. It never contains a secret.
     """
+
+
+MAX_CHOICES = 8
+"""How many choices a message lists."""
+
+
+def unknown_name(setting: str, name: object, choices: Iterable[str]) -> CapstoneError:
+    """Return the error of a name that is not known, with the choices, the most similar first."""
+
+    def distance(choice: str) -> float:
+        return -SequenceMatcher(None, str(name), choice).ratio() - (str(name) in choice)
+
+    known = sorted(set(choices), key=lambda choice: (distance(choice), choice))
+    more = ", …" if len(known) > MAX_CHOICES else ""
+    shown = ", ".join(known[:MAX_CHOICES]) + more
+    return CapstoneError(f"{setting}: {name!r} is not one of {shown or 'none'}.")
 
 
 def user_message(error: BaseException) -> CapstoneError | None:

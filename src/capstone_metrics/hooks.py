@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from rich.console import Console
 
+from capstone_metrics.configuration import GLOBALS, PARAMETERS, Configuration
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.operations.listeners import listeners_of
 from capstone_metrics.operations.listeners.logs import configure_logs
@@ -43,12 +44,21 @@ class DeclaredMarts:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Read the marts that the configuration declares.
+        """Check the configuration, and read the marts that it declares.
 
         The loader caches the parameters here; else it would read their files at each access.
+
+        Raises:
+            CapstoneError: if a name in the parameters or the globals is unknown, or the value of
+                one is of another type.
         """
-        loader = context.config_loader
+        loader: Any = context.config_loader
         loader["parameters"] = loader["parameters"]
+        environments = (loader.base_env, loader.env or loader.default_run_env)
+        configuration = Configuration(Path(loader.conf_source), environments, loader.runtime_params)
+        configuration.check_files()
+        configuration.check("globals", loader["globals"], GLOBALS)
+        configuration.check("parameters", loader["parameters"], PARAMETERS)
         self.declarations = loader["parameters"]["marts"]
 
     def __call__(self) -> dict[str, Any]:

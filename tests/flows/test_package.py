@@ -161,7 +161,7 @@ def test_a_command_that_is_wrong_ends_with_its_code(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for option, code, sentence in (
-        ("--env=locl", 1, "Error: Given configuration path either"),
+        ("--env=locl", 1, "Error: --env: 'locl' is not one of local, "),
         ("--pipelinse=x", 2, "Usage:"),
     ):
         monkeypatch.setattr(sys, "argv", ["python", f"--conf-source={ROOT / 'conf'}", option])

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from kedro.framework.cli.catalog import catalog
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.registry import registry
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
+from kedro.io import DatasetError
 
-from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
+from capstone_metrics.cli.choices import unknown_choice
+from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors, with_user_errors
 from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
-from capstone_metrics.errors import CapstoneError
-from capstone_metrics.packaging import configure_logging, pack_configuration
+from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.packaging import pack_configuration
 
 if TYPE_CHECKING:
     from capstone_metrics.operations.verify import Lake, VerifyResult
@@ -36,29 +40,43 @@ PLAN_LAYERS = {
 }
 """The layers in the plan of each pipeline. A publication has none: it only copies Gold."""
 
+RUN_HELP = """Ingest what is due, and take it through Silver and Gold to PostgreSQL.
+
+\b
+Parameters of a run, as --params=now=2026-01-31T20:05,full=true:
+  now             the instant of the run, local without an offset
+  from, to        a backfill: the first and last day or window, 2026-01-31 or 2026-01-31T08
+  plan            true: show what the run would do, and do nothing
+  full            true: rebuild Silver and Gold from Bronze
+  allow_shrink    true: publish a mart that has lost much
+  allow_findings  true: build Gold although a rule of quality.yml blocks it
+"""
+
 
 @click.group(name="capstone-metrics")
 def cli() -> None:
-    """Commands of Capstone Metrics."""
+    """Capstone Metrics: begin with 'kedro run'; then 'kedro dashboard', 'kedro status'.
+
+    The project's own commands are in the group "from capstone-metrics"; 'make help' lists tasks.
+    """
 
 
 cli.add_command(dashboard)
 cli.add_command(status)
 cli.add_command(runs)
+for command in (catalog, registry):
+    cli.add_command(with_user_errors(command))
 
 
-@cli.command(name="run", params=kedro_run.params, help=kedro_run.help)
+@cli.command(name="run", params=kedro_run.params, help=RUN_HELP)
 @show_user_errors()
 def run(**options: Any) -> None:
     """Run pipelines, or with the parameter `plan` show what a run would do."""
-    assert kedro_run.callback is not None
-    if options["conf_source"]:
-        configure_logging(options["conf_source"])
     # a job passes all of its parameters, and leaves some empty
     params = {name: value for name, value in (options["params"] or {}).items() if value is not None}
     options["params"] = params
     if not params.get("plan"):
-        kedro_run.callback(**options)
+        _run(options)
         return
     from rich.console import Console  # noqa: PLC0415
 
@@ -69,8 +87,24 @@ def run(**options: Any) -> None:
     if not layers:
         raise CapstoneError(f"plan: there is no plan of {', '.join(pipelines)}.")
     plan_options = {**options, "pipeline": None, "pipelines": ["plan"], "tags": sorted(layers)}
-    results = kedro_run.callback(**plan_options)
+    results = _run(plan_options)
     show_plan(Console(), {name: dataset.load() for name, dataset in results.items()})
+
+
+def _run(options: dict[str, Any]) -> dict[str, Any]:
+    """Run pipelines by Kedro, and return their free outputs.
+
+    Raises:
+        CapstoneError: if an option names what does not exist.
+    """
+    assert kedro_run.callback is not None
+    try:
+        outputs: dict[str, Any] = kedro_run.callback(**options)
+    except (AttributeError, LookupError, ValueError, DatasetError) as error:
+        if not user_message(error) and (unknown := unknown_choice(options)):
+            raise unknown from error
+        raise
+    return outputs
 
 
 @cli.command()

@@ -5,18 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.config import MissingConfigException
+from kedro.framework.cli.utils import KedroCliError
+from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
+from kedro.io import DatasetError
+from kedro.utils import find_kedro_project
+from omegaconf.errors import OmegaConfBaseException
 
-from capstone_metrics.errors import user_message
+from capstone_metrics.configuration import Configuration
+from capstone_metrics.errors import CapstoneError, unknown_name, user_message
 from capstone_metrics.operations.listeners.logs import is_json, json_logs
+from capstone_metrics.packaging import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
+
+DECLARATION_ERROR = re.compile(
+    r"parsing config for dataset|not a valid dataset configuration|Duplicate keys found in"
+    r"|must only contain arguments valid"
+)
+"""What the messages of Kedro say about a declaration, and not about data."""
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +50,76 @@ class UserError(click.ClickException):
 
 @contextlib.contextmanager
 def show_user_errors() -> Iterator[None]:
-    """Show an error that the user can act on in one sentence, without its traceback."""
+    """Show an error that the user can act on in one sentence; its traceback is logged as DEBUG.
+
+    Logging is configured by the project's own file, whatever folder of it the command is run in.
+    """
+    configure_logging(str(_configuration_folder()))
     try:
         yield
-    except MissingConfigException as error:
-        raise UserError(
-            f"{error}. Name an environment with --env, and its configuration with --conf-source."
-        ) from None
+    except KedroCliError as error:  # its own way to show itself loses the message
+        raise UserError(error.message) from error
     except Exception as error:
-        if message := user_message(error):
+        if message := user_message(error) or configuration_message(error):
+            log.debug("The error's traceback:", exc_info=error)
             raise UserError(str(message)) from None
         raise
+
+
+def with_user_errors(command: click.Command) -> click.Command:
+    """Have a command of Kedro, and those in it, show errors as the project's own do."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            with_user_errors(each)
+    elif command.callback:
+        command.callback = show_user_errors()(command.callback)
+    return command
+
+
+def configuration_message(error: Exception) -> CapstoneError | None:
+    """Return what is wrong with the configuration; None if the error is not about it."""
+    if isinstance(error, MissingConfigException):
+        return _missing_environment(error)
+    configuration, text = _configuration(), " ".join(str(error).split())
+    if broken := configuration.broken_file():
+        return CapstoneError(broken)
+    if isinstance(error, OmegaConfBaseException):
+        key = str(error.full_key)
+        place = configuration.place("", key.partition(".")[0]) or "configuration"
+        return CapstoneError(f"{place}: {key}: {text.partition(' full_key: ')[0]}")
+    if isinstance(error, DatasetError | ValueError) and DECLARATION_ERROR.search(text):
+        return CapstoneError(f"configuration: {text}")
+    return None
+
+
+def _missing_environment(error: MissingConfigException) -> CapstoneError:
+    """Return the error of an environment that does not exist, with those that do."""
+    folder = _configuration_folder()
+    environments = [path.name for path in folder.glob("*/") if path.is_dir()]
+    if (name := _option("env")) and environments and name not in environments:
+        return unknown_name("--env", name, environments)
+    return CapstoneError(
+        f"{error}. Name an environment with --env, and its configuration with --conf-source."
+    )
+
+
+def _configuration() -> Configuration:
+    """Return the files of the configuration that this command reads."""
+    loader = settings.CONFIG_LOADER_ARGS
+    environment = _option("env") or loader["default_run_env"]
+    return Configuration(_configuration_folder(), (loader["base_env"], environment), {})
+
+
+def _configuration_folder() -> Path:
+    root = find_kedro_project(Path.cwd()) or Path.cwd()
+    return Path(_option("conf_source") or root / settings.CONF_SOURCE)
+
+
+def _option(name: str) -> str | None:
+    """Return an option of the command that is running."""
+    context = click.get_current_context(silent=True)
+    value: str | None = context.params.get(name) if context else None
+    return value
 
 
 def echo_json(value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.configuration import LIST, MAPPING, TEXT, check
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.sources import faker, files
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     Objects = dict[str, Callable[[], Iterator[bytes]]]
 
 TYPES = {"faker": faker.objects, "files": files.objects}
+OPTIONS = {"type": TEXT, "fields?": MAPPING, "other_fields?": LIST, "schema_drift?": TEXT}
+"""The options of every source; those of its type are beside them."""
+
+TYPE_OPTIONS: dict[str, Mapping[str, Any]] = {"faker": faker.OPTIONS, "files": files.OPTIONS}
 
 
 def new_objects(
@@ -41,4 +46,5 @@ def new_objects(
     type_name = declaration.get("type") if isinstance(declaration, Mapping) else None
     if type_name not in TYPES:
         raise CapstoneError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
+    check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
     return TYPES[type_name](name, declaration, calendar, existing)

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capstone_metrics.configuration import NUMBER, TEXT, WHOLE
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
     from capstone_metrics.schedule import Calendar, Window
 
     Integers = NDArray[np.uint64]
+
+CHANNEL = {"faculdade": TEXT, "rede_social": TEXT, "qtd_inscritos": WHOLE}
+PROFILE = {name: [[NUMBER]] for name in ("views_per_follower", "like_rate", "comment_rate")}
+OPTIONS = {
+    "seed": WHOLE,
+    "history_days": WHOLE,
+    "observation_days": WHOLE,
+    "posts_per_day": NUMBER,
+    "posting_hours": [WHOLE],
+    "channels": [CHANNEL],
+    "profiles": {"*": PROFILE},
+}
 
 CHANNELS_PER_CHUNK = 2_000
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

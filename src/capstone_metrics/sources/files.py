@@ -11,6 +11,7 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.configuration import TEXT
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.schedule import Calendar
 
+OPTIONS = {"path?": TEXT, "format?": TEXT, "encoding?": TEXT, "delimiter?": TEXT}
 CHUNK_BYTES = 1 << 20
 EXTRA_VALUES = "_extra"
 """The field with the values of a CSV row beyond its header."""

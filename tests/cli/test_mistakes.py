@@ -1,0 +1,144 @@
+"""A mistake of the user is one sentence with the file or option, the name and the choices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.project import project_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.project import Completed, Project
+
+INGEST = ("run", "--params=now=2026-01-31T20:05", "--pipelines=ingest_bronze")
+
+
+@pytest.fixture(scope="module")
+def copy(open_folder: Path) -> Iterator[Project]:
+    """A project whose local configuration each test writes."""
+    with project_copy(open_folder) as copy:
+        yield copy
+
+
+@pytest.fixture
+def project(copy: Project) -> Project:
+    """That project with an empty local configuration."""
+    for path in (copy.root / "conf/local").iterdir():
+        path.unlink()
+    return copy
+
+
+def sentence(done: Completed) -> str:
+    """Return the one line of an error, after checking that there is no other."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stdout
+    return done.stderr.removeprefix("Error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "--pipelines=gold"], "--pipelines: 'gold' is not one of publish_gold, silver_to_"),
+        (["run", "--nodes=merg"], "--nodes: 'merg' is not one of merge, "),
+        (["run", "--from-nodes=merg"], "--from-nodes: 'merg' is not one of merge, "),
+        (["run", "--to-nodes=merg"], "--to-nodes: 'merg' is not one of merge, "),
+        (["run", "--from-inputs=silver"], "--from-inputs: 'silver' is not one of silver_"),
+        (["run", "--to-outputs=silver"], "--to-outputs: 'silver' is not one of silver_"),
+        (["run", "--tags=golden"], "--tags: 'golden' is not one of gold, "),
+        (["run", "--namespaces=x"], "--namespaces: 'x' is not one of none"),
+        (["run", "--load-versions=alrts:1"], "--load-versions: 'alrts' is not one of "),
+        (["run", "--runner=Thread"], "--runner: 'Thread' is not one of ThreadRunner, "),
+        (["run", "--env=prodd"], "--env: 'prodd' is not one of prod, "),
+        (["run", "--params=nwo=2026-01-01"], "--params: 'nwo' is not one of now, "),
+        (["run", "--params=full=maybe"], "--params: full: 'maybe' must be true or false"),
+        (["run", "--params=publication.max=1"], "--params: publication: 'max' is not one of max_"),
+        (["status", "--env=prodd"], "--env: 'prodd' is not one of prod, "),
+        (["catalog", "resolve-patterns", "--env=prodd"], "--env: 'prodd' is not one of prod, "),
+        (["registry", "describe", "gold"], "'gold' pipeline not found. Existing pipelines: "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_unknown_name_is_answered_with_the_choices(
+    project: Project, arguments: list[str], expected: str
+) -> None:
+    assert sentence(project.kedro(*arguments, check=False)).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("parameters_a.yml", "schedule:\n  timezone: UTC\n layers: 3\n", ", line 3: expected"),
+        ("parameters_a.yml", "full: *here\n", ", line 1: found undefined alias 'here'"),
+        ("parameters_a.yml", "full: \xe9\n", ": 'utf-8' codec can't decode byte 0xe9"),
+        ("parameters_a.yml", "- full\n", ": must be a mapping of names to values"),
+        ("parameters_a.yml", "schedule: {timezone: UTC}\n", ": schedule: layers is missing"),
+        ("parameters_a.yml", "schedule: 3\n", ": schedule: 3 must be a mapping with timezone, "),
+        ("parameters_a.yml", "networks: tiktok\n", ": networks: 'tiktok' must be a list of texts"),
+        ("parameters_a.yml", "operations: {kept_dys: 3}\n", ": operations: 'kept_dys' is not one"),
+        ("parameters_a.yml", "operations: {kept_days: x}\n", ": operations.kept_days: 'x' must be"),
+        ("parameters_a.yml", "source: {}\n", ": 'source' is not one of sources, "),
+        ("globals.yml", "lak: data/x\n", ": 'lak' is not one of lake, "),
+        ("globals.yml", "engine: dukdb\n", ": engine: 'dukdb' must be duckdb or spark"),
+        ("globals.yml", "- 3\n", ": must be a mapping of names to values"),
+        ("catalog.yml", "a: b: c\n", ", line 1: mapping values are not allowed here"),
+        ("catalog.yml", "x: {type: a, path: '${globals:no}'}\n", ": x.path: Globals key 'no' not "),
+        ("sources.yml", "sources: {}\n", ": declares sources, but a file of this name is not read"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_the_file(
+    project: Project, file: str, content: str, expected: str
+) -> None:
+    (project.root / "conf/local" / file).write_bytes(content.encode("latin-1"))
+
+    assert sentence(project.kedro(*INGEST, check=False)).startswith(f"conf/local/{file}{expected}")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("x: 3\n", "Catalog entry 'x' is not a valid dataset configuration"),
+        ("gold_manifest: {type: capstone_metrics.lake.Head}\n", "An exception occurred when pars"),
+        ("alerts: {type: capstone_metrics.lake.RunsDataset, pth: x}\n", "RunsDataset.__init__() "),
+    ],
+)
+def test_a_mistake_in_the_catalog_is_one_sentence(
+    project: Project, content: str, expected: str
+) -> None:
+    (project.root / "conf/local/catalog.yml").write_text(content)
+
+    done = project.kedro("catalog", "resolve-patterns", check=False)
+    done = done if done.returncode else project.kedro("status", "--alert", check=False)
+    assert sentence(done).startswith(f"configuration: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("declaration", "expected"),
+    [
+        ({"type": "files", "format": "csv", "pth": "x.csv"}, "'pth' is not one of path, "),
+        ({"type": "faker", "sed": 1}, "'sed' is not one of seed, "),
+    ],
+)
+def test_a_mistake_in_a_source_is_one_sentence(
+    project: Project, declaration: dict[str, object], expected: str
+) -> None:
+    project.configure("parameters_sources.yml", sources={"mine": declaration})
+
+    done = project.kedro(*INGEST, check=False)
+    assert sentence(done).startswith(f"sources.mine: {expected}")
+
+
+def test_a_parameter_of_a_users_own_in_base_may_be_overridden(project: Project) -> None:
+    (project.root / "conf/base/parameters/mine.yml").write_text("mine: {answer: 42}\n")
+    project.configure("parameters_mine.yml", mine={"answer": 43})
+    project.ingest_nothing()
+    try:
+        project.kedro(*INGEST)
+    finally:
+        (project.root / "conf/base/parameters/mine.yml").unlink()
+    assert sentence(project.kedro(*INGEST, check=False)).startswith("conf/local/parameters_mine.y")
