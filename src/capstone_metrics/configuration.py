@@ -104,6 +104,7 @@ GLOBALS: Mapping[str, Schema] = {
     "engine": ENGINE,
     "database": TEXT,
     "postgres": TEXT,
+    "port": optional(PORT),
 }
 """The settings of an environment."""
 

@@ -59,6 +59,7 @@ def initialised(server: EmbeddedServer, open_folder: Path) -> Path:
         admin.autocommit = True
         admin.cursor().execute("ALTER SYSTEM SET fsync = off")
     template.stop()
+    template.port_file.unlink()
     return folder
 
 

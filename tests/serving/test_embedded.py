@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,16 +158,64 @@ def test_a_stale_pid_file_may_name_another_process(
     assert process.is_running()
 
 
-def test_a_busy_port_is_left_to_its_owner(own: EmbeddedServer) -> None:
+@contextmanager
+def taken_port() -> Iterator[int]:
+    """A port on which another program listens."""
     with socket.socket() as owner:
         owner.bind((HOST, 0))
         owner.listen()
-        port = owner.getsockname()[1]
-        own.port = port
-        assert own.start().port != port
+        yield owner.getsockname()[1]
+
+
+def test_the_first_start_takes_the_usual_port_or_a_free_one_and_later_ones_keep_it(
+    own: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.port = None
+    with taken_port() as usual:
+        monkeypatch.setattr(embedded, "DEFAULT_PORT", usual)
+        port = own.start().port
         own.stop()
+    again = EmbeddedServer(own.folder, programs=own.programs).start().port
+    own.stop()
+    own.port_file.unlink()
+
+    assert port == again != usual
+    assert own.start().port == usual
+
+
+def test_a_server_does_not_move_from_a_port_that_was_taken(own: EmbeddedServer) -> None:
+    with taken_port() as port:
+        own.port_file.write_text(f"{port}\n")
+        with pytest.raises(CapstoneError, match=f"{HOST}:{port}: another program .* globals.yml"):
+            own.start()
+        assert not own.is_running
 
     assert own.start().port == port
+
+
+def test_a_port_that_is_set_is_taken_at_the_next_start(
+    own: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = own.start().port
+    with taken_port() as port:
+        pass
+    own.port = port
+
+    assert own.start().port == first
+    assert f"listens on port {first}, and on {port} after" in caplog.text
+    own.stop()
+    caplog.clear()
+    assert own.start().port == port
+    assert EmbeddedServer(own.folder).start().port == port
+    assert not caplog.text
+
+
+def test_a_server_refuses_the_passwords_of_another(own: EmbeddedServer, address: Address) -> None:
+    other = own.start()
+
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        connect(other._replace(passfile=address.passfile), "postgres", ADMIN)
+    assert value(other, "SELECT 1") == 1
 
 
 def test_a_first_start_that_was_killed_is_repeated(folder: Path) -> None:

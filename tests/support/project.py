@@ -104,6 +104,9 @@ def project_copy(folder: Path) -> Iterator[Project]:
     shutil.rmtree(root / "conf/local")
     (root / "conf/local").mkdir()
     (root / "src").mkdir()  # the installed package is the code
+    settings = root / "conf/base/globals.yml"
+    # a port of its own: on the default one, the servers of two tests at once would meet
+    settings.write_text(settings.read_text().replace("port: null", "port: 0   "))
     yield Project(root)
     for cluster in root.rglob("cluster"):
         EmbeddedServer(cluster.parent, port=0).stop()

@@ -37,7 +37,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
     Args:
         path: the folder of the embedded server's files.
         database: the name of the database.
-        port: the preferred port of the embedded server.
+        port: the port of the embedded server; None for one that it chooses once and keeps.
         programs: the folder with the programs of another PostgreSQL, to run that one instead.
         metadata: the metadata for Kedro-Viz.
     """
@@ -47,7 +47,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         *,
         path: str,
         database: str,
-        port: int,
+        port: int | None = None,
         programs: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -156,9 +156,10 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         """Return the shell command that opens the database in psql as a reader."""
         if remote := self.remote:
             return f"psql {shlex.quote(remote.conninfo(READER))}"
-        _, options, environment = self.psql()
+        program, options, environment = self.psql()
         settings = (f"{name}={shlex.quote(value)}" for name, value in environment.items())
-        return " ".join([*settings, "psql", *options])
+        command = "psql" if shutil.which("psql") else shlex.quote(program)
+        return " ".join([*settings, command, *options])
 
     def _publish(self, data: Publication, *, full: bool) -> WriteStats:
         from capstone_metrics.serving.publisher import publish  # noqa: PLC0415

@@ -7,6 +7,7 @@ it as to any other, and it keeps running after the run that started it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOST = "127.0.0.1"
+DEFAULT_PORT = 15432
 ADMIN, OWNER, LOADER, READER = "postgres", "serving_owner", "loader", "bi_reader"
 START_TIMEOUT_SECONDS = 60
 FIRST_WITH_BUILTIN_LOCALES = 17
 UNPRIVILEGED_USERS = ("postgres", "nobody")
 """The users to run the server as, first choice first, because PostgreSQL refuses to run as root."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Address(NamedTuple):
@@ -47,16 +52,20 @@ class EmbeddedServer:
     """An embedded server with its files in one folder.
 
     Args:
-        folder: contains `cluster` (the data), `pgpass` (the passwords) and a lock.
-        port: the port to listen on if it is free; otherwise another free one is chosen.
+        folder: contains `cluster` (the data), `pgpass` (the passwords), `port` and a lock.
+        port: the port to listen on. None for the one that it had before; the first time, for
+            `DEFAULT_PORT` or another free one. 0 for a free one the first time.
         programs: the folder of PostgreSQL's programs, such as `/usr/lib/postgresql/15/bin`; those
             of the package by default.
     """
 
-    def __init__(self, folder: str | Path, port: int, programs: str | Path | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, port: int | None = None, programs: str | Path | None = None
+    ) -> None:
         self.folder = Path(folder).absolute()
         self.cluster = self.folder / "cluster"
         self.passfile = self.folder / "pgpass"
+        self.port_file = self.folder / "port"
         self.port = port
         self.programs = programs
 
@@ -64,7 +73,8 @@ class EmbeddedServer:
         """Start the server if it is not running, and create its cluster if there is none.
 
         Raises:
-            CapstoneError: if the cluster cannot be created or the server cannot be started.
+            CapstoneError: if the cluster cannot be created, the server cannot be started, or its
+                port is taken: clients know that port, so it does not move by itself.
         """
         with self._locked():
             if not self._running_port():
@@ -72,6 +82,14 @@ class EmbeddedServer:
                     self._initialise()
                 self._launch()
             port = self._running_port()
+            if port and self.port and port != self.port:
+                log.warning(
+                    "PostgreSQL listens on port %d, and on %d after 'kedro serving stop' and a "
+                    "start.",
+                    *(port, self.port),
+                )
+            if port and not self.port_file.exists():
+                self.port_file.write_text(f"{port}\n")
         if port is None:
             raise CapstoneError(
                 f"PostgreSQL stopped right after it started; see {self.cluster / 'server.log'}."
@@ -156,11 +174,37 @@ class EmbeddedServer:
         """Start the server, after cleaning up what a killed one left behind."""
         self._terminate_orphans()
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
-        options = (
-            f"-p {_free_port(self.port)} -c listen_addresses={HOST} -c unix_socket_directories=''"
+        port = self._choose_port()
+        options = f"-p {port} -c listen_addresses={HOST} -c unix_socket_directories=''"
+        server_log = str(self.cluster / "server.log")
+        self._pg_ctl(
+            "start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-l", server_log, "-o", options
         )
-        log = str(self.cluster / "server.log")
-        self._pg_ctl("start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-l", log, "-o", options)
+        self.port_file.write_text(f"{port}\n")
+
+    def _choose_port(self) -> int:
+        """Return the port that is set or that the server had, or a free one the first time.
+
+        Raises:
+            CapstoneError: if the former is taken.
+        """
+        port = self.port or self._stored_port()
+        if port is None:
+            preferred = DEFAULT_PORT if self.port is None else 0
+            return preferred if _is_free(preferred) else _free_port()
+        if not _is_free(port):
+            raise CapstoneError(
+                f"{HOST}:{port}: another program listens on this port, which is that of the "
+                f"database in {self.folder}; stop that program, or set another 'port' in "
+                "globals.yml and in what connects to the database."
+            )
+        return port
+
+    def _stored_port(self) -> int | None:
+        try:
+            return int(self.port_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def _terminate_orphans(self) -> None:
         """Terminate the processes that outlived a killed server and would prevent a new one."""
@@ -254,12 +298,16 @@ def _server_user() -> str | None:
     return next(user for user in UNPRIVILEGED_USERS if user in users)
 
 
-def _free_port(preferred: int) -> int:
-    for port in (preferred, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise CapstoneError(
-        f"There is no free port on {HOST} for PostgreSQL; stop another program and run again."
-    )
+def _is_free(port: int) -> bool:
+    """Return whether a server can listen on a port; not on 0, which is none."""
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return port != 0
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
