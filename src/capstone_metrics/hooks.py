@@ -236,7 +236,7 @@ class RunMonitor:
         if "serving" in self.summary.layers:
             results.append(("PostgreSQL", self.catalog["serving"].connect_command()))
         if Path("Makefile").exists():
-            results.append(("Next", "make dashboard, make viz (lineage), make notebook, make psql"))
+            results.append(("Next", "make dashboard, make viz (lineage), make notebook, make sql"))
         return results
 
 

@@ -1,4 +1,4 @@
-"""The static page of the lineage, as `make viz` builds it."""
+"""The lineage of Kedro-Viz, as its static page has it."""
 
 from __future__ import annotations
 

@@ -17,11 +17,20 @@ from kedro.framework.cli.registry import registry
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 from kedro.io import DatasetError
+from kedro.utils import find_kedro_project
 
 from capstone_metrics.cli.choices import unknown_choice
-from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors, with_user_errors
+from capstone_metrics.cli.common import (
+    echo_json,
+    environments,
+    load_catalog,
+    show_user_errors,
+    with_user_errors,
+)
 from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
+from capstone_metrics.cli.reset import reset
+from capstone_metrics.cli.servers import stop_programs
 from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.packaging import pack_configuration
 
@@ -64,6 +73,7 @@ def cli() -> None:
 cli.add_command(dashboard)
 cli.add_command(status)
 cli.add_command(runs)
+cli.add_command(reset)
 for command in (catalog, registry):
     cli.add_command(with_user_errors(command))
 
@@ -199,10 +209,24 @@ def start(env: str | None) -> None:
 
 @serving.command()
 @env_option
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also of all environments, and the project's dashboards, lineage and notebooks.",
+)
 @show_user_errors()
-def stop(env: str | None) -> None:
+def stop(env: str | None, everything: bool) -> None:
     """Stop the embedded PostgreSQL."""
-    click.echo("Stopped." if _serving_dataset(env).server.stop() else "It was not running.")
+    if not everything:
+        click.echo("Stopped." if _serving_dataset(env).server.stop() else "It was not running.")
+        return
+    for name in stop_programs(find_kedro_project(Path.cwd()) or Path.cwd()):
+        click.echo(f"Stopped {name}.")
+    for environment in environments():
+        server = _serving_dataset(environment).server
+        if server.stop():
+            click.echo(f"Stopped the PostgreSQL in {server.folder}.")
 
 
 @serving.command(context_settings={"ignore_unknown_options": True})

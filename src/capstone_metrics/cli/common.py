@@ -94,13 +94,18 @@ def configuration_message(error: Exception) -> CapstoneError | None:
 
 def _missing_environment(error: MissingConfigException) -> CapstoneError:
     """Return the error of an environment that does not exist, with those that do."""
-    folder = _configuration_folder()
-    environments = [path.name for path in folder.glob("*/") if path.is_dir()]
-    if (name := _option("env")) and environments and name not in environments:
-        return unknown_name("--env", name, environments)
+    known = environments()
+    if (name := _option("env")) and known and name not in known:
+        return unknown_name("--env", name, known)
     return CapstoneError(
         f"{error}. Name an environment with --env, and its configuration with --conf-source."
     )
+
+
+def environments() -> list[str]:
+    """Return the names of the environments, without that which the others override."""
+    names = (path.name for path in _configuration_folder().glob("*/") if path.is_dir())
+    return sorted(name for name in names if name != settings.CONFIG_LOADER_ARGS["base_env"])
 
 
 def _configuration() -> Configuration:

@@ -69,6 +69,23 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
             provision(address, self.database)
         return address
 
+    def has_database(self) -> bool:
+        """Return whether the embedded server has the database."""
+        from capstone_metrics.serving.provision import has_database  # noqa: PLC0415
+
+        if not self.server.cluster.exists():
+            return False
+        with self._running() as address:
+            return has_database(address, self.database)
+
+    def drop_database(self) -> None:
+        """Drop the database of the embedded server; its roles, passwords and port stay."""
+        from capstone_metrics.serving.provision import drop_database  # noqa: PLC0415
+
+        if self.server.cluster.exists():
+            with self._running() as address:
+                drop_database(address, self.database)
+
     def save(self, data: Publication) -> None:
         self.write_stats = self._publish(data, full=False)
 
@@ -183,6 +200,17 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         if remote := self.remote:
             return remote.connect()
         return connect(self.server.start(), self.database, role)
+
+    @contextmanager
+    def _running(self) -> Iterator[Address]:
+        """Yield the address of the embedded server, which is then stopped again if it was."""
+        was_running = self.server.is_running
+        try:
+            with self._translate_errors():
+                yield self.server.start()
+        finally:
+            if not was_running:
+                self.server.stop()
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

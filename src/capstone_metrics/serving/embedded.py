@@ -103,6 +103,8 @@ class EmbeddedServer:
 
     def stop(self) -> bool:
         """Stop the server, and return whether it was running."""
+        if not self.cluster.exists():
+            return False
         with self._locked():
             if not self._running_port():
                 return False

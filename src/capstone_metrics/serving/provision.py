@@ -62,6 +62,21 @@ def provision(address: Address, database: str) -> None:
                 )
 
 
+def has_database(address: Address, database: str) -> bool:
+    """Return whether a server has a database."""
+    with closing(connect(address, "postgres", ADMIN)) as admin, admin.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
+        return cursor.fetchone() is not None
+
+
+def drop_database(address: Address, database: str) -> None:
+    """Drop a database, if the server has it, and end the connections to it."""
+    with closing(connect(address, "postgres", ADMIN)) as admin:
+        admin.autocommit = True  # DROP DATABASE cannot run in a transaction
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        admin.cursor().execute(statement.format(sql.Identifier(database)))
+
+
 def provision_sql() -> str:
     """Return the SQL of the roles, the schema, its tables other than the marts, and privileges."""
     return resources.files(__package__).joinpath("provision.sql").read_text(encoding="utf-8")

@@ -1,0 +1,131 @@
+"""The command that starts an environment over."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from kedro.framework.cli.utils import env_option
+from kedro.framework.project import settings
+from kedro.framework.session import KedroSession
+from kedro.utils import find_kedro_project
+
+from capstone_metrics.cli.common import environments, show_user_errors
+from capstone_metrics.errors import CapstoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capstone_metrics.lake.storage import Storage
+    from capstone_metrics.serving import ServingDataset
+
+LAYERS = ("gold", "silver", "bronze", "operations")
+"""The folders of a lake, in the order in which they are removed: each is built from a later one."""
+
+HEADS = ("manifest.json", "head.json")
+"""The objects that say what a layer has; they are removed before it."""
+
+
+@click.command()
+@env_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@show_user_errors()
+def reset(env: str | None, yes: bool) -> None:
+    """Start an environment over: remove its lake and its database, after asking.
+
+    What sources read, other environments and a server of your own are left as they are.
+    """
+    name = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
+    catalog = KedroSession.create(env=env).load_context().catalog
+    serving: ServingDataset = catalog["serving"]
+    storage: Storage = catalog["silver_head"].storage
+    keys = {layer: storage.keys(layer) for layer in LAYERS}
+    if not storage.is_remote:
+        _check_others(Path(storage.root), [key for each in keys.values() for key in each])
+    removals = [f"{storage.address(layer)}: {len(keys[layer]):,} files" for layer in LAYERS[::-1]]
+    removals = [each for each, layer in zip(removals, LAYERS[::-1], strict=True) if keys[layer]]
+    if not serving.remote and serving.has_database():
+        removals.append(f"the database {serving.database} of the server in {serving.server.folder}")
+    if serving.remote:
+        click.echo("Your own server, which CAPSTONE_DSN names, is left as it is.")
+    if not removals:
+        click.echo(f"The environment {name} has nothing to remove.")
+        return
+    click.echo("\n  ".join([f"A reset of the environment {name} removes", *removals]))
+    if not yes:
+        _ask()
+    _remove(storage)
+    if not serving.remote:
+        serving.drop_database()
+    click.echo(f"Removed. 'kedro run --env={name}' begins anew.")
+
+
+def _ask() -> None:
+    """Ask whether to remove it.
+
+    Raises:
+        CapstoneError: if the answer is not yes, or there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise CapstoneError("Nothing was removed: without a terminal to ask on, give --yes.")
+    if not click.confirm("and nothing else. Remove it?"):
+        raise CapstoneError("Nothing was removed.")
+
+
+def _remove(storage: Storage) -> None:
+    """Remove the layers of a lake, while no run commits to one; the heads of a layer go first."""
+    with ExitStack() as locks:
+        for layer in LAYERS:
+            locks.enter_context(storage.locked(layer))
+        for layer in LAYERS:
+            keys = storage.keys(layer)
+            heads = [key for key in keys if key.endswith(HEADS)]
+            storage.delete(heads)
+            storage.delete(set(keys).difference(heads))
+            storage.sweep(layer)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A path that must survive, and what it is."""
+
+    path: Path
+    name: str
+
+
+def _check_others(root: Path, keys: list[str]) -> None:
+    """Check that nothing else lies in the layers of a lake.
+
+    Raises:
+        CapstoneError: if a file that a source reads does, or the lake or server of an environment.
+    """
+    files = {(root / key).resolve() for key in keys}
+    layers = [(root / layer).resolve() for layer in LAYERS]
+    for other in _others():
+        path = other.path.resolve()
+        if path in files or any(path.is_relative_to(layer) for layer in layers):
+            raise CapstoneError(
+                f"{other.path}: {other.name} lies in the lake that would be removed; nothing was "
+                "removed. Move it elsewhere, and declare its new place."
+            )
+
+
+def _others() -> Iterator[_Other]:
+    """Yield the files that sources read, and the lakes and servers of all environments."""
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    for env in environments():
+        loader: Any = settings.CONFIG_LOADER_CLASS(
+            str(project / settings.CONF_SOURCE), env, **settings.CONFIG_LOADER_ARGS
+        )
+        for setting in ("lake", "postgres"):
+            if isinstance(path := loader["globals"][setting], str):
+                yield _Other(project / path, f"{setting} of the environment {env}")
+        for source, declaration in loader["parameters"]["sources"].items():
+            for path in glob(str(project / str(declaration.get("path", ""))), recursive=True):
+                if Path(path).is_file():
+                    yield _Other(Path(path), f"a file of the source {source}")

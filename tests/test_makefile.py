@@ -1,0 +1,51 @@
+"""`make help` lists what the Makefile has."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.project import ROOT
+
+if TYPE_CHECKING:
+    from tests.support.project import Completed
+
+
+def make(*arguments: str) -> Completed:
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_is_the_default_and_names_every_target() -> None:
+    (declared,) = re.findall(
+        r"^\.PHONY:((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    listed = re.findall(r"^  make (\S+) +\S.*", make().stdout, re.MULTILINE)
+
+    assert sorted([*listed, "psql"]) == sorted(declared.replace("\\", " ").split())
+    assert make("help").stdout == make().stdout
+
+
+@pytest.mark.parametrize("target", ["run", "dashboard", "viz", "notebook", "sql", "reset"])
+def test_a_target_takes_the_environment_and_the_options(target: str) -> None:
+    done = make("--dry-run", "ENV=youtube", "ARGS=--option", target)
+    command = done.stdout.splitlines()[-1]
+
+    assert "--env=youtube" in command
+    assert command.endswith("--option")
+
+
+def test_an_unknown_environment_is_told_with_the_choices() -> None:
+    done = make("run", "ENV=youtub")
+
+    assert done.returncode == 2
+    assert "ENV: 'youtub' is not one of" in done.stderr
+    assert "youtube" in done.stderr
