@@ -89,6 +89,7 @@ class RunMonitor:
         self.gate = Gate(Rules())
         self.gold_snapshot: dict[str, Any] = {}
         self.requests: Counter[str] = Counter()
+        self.folder = self.root = Path()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -136,6 +137,8 @@ class RunMonitor:
                     **self.configuration,
                 )
             )
+        self.folder, self.root = Path.cwd(), Path(run_params["project_path"])
+        os.chdir(self.root)  # paths in parameters are relative to it
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -191,6 +194,7 @@ class RunMonitor:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """End the record; print the summary, and where the results are."""
+        os.chdir(self.folder)
         if self.recorder:
             self.recorder.end()
             self._sync_runs(self.recorder)
@@ -199,6 +203,7 @@ class RunMonitor:
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
         """End the record."""
+        os.chdir(self.folder)
         if self.recorder:
             self.recorder.end(error)
             self._sync_runs(self.recorder)
@@ -235,8 +240,10 @@ class RunMonitor:
             )
         if "serving" in self.summary.layers:
             results.append(("PostgreSQL", self.catalog["serving"].connect_command()))
-        if Path("Makefile").exists():
-            results.append(("Next", "make dashboard, make viz (lineage), make notebook, make sql"))
+        if (self.root / "Makefile").exists():
+            where = "" if self.root.samefile(self.folder) else f"in {self.root}: "
+            targets = "make dashboard, make viz (lineage), make notebook, make sql"
+            results.append(("Next", f"{where}{targets}"))
         return results
 
 

@@ -24,6 +24,7 @@ from capstone_metrics.cli.common import (
     echo_json,
     environments,
     load_catalog,
+    require_layers,
     show_user_errors,
     with_user_errors,
 )
@@ -31,7 +32,7 @@ from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
 from capstone_metrics.cli.reset import reset
 from capstone_metrics.cli.servers import stop_programs
-from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.errors import CapstoneError, unknown_name, user_message
 from capstone_metrics.packaging import pack_configuration
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def _run(options: dict[str, Any]) -> dict[str, Any]:
 @show_user_errors()
 def package() -> None:
     """Build the wheel, the configuration and the lock into dist, for another machine."""
+    os.chdir(find_kedro_project(Path.cwd()) or Path.cwd())
     dist = Path("dist")
     for wheel in dist.glob("*.whl"):
         wheel.unlink()
@@ -145,10 +147,14 @@ def package() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @show_user_errors()
 def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
-    """Check the lake against its receipts and manifests; exit with 1 if a check fails."""
+    """Check the lake against its receipts and manifests.
+
+    The exit code is 0 if every check holds, 1 if one fails or there is no lake.
+    """
     from capstone_metrics.operations.verify import verify  # noqa: PLC0415 - Ibis is slow to import
 
     catalog = load_catalog(env)
+    require_layers(catalog, "silver_head", "gold_manifest")
     results = verify(_load_lake(catalog))
     if full:
         results += _compare_with_rebuild(load_catalog(env, full=True), catalog)
@@ -173,7 +179,13 @@ def quarantine_group(ctx: click.Context, env: str | None, rule: str | None, line
     if ctx.invoked_subcommand:
         return
     catalog = load_catalog(env)
-    for name, count in catalog.load("silver_head")["reasons"].items():
+    require_layers(catalog, "silver_head")
+    reasons = catalog.load("silver_head")["reasons"]
+    if rule and rule not in reasons:
+        raise unknown_name("--rule", rule, reasons)
+    if not reasons:
+        click.echo("No line is in quarantine.")
+    for name, count in reasons.items():
         click.echo(f"{count:>10}  {name}")
     rejected = catalog.load("silver_quarentena")
     if rule:
@@ -321,6 +333,7 @@ def _load_publication(catalog: Any) -> Publication:
     from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
     from capstone_metrics.schemas import marts_of  # noqa: PLC0415
 
+    require_layers(catalog, "gold_manifest")
     marts = marts_of(catalog.load("params:marts"))
     (node,) = publish_gold.create_pipeline(list(marts)).nodes
     outputs = node.run({name: catalog.load(name) for name in node.inputs})
