@@ -104,7 +104,7 @@ GLOBALS: Mapping[str, Schema] = {
     "engine": ENGINE,
     "database": TEXT,
     "postgres": TEXT,
-    "port": optional(PORT),
+    "port?": optional(PORT),
 }
 """The settings of an environment."""
 
@@ -173,17 +173,19 @@ class Configuration:
         Raises:
             CapstoneError: for the first name or value that is not as the schema has it.
         """
-        for name, each in schema.items():
-            if name not in values:
+        known = {name.rstrip("?"): each for name, each in schema.items()}
+        for name in schema:
+            if not name.endswith("?") and name not in values:
                 raise CapstoneError(f"conf/{self.environments[0]}/{kind}: {name} is missing.")
+        for name in [name for name in known if name in values]:
             try:
-                check(name, values[name], each)
+                check(name, values[name], known[name])
             except CapstoneError as error:
                 raise CapstoneError(f"{self.place(kind, name)}: {error}") from None
-        own = set(values) - set(schema)
+        own = set(values) - set(known)
         if own and (base := self._declared(kind, self.environments[0])):
             for name in sorted(own - base):
-                raise unknown_name(self.place(kind, name), name, [*schema, *base])
+                raise unknown_name(self.place(kind, name), name, [*known, *base])
 
     def check_files(self) -> None:
         """Check that no file declares parameters under a name of which files are not read.

@@ -200,14 +200,34 @@ def test_a_lake_without_records_tells_what_it_is(ran: tuple[Project, str], tmp_p
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_a_table_fits_its_terminal(ran: tuple[Project, str], width: int) -> None:
-    for command in (["status", "--now=2026-01-31T20:10"], ["runs"]):
+    for command in (["status", "--all", "--now=2026-01-31T20:10"], ["runs"]):
         lines = ran[0].kedro(*command, width=width, check=False).stdout.splitlines()
         table = [line for line in lines if line and line[0] in "┏┃┡│├└"]
         assert table
         assert max(map(len, table)) <= width
-    shown = ran[0].kedro("status", width=width, check=False).stdout.splitlines()
+    shown = ran[0].kedro("status", "--all", width=width, check=False).stdout.splitlines()
     (head,) = (line for line in shown if line.startswith("┃ layer"))
     assert head.count("┃") - 2 == {40: 1, 80: 4, 200: 4}[width]
+
+
+def test_a_status_begins_with_what_needs_attention(ran: tuple[Project, str]) -> None:
+    options = ("--env=local", "--now=2026-02-02T08:31")
+    shown = ran[0].kedro("status", *options, check=False).stdout.splitlines()
+    good = ran[0].kedro("status", "--now=2026-01-31T20:10", check=False).stdout.splitlines()
+
+    late = "2026-02-01T08, 2026-02-01T20, 2026-02-02T08"
+    assert shown[0] == "CRITICAL: 4 to attend to"
+    assert shown[1:5] == [
+        f"  bronze {late} are missing  → kedro run --env=local",
+        f"  silver {late} are missing  → kedro run --env=local",
+        "  gold 2026-02-01T22 is missing  → kedro run --env=local",
+        "  publication 2026-02-01T23 is missing  → kedro run --env=local",
+    ]
+    assert good[0] == "OK: nothing is late or missing"
+    assert good[1].startswith(
+        "bronze      last good 2026-01-31 20:05  the newest window of Bronze "
+    )
+    assert [line.split()[0] for line in good[1:]] == ["bronze", "silver", "gold", "publication"]
 
 
 def test_one_run_is_shown_by_a_part_of_its_name(ran: tuple[Project, str]) -> None:

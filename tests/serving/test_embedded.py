@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.serving import embedded
+from capstone_metrics.serving import ServingDataset, embedded
 from capstone_metrics.serving.embedded import ADMIN, HOST, EmbeddedServer, packaged_program
 from capstone_metrics.serving.provision import connect, provision
 from tests.support.processes import child
@@ -199,13 +199,15 @@ def test_a_port_that_is_set_is_taken_at_the_next_start(
     first = own.start().port
     with taken_port() as port:
         pass
-    own.port = port
+    dataset = ServingDataset(
+        path=str(own.folder), database="test", port=port, programs=own.programs
+    )
 
-    assert own.start().port == first
-    assert f"listens on port {first}, and on {port} after" in caplog.text
+    assert dataset.start().port == first
+    assert f"listens on port {first}; on {port}, which 'port' in globals.yml sets" in caplog.text
     own.stop()
     caplog.clear()
-    assert own.start().port == port
+    assert dataset.start().port == port
     assert EmbeddedServer(own.folder).start().port == port
     assert not caplog.text
 

@@ -35,11 +35,14 @@ log = logging.getLogger(__name__)
     type=click.IntRange(min=1),
     help="How many windows of each layer to show.",
 )
+@click.option("--all", "details", is_flag=True, help="Show every window and every check, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 @click.option("--alert", is_flag=True, help="Send new problems to the webhook.")
 @show_user_errors()
-def status(env: str | None, now: str | None, windows: int, as_json: bool, alert: bool) -> None:
-    """Report what is late, missing or failed, and whether each layer is up to date.
+def status(  # noqa: PLR0913, PLR0917 - the options of the command
+    env: str | None, now: str | None, windows: int, details: bool, as_json: bool, alert: bool
+) -> None:
+    """Report what is late, missing or failed, what to do, and when each layer was last good.
 
     The exit code is for a monitor: 0 for OK, 1 for a warning, 2 for a critical problem, 3 if the
     status is unknown.
@@ -66,7 +69,9 @@ def status(env: str | None, now: str | None, windows: int, as_json: bool, alert:
     if as_json:
         echo_json(current.to_json())
     else:
-        current.show(Console())
+        current.show(Console(), f" --env={env}" if env else "")
+        if details:
+            current.show_details(Console())
     if alert:
         _send_alert(env, current, catalog)
     raise SystemExit(current.health)

@@ -33,6 +33,15 @@ STATE_STYLES = {
     "missing": "bold red",
 }
 HEALTH_STYLES = {Health.OK: "green", Health.WARNING: "yellow", Health.CRITICAL: "bold red"}
+LAYER_CHECKS = {
+    "bronze": ("freshness", ""),
+    "silver": ("quarantine", " in quarantine"),
+    "gold": ("gold", ""),
+    "publication": ("publication", ""),
+}
+"""The check whose message stands beside a layer, and what is added to it."""
+
+OVERDUE = ("missing", "failed")
 CELL_WIDTH, MARGIN_WIDTH = 14, 16
 """Columns of a terminal for a slot, and for the rest of the table."""
 
@@ -59,21 +68,31 @@ class LakeFacts:
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one check: its health and a message."""
+    """Result of one check: its health, a message, and the command of kedro to go on with."""
 
     name: str
     health: Health
     message: str
+    command: str = "run"
 
 
 @dataclass(frozen=True)
 class Status:
-    """Status of a lake at an instant (UTC)."""
+    """Status of a lake at an instant.
+
+    Attributes:
+        now: the instant, in UTC.
+        timetable: when layers start.
+        slots: the outcomes of the last slots of each layer.
+        checks: the results of the other checks.
+        last_good: when each layer was last committed, in UTC; None if no run did.
+    """
 
     now: dt.datetime
     timetable: Timetable
     slots: dict[str, list[Outcome]]
     checks: list[Check]
+    last_good: dict[str, dt.datetime | None]
 
     @property
     def health(self) -> Health:
@@ -121,10 +140,59 @@ class Status:
             },
         }
 
-    def show(self, console: Console) -> None:
-        """Print the health, a table of as many last slots as fit, and the checks."""
-        health = Text(self.health.name, HEALTH_STYLES.get(self.health, "magenta"))
-        console.print(Text.assemble(health, ": ", self.summary), soft_wrap=True)
+    def show(self, console: Console, options: str = "") -> None:
+        """Print the health, what needs attention, and when each layer was last good.
+
+        Args:
+            console: where to print.
+            options: the options of the next commands, such as ` --env=s3`.
+        """
+        attention = list(self._attention())
+        text = f"{len(attention)} to attend to" if attention else "nothing is late or missing"
+        health = Text(self.health.name, _style(self.health))
+        console.print(Text.assemble(health, f": {text}"))
+        for check in attention:
+            command = (f"  → kedro {check.command}{options}", "bold")
+            message = (check.message, _style(check.health))
+            console.print(Text.assemble("  ", message, command), soft_wrap=True)
+        messages = {c.name: c.message for c in self.checks if c.health is Health.OK}
+        for layer, at in self.last_good.items():
+            moment = f"{at.astimezone(self.timetable.zone):%Y-%m-%d %H:%M}" if at else "never"
+            check_name, suffix = LAYER_CHECKS[layer]
+            message = messages.get(check_name)
+            console.print(
+                Text.assemble(
+                    (f"{layer:<12}", "bold"),
+                    f"last good {moment:<16}",
+                    f"  {message}{suffix}" if message else "",
+                ),
+                soft_wrap=True,
+            )
+
+    def _attention(self) -> Iterator[Check]:
+        """Yield the problems, the worst first, each fact once: the windows of a layer together."""
+        windows: dict[tuple[str, str], list[str]] = {}
+        for layer, outcomes in self.slots.items():
+            for outcome in outcomes:
+                windows.setdefault((layer, outcome.state), []).append(str(outcome.slot.window))
+        is_told = any(("bronze", state) in windows for state in OVERDUE)
+        slot_checks = {check.name for check in self._slot_checks()}
+        for check in self.problems:
+            if check.name not in slot_checks:
+                if check.name != "freshness" or not is_told:
+                    yield check
+                continue
+            layer, _, window = check.name.partition(" ")
+            state = check.message.rpartition(" is ")[2]
+            alike = [each for each in windows[layer, state] if f"{layer} {each}" in slot_checks]
+            if window == alike[-1]:
+                verb = "is" if len(alike) == 1 else "are"
+                command = "run" if state in OVERDUE else "runs"
+                message = f"{layer} {', '.join(alike)} {verb} {state}"
+                yield Check(check.name, check.health, message, command)
+
+    def show_details(self, console: Console) -> None:
+        """Print a table of as many last slots as fit, and every check."""
         max_slots = max(1, (console.width - MARGIN_WIDTH) // CELL_WIDTH)
         columns = min(max_slots, max(map(len, self.slots.values()), default=0))
         table = Table(title="Layers and their last windows", title_justify="left", show_lines=True)
@@ -137,7 +205,7 @@ class Status:
         if self.slots:
             console.print(table)
         for check in self.checks:
-            style = "" if check.health is Health.OK else HEALTH_STYLES.get(check.health, "magenta")
+            style = "" if check.health is Health.OK else _style(check.health)
             console.print(Text.assemble((f"{check.name:<12} ", "bold"), (check.message, style)))
 
     def _cell(self, outcome: Outcome) -> Text:
@@ -183,7 +251,18 @@ def status_at(
     """
     starts = [run.started_at for run in runs if run.started_at <= now]
     slots = slot_outcomes(timetable, runs, now, min(starts, default=now), count)
-    return Status(now, timetable, slots, list(_checks(slots, runs, facts, now)))
+    last_good = {layer: _last_good(layer, runs, now) for layer in slots}
+    return Status(now, timetable, slots, list(_checks(slots, runs, facts, now)), last_good)
+
+
+def _last_good(layer: str, runs: Sequence[RecordedRun], now: dt.datetime) -> dt.datetime | None:
+    """Return when a layer was last committed before an instant; None if no run did."""
+    moments = (run.committed_at(layer) for run in runs)
+    return max((at for at in moments if at and at <= now), default=None)
+
+
+def _style(health: Health) -> str:
+    return HEALTH_STYLES.get(health, "magenta")
 
 
 def history_start(timetable: Timetable, now: dt.datetime, count: int) -> dt.datetime:
@@ -223,7 +302,8 @@ def last_run_check(started: Sequence[RecordedRun], now: dt.datetime) -> Check:
     message = f"run {last.run_id} {'is running' if state == 'running' else state}"
     message += f" at {nodes}" if nodes and state != "succeeded" else ""
     message += f": {last.record['error']}" if state == "failed" else ""
-    return Check("last run", Health.WARNING if has_failed else Health.OK, message)
+    health = Health.WARNING if has_failed else Health.OK
+    return Check("last run", health, message, f"runs show {last.run_id}")
 
 
 def _quality_check(started: Sequence[RecordedRun]) -> Check:
@@ -231,7 +311,8 @@ def _quality_check(started: Sequence[RecordedRun]) -> Check:
     for run in reversed(started):
         messages = [finding["said"] for finding in run.record.get("findings", ())]
         if messages:
-            return Check("quality", Health.WARNING, "; ".join(messages))
+            command = f"runs show {run.run_id}"
+            return Check("quality", Health.WARNING, "; ".join(messages), command)
         if any(layer["written"] for layer in run.record["layers"].values()):
             break
     return Check("quality", Health.OK, "nothing unusual in the last run that wrote anything")
@@ -256,7 +337,8 @@ def _accounting_checks(head: Mapping[str, Any]) -> Iterator[Check]:
         " + {quarantined:,} quarantined"
     ).format(sign="=" if is_balanced else "≠", **total)
     hint = "" if is_balanced else "; run 'kedro verify' to see where"
-    yield Check("identity", Health.OK if is_balanced else Health.CRITICAL, message + hint)
+    health = Health.OK if is_balanced else Health.CRITICAL
+    yield Check("identity", health, message + hint, "verify")
     rate = 100 * total["quarantined"] / total["lines"] if total["lines"] else 0
     yield Check("quarantine", Health.OK, f"{rate:.2f} % of all lines")
 
@@ -274,7 +356,7 @@ def _gold_check(head: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
 
 def _publication_check(facts: LakeFacts, runs: Sequence[RecordedRun]) -> Check:
     if facts.database_error:
-        return Check("publication", Health.WARNING, facts.database_error)
+        return Check("publication", Health.WARNING, facts.database_error, "serving check")
     if facts.is_published is not None:
         which = "is of this Gold" if facts.is_published else "was of another Gold"
         return Check("publication", Health.OK, f"the latest publication {which}")

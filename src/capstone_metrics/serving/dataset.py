@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import shutil
 from contextlib import closing, contextmanager
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from capstone_metrics.serving.compare import Comparison
     from capstone_metrics.serving.embedded import Address
     from capstone_metrics.serving.runs import RunRecords
+
+log = logging.getLogger(__name__)
 
 
 class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
@@ -67,6 +70,12 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         with self._translate_errors():
             address = self.server.start()
             provision(address, self.database)
+        if self.server.port and self.server.port != address.port:
+            log.warning(
+                "PostgreSQL listens on port %d; on %d, which 'port' in globals.yml sets, only after "
+                "'kedro serving stop' and another start.",
+                *(address.port, self.server.port),
+            )
         return address
 
     def has_database(self) -> bool:

@@ -7,7 +7,6 @@ it as to any other, and it keeps running after the run that started it.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import shutil
@@ -35,9 +34,6 @@ START_TIMEOUT_SECONDS = 60
 FIRST_WITH_BUILTIN_LOCALES = 17
 UNPRIVILEGED_USERS = ("postgres", "nobody")
 """The users to run the server as, first choice first, because PostgreSQL refuses to run as root."""
-
-
-log = logging.getLogger(__name__)
 
 
 class Address(NamedTuple):
@@ -82,12 +78,6 @@ class EmbeddedServer:
                     self._initialise()
                 self._launch()
             port = self._running_port()
-            if port and self.port and port != self.port:
-                log.warning(
-                    "PostgreSQL listens on port %d, and on %d after 'kedro serving stop' and a "
-                    "start.",
-                    *(port, self.port),
-                )
             if port and not self.port_file.exists():
                 self.port_file.write_text(f"{port}\n")
         if port is None:
