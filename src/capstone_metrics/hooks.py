@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from rich import get_console
 from rich.console import Console
 
 from capstone_metrics.configuration import GLOBALS, PARAMETERS, Configuration
@@ -90,6 +91,7 @@ class RunMonitor:
         self.gold_snapshot: dict[str, Any] = {}
         self.requests: Counter[str] = Counter()
         self.folder = self.root = Path()
+        self.progress = get_console().status("")  # that of the logs, which it lets through
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -142,7 +144,10 @@ class RunMonitor:
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Record that a node starts."""
+        """Record that a node starts, and show which one runs if there is a terminal."""
+        if self.progress.console.is_terminal:
+            self.progress.update(f"{_layer(node) or PLAN}: {node.name}")
+            self.progress.start()
         if self.recorder:
             self.recorder.node_started(node.name, node.outputs)
 
@@ -194,6 +199,7 @@ class RunMonitor:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """End the record; print the summary, and where the results are."""
+        self.progress.stop()
         os.chdir(self.folder)
         if self.recorder:
             self.recorder.end()
@@ -203,6 +209,7 @@ class RunMonitor:
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
         """End the record."""
+        self.progress.stop()
         os.chdir(self.folder)
         if self.recorder:
             self.recorder.end(error)

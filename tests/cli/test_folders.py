@@ -82,3 +82,24 @@ def test_the_quarantine_of_a_clean_lake_says_so(project: Project) -> None:
     only_silver = project.kedro("verify", check=False)
     assert only_silver.returncode == 1
     assert "data has no Gold yet; run 'kedro run' first." in only_silver.stderr
+
+
+def test_a_run_shows_its_node_on_a_terminal_and_nothing_more_elsewhere(project: Project) -> None:
+    project.ingest_nothing()
+    keyboard, terminal = os.openpty()
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "kedro"), "run", "--pipelines=bronze_to_silver"],
+        cwd=project.root,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    shown = os.read(keyboard, 1 << 16).decode()
+    os.close(keyboard)
+    os.close(terminal)
+
+    assert done.returncode == 0, done.stderr
+    assert "silver: account" in shown
+    assert "silver: account" not in project.run("--pipelines=bronze_to_silver").stdout

@@ -155,16 +155,16 @@ class Status:
             command = (f"  → kedro {check.command}{options}", "bold")
             message = (check.message, _style(check.health))
             console.print(Text.assemble("  ", message, command), soft_wrap=True)
-        messages = {c.name: c.message for c in self.checks if c.health is Health.OK}
+        good = {check.name: check.message for check in self.checks if check.health is Health.OK}
         for layer, at in self.last_good.items():
             moment = f"{at.astimezone(self.timetable.zone):%Y-%m-%d %H:%M}" if at else "never"
             check_name, suffix = LAYER_CHECKS[layer]
-            message = messages.get(check_name)
+            detail = f"  {good[check_name]}{suffix}" if check_name in good else ""
             console.print(
                 Text.assemble(
                     (f"{layer:<12}", "bold"),
                     f"last good {moment:<16}",
-                    f"  {message}{suffix}" if message else "",
+                    detail,
                 ),
                 soft_wrap=True,
             )

@@ -72,7 +72,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
             provision(address, self.database)
         if self.server.port and self.server.port != address.port:
             log.warning(
-                "PostgreSQL listens on port %d; on %d, which 'port' in globals.yml sets, only after "
+                "PostgreSQL listens on port %d; on %d, which 'port' in globals.yml sets, after "
                 "'kedro serving stop' and another start.",
                 *(address.port, self.server.port),
             )
