@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
 READ_RACE_ERRORS = {"IOException", "HTTPException", "InvalidInputException"}
 """Class names of the errors that an engine raises for a file that changed while it was read."""
@@ -34,16 +34,18 @@ MAX_CHOICES = 8
 """How many choices a message lists."""
 
 
-def unknown_name(setting: str, name: object, choices: Iterable[str]) -> CapstoneError:
+def unknown_name(setting: str, name: object, choices: Collection[str]) -> CapstoneError:
     """Return the error of a name that is not known, with the choices, the most similar first."""
 
     def distance(choice: str) -> float:
         return -SequenceMatcher(None, str(name), choice).ratio() - (str(name) in choice)
 
+    if not choices:
+        return CapstoneError(f"{setting}: there is no {name!r}.")
     known = sorted(set(choices), key=lambda choice: (distance(choice), choice))
     more = ", …" if len(known) > MAX_CHOICES else ""
     shown = ", ".join(known[:MAX_CHOICES]) + more
-    return CapstoneError(f"{setting}: {name!r} is not one of {shown or 'none'}.")
+    return CapstoneError(f"{setting}: {name!r} is not one of {shown}.")
 
 
 def user_message(error: BaseException) -> CapstoneError | None:

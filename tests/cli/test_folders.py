@@ -78,7 +78,7 @@ def test_the_quarantine_of_a_clean_lake_says_so(project: Project) -> None:
     assert project.kedro("quarantine").stdout == "No line is in quarantine.\n"
     unknown = project.kedro("quarantine", "--rule=views", check=False)
     assert unknown.returncode == 1
-    assert unknown.stderr == "Error: --rule: 'views' is not one of none.\n"
+    assert unknown.stderr == "Error: --rule: there is no 'views'.\n"
     only_silver = project.kedro("verify", check=False)
     assert only_silver.returncode == 1
     assert "data has no Gold yet; run 'kedro run' first." in only_silver.stderr

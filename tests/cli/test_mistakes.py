@@ -21,6 +21,7 @@ INGEST = ("run", "--params=now=2026-01-31T20:05", "--pipelines=ingest_bronze")
 def copy(open_folder: Path) -> Iterator[Project]:
     """A project whose local configuration each test writes."""
     with project_copy(open_folder) as copy:
+        (copy.root / "bad.yml").write_text("a: b: c\n")
         yield copy
 
 
@@ -51,13 +52,15 @@ def sentence(done: Completed) -> str:
         (["run", "--from-inputs=silver"], "--from-inputs: 'silver' is not one of silver_"),
         (["run", "--to-outputs=silver"], "--to-outputs: 'silver' is not one of silver_"),
         (["run", "--tags=golden"], "--tags: 'golden' is not one of gold, "),
-        (["run", "--namespaces=x"], "--namespaces: 'x' is not one of none"),
+        (["run", "--namespaces=x"], "--namespaces: there is no 'x'."),
         (["run", "--load-versions=alrts:1"], "--load-versions: 'alrts' is not one of "),
         (["run", "--runner=Thread"], "--runner: 'Thread' is not one of ThreadRunner, "),
         (["run", "--env=prodd"], "--env: 'prodd' is not one of prod, "),
         (["run", "--params=nwo=2026-01-01"], "--params: 'nwo' is not one of now, "),
         (["run", "--params=full=maybe"], "--params: full: 'maybe' must be true or false"),
         (["run", "--params=publication.max=1"], "--params: publication: 'max' is not one of max_"),
+        (["run", "--runner=kedro.runner.Threa"], "--runner: 'kedro.runner.Threa' is not one of "),
+        (["run", "--config=bad.yml"], "mapping values are not allowed here in "),
         (["status", "--env=prodd"], "--env: 'prodd' is not one of prod, "),
         (["catalog", "resolve-patterns", "--env=prodd"], "--env: 'prodd' is not one of prod, "),
         (["registry", "describe", "gold"], "'gold' pipeline not found. Existing pipelines: "),

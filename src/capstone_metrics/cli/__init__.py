@@ -77,6 +77,7 @@ cli.add_command(runs)
 cli.add_command(reset)
 for command in (catalog, registry):
     cli.add_command(with_user_errors(command))
+with_user_errors(kedro_run)
 
 
 @cli.command(name="run", params=kedro_run.params, help=RUN_HELP)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kedro import runner
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
+from kedro.utils import load_obj
 
 from capstone_metrics.errors import CapstoneError, unknown_name
 
@@ -43,7 +43,8 @@ def unknown_choice(options: Mapping[str, Any]) -> CapstoneError | None:
         for name in options[option] or ():
             if name not in known:
                 return unknown_name(flag, name, known)
-    name = options["runner"]
-    if name and "." not in name and not hasattr(runner, name):
-        return unknown_name("--runner", name, RUNNERS)
+    try:
+        load_obj(options["runner"] or RUNNERS[0], "kedro.runner")
+    except (AttributeError, ImportError, ValueError):
+        return unknown_name("--runner", options["runner"], RUNNERS)
     return None

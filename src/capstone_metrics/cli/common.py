@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 from kedro.config import MissingConfigException
 from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.project import settings
@@ -76,6 +77,9 @@ def with_user_errors(command: click.Command) -> click.Command:
             with_user_errors(each)
     elif command.callback:
         command.callback = show_user_errors()(command.callback)
+    for option in command.params:
+        if option.callback:
+            option.callback = show_user_errors()(option.callback)
     return command
 
 
@@ -86,6 +90,8 @@ def configuration_message(error: Exception) -> CapstoneError | None:
     configuration, text = _configuration(), " ".join(str(error).split())
     if broken := configuration.broken_file():
         return CapstoneError(broken)
+    if isinstance(error, yaml.YAMLError):  # of another file, which an option names
+        return CapstoneError(text)
     if isinstance(error, OmegaConfBaseException):
         key = str(error.full_key)
         place = configuration.place("", key.partition(".")[0]) or "configuration"
