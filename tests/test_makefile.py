@@ -11,13 +11,15 @@ import pytest
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.project import Completed
 
 
-def make(*arguments: str) -> Completed:
+def make(*arguments: str, folder: Path = ROOT) -> Completed:
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
-        cwd=ROOT,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -49,3 +51,19 @@ def test_an_unknown_environment_is_told_with_the_choices() -> None:
     assert done.returncode == 2
     assert "ENV: 'youtub' is not one of" in done.stderr
     assert "youtube" in done.stderr
+
+
+def test_clean_stops_what_runs_before_it_removes_it(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for folder in ("conf/local", ".venv/bin", "build", "data"):
+        (tmp_path / folder).mkdir(parents=True)
+    kedro = tmp_path / ".venv/bin/kedro"
+    kedro.write_text('#!/bin/sh\necho "$@" > called; exit 1\n')
+    kedro.chmod(0o755)
+
+    done = make("clean", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "called").read_text() == "serving stop --all\n"
+    assert "What still runs was not stopped." in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["Makefile", "called", "conf", "data"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
     from capstone_metrics.lake.storage import Storage
     from capstone_metrics.serving import ServingDataset
 
-LAYERS = ("gold", "silver", "bronze", "operations")
-"""The folders of a lake, in the order in which they are removed: each is built from a later one."""
-
-HEADS = ("manifest.json", "head.json")
-"""The objects that say what a layer has; they are removed before it."""
-
 
 @click.command()
 @env_option
@@ -40,13 +33,18 @@ def reset(env: str | None, yes: bool) -> None:
 
     What sources read, other environments and a server of your own are left as they are.
     """
+    from capstone_metrics.lake.removal import (  # noqa: PLC0415 - Ibis is slow to import
+        LAYERS,
+        remove_lake,
+    )
+
     name = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
     catalog = KedroSession.create(env=env).load_context().catalog
     serving: ServingDataset = catalog["serving"]
     storage: Storage = catalog["silver_head"].storage
     keys = {layer: storage.keys(layer) for layer in LAYERS}
     if not storage.is_remote:
-        _check_others(Path(storage.root), [key for each in keys.values() for key in each])
+        _check_others([Path(storage.address(layer)) for layer in LAYERS])
     removals = [f"{storage.address(layer)}: {len(keys[layer]):,} files" for layer in LAYERS[::-1]]
     removals = [each for each, layer in zip(removals, LAYERS[::-1], strict=True) if keys[layer]]
     if not serving.remote and serving.has_database():
@@ -59,7 +57,7 @@ def reset(env: str | None, yes: bool) -> None:
     click.echo("\n  ".join([f"A reset of the environment {name} removes", *removals]))
     if not yes:
         _ask()
-    _remove(storage)
+    remove_lake(storage)
     if not serving.remote:
         serving.drop_database()
     click.echo(f"Removed. 'kedro run --env={name}' begins anew.")
@@ -77,19 +75,6 @@ def _ask() -> None:
         raise CapstoneError("Nothing was removed.")
 
 
-def _remove(storage: Storage) -> None:
-    """Remove the layers of a lake, while no run commits to one; the heads of a layer go first."""
-    with ExitStack() as locks:
-        for layer in LAYERS:
-            locks.enter_context(storage.locked(layer))
-        for layer in LAYERS:
-            keys = storage.keys(layer)
-            heads = [key for key in keys if key.endswith(HEADS)]
-            storage.delete(heads)
-            storage.delete(set(keys).difference(heads))
-            storage.sweep(layer)
-
-
 @dataclass(frozen=True)
 class _Other:
     """A path that must survive, and what it is."""
@@ -98,17 +83,15 @@ class _Other:
     name: str
 
 
-def _check_others(root: Path, keys: list[str]) -> None:
-    """Check that nothing else lies in the layers of a lake.
+def _check_others(layers: list[Path]) -> None:
+    """Check that nothing else lies in the folders of a lake's layers.
 
     Raises:
         CapstoneError: if a file that a source reads does, or the lake or server of an environment.
     """
-    files = {(root / key).resolve() for key in keys}
-    layers = [(root / layer).resolve() for layer in LAYERS]
+    folders = [layer.resolve() for layer in layers]
     for other in _others():
-        path = other.path.resolve()
-        if path in files or any(path.is_relative_to(layer) for layer in layers):
+        if any(other.path.resolve().is_relative_to(folder) for folder in folders):
             raise CapstoneError(
                 f"{other.path}: {other.name} lies in the lake that would be removed; nothing was "
                 "removed. Move it elsewhere, and declare its new place."
