@@ -13,7 +13,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"\s+# .*")
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"[\w.*…=-]+(/[\w.*…=-]*)+")
-SECONDS = re.compile(r"\d+\.\d │$")
+SECONDS = re.compile(r" *\d+\.\d │$")
 
 NOT_RUN = {"make test", "make test-all"}
 """Commands of the README that would run the test that runs them."""
