@@ -19,7 +19,7 @@ $(error ENV: '$(ENV)' is not one of $(ENVIRONMENTS))
 endif
 
 .PHONY: help run status s3 test test-all bench bench-spark bench-dashboard lint secrets terraform audit audit-infra \
-	licences sbom viz notebook dashboard sql psql stop reset package image push lock clean
+	licences sbom viz notebook dashboard sql psql stop reset docs pictures package image push lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -132,6 +132,14 @@ lock: $(VENV)/bin/uv ## resolve the dependencies again, to their newest versions
 			--output-file infra/docker/$$image.lock; done
 	$(BIN)/uv pip compile benchmarks/peers/peers.in --quiet --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file benchmarks/peers/peers.lock
+
+##@ Document
+docs: $(VENV)/.dev ## build the manual, in build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "The manual is build/docs/index.html"
+
+pictures: $(VENV)/.dev ## make the pictures of the READMEs again, in docs/images
+	$(BIN)/python -m tests.pictures
 
 ##@ Deliver
 package: $(VENV)/.dev ## the wheel, the configuration and the lock, in dist

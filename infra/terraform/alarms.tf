@@ -133,7 +133,7 @@ locals {
 
 resource "aws_cloudwatch_metric_alarm" "no_publication" {
   alarm_name        = "${local.name}-no-publication"
-  alarm_description = "No publication succeeded for ${local.hours_without_publication} hours. See docs/operations.md."
+  alarm_description = "No publication succeeded for ${local.hours_without_publication} hours. See docs/aws.md."
   actions_enabled   = var.active
   alarm_actions     = [aws_sns_topic.alarms.arn]
   ok_actions        = [aws_sns_topic.alarms.arn]

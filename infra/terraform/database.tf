@@ -98,7 +98,7 @@ resource "aws_cloudwatch_log_group" "database" {
 # the secrets for the passwords; their values are set by hand and are not in Terraform's state
 resource "aws_secretsmanager_secret" "role" {
   #checkov:skip=CKV_AWS_149:AWS's key; an own key would cost as much as two secrets
-  #checkov:skip=CKV2_AWS_57:Rotated by the administration task, see docs/operations.md
+  #checkov:skip=CKV2_AWS_57:Rotated by the administration task, see docs/aws.md
   for_each = toset(["loader", "bi_reader"])
 
   name                    = "${local.name}/serving/${each.key}"

@@ -153,7 +153,7 @@ variable "rds_ca_bundle" {
 
   validation {
     condition     = can(regex("-----BEGIN CERTIFICATE-----", var.rds_ca_bundle)) && length(var.rds_ca_bundle) < 30000
-    error_message = "rds_ca_bundle is the bundle of one region, as PEM; docs/operations.md has its URL."
+    error_message = "rds_ca_bundle is the bundle of one region, as PEM; docs/aws.md has its URL."
   }
 }
 
