@@ -49,7 +49,7 @@ def build_package(root: Path) -> Package:
     for part in ("src", "conf", "infra/docker"):
         ignored = shutil.ignore_patterns("*.egg-info", "__pycache__")
         shutil.copytree(ROOT / part, root / part, ignore=ignored)
-    for part in ("README.md", "pyproject.toml", "requirements.lock"):
+    for part in ("LICENSE", "README.md", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / part, root)
     sources = root / "conf/base/parameters/sources.yml"
     sources.write_text(sources.read_text().replace("history_days: 30", "history_days: 2"))
