@@ -1,4 +1,4 @@
-"""The pages on deployments name commands, variables and outputs of this project that exist."""
+"""The pages name commands, variables and outputs of this project that exist."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import pytest
 from capstone_metrics import cli
 from tests.infra.planted import Copy
 from tests.infra.terraform import Configuration
+from tests.support.markdown import PAGES, read
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PAGES = ("operations", "delivery", "databricks")
 CODE = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`((?:make|kedro) [^`\n]+)`")
+LIBRARIES = ("viz", "registry")
+"""Commands of kedro that are not the project's."""
 
 
 def names(pattern: str, text: str) -> set[str]:
@@ -29,13 +32,15 @@ def parse(words: Iterable[str]) -> None:
     """Parse a command of kedro, as far as it is one of the project."""
     command: click.Command = cli.cli
     rest = list(words)
+    if rest[0] in LIBRARIES:
+        return
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         command = command.commands[rest.pop(0)]
     command.make_context("page", rest)
 
 
 def check(text: str) -> None:
-    code = "\n".join(CODE.findall(text)).replace("\\\n", " ")
+    code = "\n".join([*CODE.findall(text), *SPAN.findall(text)]).replace("\\\n", " ")
     for command in re.findall(r"(?:^|/bin/|&& *)kedro ([^#|&\n]*)", code, re.MULTILINE):
         parse(shlex.split(command))
     makefile = (ROOT / "Makefile").read_text().replace("$(VENV)", ".venv")
@@ -62,7 +67,7 @@ def check(text: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_what_exists(page: str) -> None:
-    check((ROOT / f"docs/{page}.md").read_text())
+    check(read(page))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,8 @@ def test_a_page_names_what_exists(page: str) -> None:
         "```sh\nkedro state --env=s3\n```",
         "```sh\nkedro verify --all\n```",
         "```sh\nmake packages\n```",
+        "Then `make packages`.",
+        "Then `kedro verify --all`.",
         "```sh\nterraform -chdir=infra/terraform output -raw passwords\n```",
         "```sh\nterraform apply -replace=aws_db_instance.database\n```",
         "```sh\nterraform plan -var-file=environments/staging.tfvars\n```",

@@ -198,7 +198,7 @@ def check_queries(project: PowerBI) -> None:
         opening = r"\w+\.(?:Database|Contents|Query|NativeQuery|Files|Feed)\b|Serving"
         assert not re.findall(opening, rest), table.name
     for path in (project.root / FOLDER).rglob("*.*"):
-        if path.is_file() and path.name != "README.md":
+        if path.is_file():
             secret = r"password|pwd|user id|uid=|bi_reader|credential"
             assert not re.search(secret, path.read_text(), re.IGNORECASE), path
 

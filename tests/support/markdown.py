@@ -8,8 +8,14 @@ from pathlib import Path
 from tests.support.project import ROOT
 
 README, *TRANSLATIONS = READMES = ("README.md", "README.pt-BR.md")
+MANUAL = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+PAGES = (*READMES, "CONTRIBUTING.md", *MANUAL)
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+UNTESTED_BLOCK = re.compile(r"^<!-- not run: .+ -->\n```sh\n.*?^```$", re.MULTILINE | re.DOTALL)
+UNTESTED_PAGE = "\n**What was tested.** "
+"""Begins the paragraph of a page that says why its commands are not run."""
+
 COMMENT = re.compile(r"\s+# .*")
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"[\w.*…=-]+(/[\w.*…=-]*)+")
@@ -35,10 +41,21 @@ def commands(text: str) -> list[str]:
     return [COMMENT.sub("", line) for line in lines]
 
 
+def headings(text: str) -> list[int]:
+    """Return the levels of a page's headings, in order."""
+    return [len(marks) for marks in re.findall(r"^(#+) ", BLOCK.sub("", text), re.MULTILINE)]
+
+
+def tested_blocks(text: str) -> list[tuple[str, str]]:
+    """Return the blocks of commands that are run, and the declarations that they need."""
+    tested = "" if UNTESTED_PAGE in text else UNTESTED_BLOCK.sub("", text)
+    return blocks(tested, "sh", "yaml")
+
+
 def script(text: str) -> str:
-    """Return all commands in order, with the YAML blocks written to the files they name."""
+    """Return the commands to run in order, with the YAML blocks written to the files they name."""
     parts = []
-    for language, block in blocks(text, "sh", "yaml"):
+    for language, block in tested_blocks(text):
         if language == "yaml":
             name, _, content = block.removeprefix("# ").partition("\n")
             parts += [f"mkdir -p {Path(name).parent}", f"cat >> {name} <<'YAML'", content + "YAML"]
