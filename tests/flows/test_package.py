@@ -204,6 +204,8 @@ def test_the_package_has_the_source_and_the_configuration_and_no_secret(package:
     metadata = {name for name in packed if ".dist-info/" in name}
     assert set(packed) - metadata == set(source) | conf
     assert {name: packed[name] for name in source} == source
+    (license_file,) = (name for name in metadata if name.endswith("/licenses/LICENSE"))
+    assert packed[license_file] == (ROOT / "LICENSE").read_bytes()
     assert b"\ncapstone-metrics = capstone_metrics.__main__:main\n" in b"".join(
         content for name, content in packed.items() if name.endswith("entry_points.txt")
     )

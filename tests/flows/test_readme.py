@@ -15,6 +15,7 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
+from capstone_metrics.schemas import REQUIRED, SILVER
 from tests.support.markdown import (
     PAGES,
     README,
@@ -48,7 +49,13 @@ LANGUAGES = {"console", "json", "python", "sh", "sql", "text", "yaml"}
 WRITTEN_BY_RUNS = {"data", "build"}
 """Top folders that the commands write, in the copy."""
 
-MADE = ("data/", "dist", ".databricks/", "build/", *(f"conf/{n}" for n in ("agencia", "laptop")))
+MADE = (
+    "data/",
+    "dist",
+    ".databricks/",
+    "build/",
+    *(f"conf/{n}" for n in ("agencia", "estudio", "laptop")),
+)
 """How paths begin that a page has its reader make."""
 
 STAMPS = (".run", ".dev", ".spark")
@@ -198,6 +205,17 @@ def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
 
     with pytest.raises(Abort):
         build(load_config(str(tmp_path / "mkdocs.yml"), site_dir=str(tmp_path / "site")))
+
+
+def test_the_page_of_the_lake_has_the_columns_of_silver() -> None:
+    section = read("docs/lake.md").partition("## Columns of Silver")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+`) \| (\w+)\S* .*?\| (yes)? *\|", section, re.MULTILINE)
+    columns = [(name, *row) for names, *row in rows for name in re.findall(r"`(\w+)`", names)]
+
+    assert [name for name, *_ in columns] == list(SILVER)
+    assert {name for name, _, required in columns if required} == set(REQUIRED)
+    for name, kind, _ in columns:
+        assert str(SILVER[name]).startswith(kind)
 
 
 def test_pictures_are_small() -> None:
