@@ -219,10 +219,23 @@ def test_the_page_of_the_lake_has_the_columns_of_silver() -> None:
 
 
 def test_pictures_are_small() -> None:
-    pictures = list((ROOT / "docs/images").iterdir())
+    images = list((ROOT / "docs/images").iterdir())
 
-    assert len(pictures) >= 4
-    assert [path.name for path in pictures if path.stat().st_size > IMAGE_BYTES] == []
+    assert len(images) >= 4
+    assert [path.name for path in images if path.stat().st_size > IMAGE_BYTES] == []
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed here")
+def test_the_pictures_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests import pictures  # noqa: PLC0415 - Playwright is slow to import
+
+    monkeypatch.setattr(pictures, "IMAGES", tmp_path)
+    pictures.main()
+
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {path.name for path in (ROOT / "docs/images").glob("*.png")}
 
 
 def test_git_ignores_own_environments_and_nothing_else_in_conf(tmp_path: Path) -> None:
