@@ -44,7 +44,7 @@ def check(text: str) -> None:
     for command in re.findall(r"(?:^|/bin/|&& *)kedro ([^#|&\n]*)", code, re.MULTILINE):
         parse(shlex.split(command))
     makefile = (ROOT / "Makefile").read_text().replace("$(VENV)", ".venv")
-    goals = names(r"(?m)^([\w./-]+):", makefile)
+    goals = set(" ".join(names(r"(?m)^([\w ./-]+):", makefile)).split())
     assert names(r"(?m)(?:^|[A-Z]\w+=\S* |&& *)make ([\w./-]+)", code) <= goals
 
     terraform, bundle = Configuration(ROOT), Copy(ROOT)
