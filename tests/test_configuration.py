@@ -8,10 +8,10 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.pipeline_registry import register_pipelines
-from capstone_metrics.pipelines.bronze_to_silver.contract import contract_of
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.schemas import marts_of
 from capstone_metrics.sources import new_objects
+from capstone_metrics.validation.contract import contract_of
 from tests.support.project import ROOT, project_copy
 
 if TYPE_CHECKING:

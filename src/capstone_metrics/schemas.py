@@ -10,58 +10,19 @@ import ibis
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.validation import silver as validation
 
-SILVER = ibis.schema(
-    {
-        "faculdade": "string",
-        "rede_social": "string",
-        "data_postagem": "date",
-        "posted_at": "timestamp(6)",
-        "video_id": "string",
-        "titulo_video": "string",
-        "categoria": "string",
-        "duracao_seg": "int64",
-        "views": "int64",
-        "likes": "int64",
-        "comentarios": "int64",
-        "engagement_rate": "float64",
-        "leads_estimados": "int64",
-        "ctr_estimado": "float64",
-        "run_id": "string",
-        "ingestion_ts": "timestamp('UTC', 6)",
-    }
-)
+SILVER = ibis.schema(validation.SILVER)
 """One row per video. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
 
-REQUIRED = (
-    "faculdade",
-    "rede_social",
-    "data_postagem",
-    "video_id",
-    "views",
-    "likes",
-    "comentarios",
-)
+REQUIRED = validation.REQUIRED
 """The fields of Silver that every accepted line has."""
 
-QUARANTINE = ibis.schema(
-    {
-        "fonte": "string",
-        "janela": "string",
-        "lote": "string",
-        "objeto": "string",
-        "linha": "int64",
-        "regras": "array<string>",
-        "quando": "string",
-        "texto": "string",
-        "texto_base64": "string",
-    }
-)
-"""One row per rejected line: its object and line number, and the rules that it broke.
+QUARANTINE = ibis.schema(validation.QUARANTINE)
+"""One row per rejected line: its object and line number, the rules that it broke, and when."""
 
-`quando` is the start of its window. `texto` is the line; if it is not valid UTF-8, `texto_base64`
-has its bytes instead.
-"""
+ROWS = ibis.schema({**SILVER, "objeto": "string", "linha": "int64"})
+"""A row of Silver, and the object and line number in Bronze that it comes from."""
 
 PROVENANCE = ibis.schema(
     {

@@ -10,9 +10,9 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver import batch
-from capstone_metrics.pipelines.bronze_to_silver.contract import contract_of
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
 from capstone_metrics.pipelines.bronze_to_silver.rules import validate_by_field
+from capstone_metrics.validation.contract import contract_of
 from tests.pipelines.conftest import CSV, LINE, NAME, csv_line, line, rows_of, validated
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
     from capstone_metrics.changes import Batch
-    from capstone_metrics.pipelines.bronze_to_silver.contract import Contract
     from capstone_metrics.pipelines.bronze_to_silver.fast_path import FastPath
+    from capstone_metrics.validation.contract import Contract
 
     Counts = dict[str, Any]
 

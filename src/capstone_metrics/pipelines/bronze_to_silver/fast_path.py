@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from capstone_metrics.pipelines.bronze_to_silver.contract import ISO
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_kinds,
     json_names,
@@ -26,12 +25,13 @@ from capstone_metrics.pipelines.bronze_to_silver.parsing import (
     window_start,
 )
 from capstone_metrics.schemas import PROVENANCE, REQUIRED, SILVER
+from capstone_metrics.validation.contract import ISO
 
 if TYPE_CHECKING:
     import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
 
-    from capstone_metrics.pipelines.bronze_to_silver.contract import Contract, Field
+    from capstone_metrics.validation.contract import Contract, Field
 
 JSON_TYPES = {
     "string": ("VARCHAR",),

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from capstone_metrics.pipelines.bronze_to_silver.contract import FORMAT_TOKENS, ISO, parse_format
 from capstone_metrics.pipelines.bronze_to_silver.functions import (
     json_unquoted,
     local_to_utc,
     utc_to_local,
 )
 from capstone_metrics.schemas import REQUIRED, SILVER
+from capstone_metrics.validation.contract import FORMAT_TOKENS, ISO
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from capstone_metrics.pipelines.bronze_to_silver.contract import Contract, Field
+    from capstone_metrics.validation.contract import Contract, Field
 
     Columns = dict[str, ir.Value]
 
@@ -144,7 +144,7 @@ def _outcome(lines: ir.Table, field: Field) -> Columns:
 
 
 def _pattern(field: Field) -> str:
-    return ISO_TIME if field.format == ISO else parse_format("", field)[0]
+    return ISO_TIME if field.format == ISO else rf"^{field.time_format.pattern.pattern}\z"
 
 
 def _time(field: Field, text: ir.StringValue, lines: ir.Table) -> ir.Value:
@@ -178,7 +178,7 @@ def _offset_minutes(rest: ir.StringValue) -> ir.IntegerValue:
 
 def _parse_formatted(field: Field, text: ir.StringValue) -> ir.TimestampValue:
     """Parse a time in the declared format."""
-    _, offsets = parse_format("", field)
+    offsets = {name: where.start for name, where in field.time_format.parts.items()}
 
     def part(name: str) -> ir.StringValue:
         width, _ = FORMAT_TOKENS[name]

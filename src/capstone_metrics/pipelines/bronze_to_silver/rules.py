@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import ibis.expr.types as ir
 
-    from capstone_metrics.pipelines.bronze_to_silver.contract import Contract
+    from capstone_metrics.validation.contract import Contract
 
 VALIDATED = ibis.schema({**SILVER, **QUARANTINE, "new_fields": "array<string>"})
 """A validated line. `regras` is null if it was accepted; `new_fields` are the fields that its

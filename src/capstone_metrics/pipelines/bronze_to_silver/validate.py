@@ -11,8 +11,8 @@ import ibis.expr.types as ir
 
 from capstone_metrics.changes import Increment, SilverSnapshot
 from capstone_metrics.pipelines.bronze_to_silver.batch import ACCEPTED, ValidatedBatch, union_all
-from capstone_metrics.pipelines.bronze_to_silver.contract import contract_of
 from capstone_metrics.schemas import QUARANTINE
+from capstone_metrics.validation.contract import contract_of
 
 Counts = Mapping[str, Any]
 

@@ -6,11 +6,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.schemas import REQUIRED, SILVER
+from capstone_metrics.validation.silver import REQUIRED, SILVER, TIMES
 
 ISO = "iso"
 FORMAT_TOKENS = {
@@ -23,6 +24,51 @@ FORMAT_TOKENS = {
     "%S": (2, r"[0-5]\d"),
 }
 """The tokens of a date format, with the width of each and the pattern of its values."""
+
+
+@dataclass(frozen=True)
+class TimeFormat:
+    """A format of dates of a fixed width.
+
+    Attributes:
+        pattern: of a text in this format; the text may still be no date, as 30 February.
+        parts: where each token stands in such a text.
+        literals: the texts between the tokens, each after its offset.
+        length: of such a text.
+    """
+
+    pattern: re.Pattern[str]
+    parts: dict[str, slice]
+    literals: tuple[tuple[int, str], ...]
+    length: int
+
+    @classmethod
+    def of(cls, text: str, setting: str) -> TimeFormat:
+        """Parse a format.
+
+        Args:
+            text: the format.
+            setting: the setting that an error names.
+
+        Raises:
+            CapstoneError: for an unknown or repeated token, or without a year, month and day.
+        """
+        pattern, parts, literals, start = "", {}, [], 0
+        for part in re.findall(r"%.?|[^%]+", text):
+            width, part_pattern = FORMAT_TOKENS.get(part, (len(part), re.escape(part)))
+            if not part.startswith("%"):
+                literals.append((start, part))
+            elif part in FORMAT_TOKENS and part not in parts:
+                parts[part] = slice(start, start + width)
+            else:
+                raise CapstoneError(
+                    f"{setting}: {text!r} must be made of {', '.join(FORMAT_TOKENS)}, each at most "
+                    "once, and text between them."
+                )
+            pattern, start = pattern + part_pattern, start + width
+        if not {"%m", "%d"} <= set(parts) or len({"%Y", "%y"} & set(parts)) != 1:
+            raise CapstoneError(f"{setting}: {text!r} must have a year, a month and a day.")
+        return cls(re.compile(pattern, re.ASCII | re.DOTALL), parts, tuple(literals), start)
 
 
 @dataclass(frozen=True)
@@ -47,10 +93,15 @@ class Field:
     timezone: str = "UTC"
     quoted: bool = False
 
+    @cached_property
+    def time_format(self) -> TimeFormat:
+        """The format of its dates, if it is not `iso`."""
+        return TimeFormat.of(self.format, f"{self.name}.format")
+
     @property
     def is_time(self) -> bool:
         """Whether it is a date or a time, to which `format` and `timezone` apply."""
-        return bool(SILVER[self.name].is_date() or SILVER[self.name].is_timestamp())
+        return SILVER[self.name] in TIMES
 
 
 @dataclass(frozen=True)
@@ -71,6 +122,11 @@ class Contract:
     def source_fields(self) -> list[str]:
         """The fields of the source that Silver reads, sorted."""
         return sorted({origin for field in self.fields.values() for origin in field.origins})
+
+    @cached_property
+    def known_fields(self) -> frozenset[str]:
+        """The fields of the source that it names."""
+        return self.other_fields.union(self.source_fields)
 
     def digest(self, *context: Any) -> str:
         """Return a hash of the contract and of what else the validation depends on."""
@@ -162,33 +218,5 @@ def _field(setting: str, base: Field, rule: Any) -> Field:
             "name such as America/Sao_Paulo."
         ) from error
     if field.format != ISO:
-        parse_format(setting, field)
+        TimeFormat.of(field.format, f"{setting}.{base.name}.format")
     return field
-
-
-def parse_format(setting: str, field: Field) -> tuple[str, dict[str, int]]:
-    """Return the pattern of a date format, and the offset of each of its tokens.
-
-    Args:
-        setting: the setting that an error names.
-        field: the field whose format is parsed.
-
-    Raises:
-        CapstoneError: for an unknown or repeated token, or a format without a year, month and day.
-    """
-    pattern, offsets, width = "", {}, 0
-    for part in re.findall(r"%.?|[^%]+", field.format):
-        token_width, token_pattern = FORMAT_TOKENS.get(part, (len(part), re.escape(part)))
-        if part.startswith("%"):
-            if part not in FORMAT_TOKENS or part in offsets:
-                raise CapstoneError(
-                    f"{setting}.{field.name}.format: {field.format!r} must be made of "
-                    f"{', '.join(FORMAT_TOKENS)}, each at most once, and text between them."
-                )
-            offsets[part] = width
-        pattern, width = pattern + token_pattern, width + token_width
-    if not {"%m", "%d"} <= set(offsets) or len({"%Y", "%y"} & set(offsets)) != 1:
-        raise CapstoneError(
-            f"{setting}.{field.name}.format: {field.format!r} must have a year, a month and a day."
-        )
-    return rf"^{pattern}\z", offsets

@@ -1,0 +1,60 @@
+"""The columns of Silver and of its quarantine, and what each value has to be."""
+
+from __future__ import annotations
+
+SILVER = {
+    "faculdade": "string",
+    "rede_social": "string",
+    "data_postagem": "date",
+    "posted_at": "timestamp(6)",
+    "video_id": "string",
+    "titulo_video": "string",
+    "categoria": "string",
+    "duracao_seg": "int64",
+    "views": "int64",
+    "likes": "int64",
+    "comentarios": "int64",
+    "engagement_rate": "float64",
+    "leads_estimados": "int64",
+    "ctr_estimado": "float64",
+    "run_id": "string",
+    "ingestion_ts": "timestamp('UTC', 6)",
+}
+"""The type of each column of Silver. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
+
+TIMES = ("date", "timestamp(6)", "timestamp('UTC', 6)")
+"""The types of dates and times."""
+
+REQUIRED = (
+    "faculdade",
+    "rede_social",
+    "data_postagem",
+    "video_id",
+    "views",
+    "likes",
+    "comentarios",
+)
+"""The columns that every accepted line has a value for."""
+
+COUNTERS = ("views", "likes", "comentarios")
+"""The columns that are never negative."""
+
+NEVER_BLANK = ("faculdade", "video_id")
+"""The columns for which a blank text is no value."""
+
+QUARANTINE = {
+    "fonte": "string",
+    "janela": "string",
+    "lote": "string",
+    "objeto": "string",
+    "linha": "int64",
+    "regras": "array<string>",
+    "quando": "string",
+    "texto": "string",
+    "texto_base64": "string",
+}
+"""The type of each column of the quarantine, which has the rejected lines.
+
+`regras` are the rules that the line broke, and `quando` is the start of its window. `texto` is the
+line; if it is not valid UTF-8, `texto_base64` has its bytes instead.
+"""
