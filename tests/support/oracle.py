@@ -23,7 +23,8 @@ INTEGERS = {"duracao_seg", "views", "likes", "comentarios", "leads_estimados"}
 COUNTERS = {"views", "likes", "comentarios"}
 REQUIRED = {"faculdade", "rede_social", "data_postagem", "video_id", *COUNTERS}
 SPACE = " \t\n\r\v\f"
-ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+OFFSET = r"(Z|[+-](0\d|1[0-4]):?\d\d)"
+ISO = re.compile(rf"\d{{4}}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{{1,9}})?{OFFSET}?)?", re.ASCII)
 
 
 class Number(str):
@@ -156,7 +157,7 @@ def _value(name: str, value: Any, rule: Any, quoted: bool, zone: str) -> Any:
         return _require(value, is_text and "\0" not in value)
     if name in INTEGERS or name in {"engagement_rate", "ctr_estimado"}:
         number = value.strip(SPACE) if quoted and is_text else value
-        _require(number, isinstance(number, Number) or (quoted and is_text))
+        _require(number, is_text if quoted else isinstance(number, Number))
         if name in INTEGERS:
             _require(number, re.fullmatch("-?[0-9]+", number))
             return _require(int(number), -(2**63) <= int(number) < 2**63)

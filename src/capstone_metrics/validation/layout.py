@@ -1,0 +1,44 @@
+"""The layout of the numbers that `scanner` and `kernel` exchange, by their position in an array."""
+
+from __future__ import annotations
+
+PADDING = 64
+"""Bytes behind a block that can be read; the first is a line feed."""
+
+TEXT, INTEGER, NUMBER, TIME = range(4)
+"""The kinds of columns."""
+
+# a column; ORIGINS, CHOICES and FORMAT are positions in the spans
+KIND, FLAGS, ORIGINS, ORIGIN_COUNT, CHOICES, CHOICE_COUNT, FORMAT = range(7)
+COLUMN_WIDTH = 7
+REQUIRED, BLANK_IS_MISSING, QUOTED, COUNTER = (1 << bit for bit in range(4))
+"""The flags of a column."""
+
+SPAN_WIDTH = 3
+"""A span of the texts: its offset and its length; for a literal, where it stands in a time."""
+
+# a format: the offset of each part or -1, its length, and the position of its literals in the spans
+YEAR, SHORT_YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, LENGTH, LITERALS, LITERAL_COUNT = range(10)
+
+# the name of a field: its span in the texts, and the next name with the same hash
+NAME_OFFSET, NAME_LENGTH, NAME_NEXT = range(3)
+NAME_WIDTH = 3
+HASH_SIZE = 1024
+MAX_NAMES = 512
+"""How many names the scanner learns; a line with another is left to the rules."""
+
+# a field of the current line, and the last line that had it
+TOKEN, START, END, LINE = range(4)
+SLOT_WIDTH = 4
+
+# the sizes of the block and of the arrays, and whether lines with new fields are left
+SIZE, NAMES, DECLARED, COLUMNS, CAPACITY, TEXT_CAPACITY, IS_FROZEN = range(7)
+
+# the state of a scan
+POSITION, LINES, FILLED_LINES, OTHERS, STOPPED, KEY_START, KEY_LENGTH = range(7)
+STATE_WIDTH = 7
+DONE, FULL, UNKNOWN_KEY = range(3)
+"""Why a scan stopped: the block ended, its arrays are full, or a key is unknown."""
+
+VALID, HAS_OFFSET = 1, 2
+"""What is known of a value: that there is one, and that its time was written with an offset."""

@@ -1,0 +1,147 @@
+"""Validate the lines of a block: most by the scanner, the others by the rules."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from capstone_metrics.validation.rules import validate_line
+from capstone_metrics.validation.silver import QUARANTINE, SILVER
+from capstone_metrics.validation.values import ARROW, DAY_US
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from numpy.typing import NDArray
+
+    from capstone_metrics.validation.blocks import Block
+    from capstone_metrics.validation.contract import Contract
+    from capstone_metrics.validation.scanner import Scanner
+
+ROW = pa.schema({**{name: ARROW[kind] for name, kind in SILVER.items()}, "linha": pa.int64()})
+"""A row of Silver, and the line of its object that it comes from."""
+
+REJECTED = pa.schema({name: ARROW[kind] for name, kind in QUARANTINE.items()})
+"""A rejected line, as the quarantine has it."""
+
+
+@dataclass
+class ValidatedLines:
+    """The validated lines of a block.
+
+    Attributes:
+        accepted: those that broke no rule, as `ROW`.
+        rejected: those that broke a rule, as `REJECTED`.
+        count: the number of lines that are not blank.
+        reasons: how many lines broke each rule.
+        new_fields: how many lines have each field that the contract does not name.
+    """
+
+    accepted: list[pa.RecordBatch] = field(default_factory=list)
+    rejected: list[pa.RecordBatch] = field(default_factory=list)
+    count: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    new_fields: Counter[str] = field(default_factory=Counter)
+
+
+def validate_lines(
+    block: Block, contract: Contract | None, scanner: Scanner | None, networks: Collection[str]
+) -> ValidatedLines:
+    """Validate the lines of a block.
+
+    Args:
+        block: the lines.
+        contract: that of their source; None if it is not declared.
+        scanner: that of their source; None if all lines are left to the rules.
+        networks: the known values of `rede_social`.
+    """
+    result = ValidatedLines()
+    if scanner is None:
+        lines = [(number, line) for number, line in enumerate(block.lines()) if line.strip()]
+        _validate_by_rules(lines, block, contract, networks, result)
+        result.count = len(lines)
+        return result
+    scan = scanner.read(block)
+    early: list[tuple[int, int]] = []
+    for columns, starts, numbers in zip(scan.columns, scan.starts, scan.numbers, strict=True):
+        batch = _batch(block, numbers, dict(zip(SILVER, columns, strict=True)), ROW)
+        is_early = _is_before_posting(batch)
+        if is_early.any():
+            batch = batch.filter(pa.array(~is_early))
+            early += zip(numbers[is_early].tolist(), starts[is_early].tolist(), strict=True)
+        result.accepted.append(batch)
+    early_lines, other_lines = (
+        [(number, block.line(start)) for number, start in left] for left in (early, scan.others)
+    )
+    _validate_by_rules(early_lines, block, contract, networks, result)
+    result.new_fields = scan.new_fields  # which includes those of early lines
+    _validate_by_rules(other_lines, block, contract, networks, result)
+    result.count = scan.filled_lines
+    return result
+
+
+def _validate_by_rules(
+    lines: list[tuple[int, bytes]],
+    block: Block,
+    contract: Contract | None,
+    networks: Collection[str],
+    result: ValidatedLines,
+) -> None:
+    """Validate lines of a block, with their numbers, and add them to a result."""
+    accepted: dict[int, Mapping[str, Any]] = {}
+    rejected: dict[int, Mapping[str, Any]] = {}
+    for number, line in lines:
+        outcome = validate_line(line, contract, block.origin, networks)
+        result.new_fields.update(outcome.new_fields)
+        result.reasons.update(outcome.broken)
+        if outcome.broken:
+            rejected[number] = {"regras": outcome.broken, **text_of(line)}
+        else:
+            accepted[number] = outcome.row
+    for rows, batches, schema in (
+        (accepted, result.accepted, ROW),
+        (rejected, result.rejected, REJECTED),
+    ):
+        if rows:
+            columns = {
+                name: pa.array([row.get(name) for row in rows.values()], schema.field(name).type)
+                for name in schema.names
+            }
+            batches.append(_batch(block, np.array(list(rows)), columns, schema))
+
+
+def _batch(
+    block: Block, numbers: NDArray[np.int32], columns: Mapping[str, pa.Array], schema: pa.Schema
+) -> pa.RecordBatch:
+    """Return lines of a block, with the columns of a schema that tell where they are from."""
+    origin = block.origin
+    objects = {
+        name: pa.repeat(getattr(origin, name), len(numbers))
+        for name in ("fonte", "janela", "lote", "objeto", "quando")
+        if name in schema.names
+    }
+    lines = pa.array(numbers.astype(np.int64) + block.first)
+    every = {**columns, **objects, "linha": lines}
+    return pa.RecordBatch.from_arrays([every[name] for name in schema.names], schema=schema)
+
+
+def _is_before_posting(batch: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Return which lines break `data_postagem.after_observation`."""
+    observed = batch["ingestion_ts"].view(pa.int64()).to_numpy()
+    posted = batch["data_postagem"].view(pa.int32()).to_numpy()
+    is_early: NDArray[np.bool_] = posted > observed // DAY_US + 1
+    return is_early
+
+
+def text_of(line: bytes) -> dict[str, str]:
+    """Return the text of a line, or its bytes if it is not UTF-8, as the quarantine has them."""
+    line = line.rstrip(b"\r\n")
+    try:
+        return {"texto": line.decode()}
+    except UnicodeDecodeError:
+        return {"texto_base64": base64.b64encode(line).decode()}

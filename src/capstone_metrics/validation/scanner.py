@@ -1,0 +1,276 @@
+"""The quick twin of `rules`: reads blocks of lines, accepts most, and leaves the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from threading import local
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from capstone_metrics.validation import layout, values
+from capstone_metrics.validation.contract import ISO
+from capstone_metrics.validation.rules import read_field
+from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, REQUIRED, SILVER, TIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from capstone_metrics.validation.blocks import Block
+    from capstone_metrics.validation.compiler import Scan
+    from capstone_metrics.validation.contract import Contract, Field
+    from capstone_metrics.validation.objects import BronzeObject
+
+    Numbers = NDArray[np.int32]
+
+CAPACITY, TEXT_CAPACITY = 1 << 13, 1 << 20
+"""The lines of a chunk, and the bytes of a column of texts, at most; longer lines are left."""
+
+ESCAPED = frozenset(map(chr, range(32))) | {'"', "\\"}
+"""The characters that JSON always escapes; a key with one of them is left to the rules."""
+
+FORMAT_TOKENS = ("%Y", "%y", "%m", "%d", "%H", "%M", "%S")
+"""The tokens of a format, in the order of `layout`."""
+
+
+@dataclass
+class BlockScan:
+    """What a scan read in a block.
+
+    Attributes:
+        columns: the values of the accepted lines in chunks, by column of Silver.
+        starts: where the accepted lines start, in chunks.
+        numbers: the numbers of the accepted lines in chunks, 0 for the first line of the block.
+        others: the number of each line that is left to the rules, and where it starts.
+        new_fields: how many accepted lines have each field that the contract does not name.
+        filled_lines: the number of lines that are not blank.
+    """
+
+    columns: list[list[pa.Array]] = field(default_factory=list)
+    starts: list[Numbers] = field(default_factory=list)
+    numbers: list[Numbers] = field(default_factory=list)
+    others: list[tuple[int, int]] = field(default_factory=list)
+    new_fields: Counter[str] = field(default_factory=Counter)
+    filled_lines: int = 0
+
+
+class Plan:
+    """What the scanner looks for: names of fields, and columns that are read from them.
+
+    Args:
+        contract: that of the source.
+        networks: the known values of `rede_social`.
+        learned: the names of further fields, which lines were found to have.
+    """
+
+    def __init__(
+        self, contract: Contract, networks: Collection[str], learned: tuple[str, ...] = ()
+    ) -> None:
+        self.contract, self.networks, self.learned = contract, networks, learned
+        self.fields = [field for field in contract.fields.values() if field.constant is None]
+        declared = [*contract.source_fields, *sorted(contract.other_fields)]
+        declared = [name for name in dict.fromkeys(declared) if not ESCAPED.intersection(name)]
+        self.declared, self.names = len(declared), [*declared, *learned]
+        self._texts, self._spans = bytearray(), list[int]()
+        self.name_table, self.hashes = self._name_table()
+        self.columns = np.array([self._column(field) for field in self.fields], np.int32)
+        self.texts = np.frombuffer(bytes(self._texts) + bytes(layout.PADDING), np.uint8)
+        self.spans = np.array([*self._spans, 0], np.int32)
+        following = range(1, len(self.names) + 1)
+        self.follows = np.array([*following, 0], np.int32) % max(len(self.names), 1)
+
+    def with_name(self, name: str) -> Plan:
+        """Return the plan with one more name."""
+        return Plan(self.contract, self.networks, (*self.learned, name))
+
+    def _name_table(self) -> tuple[Numbers, Numbers]:
+        table = np.full((len(self.names) + 1, layout.NAME_WIDTH), -1, np.int32)
+        hashes = np.full(layout.HASH_SIZE, -1, np.int32)
+        for number, name in enumerate(self.names):
+            content = name.encode()
+            first, last = (content[0], content[-1]) if content else (0, 0)
+            slot = (len(content) * 31 + first * 7 + last * 3) % layout.HASH_SIZE
+            table[number] = self._text(content + b'"'), len(content), hashes[slot]
+            hashes[slot] = number
+        return table, hashes
+
+    def _column(self, field: Field) -> list[int]:
+        column = [0] * layout.COLUMN_WIDTH
+        kind = SILVER[field.name]
+        is_number = kind in {"int64", "float64"}
+        kinds = {"string": layout.TEXT, "int64": layout.INTEGER, "float64": layout.NUMBER}
+        column[layout.KIND] = kinds.get(kind, layout.TIME)
+        column[layout.FLAGS] = (
+            (layout.REQUIRED if field.name in REQUIRED else 0)
+            | (layout.BLANK_IS_MISSING if field.quoted or field.name in NEVER_BLANK else 0)
+            | (layout.QUOTED if field.quoted and is_number else 0)
+            | (layout.COUNTER if field.name in COUNTERS else 0)
+        )
+        origins = [self.names.index(name) for name in field.origins if name in self.names]
+        column[layout.ORIGINS], column[layout.ORIGIN_COUNT] = self._span(origins), len(origins)
+        choices = list(self.networks) if field.name == "rede_social" else []
+        column[layout.CHOICES], column[layout.CHOICE_COUNT] = (
+            self._span(part for choice in choices for part in self._literal(choice)),
+            len(choices),
+        )
+        is_formatted = kind in TIMES and field.format != ISO
+        column[layout.FORMAT] = self._format(field) if is_formatted else -1
+        return column
+
+    def _format(self, field: Field) -> int:
+        form = field.time_format
+
+        def in_bytes(offset: int) -> int:
+            longer = (len(text.encode()) - len(text) for at, text in form.literals if at < offset)
+            return offset + sum(longer)
+
+        literals = [
+            part for at, text in form.literals for part in self._literal(text, in_bytes(at))
+        ]
+        parts = [form.parts.get(token) for token in FORMAT_TOKENS]
+        offsets = [in_bytes(part.start) if part else -1 for part in parts]
+        return self._span(
+            [*offsets, in_bytes(form.length), self._span(literals), len(form.literals)]
+        )
+
+    def _literal(self, text: str, at: int = 0) -> tuple[int, int, int]:
+        content = text.encode()
+        return self._text(content), len(content), at
+
+    def _text(self, content: bytes) -> int:
+        """Add a text; return its offset."""
+        self._texts += content
+        return len(self._texts) - len(content)
+
+    def _span(self, numbers: Iterable[int]) -> int:
+        """Add numbers to the spans; return their position."""
+        position, numbers = len(self._spans), list(numbers)
+        self._spans += numbers
+        return position
+
+
+class _Workspace(local):
+    """The arrays that a scan writes to; each thread has its own for all its scans."""
+
+    def __init__(self) -> None:
+        columns = len(SILVER)
+        self.starts, self.numbers = np.empty((2, CAPACITY), np.int32)
+        self.values = np.empty((columns, CAPACITY), np.int64)
+        self.known = np.empty((columns, CAPACITY), np.uint8)
+        self.ends = np.zeros((columns, CAPACITY + 1), np.int32)
+        self.texts = np.empty((columns, TEXT_CAPACITY + layout.PADDING), np.uint8)
+        self.scratch = np.empty(TEXT_CAPACITY + layout.PADDING, np.uint8)
+        self.others = np.empty((CAPACITY, 2), np.int32)
+
+
+WORKSPACE = _Workspace()
+"""Its content is overwritten by the next scan of the thread."""
+
+
+class Scanner:
+    """Reads the lines of one source.
+
+    Args:
+        scan: the compiled `kernel.scan`.
+        contract: that of the source.
+        networks: the known values of `rede_social`.
+        constants: the values of the columns of Silver that no line has.
+    """
+
+    def __init__(
+        self,
+        scan: Scan,
+        contract: Contract,
+        networks: Collection[str],
+        constants: Mapping[str, Any],
+    ) -> None:
+        self._scan = scan
+        self._plan = Plan(contract, networks)
+        self._constants = constants
+
+    @classmethod
+    def of(cls, scan: Scan | None, contract: Contract, networks: Collection[str]) -> Scanner | None:
+        """Return the scanner of a source; None if every line has to be left to the rules.
+
+        That is so without the compiled `kernel.scan`, or if a constant breaks a rule.
+        """
+        constants: dict[str, Any] = {}
+        broken: list[str] = []
+        for name in SILVER:
+            column = contract.fields.get(name)
+            if column is None or column.constant is not None:
+                constants[name], rule = read_field(column, {}) if column else (None, None)
+                broken += [rule] if rule else []
+        network = constants.get("rede_social")
+        if scan is None or broken or not networks or (network and network not in networks):
+            return None
+        return cls(scan, contract, networks, constants)
+
+    def read(self, block: Block) -> BlockScan:
+        """Read the lines of a block."""
+        result, state = BlockScan(), np.zeros(layout.STATE_WIDTH, np.int64)
+        state[layout.STOPPED] = layout.FULL
+        while state[layout.STOPPED] != layout.DONE:
+            self._read_chunk(block, self._plan, state, result)
+            if state[layout.STOPPED] == layout.UNKNOWN_KEY:
+                start, length = state[layout.KEY_START], state[layout.KEY_LENGTH]
+                name = block.content[start : start + length].tobytes().decode()
+                self._plan = self._plan.with_name(name)
+        result.filled_lines = int(state[layout.FILLED_LINES])
+        return result
+
+    def _read_chunk(
+        self, block: Block, plan: Plan, state: NDArray[np.int64], result: BlockScan
+    ) -> None:
+        """Read the next lines, and add them to a result."""
+        work, names = WORKSPACE, len(plan.names)
+        sizes = np.array(
+            [block.size, names, plan.declared, len(plan.fields), CAPACITY, TEXT_CAPACITY,
+             plan.contract.is_frozen],
+            np.int64,
+        )  # fmt: skip
+        counts = np.zeros(names + 1, np.int64)
+        slots = np.zeros((names + 1, layout.SLOT_WIDTH), np.int32)
+        arrays = (
+            block.content, sizes, state, plan.texts, plan.name_table, plan.hashes, plan.columns,
+            plan.spans, slots, plan.follows.copy(), counts, work.starts, work.numbers, work.values,
+            work.known, work.ends, work.texts, work.scratch, work.others,
+        )  # fmt: skip
+        rows = self._scan(*(array.ctypes.data for array in arrays))
+        result.columns.append(list(self._columns(plan, block.origin, rows)))
+        result.starts.append(work.starts[:rows].copy())
+        result.numbers.append(work.numbers[:rows].copy())
+        result.others += map(tuple, work.others[: state[layout.OTHERS]].tolist())
+        for number in np.flatnonzero(counts).tolist():
+            result.new_fields[plan.names[number]] += int(counts[number])
+
+    def _columns(self, plan: Plan, origin: BronzeObject, rows: int) -> Iterator[pa.Array]:
+        """Yield the columns of Silver from the workspace."""
+        defaults = {"ingestion_ts": origin.arrival, "run_id": origin.run_id}
+        numbers = {field.name: number for number, field in enumerate(plan.fields)}
+        for name, kind in SILVER.items():
+            if name in numbers:
+                array = _array(plan.fields[numbers[name]], numbers[name], rows)
+            else:
+                array = pa.repeat(pa.scalar(self._constants[name], values.ARROW[kind]), rows)
+            if array.null_count and name in defaults:
+                array = array.fill_null(pa.scalar(defaults[name], array.type))
+            yield array
+
+
+def _array(column: Field, number: int, rows: int) -> pa.Array:
+    """Return the values of a column in the workspace."""
+    known, read = WORKSPACE.known[number, :rows], WORKSPACE.values[number, :rows]
+    ends, texts = WORKSPACE.ends[number, : rows + 1], WORKSPACE.texts[number]
+    kind = SILVER[column.name]
+    if kind == "string":
+        return values.texts(known, ends, texts)
+    if kind == "float64":
+        return values.numbers(known, ends, texts)
+    if kind == "int64":
+        return values.integers(known, read)
+    return values.times(known, read, column)

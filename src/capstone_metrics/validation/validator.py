@@ -1,0 +1,248 @@
+"""Validate objects of Bronze: bytes in, Arrow tables out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from capstone_metrics.validation.blocks import BLOCK_BYTES, ObjectReader
+from capstone_metrics.validation.compiler import load_scan
+from capstone_metrics.validation.layout import PADDING
+from capstone_metrics.validation.lines import REJECTED, ROW, validate_lines
+from capstone_metrics.validation.objects import BronzeObject
+from capstone_metrics.validation.scanner import Scanner
+from capstone_metrics.validation.silver import SILVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from capstone_metrics.validation.blocks import Block
+    from capstone_metrics.validation.contract import Contract
+    from capstone_metrics.validation.lines import ValidatedLines
+
+    Objects = Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
+
+ACCEPTED = ROW.insert(len(SILVER), pa.field("objeto", pa.string()))
+"""A row of Silver, and the object and line number that it comes from."""
+
+BUFFER_BYTES = BLOCK_BYTES + PADDING
+BATCH_BYTES = 1 << 28
+"""How many bytes of rows a batch has."""
+
+SCANNED_BYTES, COMPILED_BYTES = 1 << 20, 1 << 25
+"""From how many bytes on the scanner is worth loading, and worth compiling where it has to be."""
+
+
+@dataclass
+class ObjectResult:
+    """What became of the lines of an object.
+
+    Attributes:
+        origin: the object.
+        bytes, sha256: of its content.
+        lines: the number of its lines that are not blank.
+        accepted, quarantined: the number of these that broke no rule, and of the others.
+        reasons: how many lines broke each rule.
+        new_fields: how many lines have each field that the contract does not name.
+    """
+
+    origin: BronzeObject
+    bytes: int = 0
+    sha256: str = ""
+    lines: int = 0
+    accepted: int = 0
+    quarantined: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    new_fields: Counter[str] = field(default_factory=Counter)
+
+    def add(self, lines: ValidatedLines) -> None:
+        """Add the counts of the next lines."""
+        self.lines += lines.count
+        self.accepted += sum(batch.num_rows for batch in lines.accepted)
+        self.quarantined += sum(batch.num_rows for batch in lines.rejected)
+        self.reasons.update(lines.reasons)
+        self.new_fields.update(lines.new_fields)
+
+    def receipt(self) -> dict[str, Any]:
+        """Return what a receipt says of the object."""
+        names = ("lines", "bytes", "sha256", "accepted", "quarantined")
+        counters = {"reasons": self.reasons, "new_fields": self.new_fields}
+        return {name: getattr(self, name) for name in names} | {
+            name: dict(sorted(counter.items())) for name, counter in counters.items()
+        }
+
+
+@dataclass(frozen=True)
+class ValidatedBatch:
+    """The validated lines of some objects.
+
+    Attributes:
+        accepted: those that broke no rule, as `ACCEPTED`; without some that a later one supersedes.
+        rejected: those that broke a rule, as `REJECTED`.
+        objects: the objects whose last line is in the batch.
+    """
+
+    accepted: pa.Table
+    rejected: pa.Table
+    objects: list[ObjectResult]
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Validates lines of Bronze.
+
+    Attributes:
+        contracts: those of the sources, by `fonte`.
+        networks: the known values of `rede_social`.
+        zone: the time zone of windows.
+    """
+
+    contracts: Mapping[str, Contract]
+    networks: tuple[str, ...]
+    zone: str
+
+    def validate(
+        self, objects: Objects, threads: int = os.cpu_count() or 1
+    ) -> Iterator[ValidatedBatch]:
+        """Yield the validated lines of objects, in batches that bound memory.
+
+        Args:
+            objects: for each its name, and a function that opens it.
+            threads: the number of threads that validate, beside the one that reads.
+        """
+        batch = _Batch()
+        for result, lines in self._validate_blocks(objects, threads):
+            batch.add(result, lines)
+            if batch.bytes >= BATCH_BYTES:
+                yield batch.finish()
+                batch = _Batch()
+        if batch.objects:
+            yield batch.finish()
+
+    def _validate_blocks(
+        self, objects: Objects, threads: int
+    ) -> Iterator[tuple[ObjectResult, ValidatedLines | None]]:
+        """Yield the validated lines of each block in order, and nothing at the end of an object."""
+        free: deque[bytearray] = deque()
+        blocks = self._read_blocks(objects, free)
+        first, size = [], 0
+        for result, block in blocks:
+            first.append((result, block))
+            size += block.size if block else 0
+            if size >= COMPILED_BYTES:
+                break
+        scanners = self._scanners(size)
+        running: deque[tuple[ObjectResult, Block | None, Future[ValidatedLines] | None]] = deque()
+
+        def finish_first() -> tuple[ObjectResult, ValidatedLines | None]:
+            result, block, future = running.popleft()
+            lines = future.result() if future else None
+            if block and len(block.buffer) == BUFFER_BYTES:
+                free.append(block.buffer)
+            return result, lines
+
+        with ThreadPoolExecutor(threads) as pool:
+            for result, block in chain(first, blocks):
+                fonte = result.origin.fonte
+                how = self.contracts.get(fonte), scanners.get(fonte), self.networks
+                future = pool.submit(validate_lines, block, *how) if block else None
+                running.append((result, block, future))
+                if len(running) > 2 * threads:
+                    yield finish_first()
+            while running:
+                yield finish_first()
+
+    def _read_blocks(
+        self, objects: Objects, free: deque[bytearray]
+    ) -> Iterator[tuple[ObjectResult, Block | None]]:
+        """Yield the blocks of each object, and nothing at its end."""
+        for name, open_object in objects:
+            result = ObjectResult(BronzeObject(name, self.zone))
+            with open_object() as file:
+                reader = ObjectReader(result.origin, file, free)
+                for block in reader.blocks():
+                    yield result, block
+            result.bytes, result.sha256 = reader.bytes, reader.sha256
+            yield result, None
+
+    def _scanners(self, size: int) -> dict[str, Scanner | None]:
+        """Return the scanners of sources; none if a number of bytes is not worth them."""
+        scan = load_scan(compiles=size >= COMPILED_BYTES) if size >= SCANNED_BYTES else None
+        return {
+            name: Scanner.of(scan, contract, self.networks)
+            for name, contract in self.contracts.items()
+        }
+
+
+class _Batch:
+    """Validated lines that are in memory."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.objects: list[ObjectResult] = []
+        self._accepted: list[tuple[BronzeObject, pa.RecordBatch]] = []
+        self._rejected: list[pa.RecordBatch] = []
+
+    def add(self, result: ObjectResult, lines: ValidatedLines | None) -> None:
+        """Add the next lines of an object; at its end, nothing."""
+        if lines is None:
+            self.objects.append(result)
+            return
+        result.add(lines)
+        self._accepted += [(result.origin, batch) for batch in lines.accepted if batch.num_rows]
+        self._rejected += lines.rejected
+        self.bytes += sum(batch.nbytes for batch in (*lines.accepted, *lines.rejected))
+
+    def finish(self) -> ValidatedBatch:
+        """Return the lines, without those that a later one supersedes."""
+        accepted = [
+            batch.filter(pa.array(is_kept)).add_column(
+                len(SILVER), "objeto", pa.repeat(origin.objeto, int(is_kept.sum()))
+            )
+            for (origin, batch), is_kept in zip(self._accepted, latest(self._accepted), strict=True)
+            if is_kept.any()
+        ]
+        return ValidatedBatch(
+            pa.Table.from_batches(accepted, ACCEPTED).combine_chunks(),
+            pa.Table.from_batches(self._rejected, REJECTED).combine_chunks(),
+            self.objects,
+        )
+
+
+def latest(lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> list[NDArray[np.bool_]]:
+    """Return which lines are the latest observation of their video.
+
+    "Latest" is a total order: the last `ingestion_ts`, then the last object and line in Bronze.
+
+    Args:
+        lines: some lines of each object, as `ROW`.
+
+    Returns:
+        For each item, for each of its lines whether it is.
+    """
+    if not lines:
+        return []
+    sizes = [batch.num_rows for _, batch in lines]
+    ids = pa.chunked_array([batch["video_id"] for _, batch in lines]).combine_chunks()
+    videos = ids.dictionary_encode().indices.to_numpy()
+    moments = np.concatenate([batch["ingestion_ts"].view(pa.int64()) for _, batch in lines])
+    ranks = {name: rank for rank, name in enumerate(sorted({o.objeto for o, _ in lines}))}
+    objects = np.repeat([ranks[origin.objeto] for origin, _ in lines], sizes)
+    numbers = np.concatenate([batch["linha"] for _, batch in lines])
+    order = np.lexsort((numbers, objects, moments))
+    last = np.full(len(order), -1)
+    last[videos[order]] = order  # the last one of a video stays
+    is_latest = np.zeros(len(order), bool)
+    is_latest[last[last >= 0]] = True
+    return np.split(is_latest, np.cumsum(sizes)[:-1])

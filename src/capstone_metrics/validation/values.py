@@ -1,0 +1,135 @@
+"""Turn what the scanner read into Arrow arrays, one function for each kind of column.
+
+The arrays are copies, since the next scan overwrites what they are made from.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+
+from capstone_metrics.validation.layout import HAS_OFFSET, VALID
+from capstone_metrics.validation.silver import SILVER
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from capstone_metrics.validation.contract import Field
+
+    Integers = NDArray[np.int64]
+    Known = NDArray[np.uint8]
+
+ARROW = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "date": pa.date32(),
+    "timestamp(6)": pa.timestamp("us"),
+    "timestamp('UTC', 6)": pa.timestamp("us", "UTC"),
+    "array<string>": pa.list_(pa.string()),
+}
+"""The types of Silver and of its quarantine in Arrow."""
+
+QUARTER_US, DAY_US = 900_000_000, 86_400_000_000
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - of local times, too
+MICROSECOND = dt.timedelta(microseconds=1)
+
+
+def texts(known: Known, ends: NDArray[np.int32], content: NDArray[np.uint8]) -> pa.Array:
+    """Return texts.
+
+    Args:
+        known: what is known of each.
+        ends: the end of each in the content, after a zero.
+        content: all texts, one after another.
+    """
+    buffers = [
+        _validity(known),
+        pa.py_buffer(ends.copy()),
+        pa.py_buffer(content[: ends[-1]].copy()),
+    ]
+    return pa.Array.from_buffers(pa.string(), len(known), buffers)
+
+
+def numbers(known: Known, ends: NDArray[np.int32], content: NDArray[np.uint8]) -> pa.Array:
+    """Return the numbers that texts are written as."""
+    return texts(known, ends, content).cast(pa.float64())
+
+
+def integers(known: Known, values: Integers) -> pa.Array:
+    """Return whole numbers."""
+    return _array(pa.int64(), known, values)
+
+
+def times(known: Known, values: Integers, field: Field) -> pa.Array:
+    """Return dates or times.
+
+    Args:
+        known: what is known of each.
+        values: microseconds since 1970: in UTC of those with an offset, else as they are written.
+        field: their field.
+    """
+    kind = ARROW[SILVER[field.name]]
+    is_instant = kind == ARROW["timestamp('UTC', 6)"]
+    if field.timezone != "UTC":
+        has_offset = known & HAS_OFFSET
+        moved = np.flatnonzero(
+            (known & VALID) & (has_offset == 0 if is_instant else has_offset > 0)
+        )
+        if len(moved):
+            sign = -1 if is_instant else 1
+            values = values.copy()
+            values[moved] += sign * offsets(values[moved], field.timezone, is_local=is_instant)
+    if kind == pa.date32():
+        return _array(kind, known, (values // DAY_US).astype(np.int32))
+    return _array(kind, known, values)
+
+
+def offsets(moments: Integers, zone: str, *, is_local: bool) -> Integers:
+    """Return the offset from UTC at each of some moments, in microseconds.
+
+    It is looked up once for each quarter of an hour, and for each moment of those in which it
+    changes.
+
+    Args:
+        moments: microseconds since 1970.
+        zone: the time zone.
+        is_local: whether the moments are local times and not in UTC. In a skipped or repeated hour,
+            the offset before it applies.
+    """
+    quarters, places = np.unique(moments // QUARTER_US, return_inverse=True)
+    firsts, lasts = (
+        [_offset(quarter * QUARTER_US + shift, zone, is_local) for quarter in quarters.tolist()]
+        for shift in (0, QUARTER_US - 1)
+    )
+    result = np.array(firsts, np.int64)[places]
+    for place in np.flatnonzero(result != np.array(lasts, np.int64)[places]).tolist():
+        result[place] = _offset(int(moments[place]), zone, is_local)
+    return result
+
+
+@lru_cache(maxsize=1 << 16)
+def _offset(moment: int, zone: str, is_local: bool) -> int:
+    time = EPOCH + moment * MICROSECOND
+    local = (
+        time.replace(tzinfo=ZoneInfo(zone))
+        if is_local
+        else time.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(zone))
+    )
+    offset: Any = local.utcoffset()
+    return int(offset / MICROSECOND)
+
+
+def _array(kind: pa.DataType, known: Known, values: NDArray[Any]) -> pa.Array:
+    buffers = [_validity(known), pa.py_buffer(values.copy())]
+    return pa.Array.from_buffers(kind, len(known), buffers)
+
+
+def _validity(known: Known) -> pa.Buffer | None:
+    is_valid = known & VALID
+    return None if is_valid.all() else pa.py_buffer(np.packbits(is_valid, bitorder="little"))

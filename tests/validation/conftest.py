@@ -1,0 +1,111 @@
+"""Sources of different kinds, and the outcome of lines with the scanner and without it."""
+
+from __future__ import annotations
+
+from collections import deque
+from io import BytesIO
+from typing import Any
+
+from capstone_metrics.validation.blocks import ObjectReader
+from capstone_metrics.validation.compiler import load_scan
+from capstone_metrics.validation.contract import contract_of
+from capstone_metrics.validation.lines import validate_lines
+from capstone_metrics.validation.objects import BronzeObject
+from capstone_metrics.validation.scanner import Scanner
+
+ZONE = "America/Sao_Paulo"
+NETWORKS = ("tiktok", "youtube")
+LINE: dict[str, Any] = {
+    "faculdade": "GRAN",
+    "rede_social": "tiktok",
+    "data_postagem": "2026-01-30",
+    "posted_at": "2026-01-30T21:15:00",
+    "video_id": "v1",
+    "titulo_video": "Título",
+    "categoria": "dicas",
+    "duracao_seg": 30,
+    "views": 100,
+    "likes": 10,
+    "comentarios": 1,
+    "engagement_rate": 0.11,
+    "leads_estimados": 2,
+    "ctr_estimado": 1.25,
+    "run_id": "faker-2026-01-31T08",
+    "ingestion_ts": "2026-01-31T11:00:00Z",
+}
+ROW = {"canal": "A", "dia": "30/01/26", "id": "1", "v": " 12 ", "l": "3", "visto": "20260131 09:30"}
+"""A row of CSV."""
+
+SAME_NAMES = {name: name for name in LINE}
+SOURCES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({"type": "faker"}, LINE),
+    "csv": (
+        {
+            "format": "csv",
+            "fields": {
+                "faculdade": "canal",
+                "rede_social": {"constant": "youtube"},
+                "data_postagem": {"field": "dia", "format": "%d/%m/%y", "timezone": "UTC"},
+                "video_id": "id",
+                "views": "v",
+                "likes": "l",
+                "comentarios": {"constant": 0},
+                "engagement_rate": "v",
+                "ingestion_ts": {
+                    "field": "visto",
+                    "format": "%Y%m%d %H:%M",
+                    "timezone": "Asia/Tokyo",
+                },
+            },
+        },
+        ROW,
+    ),
+    "frozen": (
+        {
+            "schema_drift": "freeze",
+            "fields": {**SAME_NAMES, "likes": ["likes", "curtidas"]},
+            "other_fields": ["nota"],
+        },
+        LINE,
+    ),
+    "zones": (
+        {
+            "fields": {
+                **SAME_NAMES,
+                "data_postagem": {"field": "posted_at", "timezone": "Asia/Kolkata"},
+                "posted_at": {"field": "posted_at", "timezone": "UTC"},
+            }
+        },
+        LINE,
+    ),
+}
+"""For each source its declaration, and a good line."""
+
+OTHER_NAMES = ("curtidas", "nota", "Nota", "x y", "é")
+
+
+def outcome(content: bytes, source: str, *, is_scanned: bool) -> dict[str, Any]:
+    """Return what becomes of the lines of an object.
+
+    Args:
+        content: the object.
+        source: its source, of `SOURCES`.
+        is_scanned: whether most lines are accepted by the scanner.
+    """
+    contract = contract_of(source, SOURCES[source][0], ZONE)
+    origin = BronzeObject(f"fonte={source}/janela=2026-01-31T08/a.jsonl", ZONE)
+    scanner = None
+    if is_scanned:
+        scanner = Scanner.of(load_scan(compiles=True), contract, NETWORKS)
+        assert scanner
+    result: dict[str, Any] = {"accepted": [], "rejected": [], "count": 0, "new_fields": {}}
+    for block in ObjectReader(origin, BytesIO(content), deque()).blocks():
+        lines = validate_lines(block, contract, scanner, NETWORKS)
+        for kind in ("accepted", "rejected"):
+            result[kind] += [row for batch in getattr(lines, kind) for row in batch.to_pylist()]
+        result["count"] += lines.count
+        for name, count in lines.new_fields.items():
+            result["new_fields"][name] = result["new_fields"].get(name, 0) + count
+    for kind in ("accepted", "rejected"):
+        result[kind].sort(key=lambda row: row["linha"])
+    return result

@@ -1,0 +1,152 @@
+"""The scanner has the same outcome as the rules, for any bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capstone_metrics.validation import lines, scanner
+from capstone_metrics.validation.rules import validate_line
+from tests.support.mutations import PIECES, near_line
+from tests.support.selection import examples
+from tests.validation.conftest import LINE, OTHER_NAMES, ROW, SOURCES, outcome
+
+LINES_PER_SEED = 200
+
+sources = st.sampled_from(list(SOURCES))
+pieces = st.sampled_from([*PIECES, b"\n", *(json.dumps(name).encode() for name in LINE)])
+contents = st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join)
+
+
+def difference(seed: int) -> tuple[str, bytes] | None:
+    """Return a line that the scanner and the rules see differently, and its source."""
+    random = Random(seed)
+    for source, (_, good) in SOURCES.items():
+        near = [near_line(random, good, OTHER_NAMES) for _ in range(LINES_PER_SEED)]
+        together = b"\n".join(near)
+        if outcome(together, source, is_scanned=True) != outcome(
+            together, source, is_scanned=False
+        ):
+            alone = (
+                line
+                for line in near
+                if outcome(line, source, is_scanned=True) != outcome(line, source, is_scanned=False)
+            )
+            return source, next(alone, together)
+    return None
+
+
+@pytest.mark.parametrize("seed", range(examples(3, 60)))
+def test_nearly_good_lines_have_the_same_outcome(seed: int) -> None:
+    assert difference(seed) is None
+
+
+@given(sources, contents)
+def test_any_bytes_have_the_same_outcome(source: str, content: bytes) -> None:
+    scanned = outcome(content, source, is_scanned=True)
+    assert scanned == outcome(content, source, is_scanned=False)
+
+
+@given(sources, st.integers(0, 2**32), st.lists(st.tuples(st.integers(0), pieces), max_size=3))
+def test_mutated_lines_have_the_same_outcome(
+    source: str, seed: int, changes: list[tuple[int, bytes]]
+) -> None:
+    content = near_line(Random(seed), SOURCES[source][1], OTHER_NAMES)
+    for place, piece in changes:
+        at = place % (len(content) + 1)
+        content = content[:at] + piece + content[at:]
+    scanned = outcome(content, source, is_scanned=True)
+    assert scanned == outcome(content, source, is_scanned=False)
+
+
+def text(**changes: Any) -> str:
+    return json.dumps({**LINE, **changes})
+
+
+USUAL = {
+    "as declared": text(),
+    "spaced": json.dumps(LINE, separators=(" ,\t", " : ")),
+    "in another order": json.dumps(dict(sorted(LINE.items()))),
+    "with escapes": text(titulo_video='é😀 "\\/\n'),
+    "with an escaped slash": text(faculdade="a/b").replace("a/b", "a\\/b"),
+    "without what is optional": json.dumps({k: LINE[k] for k in list(LINE)[:5]} | LINE),
+    "with nulls": text(titulo_video=None, duracao_seg=None, ctr_estimado=None, run_id=None),
+    "with a new field": text(curtidas_total=7),
+    "with a nested field": text(extra={"a": [1, {"b": None}], "c": "]"}),
+    "with other times": text(posted_at="2026-01-30 21:15:00.25", ingestion_ts="2026-01-31T08:00"),
+    "with an offset": text(ingestion_ts="2026-01-31T08:00:00-03:00"),
+    "with a long number": text(engagement_rate=0.1 + 0.2, ctr_estimado=1e-30),
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_a_usual_line_is_not_left_to_the_rules(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[bytes] = []
+    monkeypatch.setattr(lines, "validate_line", lambda line, *_: left.append(line))
+    line = USUAL[name].replace('T08:00"', 'T08:00:00"').encode()
+    assert outcome(line, "plain", is_scanned=True)["count"] == 1
+    assert left == []
+
+
+def test_a_usual_row_of_csv_is_not_left_to_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "validate_line", None)
+    row = json.dumps({**ROW, "v": " 0012 ", "visto": ""}).encode()
+    assert len(outcome(row, "csv", is_scanned=True)["accepted"]) == 1
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3])
+def test_the_size_of_chunks_makes_no_difference(
+    capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = Random(capacity)
+    content = b"\n".join(near_line(random, LINE, OTHER_NAMES) for _ in range(50))
+    expected = outcome(content, "plain", is_scanned=True)
+    monkeypatch.setattr(scanner, "CAPACITY", capacity)
+    monkeypatch.setattr(scanner, "TEXT_CAPACITY", 900)
+    monkeypatch.setattr(scanner, "WORKSPACE", scanner._Workspace())
+    assert outcome(content, "plain", is_scanned=True) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(text(titulo_video="é" * 2**20).encode(), id="long"),
+        pytest.param(text(extra="@").replace('"@"', "[" * 9000 + "]" * 9000).encode(), id="deep"),
+        pytest.param(b'{"a":' * 5000, id="cut"),
+        pytest.param(text(**{f"k{number}": number for number in range(2000)}).encode(), id="wide"),
+    ],
+)
+def test_an_unusual_size_has_the_same_outcome(line: bytes) -> None:
+    content = line + b"\n" + text().encode() + b"\n" + line
+    scanned = outcome(content, "plain", is_scanned=True)
+    assert scanned == outcome(content, "plain", is_scanned=False)
+
+
+@pytest.mark.slow
+def test_no_difference_is_found_from_many_seeds() -> None:
+    """FUZZ_SEEDS=100000 takes some hours."""
+    for seed in range(1000, 1000 + int(os.environ.get("FUZZ_SEEDS", "500"))):
+        assert difference(seed) is None, seed
+
+
+@pytest.mark.slow
+def test_a_line_of_16_megabytes_has_the_same_outcome() -> None:
+    content = text(titulo_video="é\\" * 2**22).encode()
+    scanned = outcome(content, "plain", is_scanned=True)
+    assert scanned == outcome(content, "plain", is_scanned=False)
+
+
+def test_a_difference_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def validate_line_wrongly(line: bytes, *how: Any) -> Any:
+        return validate_line(line.replace(b"tiktok", b"youtube"), *how)
+
+    monkeypatch.setattr(lines, "validate_line", validate_line_wrongly)
+    found = difference(1)
+    assert found
+    assert b"tiktok" in found[1]
