@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -14,15 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-
-def parse_object_name(name: str) -> tuple[str, ...]:
-    """Return the `fonte`, `janela` and file stem of a Bronze object, `fonte=…/janela=…/….jsonl`."""
-    fonte, janela, file_name = name.split("/")
-    return (
-        fonte.partition("=")[2],
-        janela.partition("=")[2],
-        file_name.removesuffix(".jsonl"),
-    )
+    from capstone_metrics.validation.validator import Validator
 
 
 class LazyTables(Mapping[str, "ir.Table"]):
@@ -66,17 +58,18 @@ class SilverSnapshot:
         return int(self.head.get("generation", 0))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Lines of Bronze that are processed together.
+class ValidatedLines(NamedTuple):
+    """The validated lines of an increment.
 
     Attributes:
-        lines: the lines, with their `fonte`, `janela`, `objeto` and `linha`.
-        objects: the `lines`, `bytes` and `sha256` of each object whose last line is in the batch,
-            computed from its bytes, by its name.
+        accepted: those that broke no rule, without some that a later line supersedes: the columns
+            of Silver, and the object and line number in Bronze.
+        rejected: those that broke a rule, with the columns of the quarantine.
+        objects: the counts of each object for its receipt, by its name.
     """
 
-    lines: ir.Table
+    accepted: ir.Table
+    rejected: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
 
 
@@ -85,12 +78,12 @@ class Increment:
     """The Bronze objects to merge, and the Silver to merge them into.
 
     Attributes:
-        batches: their lines, read lazily; can be iterated once.
+        validate: returns their validated lines.
         snapshot: Silver as of its last commit.
         is_full: whether Silver is rebuilt from these objects alone.
     """
 
-    batches: Iterable[Batch]
+    validate: Callable[[Validator], ValidatedLines]
     snapshot: SilverSnapshot
     is_full: bool = False
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.lake import lines
-from capstone_metrics.lake.lines import SCHEMA, blocks_of, compute_stats, line_batches
+from capstone_metrics.lake.lines import SCHEMA, compute_stats, read_lines
+from capstone_metrics.validation import blocks
 
 NAME = "fonte=faker/janela=2026-01-31T08/criacao.jsonl"
 
@@ -21,11 +22,8 @@ contents = st.lists(pieces, max_size=12).map(b"".join) | st.binary(max_size=20)
 
 
 def read(content: bytes) -> list[dict[str, Any]]:
-    return [
-        row
-        for batch in line_batches(NAME, blocks_of(io.BytesIO(content)))
-        for row in batch.to_pylist()
-    ]
+    batches = read_lines([(NAME, lambda: io.BytesIO(content))])
+    return [row for batch in batches for row in batch.to_pylist()]
 
 
 def texts(content: bytes) -> list[tuple[int, str]]:
@@ -46,7 +44,7 @@ def naive(content: bytes) -> list[tuple[int, str | None, str | None]]:
 
 
 def test_a_line_knows_where_it_stands() -> None:
-    (batch,) = line_batches(NAME, [b"{}\n"])
+    (batch,) = read_lines([(NAME, lambda: io.BytesIO(b"{}\n"))])
     assert batch.schema == SCHEMA
     assert batch.to_pylist() == [
         {
@@ -105,14 +103,15 @@ def test_every_line_is_read_once_by_its_bytes(content: bytes) -> None:
 def test_blocks_make_no_difference(content: bytes, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "BLOCK_BYTES", size)
+        patch.setattr(blocks, "BLOCK_BYTES", size)
         in_blocks = read(content), compute_stats(io.BytesIO(content))
     assert in_blocks == (read(content), compute_stats(io.BytesIO(content)))
 
 
 def test_a_long_object_comes_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
     content = b"".join(b"%d\n" % number for number in range(1, 101))
-    batches = list(line_batches(NAME, blocks_of(io.BytesIO(content))))
+    batches = list(read_lines([(NAME, lambda: io.BytesIO(content))]))
     assert len(batches) > 1
     assert [row["texto"] for batch in batches for row in batch.to_pylist()] == [
         str(number) for number in range(1, 101)

@@ -15,6 +15,7 @@ from capstone_metrics.lake.commit import Commit
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.silver import receipt_key
 from capstone_metrics.schemas import VIDEO_INDEX
+from capstone_metrics.validation.validator import Validator
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -84,13 +85,15 @@ def locate(root: Path, shard: str) -> None:
 
 
 def read(increment: Increment) -> tuple[dict[str, Any], list[tuple[str, int, str]]]:
-    """The measures of the objects, and the lines."""
-    objects: dict[str, Any] = {}
-    lines: list[tuple[str, int, str]] = []
-    for batch in increment.batches:
-        rows = batch.lines.to_pyarrow().to_pylist()
-        lines += ((row["objeto"], row["linha"], row["texto"]) for row in rows)
-        objects |= batch.objects
+    """The measures of the objects, and the lines, which are all rejected."""
+    validated = increment.validate(Validator({}, (), "UTC"))
+    rows = validated.rejected.to_pyarrow().to_pylist()
+    lines = [(row["objeto"], row["linha"], row["texto"]) for row in rows]
+    names = ("lines", "bytes", "sha256")
+    objects = {
+        name: {count: counts[count] for count in names}
+        for name, counts in validated.objects.items()
+    }
     return objects, sorted(lines)
 
 

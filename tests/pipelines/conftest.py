@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pytest
 
-from capstone_metrics.changes import Batch, Increment, SilverSnapshot
-from capstone_metrics.lake.lines import SCHEMA, compute_stats, line_batches
+from capstone_metrics.changes import Increment, SilverSnapshot
+from capstone_metrics.lake.storage import storage_of
 from capstone_metrics.pipelines.bronze_to_silver.validate import validate
 from capstone_metrics.schemas import TABLES
+from capstone_metrics.validation import validator
 from tests.support import lakes
 from tests.support.engines import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from capstone_metrics.changes import PartitionOverwrite
     from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
@@ -60,6 +62,15 @@ def _on_engine(on_engine: None) -> None:
     """Run every test here on the chosen engine."""
 
 
+@pytest.fixture(autouse=True, scope="package")
+def _scan_every_line() -> Iterator[None]:
+    """Have the few lines of these tests scanned, as many are; on Spark, workers do not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validator, "SCANNED_BYTES", 0)
+        patch.setattr(validator, "COMPILED_BYTES", 0)
+        yield
+
+
 def line(**changes: Any) -> bytes:
     """Return a line of Bronze with every field."""
     return lakes.line(**{**LINE, **changes})
@@ -72,24 +83,18 @@ def csv_line(**changes: str) -> bytes:
 
 
 def validated(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> ValidationResult:
-    """Validate the lines of Bronze objects, in two batches, for an empty Silver."""
-    names = list(objects)
-    batches = (batch_of({name: objects[name] for name in some}) for some in (names[:1], names[1:]))
+    """Validate the lines of Bronze objects, for an empty Silver."""
     empty = {
         name: engine().table_of(TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
         for name in ("criacao", "provenance", "video_index")
     }
-    return validate(
-        Increment(filter(None, batches), SilverSnapshot(empty, {})), sources, NETWORKS, SCHEDULE
-    )
-
-
-def batch_of(objects: Mapping[str, bytes]) -> Batch | None:
-    """Return the lines of some objects; None if there are no objects."""
-    batches = (batch for name, b in objects.items() for batch in line_batches(name, [b]))
-    lines = engine().table_of(pa.RecordBatchReader.from_batches(SCHEMA, batches))
-    measures = {name: compute_stats(io.BytesIO(b)) for name, b in objects.items()}
-    return Batch(lines, measures) if objects else None
+    with TemporaryDirectory() as folder:
+        for name, content in objects.items():
+            path = Path(folder, "bronze", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        read = partial(engine().validate, storage_of(folder), "bronze", list(objects))
+        return validate(Increment(read, SilverSnapshot(empty, {})), sources, NETWORKS, SCHEDULE)
 
 
 def rows_of(change: PartitionOverwrite) -> list[dict[str, Any]]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver import batch
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
-from capstone_metrics.pipelines.bronze_to_silver.rules import validate_by_field
+from capstone_metrics.validation import validator
 from capstone_metrics.validation.contract import contract_of
-from tests.pipelines.conftest import CSV, LINE, NAME, csv_line, line, rows_of, validated
-
-if TYPE_CHECKING:
-    import ibis.expr.types as ir
+from tests.pipelines.conftest import CSV, LINE, csv_line, line, rows_of, validated
+from tests.support import engines
 
 SOURCES: dict[str, Any] = {"faker": {"type": "faker"}, "mine": CSV}
 OBJECTS: dict[str, bytes] = {}
@@ -210,25 +207,12 @@ def test_an_unusual_but_good_value_is_accepted(
     assert outcome.silver[f"v{at}"][field] == value
 
 
-def test_the_fast_path_accepts_what_each_field_accepts(
+@pytest.mark.skipif(engines.chosen != "duckdb", reason="the workers of Spark have no patch")
+def test_lines_have_the_same_outcome_without_the_scanner(
     outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "fast_path_of", lambda *_: None)
+    monkeypatch.setattr(validator, "load_scan", lambda **_: None)
     assert outcome_of_bronze() == outcome
-
-
-def test_the_fast_path_accepts_most_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    others: list[int] = []
-
-    def validate(lines: ir.Table, *how: Any) -> ir.Table:
-        others.extend(lines.linha.to_pyarrow().to_pylist())
-        return validate_by_field(lines, *how)
-
-    monkeypatch.setattr(batch, "validate_by_field", validate)
-    good = line() + line(titulo_video=None, engagement_rate=0, duracao_seg=2**40)
-    result = validated({NAME: good + line(views="x")}, SOURCES)
-    assert others == [3]
-    assert result.count_lines("accepted") == 2
 
 
 MANY = bronze("many", line(views=-1, likes="x", rede_social="orkut", video_id=None))

@@ -13,10 +13,10 @@ from kedro.framework.project import settings
 from kedro.io import DatasetError
 from rich.console import Console
 
-from capstone_metrics.changes import parse_object_name
 from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
 from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.schedule import Timetable, instant_of, zone_of
+from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
     from capstone_metrics.operations.status import LakeFacts, Status

@@ -93,8 +93,7 @@ class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
         )
 
     def load(self) -> ir.Table:
-        lines, _ = engine_of(self.engine).lines_of(self.storage, self.prefix, self.object_names())
-        return lines
+        return engine_of(self.engine).lines_of(self.storage, self.prefix, self.object_names())
 
 
 class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):

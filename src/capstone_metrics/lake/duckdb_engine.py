@@ -6,24 +6,20 @@ import os
 import shutil
 import tempfile
 import weakref
-from functools import lru_cache, partial
-from importlib import resources
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 import ibis
 import pyarrow as pa
 from ibis.util import gen_name
 
-from capstone_metrics.changes import Batch
 from capstone_metrics.lake.engine import Engine, StagedPartition
-from capstone_metrics.lake.lines import read_lines
-from capstone_metrics.lake.progress import progress
 from capstone_metrics.lake.storage import LOCAL_PREFIX, dead_local_workspaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
@@ -37,9 +33,6 @@ MEMORY = "1GB"
 """The default memory limit of DuckDB; Python and Arrow need some more."""
 
 SPILL = "duckdb"
-
-BATCH_BYTES = 1 << 29
-"""How much of Bronze is read at once, so that it and all intermediate results fit in memory."""
 
 UNORDERED = {"preserve_insertion_order": "false"}
 """No expression relies on an implicit row order, and preserving it takes a tenth more time."""
@@ -57,8 +50,7 @@ class DuckDBEngine(Engine):
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self.connection = ibis.duckdb.connect(**{**UNORDERED, **_memory_settings(), **options})
-        functions = resources.files(__package__).joinpath("duckdb.sql").read_text()
-        self.connection.raw_sql(functions)
+        self.connection.raw_sql("SET TimeZone = 'UTC'")
         self._view = lru_cache(maxsize=16)(self._new_view)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
@@ -85,22 +77,6 @@ class DuckDBEngine(Engine):
         table = connection.table(name)
         weakref.finalize(table.op(), connection.drop_table, name, force=True)
         return table
-
-    def lines_of(
-        self, storage: Storage, prefix: str, names: list[str]
-    ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
-        stats: dict[str, dict[str, Any]] = {}
-        return self.table_of(read_lines(_object_openers(storage, prefix, names), stats)), stats
-
-    def batches_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Batch]:
-        objects = _object_openers(storage, prefix, names)
-        while True:
-            stats: dict[str, dict[str, Any]] = {}
-            lines = self.table_of(read_lines(objects, stats, BATCH_BYTES))
-            if not stats:
-                return
-            yield Batch(lines, stats)
-            self.connection.drop_table(lines.get_name(), force=True)
 
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
         if not keys:
@@ -151,14 +127,6 @@ class DuckDBEngine(Engine):
             with commit.stage(key) as file:
                 layout.write(part, file)
             yield StagedPartition(key, part.num_rows)
-
-
-def _object_openers(
-    storage: Storage, prefix: str, names: list[str]
-) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    """Yield the name of each object of Bronze, and a function that opens it."""
-    for name in progress(names, "Reading Bronze"):
-        yield name, partial(storage.open, f"{prefix}/{name}")
 
 
 def _memory_settings() -> dict[str, str]:

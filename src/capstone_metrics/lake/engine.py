@@ -1,31 +1,34 @@
-"""Engines: they evaluate the expressions, read the files of a lake and stage those of a commit.
-
-An engine also implements the functions that Ibis lacks. They are declared and documented beside
-the expressions that call them, in `pipelines/bronze_to_silver/functions.py`.
-"""
+"""Engines: they evaluate the expressions, read the files of a lake and stage those of a commit."""
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache, partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import ibis
+import pyarrow as pa
 
-from capstone_metrics.changes import Batch
+from capstone_metrics.changes import ValidatedLines
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.lake.lines import SCHEMA, read_lines
+from capstone_metrics.lake.progress import progress
+from capstone_metrics.lake.storage import translate_os_errors
+from capstone_metrics.schemas import QUARANTINE, ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import ibis.expr.types as ir
-    import pyarrow as pa
     from ibis.backends import BaseBackend
 
     from capstone_metrics.lake.commit import Commit
     from capstone_metrics.lake.partitions import Layout
     from capstone_metrics.lake.storage import StagedObject, Storage
+    from capstone_metrics.validation.validator import Objects, Validator
 
     EngineConfig = str | Mapping[str, Any]
 
@@ -58,28 +61,45 @@ class Engine(ABC):
         Errors raised while reading the batches are passed on unchanged.
         """
 
-    @abstractmethod
-    def lines_of(
-        self, storage: Storage, prefix: str, names: list[str]
-    ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
-        """Return the lines of objects of Bronze, and the statistics of each object.
+    def lines_of(self, storage: Storage, prefix: str, names: list[str]) -> ir.Table:
+        """Return the lines of objects of Bronze, as `lake.lines.SCHEMA`.
 
         Args:
             storage: the lake.
             prefix: the prefix of Bronze, below the root.
             names: the names of the objects, below the prefix.
-
-        Returns:
-            A table of `lake.lines.SCHEMA`; and by name the result of `lake.lines.compute_stats`.
         """
+        lines = read_lines(open_objects(storage, prefix, names))
+        return self.table_of(pa.RecordBatchReader.from_batches(SCHEMA, lines))
 
-    def batches_of(self, storage: Storage, prefix: str, names: list[str]) -> Iterator[Batch]:
-        """Yield the lines and statistics in batches, to bound memory; all in one by default.
+    def validate(
+        self, storage: Storage, prefix: str, names: list[str], validator: Validator
+    ) -> ValidatedLines:
+        """Return the validated lines of objects of Bronze, by default read in this process.
 
-        The lines of a batch exist until the next one is requested.
+        Args:
+            storage: the lake.
+            prefix: the prefix of Bronze, below the root.
+            names: the names of the objects, below the prefix.
+            validator: validates the lines.
         """
-        if names:
-            yield Batch(*self.lines_of(storage, prefix, names))
+        return self.validate_here(open_objects(storage, prefix, names), validator)
+
+    def validate_here(self, objects: Objects, validator: Validator) -> ValidatedLines:
+        """Return the validated lines of objects, which are read in this process.
+
+        Args:
+            objects: for each its name, and a function that opens it.
+            validator: validates the lines.
+        """
+        accepted, rejected = [self.table_of(_no_rows(ROWS))], [self.table_of(_no_rows(QUARANTINE))]
+        receipts: dict[str, dict[str, Any]] = {}
+        for batch in validator.validate(objects):
+            for rows, tables in ((batch.accepted, accepted), (batch.rejected, rejected)):
+                if rows.num_rows:
+                    tables.append(self.table_of(rows.to_reader()))
+            receipts |= {result.origin.objeto: result.receipt() for result in batch.objects}
+        return ValidatedLines(ibis.union(*accepted), ibis.union(*rejected), receipts)
 
     @abstractmethod
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
@@ -88,6 +108,29 @@ class Engine(ABC):
     @abstractmethod
     def stage(self, table: ir.Table, layout: Layout, commit: Commit) -> Iterator[StagedPartition]:
         """Stage a file for each partition of a table; the caller adds it to the commit."""
+
+
+def open_objects(storage: Storage, prefix: str, names: Iterable[str]) -> Objects:
+    """Yield the name of each object of Bronze, and a function that opens it.
+
+    Args:
+        storage: the lake.
+        prefix: the prefix of Bronze, below the root.
+        names: the names of the objects, below the prefix.
+    """
+    for name in progress(list(names), "Reading Bronze"):
+        yield name, partial(_open, storage, f"{prefix}/{name}")
+
+
+@contextlib.contextmanager
+def _open(storage: Storage, key: str) -> Iterator[IO[bytes]]:
+    """Open an object; an error while it is read names its path."""
+    with storage.open(key) as file, translate_os_errors(Path(getattr(file, "name", None) or key)):
+        yield file
+
+
+def _no_rows(schema: ibis.Schema) -> pa.RecordBatchReader:
+    return schema.to_pyarrow().empty_table().to_reader()
 
 
 def engine_of(config: EngineConfig) -> Engine:

@@ -7,23 +7,31 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
+import ibis
 from kedro.io import AbstractDataset, DatasetError
 
-from capstone_metrics.changes import Batch, Increment, LazyTables, SilverSnapshot, parse_object_name
+from capstone_metrics.changes import (
+    Increment,
+    LazyTables,
+    SilverSnapshot,
+    ValidatedLines,
+)
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.bronze import BronzeObjectsDataset
 from capstone_metrics.lake.commit import open_commit, recover, reset
 from capstone_metrics.lake.engine import engine_of
-from capstone_metrics.lake.lines import read_lines
 from capstone_metrics.lake.storage import format_document, read_document, storage_of
 from capstone_metrics.schedule import Span
+from capstone_metrics.schemas import QUARANTINE, ROWS
+from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from capstone_metrics.lake.bronze import Objects
     from capstone_metrics.lake.engine import EngineConfig
+    from capstone_metrics.validation.validator import Validator
 
 LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
 
@@ -83,16 +91,27 @@ class IncrementDataset(AbstractDataset[Any, Increment]):
         """Return the increment with objects of Bronze, and with new ones not in Bronze yet."""
         snapshot = self._snapshot()
         names = [name for name in self._names() if name not in new_objects]
-        return Increment(self._batches(names, new_objects), snapshot, self.full)
+        return Increment(partial(self._validate, names, new_objects), snapshot, self.full)
 
-    def _batches(self, names: list[str], new_objects: Objects) -> Iterator[Batch]:
-        """Yield the lines of both; without objects no engine is started."""
+    def _validate(
+        self, names: list[str], new_objects: Objects, validator: Validator
+    ) -> ValidatedLines:
+        """Return the validated lines of both; without objects no engine is started."""
+        accepted, rejected = (ibis.memtable([], schema=schema) for schema in (ROWS, QUARANTINE))
+        validated = ValidatedLines(accepted, rejected, {})
         if names:
-            yield from engine_of(self.engine).batches_of(self.storage, self.bronze.prefix, names)
+            validated = engine_of(self.engine).validate(
+                self.storage, self.bronze.prefix, names, validator
+            )
         if new_objects:
             objects = ((name, partial(_in_memory, chunks)) for name, chunks in new_objects.items())
-            stats: dict[str, dict[str, Any]] = {}
-            yield Batch(engine_of(self.engine).table_of(read_lines(objects, stats)), stats)
+            new = engine_of(self.engine).validate_here(objects, validator)
+            validated = ValidatedLines(
+                validated.accepted.union(new.accepted),
+                validated.rejected.union(new.rejected),
+                {**validated.objects, **new.objects},
+            )
+        return validated
 
     def _names(self) -> list[str]:
         span = Span.of(self.first, self.last)

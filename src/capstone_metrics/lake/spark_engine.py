@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -14,9 +15,8 @@ import sys
 import tempfile
 import weakref
 from functools import partial
-from importlib import resources
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -26,18 +26,19 @@ import pyarrow as pa
 from ibis.formats.pyarrow import PyArrowData
 from ibis.util import gen_name
 
+from capstone_metrics.changes import ValidatedLines
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.engine import Engine, StagedPartition
+from capstone_metrics.lake.engine import Engine, StagedPartition, open_objects
 from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.java import provide_java
-from capstone_metrics.lake.lines import SCHEMA, blocks_of, compute_stats, line_batches
-from capstone_metrics.lake.spark_functions import FUNCTIONS
+from capstone_metrics.lake.lines import SCHEMA, read_lines
 from capstone_metrics.lake.storage import StagedObject, storage_of
+from capstone_metrics.validation.lines import REJECTED
+from capstone_metrics.validation.validator import ACCEPTED
 
 try:
     from ibis.backends.pyspark import Backend
-    from ibis.backends.pyspark.datatypes import PySparkSchema, PySparkType
-    from ibis.backends.sql.compilers.pyspark import PySparkCompiler
+    from ibis.backends.pyspark.datatypes import PySparkSchema
     from py4j.protocol import Py4JError
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
@@ -49,7 +50,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import ibis.expr.types as ir
     from pyspark.sql import DataFrame
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from capstone_metrics.lake.commit import Commit
     from capstone_metrics.lake.partitions import Layout
     from capstone_metrics.lake.storage import Storage
+    from capstone_metrics.validation.validator import Objects, Validator
 
 REQUIRED_OPTIONS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 """Options that the expressions require of any session."""
@@ -76,17 +78,25 @@ LOCAL_OPTIONS = {
 DEFAULT_TASKS = 200
 """The default number of shuffle partitions in Spark."""
 
-TASK_BYTES = 1 << 26
-"""Bytes of Bronze per task, if this gives more tasks than the session has shuffle partitions."""
-
 DEFAULT_CONNECT_PORT = 15002
 """The port of a Connect server whose URL has none."""
 
 CONNECT_TIMEOUT_SECONDS = 10
 
-STATS_SCHEMA = pa.schema(
-    {"name": pa.string(), "lines": pa.int64(), "bytes": pa.int64(), "sha256": pa.string()}
+
+def _in_utc(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else kind
+
+
+VALIDATED = pa.schema(
+    {
+        "accepted": pa.struct(list(ACCEPTED)),
+        "rejected": pa.struct(list(REJECTED)),
+        "receipt": pa.string(),
+    }
 )
+"""The rows of workers that validate; each has one of these."""
+
 STAGED_SCHEMA = pa.schema(
     {
         "key": pa.string(),
@@ -98,27 +108,8 @@ STAGED_SCHEMA = pa.schema(
 )
 
 
-class Compiler(PySparkCompiler):  # type: ignore[misc]
-    """The compiler of Ibis, with a function that returns any struct, which no UDF can."""
-
-    __slots__ = ()
-
-    def visit_ScalarUDF(self, op: Any, **arguments: Any) -> Any:  # noqa: N802 - Ibis's name
-        """Compile `json_values` to `from_json` of Spark, which needs the types as a literal."""
-        if op.__func_name__ != "json_values":
-            return super().visit_ScalarUDF(op, **arguments)
-        line, *_ = arguments.values()
-        fields = (
-            f"`{name.replace('`', '``')}` {PySparkType.from_ibis(kind).simpleString()}"
-            for name, kind in op.dtype.items()
-        )
-        return self.f.from_json(line, ", ".join(fields))
-
-
 class Connection(Backend):  # type: ignore[misc]
     """The backend of Ibis, with Arrow in place of pandas, which turns a null into a float."""
-
-    compiler = Compiler()
 
     def to_frame(self, expression: ir.Table, **options: Any) -> DataFrame:
         """Return an expression as a data frame of Spark."""
@@ -183,12 +174,6 @@ class SparkEngine(Engine):
         Connection.register_options()
         self.connection = Connection()
         self.connection.do_connect(self.session)
-        for function, kind in FUNCTIONS.items():
-            self.session.udf.register(function.__name__, function, kind)
-        functions = resources.files(__package__).joinpath("spark.sql").read_text()
-        for statement in functions.split(";\n"):
-            if statement.strip():
-                self.session.sql(statement)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
         name, table = gen_name("batches"), batches.read_all()
@@ -202,24 +187,30 @@ class SparkEngine(Engine):
         weakref.finalize(table.op(), self.session.catalog.dropTempView, name).atexit = False
         return table
 
-    def lines_of(
-        self, storage: Storage, prefix: str, names: list[str]
-    ) -> tuple[ir.Table, dict[str, dict[str, Any]]]:
+    def lines_of(self, storage: Storage, prefix: str, names: list[str]) -> ir.Table:
         if not names:
-            return self.table_of(SCHEMA.empty_table().to_reader()), {}
-        config, task_count = _storage_config(storage), self._default_tasks()
-        tasks = self.session.range(0, len(names), 1, min(task_count, len(names)))
-        counted = tasks.mapInArrow(
-            partial(_stats_batches, config, prefix, names), _spark(STATS_SCHEMA)
+            return self.table_of(SCHEMA.empty_table().to_reader())
+        lines = partial(_lines, _storage_config(storage), prefix, names)
+        return self._map(lines, names, SCHEMA)
+
+    def _map(self, function: Callable[..., Any], names: list[str], schema: pa.Schema) -> ir.Table:
+        """Return the rows that a function yields on workers for the indices of names."""
+        name, task_count = gen_name("mapped"), min(self._default_tasks(), len(names))
+        tasks = self.session.range(0, len(names), 1, task_count)
+        tasks.mapInArrow(function, _spark(schema)).createOrReplaceTempView(name)
+        return self._view(name, ibis.Schema.from_pyarrow(schema))
+
+    def validate(
+        self, storage: Storage, prefix: str, names: list[str], validator: Validator
+    ) -> ValidatedLines:
+        function = partial(_validate, _storage_config(storage), prefix, names, validator)
+        validated = self._map(function, names, VALIDATED).cache()
+        accepted, rejected, receipts = (
+            validated.filter(validated[part].notnull())[part] for part in VALIDATED.names
         )
-        stats = {row.pop("name"): row for row in counted.toArrow().to_pylist()}
-        total_bytes = sum(object_stats["bytes"] for object_stats in stats.values())
-        task_count = max(task_count, total_bytes // TASK_BYTES)
-        tasks = self.session.range(0, len(names), 1, min(task_count, len(names)))
-        name = gen_name("lines")
-        lines = tasks.mapInArrow(partial(_lines, config, prefix, names), _spark(SCHEMA))
-        lines.createOrReplaceTempView(name)
-        return self._view(name, ibis.Schema.from_pyarrow(SCHEMA)), stats
+        documents = map(json.loads, receipts.to_pyarrow().to_pylist())
+        objects = {document.pop("object"): document for document in documents}
+        return ValidatedLines(accepted.lift(), rejected.lift(), objects)
 
     def _default_tasks(self) -> int:
         """Return the shuffle partitions of the session. Starting a Python task takes 0.1 s."""
@@ -313,10 +304,6 @@ def _spark(schema: pa.Schema) -> Any:
     return PySparkSchema.from_ibis(ibis.Schema.from_pyarrow(schema))
 
 
-def _in_utc(kind: pa.DataType) -> pa.DataType:
-    return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else kind
-
-
 def _storage_config(storage: Storage) -> dict[str, str | None]:
     """Return the location with which a worker opens the same storage."""
     if isinstance(storage, Folder):
@@ -351,26 +338,14 @@ def _misread(keys: list[str], layout: Layout) -> dict[str, dict[str, str]]:
     return corrections
 
 
-def _stats_batches(
-    config: Mapping[str, str | None],
-    prefix: str,
-    names: list[str],
-    batches: Iterator[pa.RecordBatch],
-) -> Iterator[pa.RecordBatch]:
-    """Yield the statistics of each object; runs on a worker."""
-    for name, file in _objects(config, prefix, names, batches):
-        yield pa.RecordBatch.from_pylist([{"name": name, **compute_stats(file)}], STATS_SCHEMA)
-
-
 def _lines(
     config: Mapping[str, str | None],
     prefix: str,
     names: list[str],
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the lines of each object; runs on a worker."""
-    for name, file in _objects(config, prefix, names, batches):
-        yield from line_batches(name, blocks_of(file))
+    """Yield the lines of objects; runs on a worker."""
+    yield from read_lines(_objects(config, prefix, names, batches))
 
 
 def _objects(
@@ -378,13 +353,37 @@ def _objects(
     prefix: str,
     names: list[str],
     batches: Iterator[pa.RecordBatch],
-) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the name and file of each object whose index is in the batches; runs on a worker."""
-    storage = storage_of(config)
-    for batch in batches:
-        for index in batch.column(0).to_pylist():
-            with storage.open(f"{prefix}/{names[index]}") as file:
-                yield names[index], file
+) -> Objects:
+    """Yield the objects whose index is in the batches; runs on a worker."""
+    own = [names[index] for batch in batches for index in batch.column(0).to_pylist()]
+    return open_objects(storage_of(config), prefix, own)
+
+
+def _validate(
+    config: Mapping[str, str | None],
+    prefix: str,
+    names: list[str],
+    validator: Validator,
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """Yield the validated lines and the receipts of objects, as `VALIDATED`; runs on a worker."""
+    for validated in validator.validate(_objects(config, prefix, names, batches), threads=1):
+        receipts = [
+            json.dumps({"object": result.origin.objeto, **result.receipt()})
+            for result in validated.objects
+        ]
+        kinds = pa.schema([(field.name, _in_utc(field.type)) for field in ACCEPTED])
+        parts = {
+            "accepted": validated.accepted.cast(kinds).to_struct_array().combine_chunks(),
+            "rejected": validated.rejected.to_struct_array().combine_chunks(),
+            "receipt": pa.array(receipts, pa.string()),
+        }
+        for part, rows in parts.items():
+            columns = {
+                name: rows if name == part else pa.nulls(len(rows), other.type)
+                for name, other in parts.items()
+            }
+            yield pa.RecordBatch.from_pydict(columns)
 
 
 def _stage_partitions(

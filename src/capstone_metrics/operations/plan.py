@@ -6,7 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.changes import parse_object_name
+from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

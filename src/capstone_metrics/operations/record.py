@@ -18,11 +18,11 @@ from importlib.metadata import PackageNotFoundError, version
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
-from capstone_metrics.changes import parse_object_name
 from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.operations.listeners.listener import Listeners
 from capstone_metrics.operations.summary import COMMIT_DATASETS, Summary
 from capstone_metrics.schedule import Calendar
+from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from capstone_metrics.changes import parse_object_name
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.schemas import REQUIRED
+from capstone_metrics.validation.objects import parse_object_name
 
 UNDECLARED = "undeclared"
 """The digest of a source without a declaration."""
@@ -169,10 +169,9 @@ def _receipts(validation: ValidationResult) -> dict[str, Any]:
         CapstoneError: if some lines of an object were neither accepted nor quarantined.
     """
     receipts = {}
-    for name, stats in validation.objects.items():
-        counts = validation.counts[name]
-        _require_equal(name, stats["lines"], counts["accepted"] + counts["quarantined"])
-        receipts[name] = {"object": name, **stats, **counts}
+    for name, counts in validation.objects.items():
+        _require_equal(name, counts["lines"], counts["accepted"] + counts["quarantined"])
+        receipts[name] = {"object": name, **counts}
     return receipts
 
 

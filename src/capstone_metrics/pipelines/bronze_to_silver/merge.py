@@ -9,11 +9,13 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot, parse_object_name
-from capstone_metrics.pipelines.bronze_to_silver.batch import LINE_KEY
+from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX
+from capstone_metrics.validation.objects import parse_object_name
+
+LINE_KEY = ["objeto", "linha"]
 
 
 @dataclass(frozen=True)
