@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from capstone_metrics.validation import lines, scanner
 from capstone_metrics.validation.rules import validate_line
+from capstone_metrics.validation.silver import REQUIRED
 from tests.support.mutations import PIECES, near_line
 from tests.support.selection import examples
 from tests.validation.conftest import LINE, OTHER_NAMES, ROW, SOURCES, outcome
@@ -75,11 +76,11 @@ USUAL = {
     "in another order": json.dumps(dict(sorted(LINE.items()))),
     "with escapes": text(titulo_video='é😀 "\\/\n'),
     "with an escaped slash": text(faculdade="a/b").replace("a/b", "a\\/b"),
-    "without what is optional": json.dumps({k: LINE[k] for k in list(LINE)[:5]} | LINE),
+    "without what is optional": json.dumps({name: LINE[name] for name in REQUIRED}),
     "with nulls": text(titulo_video=None, duracao_seg=None, ctr_estimado=None, run_id=None),
     "with a new field": text(curtidas_total=7),
     "with a nested field": text(extra={"a": [1, {"b": None}], "c": "]"}),
-    "with other times": text(posted_at="2026-01-30 21:15:00.25", ingestion_ts="2026-01-31T08:00"),
+    "with other times": text(posted_at="2026-01-30 21:15:00.5", ingestion_ts="2026-01-31 08:00:00"),
     "with an offset": text(ingestion_ts="2026-01-31T08:00:00-03:00"),
     "with a long number": text(engagement_rate=0.1 + 0.2, ctr_estimado=1e-30),
 }
@@ -89,8 +90,8 @@ USUAL = {
 def test_a_usual_line_is_not_left_to_the_rules(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[bytes] = []
     monkeypatch.setattr(lines, "validate_line", lambda line, *_: left.append(line))
-    line = USUAL[name].replace('T08:00"', 'T08:00:00"').encode()
-    assert outcome(line, "plain", is_scanned=True)["count"] == 1
+    content = "\n".join([USUAL[name]] * 20).encode()
+    assert outcome(content, "plain", is_scanned=True)["count"] == 20
     assert left == []
 
 
@@ -98,6 +99,20 @@ def test_a_usual_row_of_csv_is_not_left_to_the_rules(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(lines, "validate_line", None)
     row = json.dumps({**ROW, "v": " 0012 ", "visto": ""}).encode()
     assert len(outcome(row, "csv", is_scanned=True)["accepted"]) == 1
+
+
+def test_a_field_of_few_lines_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[bytes] = []
+
+    def validate(line: bytes, *how: Any) -> Any:
+        left.append(line)
+        return validate_line(line, *how)
+
+    monkeypatch.setattr(lines, "validate_line", validate)
+    new = text(curtidas_total=7).encode()
+    content = b"\n".join([text().encode(), new] * 5)
+    assert outcome(content, "plain", is_scanned=True)["new_fields"] == {"curtidas_total": 5}
+    assert left == [new] * 5
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 3])

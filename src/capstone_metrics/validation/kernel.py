@@ -549,7 +549,7 @@ def read_fields(b, q, turn, sizes, state, texts, names, hashes, slots, follows):
         Whether it is valid and each key is known, the offset behind it or where it is not valid,
         and the number of fields that are not declared.
     """
-    new, previous, name_count = 0, sizes[layout.NAMES], sizes[layout.NAMES]
+    new, previous = 0, sizes[layout.NAMES]
     while b[q] == 34:
         q += 1
         name = np.int64(follows[previous])
@@ -563,9 +563,7 @@ def read_fields(b, q, turn, sizes, state, texts, names, hashes, slots, follows):
                 return False, q, new
             name = find_name(b, q, end - q, texts, names, hashes)
             if name < 0:
-                if not sizes[layout.IS_FROZEN] and name_count < layout.MAX_NAMES:
-                    state[layout.STOPPED] = layout.UNKNOWN_KEY
-                    state[layout.KEY_START], state[layout.KEY_LENGTH] = q, end - q
+                state[layout.UNKNOWN_KEYS] += 1
                 return False, q, new
             follows[previous] = name
             q = end
@@ -698,7 +696,7 @@ def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, value
 @njit
 def scan(b, sizes, state, texts, names, hashes, columns, spans, slots, follows, counts, starts,
          numbers, values, known, offsets, built, scratch, others):  # fmt: skip
-    """Read lines until the block ends, an array is full, or a key is unknown.
+    """Read lines until the block ends or an array is full.
 
     Args:
         b: the block.
@@ -727,10 +725,9 @@ def scan(b, sizes, state, texts, names, hashes, columns, spans, slots, follows, 
     capacity, text_capacity = sizes[layout.CAPACITY], sizes[layout.TEXT_CAPACITY]
     p, line, filled = state[layout.POSITION], state[layout.LINES], state[layout.FILLED_LINES]
     rows, other, used, turn = 0, 0, np.int64(0), 0
-    state[layout.STOPPED] = layout.DONE
+    state[layout.UNKNOWN_KEYS] = 0
     while p < sizes[layout.SIZE]:
         if rows == capacity or other == capacity:
-            state[layout.STOPPED] = layout.FULL
             break
         turn += 1
         q = skip_blank(b, p)
@@ -751,13 +748,10 @@ def scan(b, sizes, state, texts, names, hashes, columns, spans, slots, follows, 
                 is_accepted, q, new = read_fields(
                     b, q, turn, sizes, state, texts, names, hashes, slots, follows
                 )
-                if state[layout.STOPPED] == layout.UNKNOWN_KEY:
-                    break
         end = line_end(b, q)
         if end != q or end - p > text_capacity:
             is_accepted = False
         if is_accepted and used + end - p > text_capacity:
-            state[layout.STOPPED] = layout.FULL
             break
         for column in range(sizes[layout.COLUMNS]):
             is_accepted = is_accepted and read_column(
@@ -778,7 +772,7 @@ def scan(b, sizes, state, texts, names, hashes, columns, spans, slots, follows, 
         filled += 1
         p, line = end + 1, line + 1
     state[layout.POSITION], state[layout.LINES], state[layout.FILLED_LINES] = p, line, filled
-    state[layout.OTHERS] = other
+    state[layout.OTHERS], state[layout.IS_DONE] = other, p >= sizes[layout.SIZE]
     return rows
 
 

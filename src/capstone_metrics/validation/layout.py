@@ -24,8 +24,6 @@ YEAR, SHORT_YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, LENGTH, LITERALS, LITERAL_CO
 NAME_OFFSET, NAME_LENGTH, NAME_NEXT = range(3)
 NAME_WIDTH = 3
 HASH_SIZE = 1024
-MAX_NAMES = 512
-"""How many names the scanner learns; a line with another is left to the rules."""
 
 # a field of the current line, and the last line that had it
 TOKEN, START, END, LINE = range(4)
@@ -35,10 +33,8 @@ SLOT_WIDTH = 4
 SIZE, NAMES, DECLARED, COLUMNS, CAPACITY, TEXT_CAPACITY, IS_FROZEN = range(7)
 
 # the state of a scan
-POSITION, LINES, FILLED_LINES, OTHERS, STOPPED, KEY_START, KEY_LENGTH = range(7)
-STATE_WIDTH = 7
-DONE, FULL, UNKNOWN_KEY = range(3)
-"""Why a scan stopped: the block ended, its arrays are full, or a key is unknown."""
+POSITION, LINES, FILLED_LINES, OTHERS, UNKNOWN_KEYS, IS_DONE = range(6)
+STATE_WIDTH = 6
 
 VALID, HAS_OFFSET = 1, 2
 """What is known of a value: that there is one, and that its time was written with an offset."""

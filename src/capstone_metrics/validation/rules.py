@@ -106,8 +106,8 @@ def read_field(field: Field, values: Mapping[str, Any]) -> tuple[Any, str | None
     value: Any = field.constant
     if value is None:
         value = next((values[name] for name in field.origins if name in values), None)
-    is_blank = _is_text(value) and not value.strip(BLANK)
-    if value is None or (is_blank and (field.quoted or field.name in NEVER_BLANK)):
+    is_never_blank = field.quoted or field.name in NEVER_BLANK
+    if value is None or (is_never_blank and _is_text(value) and not value.strip(BLANK)):
         return None, "missing" if field.name in REQUIRED else None
     try:
         value = READERS[SILVER[field.name]](field, value)

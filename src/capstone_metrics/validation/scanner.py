@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from capstone_metrics.validation import layout, values
 from capstone_metrics.validation.contract import ISO
+from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, REQUIRED, SILVER, TIMES
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 CAPACITY, TEXT_CAPACITY = 1 << 13, 1 << 20
 """The lines of a chunk, and the bytes of a column of texts, at most; longer lines are left."""
+
+LEARNING_SHARE, SAMPLE, MAX_NAMES = 8, 64, 512
+"""If one line in so many has an unknown field, names are learned from a sample, up to a number."""
 
 ESCAPED = frozenset(map(chr, range(32))) | {'"', "\\"}
 """The characters that JSON always escapes; a key with one of them is left to the rules."""
@@ -82,10 +86,6 @@ class Plan:
         self.spans = np.array([*self._spans, 0], np.int32)
         following = range(1, len(self.names) + 1)
         self.follows = np.array([*following, 0], np.int32) % max(len(self.names), 1)
-
-    def with_name(self, name: str) -> Plan:
-        """Return the plan with one more name."""
-        return Plan(self.contract, self.networks, (*self.learned, name))
 
     def _name_table(self) -> tuple[Numbers, Numbers]:
         table = np.full((len(self.names) + 1, layout.NAME_WIDTH), -1, np.int32)
@@ -213,20 +213,50 @@ class Scanner:
     def read(self, block: Block) -> BlockScan:
         """Read the lines of a block."""
         result, state = BlockScan(), np.zeros(layout.STATE_WIDTH, np.int64)
-        state[layout.STOPPED] = layout.FULL
-        while state[layout.STOPPED] != layout.DONE:
-            self._read_chunk(block, self._plan, state, result)
-            if state[layout.STOPPED] == layout.UNKNOWN_KEY:
-                start, length = state[layout.KEY_START], state[layout.KEY_LENGTH]
-                name = block.content[start : start + length].tobytes().decode()
-                self._plan = self._plan.with_name(name)
+        while not state[layout.IS_DONE]:
+            before, plan = state.copy(), self._plan
+            counts, rows = self._scan_lines(block, plan, state)
+            others = WORKSPACE.others[: state[layout.OTHERS]].tolist()
+            if state[layout.UNKNOWN_KEYS] > max(rows, SAMPLE) / LEARNING_SHARE and self._learn(
+                plan, (block.line(start) for _, start in others[:SAMPLE])
+            ):
+                state = before
+                continue
+            result.columns.append(list(self._columns(plan, block.origin, rows)))
+            result.starts.append(WORKSPACE.starts[:rows].copy())
+            result.numbers.append(WORKSPACE.numbers[:rows].copy())
+            result.others += map(tuple, others)
+            for number in np.flatnonzero(counts).tolist():
+                result.new_fields[plan.names[number]] += int(counts[number])
         result.filled_lines = int(state[layout.FILLED_LINES])
         return result
 
-    def _read_chunk(
-        self, block: Block, plan: Plan, state: NDArray[np.int64], result: BlockScan
-    ) -> None:
-        """Read the next lines, and add them to a result."""
+    def _learn(self, plan: Plan, lines: Iterable[bytes]) -> bool:
+        """Add the names that several of some lines have to the plan; return whether there are any.
+
+        Where most lines have a field that the contract does not name, they are scanned all the
+        same. A name that is on a single line is likely part of what is wrong with it.
+        """
+        count = Counter(
+            name
+            for line in lines
+            for name, _ in parse_object(line.decode(errors="replace")) or ()
+            if name not in plan.names and not ESCAPED.intersection(name)
+        )
+        names = [name for name, lines_with_name in count.items() if lines_with_name > 1]
+        if plan.contract.is_frozen or not names or len(plan.names) + len(names) > MAX_NAMES:
+            return False
+        self._plan = Plan(plan.contract, plan.networks, (*plan.learned, *names))
+        return True
+
+    def _scan_lines(
+        self, block: Block, plan: Plan, state: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], int]:
+        """Read the next lines into the workspace.
+
+        Returns:
+            The number of accepted lines with each name, and of all accepted lines.
+        """
         work, names = WORKSPACE, len(plan.names)
         sizes = np.array(
             [block.size, names, plan.declared, len(plan.fields), CAPACITY, TEXT_CAPACITY,
@@ -240,13 +270,7 @@ class Scanner:
             plan.spans, slots, plan.follows.copy(), counts, work.starts, work.numbers, work.values,
             work.known, work.ends, work.texts, work.scratch, work.others,
         )  # fmt: skip
-        rows = self._scan(*(array.ctypes.data for array in arrays))
-        result.columns.append(list(self._columns(plan, block.origin, rows)))
-        result.starts.append(work.starts[:rows].copy())
-        result.numbers.append(work.numbers[:rows].copy())
-        result.others += map(tuple, work.others[: state[layout.OTHERS]].tolist())
-        for number in np.flatnonzero(counts).tolist():
-            result.new_fields[plan.names[number]] += int(counts[number])
+        return counts, self._scan(*(array.ctypes.data for array in arrays))
 
     def _columns(self, plan: Plan, origin: BronzeObject, rows: int) -> Iterator[pa.Array]:
         """Yield the columns of Silver from the workspace."""
