@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.validation.objects import BronzeObject
 
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES, SMALL_BYTES = 1 << 22, 1 << 18
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_FEED = b"\n"
 
@@ -101,8 +101,8 @@ class ObjectReader:
         self._free.append(buffer)
 
     def _block(self, first: int, buffer: bytearray, start: int, end: int) -> Block:
-        """Return a block, which has memory of its own if that is much less than the buffer."""
-        if 2 * end < len(buffer):
+        """Return a block; a small one gets memory of its own, so that many small objects fit."""
+        if end < SMALL_BYTES:
             self._free.append(buffer)
             buffer = buffer[: end + PADDING]
         buffer[end : end + 1] = LINE_FEED

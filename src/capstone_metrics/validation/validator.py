@@ -36,12 +36,18 @@ if TYPE_CHECKING:
 ACCEPTED = ROW.insert(len(SILVER), pa.field("objeto", pa.string()))
 """A row of Silver, and the object and line number that it comes from."""
 
+LINE_BITS = 40
+"""The bits of a number of a line, and of those of its object behind it."""
+
 BUFFER_BYTES = BLOCK_BYTES + PADDING
 BATCH_BYTES = 1 << 28
 """How many bytes of rows a batch has."""
 
 SCANNED_BYTES, COMPILED_BYTES = 1 << 20, 1 << 25
 """From how many bytes on the scanner is worth loading, and worth compiling where it has to be."""
+
+WAITING_BYTES = 4 * COMPILED_BYTES
+"""How much memory is filled at most before that is decided."""
 
 
 @dataclass
@@ -136,13 +142,14 @@ class Validator:
         """Yield the validated lines of each block in order, and nothing at the end of an object."""
         free: deque[bytearray] = deque()
         blocks = self._read_blocks(objects, free)
-        first, size = [], 0
+        first, size, memory = [], 0, 0
         for result, block in blocks:
             first.append((result, block))
-            size += block.size if block else 0
-            if size >= COMPILED_BYTES:
+            if block:
+                size, memory = size + block.size, memory + len(block.buffer)
+            if size >= COMPILED_BYTES or memory >= WAITING_BYTES:
                 break
-        scanners = self._scanners(size)
+        scanners = self._scanners(max(size, COMPILED_BYTES) if memory >= WAITING_BYTES else size)
         running: deque[tuple[ObjectResult, Block | None, Future[ValidatedLines] | None]] = deque()
 
         def finish_first() -> tuple[ObjectResult, ValidatedLines | None]:
@@ -240,7 +247,9 @@ def latest(lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> list[NDArray
     ranks = {name: rank for rank, name in enumerate(sorted({o.objeto for o, _ in lines}))}
     objects = np.repeat([ranks[origin.objeto] for origin, _ in lines], sizes)
     numbers = np.concatenate([batch["linha"] for _, batch in lines])
-    order = np.lexsort((numbers, objects, moments))
+    # by time; equal times are in the order of Bronze, in which nearly all lines are already
+    in_bronze = np.argsort(objects << LINE_BITS | numbers, kind="stable")
+    order = in_bronze[np.argsort(moments[in_bronze], kind="stable")]
     last = np.full(len(order), -1)
     last[videos[order]] = order  # the last one of a video stays
     is_latest = np.zeros(len(order), bool)
