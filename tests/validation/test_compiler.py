@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,16 @@ def _names() -> Iterator[str]:
 
 def test_without_numba_there_is_no_scanner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    assert compiler.load_scan(compiles=True) is None
+
+
+def test_without_the_package_of_numba_there_is_no_scanner(
+    code: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
     assert compiler.load_scan(compiles=True) is None
 
 

@@ -29,15 +29,20 @@ DIGEST_BYTES = 32
 
 @cache
 def load_scan(*, compiles: bool) -> Scan | None:
-    """Return `kernel.scan` as machine code, which takes addresses; None where that is not possible.
+    """Return `kernel.scan` as machine code, which takes addresses; None without numba.
 
     Args:
         compiles: whether to compile it if the cache does not have it.
     """
     try:
-        import llvmlite.binding as llvm  # noqa: PLC0415 - optional, and slow to import
-    except ImportError:
+        return _load(compiles=compiles)
+    except (ImportError, OSError):  # llvmlite reports a missing library of the system by the latter
         return None
+
+
+def _load(*, compiles: bool) -> Scan | None:
+    import llvmlite.binding as llvm  # noqa: PLC0415 - optional, and slow to import
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple().create_target_machine(
@@ -51,10 +56,7 @@ def load_scan(*, compiles: bool) -> Scan | None:
     if code is None:
         if not compiles:
             return None
-        try:
-            code = _compile(llvm, target)
-        except ImportError:
-            return None
+        code = _compile(llvm, target)
         _write_cache(name, code)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
     symbol, _, machine_code = code.partition(b"\0")
@@ -73,8 +75,10 @@ def _callable(engine: Any, address: int) -> Scan:
 
     def scan(*addresses: int) -> int:
         result = ctypes.c_int64()
-        status = function(ctypes.addressof(result), None, *addresses)
-        assert status == 0, engine  # the code lives as long as the engine
+        if status := function(ctypes.addressof(result), None, *addresses):
+            raise RuntimeError(
+                f"{engine} returned {status}"
+            )  # the code lives as long as the engine
         return result.value
 
     return scan

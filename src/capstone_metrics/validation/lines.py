@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ROW = pa.schema({**{name: ARROW[kind] for name, kind in SILVER.items()}, "linha": pa.int64()})
 """A row of Silver, and the line of its object that it comes from."""
 
+MAX_SCANNED_BYTES = 1 << 30
+"""The scanner counts in 32 bits; only a line of half a gigabyte makes a block as large."""
+
 REJECTED = pa.schema({name: ARROW[kind] for name, kind in QUARANTINE.items()})
 """A rejected line, as the quarantine has it."""
 
@@ -61,7 +64,7 @@ def validate_lines(
         networks: the known values of `rede_social`.
     """
     result = ValidatedLines()
-    if scanner is None:
+    if scanner is None or block.size > MAX_SCANNED_BYTES:
         lines = [(number, line) for number, line in enumerate(block.lines()) if line.strip()]
         _validate_by_rules(lines, block, contract, networks, result)
         result.count = len(lines)
