@@ -43,7 +43,7 @@ LINE = {
     "run_id": "faker-2026-01-31T08",
     "ingestion_ts": "2026-01-31T11:00:00Z",
 }
-"""It has what the fast path needs: a line that lacks a `run_id` costs a run half a second more."""
+"""The fields that every line has."""
 
 
 def line(**changes: Any) -> bytes:
