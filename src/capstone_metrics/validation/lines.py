@@ -100,9 +100,10 @@ def _validate_by_rules(
     rejected: dict[int, Mapping[str, Any]] = {}
     for number, line in lines:
         outcome = validate_line(line, contract, block.origin, networks)
-        result.new_fields.update(outcome.new_fields)
-        result.reasons.update(outcome.broken)
+        if outcome.new_fields:
+            result.new_fields.update(outcome.new_fields)
         if outcome.broken:
+            result.reasons.update(outcome.broken)
             rejected[number] = {"regras": outcome.broken, **text_of(line)}
         else:
             accepted[number] = outcome.row

@@ -179,7 +179,7 @@ def _moment(field: Field, value: Any) -> dt.datetime:
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and not isinstance(value, Number)
+    return type(value) is str  # and not the text of a `Number`
 
 
 def _text(value: Any) -> str:
@@ -189,7 +189,7 @@ def _text(value: Any) -> str:
 def _number(field: Field, value: Any) -> str:
     if field.quoted:
         return _text(value).strip(BLANK)
-    return value if isinstance(value, Number) else _unreadable(value)
+    return value if type(value) is Number else _unreadable(value)
 
 
 def _unreadable(value: Any) -> NoReturn:
