@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import ibis
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -16,19 +18,24 @@ if TYPE_CHECKING:
 
     from capstone_metrics.validation.validator import Validator
 
+T = TypeVar("T")
 
-class LazyTables(Mapping[str, "ir.Table"]):
-    """Tables by name, each loaded when it is first accessed.
+FORMAT = 2
+"""The format of Silver's indexes, in its head. Silver of another format is rebuilt from Bronze."""
+
+
+class LazyMapping(Mapping[str, T]):
+    """Values by name, each loaded when it is first accessed.
 
     Args:
-        loaders: for each name a function that loads the table.
+        loaders: for each name a function that loads the value.
     """
 
-    def __init__(self, loaders: Mapping[str, Callable[[], ir.Table]]) -> None:
+    def __init__(self, loaders: Mapping[str, Callable[[], T]]) -> None:
         self.loaders = loaders
-        self.loaded: dict[str, ir.Table] = {}
+        self.loaded: dict[str, T] = {}
 
-    def __getitem__(self, name: str) -> ir.Table:
+    def __getitem__(self, name: str) -> T:
         if name not in self.loaded:
             self.loaded[name] = self.loaders[name]()
         return self.loaded[name]
@@ -42,20 +49,71 @@ class LazyTables(Mapping[str, "ir.Table"]):
 
 @dataclass(frozen=True)
 class SilverSnapshot:
-    """Silver as of its last commit.
+    """Silver as of its last commit; everything but the head is read when it is asked for.
 
     Attributes:
-        tables: its tables by name, loaded lazily.
-        head: the document of its last commit; empty before the first.
+        generation: the number of commits so far.
+        head: the document of the last commit; empty before the first.
+        tables: `criacao`, `quarentena`, `provenance` and `video_index`.
+        merged_objects: returns the names of the Bronze objects that have a receipt.
+        receipts: returns the receipts of some of these objects, by name.
+        days_changed_since: returns the days of `criacao` that changed after a generation, given the
+            origin of that Silver and the generation; None if unknown, as for another origin.
     """
 
-    tables: Mapping[str, ir.Table]
+    generation: int
     head: dict[str, Any]
+    tables: Mapping[str, ir.Table]
+    merged_objects: Callable[[], set[str]]
+    receipts: Callable[[Iterable[str]], dict[str, dict[str, Any]]]
+    days_changed_since: Callable[[str | None, int], set[dt.date] | None]
+
+
+@dataclass(frozen=True)
+class PartitionOverwrite:
+    """New rows for whole partitions of a table.
+
+    Attributes:
+        rows: all rows of the partitions.
+        partitions: the values of each partition, as text; None if `rows` is the whole table.
+    """
+
+    rows: ir.Table
+    partitions: list[tuple[str, ...]] | None = None
+
+    def split(self, table: ir.Table, partition_by: Iterable[str]) -> tuple[ir.Table, ir.Table]:
+        """Return the rows of a table that the overwrite replaces, and its other rows."""
+        if self.partitions is None:
+            return table, table.limit(0)
+        values = [table[column].cast("string") for column in partition_by]
+        names = ["/".join(values) for values in self.partitions]
+        partition = ibis.literal("/").join(values)
+        return table.filter(partition.isin(names)), table.filter(partition.notin(names))
+
+
+@dataclass(frozen=True)
+class SilverUpdate:
+    """A new state of Silver, saved in one transaction.
+
+    Attributes:
+        base: the Silver that it was made from.
+        overwrites: the new partitions of each table of `SilverSnapshot.tables` that changes.
+        receipts: the receipts of the objects that were merged, by name.
+        head: the new head.
+        accounts: the outcome of the lines of this run, and of all runs.
+    """
+
+    base: SilverSnapshot
+    overwrites: Mapping[str, PartitionOverwrite]
+    receipts: Mapping[str, Mapping[str, Any]]
+    head: dict[str, Any]
+    accounts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def generation(self) -> int:
-        """The number of commits so far."""
-        return int(self.head.get("generation", 0))
+    def is_rebuild(self) -> bool:
+        """Whether Silver is replaced as a whole, with its receipts."""
+        criacao = self.overwrites.get("criacao")
+        return criacao is not None and criacao.partitions is None
 
 
 class ValidatedLines(NamedTuple):
@@ -74,6 +132,23 @@ class ValidatedLines(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Bronze:
+    """The objects of Bronze, which are read when they are asked for.
+
+    Attributes:
+        names: the names of the objects, `fonte=…/janela=…/….jsonl`, sorted.
+        validate: returns the validated lines of some objects.
+        lines: returns the table of all lines; in a plan only of those that are stored.
+        stats: returns the `lines`, `bytes` and `sha256` of each object, computed from its bytes.
+    """
+
+    names: list[str]
+    validate: Callable[[list[str], Validator], ValidatedLines]
+    lines: Callable[[], ir.Table]
+    stats: Callable[[], dict[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
 class Increment:
     """The Bronze objects to merge, and the Silver to merge them into.
 
@@ -89,19 +164,6 @@ class Increment:
 
 
 @dataclass(frozen=True)
-class PartitionOverwrite:
-    """New rows for whole partitions of a table.
-
-    Attributes:
-        rows: all rows of the partitions.
-        partitions: the values of each partition, as text; None if `rows` is the whole table.
-    """
-
-    rows: ir.Table
-    partitions: list[tuple[str, ...]] | None = None
-
-
-@dataclass(frozen=True)
 class MartFile:
     """The CSV file of a mart, read lazily.
 
@@ -109,7 +171,7 @@ class MartFile:
         read: returns its bytes; raises a `CapstoneError` if there is no file.
         version: returns a token that changes whenever the bytes do, without reading them; empty if
             there is no file.
-        to_pyarrow: returns its rows; the metadata of the schema has the `sha256` of the bytes.
+        to_pyarrow: returns its rows.
     """
 
     read: Callable[[], bytes]
@@ -123,22 +185,31 @@ class MartFile:
 
 @dataclass(frozen=True)
 class GoldSnapshot:
-    """Gold as of its last commit.
+    """Gold as of its last commit; the files are read when they are asked for.
 
     Attributes:
+        generation: the number of commits so far.
         manifest: its manifest; empty before the first commit.
-        tables: the marts whose files match the manifest.
-        days_changed_since: returns the days of Silver that changed after a generation, given the
-            origin of that Silver and the generation; None if unknown, as for another origin.
+        files: the file of each mart in the manifest.
+        tables: the rows of each of them; None unless the file is the one that the manifest names.
     """
 
+    generation: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)
-    tables: dict[str, pa.Table] = field(default_factory=dict)
-    days_changed_since: Callable[[str | None, int], set[dt.date] | None] = lambda *_: None
+    files: Mapping[str, MartFile] = field(default_factory=dict)
+    tables: Mapping[str, pa.Table | None] = field(default_factory=dict)
 
-    @property
-    def changed_days(self) -> set[dt.date] | None:
-        """The days of Silver that changed since this Gold was built; None if unknown."""
-        return self.days_changed_since(
-            self.manifest.get("silver_origin"), self.manifest.get("silver_generation", 0)
-        )
+
+@dataclass(frozen=True)
+class GoldUpdate:
+    """A new state of Gold, saved in one transaction.
+
+    Attributes:
+        base: the Gold that it replaces.
+        files: the bytes of the CSV of every mart.
+        manifest: the new manifest.
+    """
+
+    base: GoldSnapshot
+    files: Mapping[str, bytes]
+    manifest: dict[str, Any]

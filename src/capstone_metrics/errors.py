@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 READ_RACE_ERRORS = {"IOException", "HTTPException", "InvalidInputException"}
 """Class names of the errors that an engine raises for a file that changed while it was read."""
@@ -29,6 +28,12 @@ class CapstoneError(Exception):
     The command line shows it without a traceback. It never contains a secret.
     """
 
+
+store_checks: list[Callable[[], CapstoneError | None]] = []
+"""Each returns the error of an object store that an engine reads; None if the store answers.
+
+An engine that reads a store adds its check, since it does not pass on the error of the store.
+"""
 
 MAX_CHOICES = 8
 """How many choices a message lists."""
@@ -61,12 +66,12 @@ def user_message(error: BaseException) -> CapstoneError | None:
     if match := next(filter(None, (WORKER_ERROR.search(str(cause)) for cause in causes)), None):
         return CapstoneError(match[1])
     if race := next(filter(_is_read_race, causes), None):
-        duckdb_s3 = sys.modules.get("capstone_metrics.lake.duckdb_s3")
-        store_error: CapstoneError | None = duckdb_s3.find_store_error() if duckdb_s3 else None
+        store_error = next(filter(None, (find_error() for find_error in store_checks)), None)
         first_line = str(race).partition("\n")[0]
         return store_error or CapstoneError(
             f"Another run changed the lake while this run was reading it ({first_line}). Run "
-            "again; if no other run is active, 'kedro verify' shows what is wrong."
+            "again; if no other run is active, the file was edited or lost: rebuild the lake from "
+            "Bronze, kedro run --params=full=true."
         )
     return None
 

@@ -6,11 +6,14 @@ import gzip
 import mimetypes
 import os
 import tarfile
+import zipfile
 from typing import TYPE_CHECKING
 
 import fsspec
 import yaml
 from kedro.framework.project import LOGGING
+
+from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
     from pathlib import Path, PurePath
@@ -62,3 +65,8 @@ def configure_logging(source: str) -> None:
             LOGGING.configure(yaml.safe_load(file))
     except FileNotFoundError:
         return
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        raise CapstoneError(
+            f"--conf-source: {source} is not an archive that can be read ({error}); 'make package' "
+            "writes one."
+        ) from error

@@ -19,7 +19,11 @@ REQUIRED = validation.REQUIRED
 """The fields of Silver that every accepted line has."""
 
 QUARANTINE = ibis.schema(validation.QUARANTINE)
-"""One row per rejected line: its object and line number, the rules that it broke, and when."""
+"""One row per rejected line: its object and line number, and the rules that it broke.
+
+`quando` is the start of its window. `texto` is the line; if it is not valid UTF-8, `texto_base64`
+has its bytes instead.
+"""
 
 ROWS = ibis.schema({**SILVER, "objeto": "string", "linha": "int64"})
 """A row of Silver, and the object and line number in Bronze that it comes from."""
@@ -39,10 +43,13 @@ PROVENANCE = ibis.schema(
 The observations of a video are ordered by `ingestion_ts`, then by `objeto` and `linha`.
 """
 
+VIDEO_KEY = ["rede_social", "video_id"]
+"""What identifies a video: an id is unique within a network, and not across them."""
+
 VIDEO_INDEX = ibis.schema(
     {"shard": "string", "video_id": "string", "rede_social": "string", "data_postagem": "date"}
 )
-"""The partition that each video is in. `shard` is the first two digits of the MD5 of `video_id`."""
+"""The partition that each video is in. `shard` is the first digit of the MD5 of `video_id`."""
 
 TABLES = {
     "silver_criacao": SILVER,
@@ -52,7 +59,7 @@ TABLES = {
 }
 
 AGGREGATES = ("sum", "count")
-RESERVED_NAMES = ("gold_snapshot", "gold_manifest", "gold_rebuild_scope", "gold_snapshot_dry_run")
+RESERVED_NAMES = ("gold_snapshot",)
 MAX_COLUMN_BYTES = 63
 """The longest name that PostgreSQL allows."""
 
@@ -96,7 +103,7 @@ class Mart:
         if name in RESERVED_NAMES or len(name.encode()) > MAX_MART_NAME_BYTES:
             raise CapstoneError(
                 f"marts.{name}: choose another name, of at most {MAX_MART_NAME_BYTES} bytes; "
-                f"{', '.join(RESERVED_NAMES)} are reserved."
+                f"{', '.join(RESERVED_NAMES)} is reserved."
             )
         options = declaration if isinstance(declaration, Mapping) else {}
         key_columns = options.get("key")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
 
@@ -23,6 +24,7 @@ class WriteStats:
         lines: the number of lines of each object added to Bronze, by its name.
         columns: the type of each column of the table, by its name; empty if it is not a table.
         address: the URI that was written to, as other tools name it; None if it has none.
+        days: the days of the rows that a plan would change, sorted.
     """
 
     rows: int = 0
@@ -32,3 +34,4 @@ class WriteStats:
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)
     address: str | None = field(default=None, compare=False)
+    days: tuple[dt.date, ...] = field(default=(), compare=False)

@@ -11,8 +11,8 @@ import duckdb
 import pytest
 import yaml
 
+from capstone_metrics.engines import duckdb_s3
 from capstone_metrics.errors import user_message
-from capstone_metrics.lake import duckdb_s3
 from capstone_metrics.serving.embedded import READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.support.project import ROOT, project_copy
@@ -87,7 +87,7 @@ def test_no_password_is_shown(ran: tuple[Project, str]) -> None:
     catalog = project.kedro("catalog", "resolve-patterns").stdout
     lines = (project.root / "data/postgres/pgpass").read_text().splitlines()
 
-    assert "gold_mine" in catalog
+    assert "gold_snapshot" in catalog
     assert len(lines) == 3
     assert not [line for line in lines if line.split(":")[4] in output + catalog]
 
@@ -112,7 +112,7 @@ def test_a_database_that_cannot_start_is_one_sentence(project: Project) -> None:
 
 
 def test_the_flow_is_registered_by_name(project: Project) -> None:
-    names = "__default__ bronze_to_silver ingest_bronze plan publish_gold silver_to_gold"
+    names = "__default__ bronze_to_silver ingest_bronze publish_gold silver_to_gold"
 
     assert project.kedro("registry", "list").stdout.replace("- ", "").split() == names.split()
 

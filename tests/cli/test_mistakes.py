@@ -49,8 +49,8 @@ def sentence(done: Completed) -> str:
         (["run", "--nodes=merg"], "--nodes: 'merg' is not one of merge, "),
         (["run", "--from-nodes=merg"], "--from-nodes: 'merg' is not one of merge, "),
         (["run", "--to-nodes=merg"], "--to-nodes: 'merg' is not one of merge, "),
-        (["run", "--from-inputs=silver"], "--from-inputs: 'silver' is not one of silver_"),
-        (["run", "--to-outputs=silver"], "--to-outputs: 'silver' is not one of silver_"),
+        (["run", "--from-inputs=slver"], "--from-inputs: 'slver' is not one of silver, "),
+        (["run", "--to-outputs=slver"], "--to-outputs: 'slver' is not one of silver, "),
         (["run", "--tags=golden"], "--tags: 'golden' is not one of gold, "),
         (["run", "--namespaces=x"], "--namespaces: there is no 'x'."),
         (["run", "--load-versions=alrts:1"], "--load-versions: 'alrts' is not one of "),
@@ -106,7 +106,7 @@ def test_a_mistake_in_a_file_is_told_with_the_file(
     ("content", "expected"),
     [
         ("x: 3\n", "Catalog entry 'x' is not a valid dataset configuration"),
-        ("gold_manifest: {type: capstone_metrics.lake.Head}\n", "An exception occurred when pars"),
+        ("gold: {type: capstone_metrics.lake.Head}\n", "An exception occurred when pars"),
         ("alerts: {type: capstone_metrics.lake.RunsDataset, pth: x}\n", "RunsDataset.__init__() "),
     ],
 )

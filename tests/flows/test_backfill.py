@@ -97,7 +97,7 @@ def test_gold_rebuilds_the_days_of_the_span(empty_project: Project, lake: Path) 
     span = "from=2026-01-30,to=2026-01-31"
     assert "gold    0 days" in empty_project.kedro(*plan, "--params=plan=true").stdout
     output = empty_project.kedro(*plan, f"--params=plan=true,{span}").stdout
-    assert "gold    2 days (2026-01-30 to 2026-01-31) to rebuild" in output
+    assert "gold    0 days" in output  # they are rebuilt, and nothing of them changes
     run_here(empty_project, ["silver_to_gold"], **{"from": "2026-01-30", "to": "2026-01-31"})
     assert content(lake) == expected(lake)
 
@@ -110,10 +110,9 @@ def test_gold_rebuilds_the_days_of_the_span(empty_project: Project, lake: Path) 
         ({"from": "janeiro", "to": "2026-01-01"}, "from: 'janeiro'"),
         ({"from": "2026-01-01", "to": "2026-01-01T24"}, "to: '2026-01-01T24'"),
         ({"from": "2026-01-01", "to": "2026-01-02", "full": True}, "omit from and to"),
-        ({"plan": True}, "run the pipeline 'plan' instead"),
     ],
 )
-def test_an_invalid_span_or_plan_is_rejected(
+def test_an_invalid_span_is_rejected(
     empty_project: Project, lake: Path, params: dict[str, object], message: str
 ) -> None:
     with pytest.raises(Exception, match=re.escape(message)):
@@ -121,7 +120,8 @@ def test_an_invalid_span_or_plan_is_rejected(
     assert not (lake / "silver").exists()
 
 
-def test_a_pipeline_without_a_plan_is_reported(empty_project: Project) -> None:
-    done = empty_project.kedro("run", "--params=plan=true", "--pipelines=publish_gold", check=False)
-    assert done.returncode == 1
-    assert "there is no plan of publish_gold" in done.stdout + done.stderr
+def test_a_plan_of_the_whole_flow_starts_no_database(empty_project: Project, lake: Path) -> None:
+    add(lake, "2026-01-31T08", line())
+    plan = empty_project.kedro("run", "--params=plan=true").stdout
+    assert "gold    1 days (2026-01-30) to change" in plan
+    assert {path.name for path in lake.iterdir()} <= {"bronze", "examples"}

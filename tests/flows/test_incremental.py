@@ -132,10 +132,10 @@ def test_the_later_observation_wins_in_any_order_of_arrival(
 def test_a_corrected_posting_date_moves_the_video(empty_project: Project, lake: Path) -> None:
     add(lake, "2026-01-30T20", line(ingestion_ts="2026-01-30T23:00:00Z"), line(video_id="v2"))
     run_here(empty_project)
-    add(lake, "2026-01-31T08", line(data_postagem="2026-01-12", rede_social="instagram_reels"))
+    add(lake, "2026-01-31T08", line(data_postagem="2026-01-12"))
     run_here(empty_project)
     assert [row[:4] for row in content(lake)["silver"]] == [
-        ("v1", 100, "instagram_reels", "2026-01-12"),
+        ("v1", 100, "tiktok", "2026-01-12"),
         ("v2", 100, "tiktok", "2026-01-30"),
     ]
     assert content(lake) == expected(lake)
@@ -150,7 +150,7 @@ def test_a_full_rebuild_gives_the_same_files(empty_project: Project, filled: Pat
     posts = (later(video_id=day, views=views) for views, day in enumerate(DAYS))
     add(filled, "2026-01-31T20", *posts, later(views=-1))
     run_here(empty_project)
-    layers = ("silver/criacao", "silver/quarentena", "silver/places", "silver/locator")
+    layers = ("silver/criacao", "silver/quarentena", "silver/provenance", "silver/video_index")
     before = {name: at for layer in layers for name, at in files(filled, layer).items()}
     run_here(empty_project, full=True)
     assert {n: at for layer in layers for n, at in files(filled, layer).items()} == before
@@ -167,6 +167,25 @@ def test_gold_is_rebuilt_in_full_from_a_silver_that_was_deleted(
     add(filled, "2026-01-31T20", line(views=9, **LATER))
     run_here(empty_project)
     assert content(filled) == expected(filled)
+
+
+def test_a_silver_of_another_format_is_rebuilt_once(
+    empty_project: Project, filled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = filled / "silver/head.json"
+    head.write_text(
+        json.dumps({k: v for k, v in json.loads(head.read_text()).items() if k != "format"})
+    )
+    for old, name in (("places", "provenance"), ("locator", "video_index")):
+        (filled / "silver" / name).rename(filled / "silver" / old)
+    add(filled, "2026-01-31T20", line(views=9, **LATER))
+    run_here(empty_project)
+    assert "Silver lacks a head of format 2; it is rebuilt from all of Bronze." in caplog.text
+    assert content(filled) == expected(filled)
+    assert not [name for name in ("places", "locator") if (filled / "silver" / name).exists()]
+    caplog.clear()
+    run_here(empty_project)
+    assert "rebuilt" not in caplog.text
 
 
 def test_gold_rejects_a_silver_that_was_edited(empty_project: Project, lake: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_run_and_its_layers_emit_their_inputs_and_outputs(traced: Project, lak
     marts = {f"gold/{name}.csv": name for name in names}
     assert set(outputs) == {"silver/criacao", "silver/quarentena", *marts}
     for name, dataset in {
-        "silver/criacao": "silver_criacao@new", "silver/quarentena": "silver_quarentena", **marts
+        "silver/criacao": "silver_criacao", "silver/quarentena": "silver_quarentena", **marts
     }.items():  # fmt: skip
         saved, counts = record["datasets"][dataset], outputs[name].outputFacets["outputStatistics"]
         assert (counts.rowCount, counts.size, counts.fileCount) == (

@@ -72,7 +72,7 @@ def test_rejected_lines_bar_gold_in_this_run_and_the_next(strict: Project, lake:
         run_here(strict)
     assert gold(lake) == before
     (record,) = records(lake)[1:]
-    assert (record["state"], record["at_work"]) == ("failed", ["reconcile"])
+    assert (record["state"], record["at_work"]) == ("failed", ["enforce_quality"])
     assert [finding["of"] for finding in record["findings"]] == ["2026-01-31T20"]
     assert record["error"].endswith("fix the source or the rule in quality.yml.")
     assert content(lake)["silver"] == expected(lake)["silver"]  # Silver has it all
@@ -133,10 +133,11 @@ def test_a_warning_is_shown_and_bars_nothing(empty_project: Project) -> None:
     assert content(lake) == expected(lake)
 
 
-def test_an_invalid_rule_stops_a_run_before_it_begins(project: Project) -> None:
+def test_an_invalid_rule_stops_a_run_before_silver(project: Project) -> None:
+    add(project.root / "data", "2026-01-31T08", line())
     project.configure("parameters_quality.yml", quality={"gold": {"change_pct": 5}})
-    done = project.run("--pipelines=silver_to_gold", check=False)
+    done = project.run("--pipelines=bronze_to_silver,silver_to_gold", check=False)
 
     assert done.returncode == 1
     assert done.stderr.startswith("Error: quality.gold.change_pct: 5 must have action, most")
-    assert not (project.root / "data/operations").exists()
+    assert not (project.root / "data/silver").exists()

@@ -10,7 +10,7 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from tests.support.lakes import add, finished, line, run_here
-from tests.support.runs import killed_in_merge, records, stopped_in_merge
+from tests.support.runs import killed_while_staging, records, stopped_while_staging
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_the_rows_of_a_record_are_those_of_the_lake(empty_project: Project, lake
         assert written["rows"] == len(path.read_text().splitlines()) - 1
         assert written["bytes"] == path.stat().st_size
     files = list((lake / "silver/criacao").rglob("*.parquet"))
-    silver_rows = record["datasets"]["silver_criacao@new"]
+    silver_rows = record["datasets"]["silver_criacao"]
     assert (silver_rows["rows"], silver_rows["files"]) == (3, len(files))
     assert silver_rows["bytes"] == sum(path.stat().st_size for path in files)
     assert record["gold_generation"] == 1
@@ -85,7 +85,7 @@ def test_commands_that_only_read_leave_no_record(empty_project: Project, lake: P
     add(lake, "2026-01-31T08", line())
     run_here(empty_project)
     before = records(lake)
-    run_here(empty_project, ["plan"], plan=True)
+    run_here(empty_project, plan=True)
     for command in (["verify"], ["quarantine"], ["catalog", "describe-datasets"]):
         empty_project.kedro(*command)
     assert records(lake) == before
@@ -106,23 +106,23 @@ def test_a_run_whose_record_cannot_be_written_does_its_work(
 def test_a_run_killed_in_the_middle_is_marked_by_the_next(
     empty_project: Project, lake: Path
 ) -> None:
-    node = killed_in_merge(empty_project, lake)
-    assert node == ["merge"]
+    node = killed_while_staging(empty_project, lake)
+    assert node == ["account"]
     run_here(empty_project)
     killed, after = records(lake)
     assert (killed["state"], killed["at_work"], killed["ended"]) == ("killed", node, None)
     assert after["state"] == "succeeded"
     assert [path.name for path in (lake / "operations").rglob("*.running.json")] == []
-    assert [path.name for path in (lake / "_tmp").glob("operations-*")] == []
+    assert list((lake / "_tmp").glob("*~*")) == []
 
 
 def test_an_interrupted_run_marks_itself(empty_project: Project, lake: Path) -> None:
-    process = stopped_in_merge(empty_project, lake)
+    process = stopped_while_staging(empty_project, lake)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)
     code, output = finished(process)
     (record,) = records(lake)
 
     assert code == -signal.SIGINT, output
-    assert (record["state"], record["at_work"]) == ("killed", ["merge"])
+    assert (record["state"], record["at_work"]) == ("killed", ["account"])
     assert record["ended"]

@@ -78,7 +78,9 @@ def every_log() -> Iterator[None]:
         each["level"] = "DEBUG"
     LOGGING.configure(loud)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KEDRO_LOGGING_CONFIG", "as it is")  # no command configures it again
+            yield
     finally:
         LOGGING.configure(before)
         logging.getLogger().handlers[:] = handlers

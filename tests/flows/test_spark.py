@@ -17,7 +17,7 @@ import yaml
 from benchmarks.spark import unscalable_operators
 from infra.s3.seaweed import HOST
 
-from capstone_metrics.lake.engine import engine_of
+from capstone_metrics.engines import engine_of
 from tests.support.lakes import (
     BucketLake,
     accounts_balance,
@@ -106,7 +106,7 @@ def fill(lake: Path, *windows: str) -> None:
 
 
 def files(lake: Path) -> dict[str, bytes]:
-    """Return the files of the lake but for commits, which name the workspace of a process."""
+    """Return the files of the lake but for commits, which name staged files."""
     paths = [path for layer in ("silver", "gold") for path in (lake / layer).rglob("*")]
     return {
         path.relative_to(lake).as_posix(): path.read_bytes()
@@ -273,7 +273,7 @@ def test_the_benchmark_reports_a_query_that_does_not_scale(
 
 
 TABLE_FILE = re.compile(r"^capstone-prod/silver/.*/part-0\.")
-STAGED_FILE = re.compile(r"/_tmp/silver-.*/part-0\.")
+STAGED_FILE = re.compile(r"/_tmp/silver-.*~")
 
 needs_s3a = pytest.mark.skipif(not JARS, reason="needs Hadoop's s3a (make test-all)")
 

@@ -11,7 +11,7 @@ import pytest
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.flows.test_metrics import samples
-from tests.flows.test_runs import killed_in_merge, records
+from tests.flows.test_runs import killed_while_staging, records
 from tests.support.lakes import clear
 from tests.support.project import Completed, Project, project_copy
 
@@ -246,14 +246,14 @@ def test_one_run_is_shown_by_a_part_of_its_name(ran: tuple[Project, str]) -> Non
 def test_a_killed_run_is_seen_by_the_next_command(empty_project: Project) -> None:
     lake = empty_project.root / "data"
     clear(lake)
-    assert killed_in_merge(empty_project, lake) == ["merge"]
+    assert killed_while_staging(empty_project, lake) == ["account"]
     shown = empty_project.kedro("runs").stdout
     (record,) = records(lake)
-    assert (record["state"], record["at_work"]) == ("killed", ["merge"])
+    assert (record["state"], record["at_work"]) == ("killed", ["account"])
     assert "killed" in shown
-    assert "merge" in shown
+    assert "account" in shown
     done = empty_project.kedro("status", "--json", check=False)
     check = status(done)["checks"]["last run"]
-    assert check == {"health": "warning", "said": f"run {record['run']} killed at merge"}
+    assert check == {"health": "warning", "said": f"run {record['run']} killed at account"}
     assert done.returncode in {1, 2}  # as the clock says: is the deadline over?
     assert (lake / "operations/runs" / f"{record['run']}.json").exists()

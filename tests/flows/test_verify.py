@@ -70,6 +70,15 @@ def edit_gold(lake: Path) -> None:
     mart.write_text(mart.read_text().replace("107", "108"))
 
 
+def drop_a_shard(lake: Path) -> None:
+    shutil.rmtree(next((lake / "silver/video_index").iterdir()))
+
+
+def cut_a_day(lake: Path) -> None:
+    (part,) = lake.glob("silver/criacao/rede_social=tiktok/data_postagem=2026-01-30/*.parquet")
+    part.write_bytes(part.read_bytes()[:-7])
+
+
 def add_bronze(lake: Path) -> None:
     add(lake, "2026-01-30T08", line())
 
@@ -81,6 +90,8 @@ def add_bronze(lake: Path) -> None:
         (add_bronze, "every Bronze object has a receipt of its bytes"),
         (drop_quarantine, "every line of Bronze is accounted for, object by object"),
         (drop_a_day, "Silver has one row a video, each from a line of Bronze"),
+        (drop_a_shard, "Silver has one row a video, each from a line of Bronze"),
+        (cut_a_day, "Silver has one row a video, each from a line of Bronze"),
         (edit_head, "the accounts are the sum of the receipts"),
         (edit_gold, "Gold is what its manifest says"),
     ],
@@ -92,6 +103,7 @@ def test_a_damage_is_named_and_the_exit_code_is_one(
     done = empty_project.kedro("verify", check=False)
     assert done.returncode == 1
     assert f"FAIL {check}: " in done.stdout
+    assert len(done.stdout.splitlines()) == 6  # the other checks are made too
 
 
 def test_a_rebuild_shows_a_value_that_was_edited(empty_project: Project, lake: Path) -> None:

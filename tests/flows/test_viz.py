@@ -14,21 +14,18 @@ if TYPE_CHECKING:
     from tests.support.project import Project
 
 PIPELINES = {
-    *("__default__", "plan"),
-    *("ingest_bronze", "bronze_to_silver", "silver_to_gold", "publish_gold"),
-}
+    "__default__", "ingest_bronze", "bronze_to_silver", "silver_to_gold", "publish_gold"
+}  # fmt: skip
 LAYERS = ["bronze", "silver", "gold", "serving"]
-MART = "gold_video_views_dia_faculdade"
-CSV = "data_postagem,faculdade,total_views,total_likes,total_comentarios,total_videos\n"
+MANIFEST = {"generation": 7, "marts": {}}
 
 
 @pytest.fixture(scope="module")
 def site(empty_project: Project) -> Path:
-    """The page of a lake with one mart."""
+    """The page of a lake with a Gold."""
     gold = empty_project.root / "data/gold"
     gold.mkdir(parents=True)
-    (gold / f"{MART}.csv").write_text(f"{CSV}2026-01-30,GRAN,5,4,3,1\n")
-    (gold / "manifest.json").write_text(json.dumps({"generation": 7}))
+    (gold / "manifest.json").write_text(json.dumps(MANIFEST))
     empty_project.kedro("viz", "build", "--include-hooks", "--include-previews")
     return empty_project.root / "build"
 
@@ -60,15 +57,18 @@ def test_every_dataset_lies_in_a_layer(site: Path) -> None:
     assert pipelines == PIPELINES
 
 
-def test_each_mart_leads_to_the_publication(site: Path) -> None:
+def test_each_layer_leads_to_the_next(site: Path) -> None:
     main = read(site / "api/main")
     names = {node["id"]: node["name"] for node in main["nodes"]}
     edges = {(names[edge["source"]], names[edge["target"]]) for edge in main["edges"]}
 
-    marts = {name for name in names.values() if name.startswith("gold_video_views")}
-    assert len(marts) == 2
-    assert {(mart, "publish") for mart in marts} < edges
-    assert {("ingest", "bronze_criacao"), ("publish", "serving")} < edges
+    assert {
+        *(("ingest", "bronze_criacao"), ("bronze_criacao", "find_increment")),
+        *(("account", "silver"), ("silver", "find_rebuild_scope")),
+        *(("check_silver", "silver_findings"), ("silver_findings", "account")),
+        *(("check_gold", "gold_findings"), ("gold_findings", "enforce_quality")),
+        *(("enforce_quality", "gold"), ("gold", "publish"), ("publish", "serving")),
+    } < edges
     assert {name for edge in edges for name in edge} == set(names.values())
 
 
@@ -80,8 +80,4 @@ def test_every_step_shows_what_it_does(site: Path) -> None:
 
 
 def test_gold_is_previewed(site: Path) -> None:
-    shown = details(site, "data")
-
-    assert shown[MART]["preview"]["data"] == [["2026-01-30", "GRAN", "5", "4", "3", "1"]]
-    assert shown[MART]["filepath"].endswith(f"/data/gold/{MART}.csv")
-    assert json.loads(shown["gold_manifest"]["preview"]) == {"generation": 7}
+    assert json.loads(details(site, "data")["gold"]["preview"]) == MANIFEST

@@ -14,6 +14,7 @@ import pytest
 from databricks.bundles.jobs import Job, JobPermission, JobRunAs
 
 from capstone_metrics import cli
+from capstone_metrics.packaging import pack_configuration
 from capstone_metrics.pipeline_registry import register_pipelines
 from tests.infra.planted import Copy, each_fault
 from tests.infra.terraform import FOLDER as TERRAFORM
@@ -83,17 +84,12 @@ def _resolve(value: Any, known: dict[str, Any]) -> Any:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+def bundle(tmp_path: Path) -> Bundle:
     bundle = Bundle.of(tmp_path, "infra/databricks", "conf", "pyproject.toml", "Makefile")
-    marts = bundle.read("conf/base/parameters/marts.yml")["marts"]
-    monkeypatch.setattr("capstone_metrics.hooks.declared_marts.declarations", marts)
     (tmp_path / "dist").mkdir()
-    for name in (
-        "capstone_metrics-0.1.0-py3-none-any.whl",
-        "conf-capstone_metrics.tar.gz",
-        "requirements.txt",
-    ):
+    for name in ("capstone_metrics-0.1.0-py3-none-any.whl", "requirements.txt"):
         (tmp_path / "dist" / name).touch()
+    pack_configuration(tmp_path / "conf", tmp_path / "dist/conf-capstone_metrics.tar.gz")
     return bundle
 
 

@@ -61,11 +61,8 @@ WITHOUT_RESOURCE = {  # actions that AWS grants on all resources only, or before
 
 
 @pytest.fixture
-def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
-    copy = Configuration.of(tmp_path, FOLDER, "conf")
-    marts = copy.read("conf/base/parameters/marts.yml")["marts"]
-    monkeypatch.setattr("capstone_metrics.hooks.declared_marts.declarations", marts)
-    return copy
+def configuration(tmp_path: Path) -> Configuration:
+    return Configuration.of(tmp_path, FOLDER, "conf")
 
 
 def check_exposure(c: Configuration) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kedro.io import DatasetError
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import BronzeDataset, BronzeObjectsDataset, BronzeObjectStatsDataset
+from capstone_metrics.lake import BronzeDataset
+from capstone_metrics.validation.validator import Validator
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ EVENING = "fonte=x/janela=2026-01-31T20/a.jsonl"
 
 @pytest.fixture
 def bronze(tmp_path: Path) -> BronzeDataset:
-    return BronzeDataset(path=str(tmp_path), prefix=PREFIX, engine="duckdb")
+    return BronzeDataset(path=str(tmp_path), engine="duckdb")
 
 
 def objects(**contents: bytes) -> Mapping[str, Callable[[], Iterator[bytes]]]:
@@ -39,17 +40,24 @@ def put_object(root: Path, name: str, content: bytes) -> Path:
 
 
 def loaded(bronze: BronzeDataset) -> list[tuple[str, int, str]]:
-    rows = bronze.load().to_pyarrow().to_pylist()
+    rows = bronze.load().lines().to_pyarrow().to_pylist()
     return sorted((row["objeto"], row["linha"], row["texto"]) for row in rows)
 
 
-def names(root: Path) -> list[str]:
-    return BronzeObjectsDataset(path=str(root), prefix=PREFIX).load()
+def counts(bronze: BronzeDataset) -> dict[str, int]:
+    """Return the number of lines of each object, counted from its bytes."""
+    return {name: stats["lines"] for name, stats in bronze.load().stats().items()}
 
 
-def counts(root: Path) -> dict[str, int]:
-    measures = BronzeObjectStatsDataset(path=str(root), prefix=PREFIX).load()
-    return {name: measured["lines"] for name, measured in measures.items()}
+def read(bronze: BronzeDataset, names: list[str]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
+    """Return the statistics of some objects and their lines, all of which are rejected."""
+    _, rejected, objects = bronze.load().validate(names, Validator({}, (), "UTC"))
+    rows = rejected.to_pyarrow().to_pylist()
+    stats = {
+        name: {part: receipt[part] for part in ("lines", "bytes", "sha256")}
+        for name, receipt in objects.items()
+    }
+    return stats, sorted((row["objeto"], row["linha"], row["texto"]) for row in rows)
 
 
 def test_objects_lie_in_bronze_as_the_source_gave_them(
@@ -64,19 +72,26 @@ def test_objects_lie_in_bronze_as_the_source_gave_them(
     ]
 
 
-def test_every_line_is_loaded_with_its_object_and_number(
-    bronze: BronzeDataset, tmp_path: Path
-) -> None:
+def test_every_line_is_loaded_with_its_object_and_number(bronze: BronzeDataset) -> None:
     bronze.save(objects(morning=b"{}\n\n[]\n", evening=b"{}"))
     assert loaded(bronze) == [(MORNING, 1, "{}"), (MORNING, 3, "[]"), (EVENING, 1, "{}")]
-    assert names(tmp_path) == [MORNING, EVENING]
-    assert counts(tmp_path) == {MORNING: 2, EVENING: 1}
+    assert bronze.load().names == [MORNING, EVENING]
+    assert counts(bronze) == {MORNING: 2, EVENING: 1}
 
 
-def test_an_object_is_measured_by_its_bytes(bronze: BronzeDataset, tmp_path: Path) -> None:
+def test_the_objects_that_are_asked_for_are_validated(bronze: BronzeDataset) -> None:
+    bronze.save(objects(morning=b"{}\n\n[]\n", evening=b"1"))
+    stats, lines = read(bronze, [EVENING])
+    assert lines == [(EVENING, 1, "1")]
+    assert stats == {EVENING: bronze.load().stats()[EVENING]}
+    assert read(bronze, [])[1] == []
+    assert len(read(bronze, [MORNING, EVENING])[1]) == 3
+
+
+def test_an_object_is_measured_by_its_bytes(bronze: BronzeDataset) -> None:
     content = b"\xef\xbb\xbf\r\n \n{}\r\n\xff\n[]"
     bronze.save(objects(morning=content, evening=b""))
-    assert BronzeObjectStatsDataset(path=str(tmp_path), prefix=PREFIX).load() == {
+    expected = {
         MORNING: {
             "lines": 3,
             "bytes": len(content),
@@ -84,6 +99,8 @@ def test_an_object_is_measured_by_its_bytes(bronze: BronzeDataset, tmp_path: Pat
         },
         EVENING: {"lines": 0, "bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()},
     }
+    assert bronze.load().stats() == expected
+    assert read(bronze, [MORNING, EVENING])[0] == expected
 
 
 def test_a_later_load_sees_what_was_added(bronze: BronzeDataset) -> None:
@@ -99,27 +116,42 @@ def test_objects_are_only_added(bronze: BronzeDataset, tmp_path: Path) -> None:
     bronze.save(objects(morning=b"new\n", evening=b"1\n2\n"))
     assert (tmp_path / PREFIX / MORNING).read_bytes() == b"old\n"
     assert (tmp_path / PREFIX / MORNING).stat().st_mtime_ns == before
-    assert bronze.write_stats == WriteStats(rows=2, files=1)
+    assert bronze.write_stats == {"bronze_criacao": WriteStats(rows=2, files=1)}
+    assert bronze.write_stats["bronze_criacao"].lines == {EVENING: 2}
 
 
-def test_a_source_that_fails_keeps_the_objects_before_it(
+def test_a_plan_holds_objects_in_memory_beside_those_that_are_stored(
     bronze: BronzeDataset, tmp_path: Path
 ) -> None:
+    bronze.save(objects(morning=b"{}\n"))
+    plan = BronzeDataset(path=str(tmp_path), engine="duckdb", plan=True)
+    plan.save(objects(evening=b"1\n2\n"))
+    assert plan.write_stats == {"bronze_criacao": WriteStats(rows=2, files=1)}
+    assert plan.load().names == [MORNING, EVENING]
+    stats, lines = read(plan, [MORNING, EVENING])
+    assert lines == [(MORNING, 1, "{}"), (EVENING, 1, "1"), (EVENING, 2, "2")]
+    assert bronze.load().names == [MORNING]
+
+    bronze.save(objects(evening=b"1\n2\n"))
+    assert (stats, lines) == read(bronze, [MORNING, EVENING])
+
+
+def test_a_source_that_fails_keeps_the_objects_before_it(bronze: BronzeDataset) -> None:
     def fails() -> Iterator[bytes]:
         yield b"half"
         raise CapstoneError("the export cannot be read.")
 
     with pytest.raises(DatasetError, match="the export cannot be read"):
         bronze.save({**objects(morning=b"{}\n"), EVENING: fails})
-    assert names(tmp_path) == [MORNING]
-    assert counts(tmp_path) == {MORNING: 1}
+    assert bronze.load().names == [MORNING]
+    assert counts(bronze) == {MORNING: 1}
 
 
-def test_an_empty_bronze_has_no_lines(bronze: BronzeDataset, tmp_path: Path) -> None:
+def test_an_empty_bronze_has_no_lines(bronze: BronzeDataset) -> None:
     assert not bronze.exists()
     assert loaded(bronze) == []
-    assert names(tmp_path) == []
-    assert counts(tmp_path) == {}
+    assert bronze.load().names == []
+    assert counts(bronze) == {}
 
 
 @pytest.mark.parametrize(
@@ -132,6 +164,9 @@ def test_an_empty_bronze_has_no_lines(bronze: BronzeDataset, tmp_path: Path) -> 
         "fonte=x/janela=2026-01-31T08/.a.jsonl",
         "fonte=x/janela=2026-01-31T08/more/a.jsonl",
         "janela=2026-01-31T08/fonte=x/a.jsonl",
+        "fonte=x/janela=whenever/a.jsonl",
+        "fonte=x/janela=2026-02-30T08/a.jsonl",
+        "fonte=x/janela=2026-01-31/a.jsonl",
     ],
 )
 def test_a_file_that_is_no_object_is_reported_and_left_alone(
@@ -144,19 +179,12 @@ def test_a_file_that_is_no_object_is_reported_and_left_alone(
     assert [record.getMessage() for record in caplog.records] == [
         f"{PREFIX}/{unknown} is not a Bronze object; it is ignored."
     ]
-    assert names(tmp_path) == [MORNING]
-    assert list(counts(tmp_path)) == [MORNING]
+    assert bronze.load().names == [MORNING]
+    assert list(counts(bronze)) == [MORNING]
     assert path.read_bytes() == b"strange\n"
 
 
 def test_an_object_added_by_hand_is_read(bronze: BronzeDataset, tmp_path: Path) -> None:
-    put_object(tmp_path, "fonte=a b=ç/janela=whenever/x y.jsonl", b"{}")
-    (row,) = bronze.load().to_pyarrow().to_pylist()
-    assert (row["fonte"], row["janela"], row["texto"]) == ("a b=ç", "whenever", "{}")
-
-
-def test_what_is_only_read_cannot_be_saved(tmp_path: Path) -> None:
-    for dataset in (BronzeObjectsDataset, BronzeObjectStatsDataset):
-        with pytest.raises(DatasetError, match="read-only"):
-            dataset(path=str(tmp_path), prefix=PREFIX).save("x")
-    assert list(tmp_path.iterdir()) == []
+    put_object(tmp_path, "fonte=a b=ç/janela=2026-01-31T09/x y.jsonl", b"{}")
+    (row,) = bronze.load().lines().to_pyarrow().to_pylist()
+    assert (row["fonte"], row["janela"], row["texto"]) == ("a b=ç", "2026-01-31T09", "{}")

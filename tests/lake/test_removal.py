@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import folder
-from capstone_metrics.lake.folder import Folder
 from capstone_metrics.lake.removal import remove_lake
+from capstone_metrics.storage import folder
+from capstone_metrics.storage.folder import Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from capstone_metrics.lake.storage import Storage
+    from capstone_metrics.storage.base import Storage
 
 OURS = ("gold/manifest.json", "gold/gold_x.csv", "silver/head.json", "bronze/criacao/a.jsonl")
 OTHERS = ("exports/a.csv", "escola/gold/gold_x.csv", "gold.csv", "bronze-before/a.jsonl")

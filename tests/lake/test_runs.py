@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capstone_metrics.lake.bucket import Bucket
-from capstone_metrics.lake.process import this_process
 from capstone_metrics.lake.runs import RunsDataset
+from capstone_metrics.storage.bucket import Bucket
+from capstone_metrics.storage.process import this_process
 
 if TYPE_CHECKING:
-    from capstone_metrics.lake.storage import Storage
+    from capstone_metrics.storage.base import Storage
 
 ELSEWHERE = {"host": "another", "pid": 1, "started": 0.0}
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import hashlib
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,261 +9,275 @@ import pyarrow as pa
 import pytest
 from kedro.io import DatasetError
 
-from capstone_metrics.changes import Increment, PartitionOverwrite
-from capstone_metrics.lake import HeadDataset, IncrementDataset, ReceiptsDataset, TableDataset
-from capstone_metrics.lake.commit import Commit
-from capstone_metrics.lake.folder import Folder
-from capstone_metrics.lake.silver import receipt_key
-from capstone_metrics.schemas import VIDEO_INDEX
-from capstone_metrics.validation.validator import Validator
+from capstone_metrics.changes import FORMAT, PartitionOverwrite, SilverUpdate
+from capstone_metrics.lake import SilverDataset, SilverTableDataset
+from capstone_metrics.lake.silver import LAYOUTS, receipt_key
+from capstone_metrics.lake.transaction import SILVER, Transaction
+from capstone_metrics.storage.folder import Folder
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-PREFIX = "bronze/criacao"
+    from capstone_metrics.changes import SilverSnapshot
+
 MORNING = "fonte=x/janela=2026-01-31T08/a.jsonl"
 EVENING = "fonte=x/janela=2026-01-31T20/a b=ç.jsonl"
-LOCATED = {"shard": "0", "video_id": "v", "rede_social": "tiktok", "data_postagem": None}
+HEAD = {"format": FORMAT, "origin": "o"}
+REJECTED = {
+    "fonte": "x",
+    "janela": "2026-01-31T08",
+    "lote": "a",
+    "objeto": MORNING,
+    "linha": 1,
+    "regras": ["views.missing"],
+    "texto": "{}",
+}
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Path:
-    """A lake with two objects in Bronze, and nothing else."""
-    put_object(tmp_path, MORNING, b"{}\n\n[]\n")
-    put_object(tmp_path, EVENING, b"1")
-    return tmp_path
+def silver(root: Path, **options: Any) -> SilverDataset:
+    return SilverDataset(path=str(root), engine="duckdb", **options)
 
 
-def put_object(root: Path, name: str, content: bytes) -> None:
-    path = root / PREFIX / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def video_index(root: Path) -> dict[str, Any]:
-    """Return the entry of a table of Silver, as in the catalog."""
+def video(name: str, day: int = 31, **values: Any) -> dict[str, Any]:
+    """Return a row of Silver that has only a key."""
     return {
-        "type": "capstone_metrics.lake.TableDataset",
-        "path": str(root),
-        "prefix": "silver/locator",
-        "engine": "duckdb",
-        "format": "index",
-        "schema": "silver_video_index",
-        "partition_by": ["shard"],
-        "sort_by": ["video_id"],
+        "video_id": name,
+        "rede_social": "a b",
+        "data_postagem": dt.date(2026, 1, day),
+        **values,
     }
 
 
-def pending(root: Path, *, full: bool = False) -> Increment:
-    tables = {"video_index": video_index(root)}
-    return IncrementDataset(
-        path=str(root), prefix=PREFIX, engine="duckdb", tables=tables, full=full
-    ).load()
-
-
-def receipts(root: Path) -> ReceiptsDataset:
-    return ReceiptsDataset(path=str(root))
-
-
-def take_in(root: Path, *names: str) -> None:
-    """Save the receipts of objects; they are yet to be committed."""
-    receipts(root).save({name: {"object": name, "lines": 1} for name in names})
-
-
-def commit(root: Path, generation: int) -> None:
-    """Put what was saved into place, as the head of Silver does."""
-    HeadDataset(path=str(root), key="silver/head.json").save({"generation": generation})
-
-
-def locate(root: Path, shard: str) -> None:
-    table = TableDataset(
-        **{key: value for key, value in video_index(root).items() if key != "type"}
-    )
-    rows = pa.Table.from_pylist([LOCATED | {"shard": shard}], schema=VIDEO_INDEX.to_pyarrow())
-    table.save(PartitionOverwrite(ibis.memtable(rows)))
-
-
-def read(increment: Increment) -> tuple[dict[str, Any], list[tuple[str, int, str]]]:
-    """The measures of the objects, and the lines, which are all rejected."""
-    validated = increment.validate(Validator({}, (), "UTC"))
-    rows = validated.rejected.to_pyarrow().to_pylist()
-    lines = [(row["objeto"], row["linha"], row["texto"]) for row in rows]
-    names = ("lines", "bytes", "sha256")
-    objects = {
-        name: {count: counts[count] for count in names}
-        for name, counts in validated.objects.items()
-    }
-    return objects, sorted(lines)
-
-
-def objects(root: Path) -> dict[str, Any]:
-    """Return the objects that are pending, by their names."""
-    by_name, _ = read(pending(root))
-    return by_name
-
-
-def shards(increment: Increment) -> list[str]:
-    arrow = increment.snapshot.tables["video_index"].to_pyarrow()
-    assert arrow.schema.equals(VIDEO_INDEX.to_pyarrow())
-    return [str(row["shard"]) for row in arrow.to_pylist()]
-
-
-def test_of_a_new_lake_every_object_is_pending(lake: Path) -> None:
-    increment = pending(lake)
-    objects, lines = read(increment)
-    assert lines == [(MORNING, 1, "{}"), (MORNING, 3, "[]"), (EVENING, 1, "1")]
-    assert list(objects) == [MORNING, EVENING]
-    assert (increment.snapshot.head, increment.snapshot.generation, shards(increment)) == (
-        {},
-        0,
-        [],
+def overwrite(
+    table: str, rows: Iterable[Mapping[str, Any]], partitions: list[tuple[str, ...]] | None = None
+) -> PartitionOverwrite:
+    """Return the overwrite of some partitions of a table, or of all."""
+    schema = LAYOUTS[table].schema
+    full = [dict.fromkeys(schema) | dict(row) for row in rows]
+    return PartitionOverwrite(
+        ibis.memtable(pa.Table.from_pylist(full, schema=schema.to_pyarrow())), partitions
     )
 
 
-def test_a_pending_object_is_measured_by_its_bytes(lake: Path) -> None:
-    assert objects(lake)[MORNING] == {
-        "lines": 2,
-        "bytes": 7,
-        "sha256": hashlib.sha256(b"{}\n\n[]\n").hexdigest(),
+def update_of(
+    base: SilverSnapshot, *names: str, head: Mapping[str, Any] = HEAD, **tables: PartitionOverwrite
+) -> SilverUpdate:
+    """Return the update of a Silver by overwrites, with the receipts of some objects."""
+    receipts = {name: {"object": name, "é": 2**60} for name in names}
+    return SilverUpdate(base, tables, receipts, {**head, "generation": base.generation + 1})
+
+
+def save(root: Path, *names: str, **tables: PartitionOverwrite) -> SilverDataset:
+    """Commit an update as a run does; return the dataset that saved it."""
+    dataset = silver(root)
+    dataset.save(update_of(dataset.load(), *names, **tables))
+    return dataset
+
+
+def rows_of(snapshot: SilverSnapshot, table: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = snapshot.tables[table].to_pyarrow().to_pylist()
+    return sorted(
+        ({name: value for name, value in row.items() if value is not None} for row in rows),
+        key=repr,
+    )
+
+
+def files(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Return every file of the lake, and when it was written."""
+    return {
+        path.relative_to(root).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in root.rglob("*")
+        if path.is_file()
     }
 
 
-def test_an_object_that_silver_took_in_is_not_pending(lake: Path) -> None:
-    take_in(lake, MORNING)
-    commit(lake, 1)
-    measures, lines = read(pending(lake))
-    assert (list(measures), lines) == ([EVENING], [(EVENING, 1, "1")])
-    take_in(lake, EVENING)
-    commit(lake, 2)
-    assert read(pending(lake)) == ({}, [])
-    put_object(lake, "fonte=x/janela=2026-01-30T08/late.jsonl", b"{}\n")
-    assert list(objects(lake)) == ["fonte=x/janela=2026-01-30T08/late.jsonl"]
-
-
-def test_a_full_build_takes_in_every_object(lake: Path) -> None:
-    take_in(lake, MORNING, EVENING)
-    commit(lake, 1)
-    increment = pending(lake, full=True)
-    objects, lines = read(increment)
-    assert list(objects) == [MORNING, EVENING]
-    assert len(lines) == 3
-    assert increment.snapshot.generation == 1
-
-
-def test_an_object_is_pending_until_its_receipt_is_committed(lake: Path) -> None:
-    take_in(lake, MORNING)
-    assert list(objects(lake)) == [MORNING, EVENING]
-    commit(lake, 1)
-    assert list(objects(lake)) == [MORNING, EVENING]  # the load forgot what was staged
-    take_in(lake, MORNING)
-    commit(lake, 2)
-    assert list(objects(lake)) == [EVENING]
-
-
-def test_an_increment_comes_with_silver_as_it_is(lake: Path) -> None:
-    locate(lake, "a")
-    commit(lake, 1)
-    locate(lake, "b")
-    increment = pending(lake)
-    assert (increment.snapshot.head, increment.snapshot.generation) == ({"generation": 1}, 1)
-    assert shards(increment) == ["a"]
-
-
-def test_a_commit_of_a_dead_run_is_carried_out_before_anything_is_read(
-    lake: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    locate(lake, "a")
-    commit(lake, 1)
-    locate(lake, "b")
-    take_in(lake, MORNING)
-    with monkeypatch.context() as patch:
-        patch.setattr(Folder, "put", lambda *_: 1 / 0)
-        with pytest.raises(DatasetError, match="division"):
-            commit(lake, 2)
-    assert not (lake / "silver/receipts").exists()
-    increment = pending(lake)
-    assert increment.snapshot.generation == 2
-    assert list(read(increment)[0]) == [EVENING]
-    assert shards(increment) == ["b"]
-
-
-def test_a_run_that_commits_in_between_is_noticed(lake: Path) -> None:
-    increment = pending(lake)
-    another = Commit(Folder(lake), "silver")
-    for key in (receipt_key(MORNING), "silver/head.json"):
-        with another.stage(key) as path:
-            path.write_text('{"generation": 1}')
-        another.put(key)
-    another.finish("silver/head.json", 1)
-    take_in(lake, MORNING, EVENING)
-    with pytest.raises(DatasetError, match="Another run changed silver"):
-        commit(lake, increment.snapshot.generation + 1)
-    assert not (lake / receipt_key(EVENING)).exists()
-    assert list(objects(lake)) == [EVENING]
-
-
-def test_an_empty_lake_has_nothing_pending(tmp_path: Path) -> None:
-    increment = pending(tmp_path)
-    assert (*read(increment), increment.snapshot.generation) == ({}, [], 0)
+def test_without_a_commit_silver_is_empty(tmp_path: Path) -> None:
+    snapshot = silver(tmp_path).load()
+    assert (snapshot.generation, snapshot.head, snapshot.merged_objects()) == (0, {}, set())
+    for name, layout in LAYOUTS.items():
+        table = snapshot.tables[name].to_pyarrow()
+        assert (table.num_rows, table.schema) == (0, layout.schema.to_pyarrow())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_file_is_not_pending(lake: Path, caplog: pytest.LogCaptureFixture) -> None:
-    put_object(lake, "notes.jsonl", b"{}\n")
-    assert list(objects(lake)) == [MORNING, EVENING]
-    assert "bronze/criacao/notes.jsonl is not a Bronze object" in caplog.text
+def test_silver_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    index = {"shard": "f", "video_id": "v1", "rede_social": "a b"}
+    tables: dict[str, list[dict[str, Any]]] = {
+        "criacao": [video("v2", 30), video("v1", views=1)],
+        "quarentena": [REJECTED],
+        "provenance": [video("v1", objeto=MORNING, linha=7)],
+        "video_index": [index],
+    }
+    save(tmp_path, MORNING, **{name: overwrite(name, rows) for name, rows in tables.items()})
+    snapshot = silver(tmp_path).load()
+    assert (snapshot.generation, snapshot.head) == (1, {**HEAD, "generation": 1})
+    assert {name: rows_of(snapshot, name) for name in tables} == tables
+    assert silver(tmp_path).addresses(snapshot) == {
+        "silver_criacao": str(tmp_path / "silver/criacao")
+    }
 
 
-def test_a_head_that_someone_broke_is_named_with_what_to_do(lake: Path) -> None:
-    commit(lake, 1)
-    (lake / "silver/head.json").write_text("{")
-    with pytest.raises(DatasetError, match=r"head\.json: is not valid JSON .* delete .*silver"):
-        pending(lake)
-
-
-def test_an_increment_cannot_be_saved(lake: Path) -> None:
-    dataset = IncrementDataset(path=str(lake), prefix=PREFIX, engine="duckdb", tables={})
-    with pytest.raises(DatasetError, match="read-only"):
-        dataset.save("x")
-
-
-def test_receipts_come_back_by_the_name_of_their_object(lake: Path) -> None:
-    content = {name: {"object": name, "lines": 2**60, "é": [None]} for name in (MORNING, EVENING)}
-    dataset = receipts(lake)
-    dataset.save(content)
-    assert dataset.write_stats == WriteStats(files=2)
-    assert receipts(lake).load() == {}
-    commit(lake, 1)
-    assert receipts(lake).load() == content
-    path = lake / "silver/receipts/fonte=x/janela=2026-01-31T20/a b=ç.json"
-    assert json.loads(path.read_text()) == content[EVENING]
+def test_receipts_come_back_by_the_name_of_their_object(tmp_path: Path) -> None:
+    save(tmp_path, EVENING)
+    before = files(tmp_path)[receipt_key(EVENING)]
+    save(tmp_path, MORNING)
+    (tmp_path / "silver/receipts/.DS_Store").write_bytes(b"\x00")
+    snapshot = silver(tmp_path).load()
+    assert snapshot.merged_objects() == {MORNING, EVENING}
+    assert snapshot.receipts([EVENING]) == {EVENING: {"object": EVENING, "é": 2**60}}
+    assert list(snapshot.receipts(snapshot.merged_objects())) == [MORNING, EVENING]
+    assert files(tmp_path)[receipt_key(EVENING)] == before
+    path = tmp_path / "silver/receipts/fonte=x/janela=2026-01-31T20/a b=ç.json"
     assert '"é"' in path.read_text()
 
 
-def test_receipts_are_added_to_those_before(lake: Path) -> None:
-    take_in(lake, MORNING)
-    commit(lake, 1)
-    before = (lake / receipt_key(MORNING)).stat()
-    dataset = receipts(lake)
-    dataset.save({name: {"object": name, "lines": 1} for name in (MORNING, EVENING)})
-    commit(lake, 2)
-    assert dataset.write_stats == WriteStats(files=1)
-    assert list(receipts(lake).load()) == [MORNING, EVENING]
-    assert (lake / receipt_key(MORNING)).stat().st_mtime_ns == before.st_mtime_ns
+def test_a_receipt_that_someone_broke_is_named_with_what_to_do(tmp_path: Path) -> None:
+    save(tmp_path, MORNING)
+    (tmp_path / receipt_key(MORNING)).write_bytes(b"{")
+    snapshot = silver(tmp_path).load()
+    assert snapshot.merged_objects() == {MORNING}
+    with pytest.raises(Exception, match=r"a\.json: is not valid JSON .*params=full=true"):
+        snapshot.receipts([MORNING])
 
 
-def test_a_receipt_that_someone_broke_is_named_with_what_to_do(lake: Path) -> None:
-    take_in(lake, MORNING)
-    commit(lake, 1)
-    (lake / receipt_key(MORNING)).write_bytes(b"{")
-    with pytest.raises(DatasetError, match=r"a\.json: is not valid JSON .*params=full=true"):
-        receipts(lake).load()
+def test_a_save_reports_what_it_wrote_to_the_tables_that_users_read(tmp_path: Path) -> None:
+    stats = save(
+        tmp_path,
+        criacao=overwrite("criacao", [video("v1"), video("v2", 30)]),
+        provenance=overwrite("provenance", [video("v1")]),
+    ).write_stats
+    assert stats == {
+        "silver_criacao": WriteStats(rows=2, files=2),
+        "silver_quarentena": WriteStats(),
+    }
+    gone = overwrite("criacao", [], [("a b", "2026-01-30")])
+    assert save(tmp_path, criacao=gone).write_stats["silver_criacao"] == WriteStats(removed=1)
+    assert rows_of(silver(tmp_path).load(), "criacao") == [video("v1")]
 
 
-def test_a_file_that_is_no_receipt_is_passed_over(lake: Path) -> None:
-    take_in(lake, MORNING)
-    commit(lake, 1)
-    (lake / "silver/receipts/.DS_Store").write_bytes(b"\x00")
-    assert list(receipts(lake).load()) == [MORNING]
-    assert list(objects(lake)) == [EVENING]
+def test_a_rebuild_deletes_the_receipts_of_objects_that_are_gone(tmp_path: Path) -> None:
+    whole = overwrite("criacao", [video("v1")])
+    save(tmp_path, MORNING, EVENING, criacao=whole)
+    part = overwrite("criacao", [video("v1", views=1)], [("a b", "2026-01-31")])
+    save(tmp_path, MORNING, criacao=part)
+    assert silver(tmp_path).load().merged_objects() == {MORNING, EVENING}
+    update = update_of(silver(tmp_path).load(), EVENING, criacao=whole)
+    plan = silver(tmp_path, plan=True)
+    plan.save(update)
+    silver(tmp_path).save(update)
+    assert silver(tmp_path).load().merged_objects() == plan.load().merged_objects() == {EVENING}
+
+
+def test_an_update_without_changes_commits_nothing(tmp_path: Path) -> None:
+    save(tmp_path, MORNING, criacao=overwrite("criacao", [video("v1")]))
+    before = files(tmp_path)
+    snapshot = silver(tmp_path).load()
+    silver(tmp_path).save(SilverUpdate(snapshot, {}, {}, snapshot.head))
+    assert files(tmp_path) == before
+
+
+def test_a_failed_save_leaves_silver_as_it_was(tmp_path: Path) -> None:
+    save(tmp_path, MORNING, criacao=overwrite("criacao", [video("v1")]))
+    before = files(tmp_path)
+    new = update_of(silver(tmp_path).load(), EVENING, criacao=overwrite("criacao", [video("v2")]))
+    broken = SilverUpdate(new.base, {**new.overwrites, "no table": new}, {}, {})  # type: ignore[dict-item]
+    with pytest.raises(DatasetError, match="no table"):
+        silver(tmp_path).save(broken)
+    assert files(tmp_path) == before
+
+
+def test_a_run_that_commits_in_between_is_noticed(tmp_path: Path) -> None:
+    dataset = silver(tmp_path)
+    snapshot = dataset.load()
+    another = Transaction(Folder(tmp_path), SILVER, 0)
+    another.write(receipt_key(MORNING), b"{}")
+    another.commit({})
+    another.discard()
+    before = files(tmp_path)
+    with pytest.raises(DatasetError, match="Another run changed silver"):
+        dataset.save(update_of(snapshot, MORNING, EVENING))
+    assert files(tmp_path) == before
+    assert silver(tmp_path).load().merged_objects() == {MORNING}
+
+
+def test_a_load_writes_nothing_and_recovery_finishes_the_commit_of_a_dead_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, MORNING)
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "place", lambda *_: 1 / 0)
+        with pytest.raises(DatasetError, match="division"):
+            save(tmp_path, EVENING)
+    before = files(tmp_path)
+    assert silver(tmp_path).load().merged_objects() == {MORNING}
+    assert files(tmp_path) == before
+    silver(tmp_path).recover()
+    snapshot = silver(tmp_path).load()
+    assert (snapshot.generation, snapshot.merged_objects()) == (2, {MORNING, EVENING})
+
+
+def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) -> None:
+    for generation, days in enumerate(([1, 2], [1, 3], [1, 4]), 1):
+        name = f"fonte=x/janela=2026-01-31T08/data_postagem=2026-01-25 {generation}.jsonl"
+        save(tmp_path, name, criacao=overwrite("criacao", [video("v", day) for day in days]))
+    since = silver(tmp_path).load().days_changed_since
+    days_after = {at: {day.day for day in since("o", at) or ()} for at in range(4)}
+    assert days_after == {0: {1, 2, 3, 4}, 1: {2, 3, 4}, 2: {3, 4}, 3: set()}
+    assert since("o", 4) is None
+    assert since("another Silver", 3) is None
+    assert since(None, 0) is None
+    (tmp_path / "silver/commits/00000002.json").unlink()
+    assert since("o", 0) is None
+    assert since("o", 2) == {dt.date(2026, 1, 3), dt.date(2026, 1, 4)}
+
+
+def test_the_indexes_of_the_first_format_are_deleted(tmp_path: Path) -> None:
+    old = Transaction(Folder(tmp_path), SILVER, 0)
+    keys = ("silver/places/rede_social=x/data_postagem=2026-01-31/part-0.index",
+            "silver/locator/shard=0/part-0.index")  # fmt: skip
+    for key in keys:
+        old.write(key, b"old")
+    old.commit({"origin": "o"})
+    save(tmp_path, MORNING, criacao=overwrite("criacao", [video("v1")]))
+    assert not [key for key in files(tmp_path) if key.startswith(("silver/places", "silver/loc"))]
+    assert json.loads((tmp_path / "silver/head.json").read_text())["format"] == FORMAT
+
+
+def test_a_plan_holds_a_save_in_memory_for_the_loads_after_it(tmp_path: Path) -> None:
+    save(tmp_path, MORNING, criacao=overwrite("criacao", [video("v1"), video("v2", 30)]))
+    before = files(tmp_path)
+    changes = {
+        "criacao": overwrite("criacao", [video("v1", views=1)], [("a b", "2026-01-31")]),
+        "quarentena": overwrite("quarentena", [REJECTED], [("x", "2026-01-31T20", "a b=ç")]),
+    }
+    plan = silver(tmp_path, plan=True)
+    plan.save(update_of(plan.load(), EVENING, **changes))
+    assert files(tmp_path) == before
+    assert plan.write_stats == {
+        "silver_criacao": WriteStats(rows=1, removed=1),
+        "silver_quarentena": WriteStats(rows=1),
+    }
+    assert plan.write_stats["silver_criacao"].days == (dt.date(2026, 1, 31),)
+    planned = plan.load()
+    rows = {table: rows_of(planned, table) for table in changes}
+    merged = planned.merged_objects()
+    days = [planned.days_changed_since("o", generation) for generation in (0, 1)]
+
+    save(tmp_path, EVENING, **changes)
+    stored = silver(tmp_path).load()
+    assert (planned.generation, planned.head) == (stored.generation, stored.head)
+    assert rows == {table: rows_of(stored, table) for table in changes}
+    assert merged == stored.merged_objects()
+    assert days == [stored.days_changed_since("o", generation) for generation in (0, 1)]
+
+
+def test_a_table_is_loaded_to_explore_it(tmp_path: Path) -> None:
+    table = SilverTableDataset(path=str(tmp_path), engine="duckdb", table="criacao")
+    assert not table.exists()
+    save(tmp_path, criacao=overwrite("criacao", [video("v1")]))
+    assert table.exists()
+    assert table.load().to_pyarrow()["video_id"].to_pylist() == ["v1"]
+    with pytest.raises(DatasetError, match="is saved with all of Silver"):
+        table.save("x")  # type: ignore[arg-type]

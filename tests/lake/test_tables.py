@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import json
 import random
 from typing import TYPE_CHECKING, Any
@@ -12,18 +11,21 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from capstone_metrics.changes import PartitionOverwrite
-from capstone_metrics.lake import HeadDataset, TableDataset
-from capstone_metrics.lake.commit import generation_of
-from capstone_metrics.lake.partitions import partitions
-from capstone_metrics.schemas import PROVENANCE, QUARANTINE, SILVER, TABLES, VIDEO_INDEX
+from capstone_metrics.lake.silver import LAYOUTS
+from capstone_metrics.lake.tables import LakeTable
+from capstone_metrics.lake.transaction import SILVER as LAYER
+from capstone_metrics.lake.transaction import read_head, transaction
+from capstone_metrics.schemas import PROVENANCE, SILVER
+from capstone_metrics.storage.folder import Folder
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    Partitions = list[tuple[str, ...]] | None
 
 JANUARY = dt.date(2026, 1, 31)
 SAMPLE = {
@@ -57,40 +59,16 @@ REJECTED = {
 }
 
 
-def silver(root: Path) -> TableDataset:
-    return TableDataset(
-        path=str(root),
-        prefix="silver/criacao",
-        engine="duckdb",
-        format="parquet",
-        schema="silver_criacao",
-        partition_by=["rede_social", "data_postagem"],
-        sort_by=["video_id"],
-    )
+def table(root: Path, name: str) -> LakeTable:
+    return LakeTable(Folder(root), LAYOUTS[name], "duckdb")
 
 
-def quarantine(root: Path) -> TableDataset:
-    return TableDataset(
-        path=str(root),
-        prefix="silver/quarentena",
-        engine="duckdb",
-        format="jsonl",
-        schema="silver_quarentena",
-        partition_by=["fonte", "janela", "lote"],
-        sort_by=["objeto", "linha"],
-    )
+def silver(root: Path) -> LakeTable:
+    return table(root, "criacao")
 
 
-def provenance(root: Path) -> TableDataset:
-    return TableDataset(
-        path=str(root),
-        prefix="silver/places",
-        engine="duckdb",
-        format="index",
-        schema="silver_provenance",
-        partition_by=["rede_social", "data_postagem"],
-        sort_by=["video_id"],
-    )
+def quarantine(root: Path) -> LakeTable:
+    return table(root, "quarentena")
 
 
 def video(video_id: str, network: str = "tiktok", day: int = 31, **values: Any) -> dict[str, Any]:
@@ -99,32 +77,29 @@ def video(video_id: str, network: str = "tiktok", day: int = 31, **values: Any) 
     return dict.fromkeys(SILVER) | key | values
 
 
-def stage(
-    table: TableDataset, *rows: dict[str, Any], partitions: list[tuple[str, ...]] | None = None
-) -> WriteStats:
-    """Save rows of some partitions, or of the whole table."""
+def overwrite(
+    table: LakeTable, rows: Iterable[dict[str, Any]], partitions: Partitions = None
+) -> PartitionOverwrite:
+    """Return the overwrite of some partitions, or of the whole table, with rows."""
     arrow = pa.Table.from_pylist(list(rows), schema=table.layout.schema.to_pyarrow())
-    table.save(PartitionOverwrite(ibis.memtable(arrow), partitions))
-    return table.write_stats
+    return PartitionOverwrite(ibis.memtable(arrow), partitions)
 
 
-def commit(root: Path) -> None:
-    """Put what was saved into place, as the head of Silver does."""
-    head = HeadDataset(path=str(root), key="silver/head.json")
-    head.save({"generation": generation_of(head.storage, head.key) + 1})
+def commit(table: LakeTable, new: PartitionOverwrite) -> WriteStats:
+    """Stage an overwrite, and commit it."""
+    with transaction(table.storage, LAYER, read_head(table.storage, LAYER)[1]) as changes:
+        stats = table.stage(new, changes)
+        changes.commit({})
+    return stats
 
 
-def save(
-    table: TableDataset, *rows: dict[str, Any], partitions: list[tuple[str, ...]] | None = None
-) -> WriteStats:
-    """`stage`, and `commit`."""
-    write_stats = stage(table, *rows, partitions=partitions)
-    commit(table.storage.root)
-    return write_stats
+def save(table: LakeTable, *rows: dict[str, Any], partitions: Partitions = None) -> WriteStats:
+    """Commit rows of some partitions, or of the whole table."""
+    return commit(table, overwrite(table, rows, partitions))
 
 
-def load(table: TableDataset) -> list[dict[str, Any]]:
-    arrow = table.load().to_pyarrow()
+def load(table: LakeTable) -> list[dict[str, Any]]:
+    arrow = table.read().to_pyarrow()
     assert arrow.schema.equals(table.layout.schema.to_pyarrow())
     rows: list[dict[str, Any]] = arrow.to_pylist()
     return sorted(rows, key=repr)
@@ -153,34 +128,23 @@ def test_a_quarantined_line_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert [json.loads(line)["linha"] for line in path.read_text().split("\n")[:-1]] == [2, 2**40]
 
 
-@pytest.mark.parametrize("table", [silver, quarantine])
-def test_a_table_without_rows_has_its_columns(tmp_path: Path, table: Any) -> None:
-    assert not table(tmp_path).exists()
-    assert load(table(tmp_path)) == []
-    save(table(tmp_path))
-    assert load(table(tmp_path)) == []
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_table_without_rows_has_its_columns(tmp_path: Path, name: str) -> None:
+    assert table(tmp_path, name).keys() == []
+    assert load(table(tmp_path, name)) == []
+    save(table(tmp_path, name))
+    assert load(table(tmp_path, name)) == []
 
 
-def test_a_load_is_the_table_as_the_last_commit_left_it(tmp_path: Path) -> None:
-    stage(silver(tmp_path), video("v1"))
-    assert not silver(tmp_path).exists()
-    assert load(silver(tmp_path)) == []
-    commit(tmp_path)
-    assert silver(tmp_path).exists()
-    assert load(silver(tmp_path)) == [video("v1")]
+def test_a_table_is_as_its_last_commit_left_it(tmp_path: Path) -> None:
+    save(silver(tmp_path), video("v1"))
     before = files(tmp_path)
-    stage(silver(tmp_path), video("v2", day=30))
-    assert files(tmp_path) == before
-    assert load(silver(tmp_path)) == [video("v1")]
-
-
-def test_tables_saved_one_by_one_are_committed_as_one(tmp_path: Path) -> None:
-    stage(silver(tmp_path), video("v1"))
-    stage(quarantine(tmp_path), REJECTED)
-    assert files(tmp_path) == {}
-    commit(tmp_path)
-    assert load(silver(tmp_path)) == [video("v1")]
-    assert load(quarantine(tmp_path)) == [REJECTED]
+    with transaction(Folder(tmp_path), LAYER, 1) as changes:
+        silver(tmp_path).stage(overwrite(silver(tmp_path), [video("v2", day=30)]), changes)
+        assert files(tmp_path) == before
+        assert load(silver(tmp_path)) == [video("v1")]
+        changes.commit({})
+    assert load(silver(tmp_path)) == [video("v2", day=30)]
 
 
 def test_an_index_comes_back_and_is_no_data_to_other_tools(tmp_path: Path) -> None:
@@ -189,9 +153,10 @@ def test_an_index_comes_back_and_is_no_data_to_other_tools(tmp_path: Path) -> No
         | {"rede_social": "tiktok", "data_postagem": JANUARY, "video_id": name, "linha": at}
         for at, name in enumerate(["v1", "v2"])
     ]
-    assert save(provenance(tmp_path), *rows) == WriteStats(rows=0, files=1)
-    assert load(provenance(tmp_path)) == rows
-    assert not [path for path in files(tmp_path) if not path.endswith("/part-0.index")]
+    index = table(tmp_path, "provenance")
+    assert save(index, *rows) == WriteStats(rows=2, files=1)
+    assert load(index) == rows
+    assert [path.rpartition("/")[2] for path in files(tmp_path)] == ["part-0.index"]
 
 
 def test_a_partition_is_a_folder_and_no_column_of_its_file(tmp_path: Path) -> None:
@@ -248,12 +213,12 @@ def test_other_tools_read_the_layer_by_its_glob(tmp_path: Path) -> None:
     ],
 )
 def test_a_partition_of_any_name_comes_back(tmp_path: Path, value: str) -> None:
-    for table, row in (
+    for each, row in (
         (silver(tmp_path / "lake"), SAMPLE | {"rede_social": value}),
         (quarantine(tmp_path / "lake"), REJECTED | {"lote": value}),
     ):
-        save(table, row)
-        assert load(table) == [row]
+        save(each, row)
+        assert load(each) == [row]
     assert [path.name for path in tmp_path.iterdir()] == ["lake"]
     parts = [name.split("/") for name in files(tmp_path / "lake")]
     assert sorted((part[1], len(part)) for part in parts) == [("criacao", 5), ("quarentena", 6)]
@@ -326,14 +291,11 @@ def test_a_change_touches_only_the_partitions_that_it_names(tmp_path: Path) -> N
 def test_a_change_of_no_partitions_does_not_evaluate_its_rows(tmp_path: Path) -> None:
     save(silver(tmp_path), video("v1"))
     before = files(tmp_path)
-    table = silver(tmp_path)
-    rows = silver(tmp_path).load()
+    rows = silver(tmp_path).read()
     (path,) = (tmp_path / "silver/criacao").rglob("*.parquet")
     path.rename(tmp_path / "away")
-    table.save(PartitionOverwrite(rows, []))
+    assert commit(silver(tmp_path), PartitionOverwrite(rows, [])) == WriteStats()
     (tmp_path / "away").rename(path)
-    commit(tmp_path)
-    assert table.write_stats == WriteStats()
     assert files(tmp_path) == before
 
 
@@ -347,21 +309,19 @@ def test_a_table_that_has_no_rows_any_more_leaves_no_file(tmp_path: Path) -> Non
 def test_a_table_can_be_saved_over_itself(tmp_path: Path) -> None:
     save(silver(tmp_path), SAMPLE, video("v2", day=30))
     before = files(tmp_path)
-    table = silver(tmp_path)
-    table.save(PartitionOverwrite(table.load()))
-    commit(tmp_path)
-    assert table.write_stats == WriteStats()
+    rows = silver(tmp_path).read()
+    assert commit(silver(tmp_path), PartitionOverwrite(rows)) == WriteStats()
     assert files(tmp_path) == before
 
 
 def test_a_partition_can_be_rewritten_from_its_own_rows(tmp_path: Path) -> None:
     save(silver(tmp_path), video("v1", views=1), video("v2", views=2), video("v3", day=30))
-    table = silver(tmp_path)
-    rows = table.load()
+    rows = silver(tmp_path).read()
     rewritten = rows.filter(rows.video_id == "v2").mutate(likes=rows.views + 1)
-    table.save(PartitionOverwrite(rewritten, [("tiktok", "2026-01-31")]))
-    commit(tmp_path)
-    assert load(table) == sorted([video("v2", views=2, likes=3), video("v3", day=30)], key=repr)
+    commit(silver(tmp_path), PartitionOverwrite(rewritten, [("tiktok", "2026-01-31")]))
+    assert load(silver(tmp_path)) == sorted(
+        [video("v2", views=2, likes=3), video("v3", day=30)], key=repr
+    )
 
 
 @pytest.mark.parametrize(
@@ -379,15 +339,15 @@ def test_a_partition_can_be_rewritten_from_its_own_rows(tmp_path: Path) -> None:
 def test_a_file_that_is_no_part_is_reported_and_neither_read_nor_removed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, unknown: str
 ) -> None:
-    table = silver(tmp_path)
-    save(table, video("v1"))
+    criacao = silver(tmp_path)
+    save(criacao, video("v1"))
     path = tmp_path / "silver/criacao" / unknown
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"video_id": ["strange"]}), path)
     before = path.read_bytes()
-    assert load(table) == [video("v1")]
-    save(table)
-    assert load(table) == []
+    assert load(criacao) == [video("v1")]
+    save(criacao)
+    assert load(criacao) == []
     assert path.read_bytes() == before
     warning = f"silver/criacao/{unknown} is not a file of the table; it is ignored."
     assert {record.getMessage() for record in caplog.records} == {warning}
@@ -401,36 +361,3 @@ def test_the_two_tables_of_silver_do_not_see_each_other(
     save(silver(tmp_path))
     assert load(quarantine(tmp_path)) == [REJECTED]
     assert not caplog.records
-
-
-def test_tables_have_the_schemas_of_the_platform() -> None:
-    assert TABLES == {
-        "silver_criacao": SILVER,
-        "silver_quarentena": QUARANTINE,
-        "silver_provenance": PROVENANCE,
-        "silver_video_index": VIDEO_INDEX,
-    }
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 2)), max_size=20),
-    st.lists(st.integers(0, 20)),
-)
-def test_batches_may_end_anywhere_in_a_partition(
-    keys: list[tuple[str, int]], ends: list[int]
-) -> None:
-    keys.sort()
-    numbers = [(a, b, at) for at, (a, b) in enumerate(keys)]
-    cuts = sorted({0, len(keys), *(end for end in ends if end < len(keys))})
-    columns = ("a", "b", "at")
-    schema = pa.schema({"a": pa.string(), "b": pa.int64(), "at": pa.int64()})
-    batches = [
-        pa.RecordBatch.from_pylist(
-            [dict(zip(columns, row, strict=True)) for row in numbers[start:end]], schema=schema
-        )
-        for start, end in itertools.pairwise(cuts)
-    ]
-    parts = [(values, part["at"].to_pylist()) for values, part in partitions(batches, ["a", "b"])]
-    expected = {key: [at for a, b, at in numbers if (a, b) == key] for key in sorted(set(keys))}
-    assert parts == list(expected.items())

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capstone_metrics.lake.process import this_process
 from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.operations.deadlines import Health, RecordedRun, slot_outcomes, worst_health
+from capstone_metrics.storage.process import this_process
 from tests.operations.year import Fate, Year
 from tests.support import selection
 

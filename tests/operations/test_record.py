@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SilverUpdate
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.operations import record as module
 from capstone_metrics.operations.record import Recorder, RunSpec, config_fingerprint, run_identifier
 from capstone_metrics.operations.summary import Summary
+from capstone_metrics.quality import Finding, QualityReport
 from capstone_metrics.write_stats import WriteStats
 from tests.support.waiting import SECONDS, wait_until
 
@@ -32,10 +34,13 @@ DECLARED = RunSpec(
     pipelines=["__default__"],
     runtime_params={},
     parameters=PARAMETERS,
-    catalog={"silver_criacao": {"engine": {"name": "duckdb", "options": {"x": "secret"}}}},
-    nodes=[("ingest", "bronze"), ("merge", "silver"), ("check", "silver")],
+    catalog={"silver": {"engine": {"name": "duckdb", "options": {"x": "secret"}}}},
+    nodes=[("ingest", "bronze"), ("merge", "silver"), ("check", "silver"), ("enforce", "gold")],
 )
 CANARY = "canário-9f3b"
+DAY = "fonte=x/janela=2026-01-31"
+SNAPSHOT = SilverSnapshot(0, {}, {}, set, lambda _: {}, lambda *_: None)
+RUN = {"lines": 6, "accepted": 4, "superseded": 0, "quarantined": 2}
 
 
 @pytest.fixture
@@ -68,6 +73,7 @@ def test_a_run_is_recorded_before_its_first_node(runs: RunsDataset, recorder: Re
         "ingest": {"layer": "bronze"},
         "merge": {"layer": "silver"},
         "check": {"layer": "silver"},
+        "enforce": {"layer": "gold"},
     }
     assert {"python", "engine", "kedro", "duckdb", "capstone-metrics"} <= set(record["versions"])
 
@@ -76,14 +82,14 @@ def test_a_node_is_at_work_until_all_its_outputs_are_saved(
     runs: RunsDataset, recorder: Recorder
 ) -> None:
     recorder.start(DECLARED)
-    recorder.node_started("merge", ["silver_criacao@new", "merge_counts"])
+    recorder.node_started("merge", ["silver", "accounts"])
     assert record_of(runs)["at_work"] == ["merge"]
     recorder.node_returned("merge")
-    recorder.dataset_saved(
-        "merge", "silver_criacao@new", None, WriteStats(rows=3, bytes=10), Summary()
-    )
+    stats, summary = {"silver_criacao": WriteStats(rows=3, bytes=10)}, Summary()
+    summary.add("silver", None, stats.values(), seconds=1)
+    recorder.dataset_saved("merge", "silver", None, stats, summary)
     assert recorder.record["at_work"] == ["merge"]
-    recorder.dataset_saved("merge", "merge_counts", {}, None, Summary())
+    recorder.dataset_saved("merge", "accounts", {}, {}, summary)
     assert recorder.record["at_work"] == []
     recorder.node_started("check", [])
     assert record_of(runs)["at_work"] == ["check"]
@@ -92,15 +98,93 @@ def test_a_node_is_at_work_until_all_its_outputs_are_saved(
     record = record_of(runs)
     assert (record["state"], record["at_work"]) == ("succeeded", [])
     assert record["datasets"] == {
-        "silver_criacao@new": {
+        "silver_criacao": {
             "layer": "silver", "node": "merge", "rows": 3, "files": 0, "removed": 0, "bytes": 10
         }
     }  # fmt: skip
 
 
+RECEIPT = {"lines": 3, "accepted": 2, "quarantined": 1, "reasons": {}}
+Saved = tuple[str, str, Any, dict[str, WriteStats], dict[str, Any]]
+SAVED: list[Saved] = [
+    (
+        "ingest",
+        "bronze_criacao",
+        {},
+        {
+            "bronze_criacao": WriteStats(
+                rows=5, lines={f"{DAY}T08/a.jsonl": 3, f"{DAY}T20/a.jsonl": 2}
+            )
+        },
+        {"windows": {"2026-01-31T08": {"ingested": 3}, "2026-01-31T20": {"ingested": 2}}},
+    ),
+    (
+        "merge",
+        "silver",
+        SilverUpdate(
+            SNAPSHOT,
+            {},
+            {f"{DAY}T08/{name}.jsonl": RECEIPT for name in "ab"},
+            {},
+            {
+                "run": RUN,
+                "total": {"lines": 6},
+                "reasons": {"views.missing": 2},
+                "drift": {},
+                "outdated": [],
+            },
+        ),
+        {"silver_criacao": WriteStats(rows=4), "silver_quarentena": WriteStats(rows=2)},
+        {
+            "windows": {"2026-01-31T08": {"lines": 6, "accepted": 4, "quarantined": 2}},
+            "total": {"lines": 6},
+            "reasons": {"views.missing": 2},
+        },
+    ),
+    (
+        "check",
+        "silver_findings",
+        QualityReport("silver", [Finding("quarantine_pct", "2026-01-31T08", "so many", "warn")]),
+        {},
+        {
+            "findings": [
+                {
+                    "rule": "quarantine_pct",
+                    "of": "2026-01-31T08",
+                    "said": "so many",
+                    "action": "warn",
+                }
+            ]
+        },
+    ),
+    (
+        "enforce",
+        "gold",
+        GoldUpdate(GoldSnapshot(), {}, {"generation": 7, "silver_rows": 4}),
+        {"gold_x": WriteStats(rows=2)},
+        {"gold_generation": 7, "published_generation": None},
+    ),
+]
+
+
+@pytest.mark.parametrize("saved", SAVED, ids=[each[1] for each in SAVED])
+def test_what_a_node_saved_is_recorded_by_what_it_is(recorder: Recorder, saved: Saved) -> None:
+    node, dataset, data, stats, expected = saved
+    recorder.start(DECLARED)
+    recorder.node_started(node, [dataset])
+    summary, layer = Summary(), recorder.record["nodes"][node]["layer"]
+    summary.add(layer, data, stats.values(), 1)
+    recorder.dataset_saved(node, dataset, data, stats, summary)
+
+    assert {part: recorder.record[part] for part in expected} == expected
+    assert list(recorder.record["datasets"]) == list(stats)
+    assert ("committed" in recorder.record["layers"][layer]) is bool(stats)
+    assert not recorder.has_failed
+
+
 def test_a_failed_run_records_where_and_why(runs: RunsDataset, recorder: Recorder) -> None:
     recorder.start(DECLARED)
-    recorder.node_started("ingest", ["bronze_criacao@new"])
+    recorder.node_started("ingest", ["bronze_criacao"])
     error = ValueError(CANARY)
     error.__cause__ = CapstoneError("the file is gone; bring it.")
     recorder.end(error)
@@ -179,9 +263,9 @@ def test_a_record_that_cannot_be_written_is_one_warning(
     (tmp_path / "lake").touch()
     recorder = Recorder(lambda: RunsDataset(path=str(tmp_path / "lake"), silent_minutes=10))
     recorder.start(DECLARED)
-    recorder.node_started("merge", ["merge_counts"])
-    recorder.dataset_saved("merge", "merge_counts", {}, None, Summary())
-    recorder.dataset_saved("no such node", "merge_counts", {}, None, Summary())
+    recorder.node_started("merge", ["silver"])
+    recorder.dataset_saved("merge", "silver", None, {}, Summary())
+    recorder.dataset_saved("no such node", "silver", None, {}, Summary())
     recorder.end()
 
     (warning,) = caplog.messages

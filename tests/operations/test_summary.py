@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 
+from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SilverUpdate
 from capstone_metrics.operations.summary import LayerCounts, Summary
+from capstone_metrics.schemas import Publication
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -20,24 +21,25 @@ ACCOUNTS = {
     "drift": {"faker": ["[b]", "c"], "mine": []},
     "outdated": ["mine"],
 }
-PUBLISHED = SimpleNamespace(manifest={"marts": {"gold_a": {"rows": 2}, "gold_b": {"rows": 1}}})
+SILVER = SilverUpdate(
+    SilverSnapshot(0, {}, {}, set, lambda _: {}, lambda *_: None), {}, {}, {}, ACCOUNTS
+)
+GOLD = GoldUpdate(GoldSnapshot(), {}, {"silver_rows": 1005})
+PUBLISHED = Publication({"marts": {"gold_a": {"rows": 2}, "gold_b": {"rows": 1}}}, {}, {})
 
 
 @pytest.fixture
 def summary() -> Summary:
     """Of a run through all layers."""
     summary = Summary()
-    saves: list[tuple[str, str, Any, WriteStats]] = [
-        ("bronze", "bronze_criacao", None, WriteStats(rows=10, files=1)),
-        ("silver", "silver_criacao", None, WriteStats(rows=4, files=2, removed=1)),
-        ("silver", "silver_quarentena", None, WriteStats(rows=2, files=1)),
-        ("silver", "silver_accounts", ACCOUNTS, WriteStats(files=1)),
-        ("gold", "gold_a", None, WriteStats(rows=2, files=1)),
-        ("gold", "gold_manifest", {"silver_rows": 1005}, WriteStats(files=1)),
-        ("serving", "serving", PUBLISHED, WriteStats(rows=3, removed=1)),
+    saves: list[tuple[str, Any, list[WriteStats]]] = [
+        ("bronze", {}, [WriteStats(rows=10, files=1)]),
+        ("silver", SILVER, [WriteStats(rows=4, files=2, removed=1), WriteStats(rows=2, files=1)]),
+        ("gold", GOLD, [WriteStats(rows=2, files=1), WriteStats()]),
+        ("serving", PUBLISHED, [WriteStats(rows=3, removed=1)]),
     ]
-    for layer, dataset, data, saved in saves:
-        summary.add_dataset(layer, dataset, data, saved, seconds=0.25)
+    for layer, data, stats in saves:
+        summary.add(layer, data, stats, seconds=0.25)
     return summary
 
 
@@ -57,9 +59,9 @@ def test_each_layer_counts_its_own_rows(summary: Summary) -> None:
             quarantined=2,
             written=6,
             removed=1,
-            seconds=0.75,
+            seconds=0.25,
         ),
-        "gold": LayerCounts(rows_in=1005, accepted=1005, written=2, seconds=0.5),
+        "gold": LayerCounts(rows_in=1005, accepted=1005, written=2, seconds=0.25),
         "serving": LayerCounts(rows_in=3, accepted=3, written=3, removed=1, seconds=0.25),
     }
 
@@ -69,8 +71,8 @@ def test_the_table_has_a_line_for_each_layer(summary: Summary) -> None:
 
     assert [row for row in rows if row] == [
         ["bronze", "10", "10", "", "", "10", "0.2"],
-        ["silver", "12", "10", "3", "2", "6 (-1)", "0.8"],
-        ["gold", "1,005", "1,005", "", "", "2", "0.5"],
+        ["silver", "12", "10", "3", "2", "6 (-1)", "0.2"],
+        ["gold", "1,005", "1,005", "", "", "2", "0.2"],
         ["serving", "3", "3", "", "", "3 (-1)", "0.2"],
     ]
 
@@ -88,7 +90,7 @@ def test_the_identity_and_the_reasons_are_shown(summary: Summary) -> None:
 
 def test_a_run_without_silver_shows_no_identity() -> None:
     summary = Summary()
-    summary.add_dataset("bronze", "bronze_criacao", None, WriteStats(rows=10), seconds=0.25)
+    summary.add("bronze", {}, [WriteStats(rows=10)], seconds=0.25)
 
     assert not [line for line in shown(summary) if "=" in line]
 
@@ -99,7 +101,7 @@ def test_a_run_without_silver_shows_no_identity() -> None:
 )
 def test_only_a_run_that_wrote_nothing_is_idle(saved: WriteStats, idle: bool) -> None:
     summary = Summary()
-    summary.add_dataset("serving", "serving", PUBLISHED, saved, seconds=0.25)
+    summary.add("serving", PUBLISHED, [saved], seconds=0.25)
 
     message = "Nothing new: every file and every table is as it was."
     assert (message in shown(summary)) is idle

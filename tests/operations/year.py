@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SilverUpdate
 from capstone_metrics.operations.record import Recorder, RunSpec
-from capstone_metrics.operations.summary import COMMIT_DATASETS, Summary
+from capstone_metrics.operations.summary import Summary
 from capstone_metrics.schedule import Timetable, Window
+from capstone_metrics.schemas import Publication
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from capstone_metrics.lake.runs import RunsDataset
 
-DATASETS = {layer: dataset for dataset, layer in COMMIT_DATASETS.items()}
+DATASETS = {"bronze": "bronze_criacao", "silver": "silver", "gold": "gold", "serving": "serving"}
+SNAPSHOT = SilverSnapshot(0, {}, {}, set, lambda _: {}, lambda *_: None)
 MINUTE = dt.timedelta(minutes=1)
 
 
@@ -97,15 +99,11 @@ class Year:
                 break
             self.clock = due + fate.done[layer] * MINUTE
             name = f"fonte=faker/janela={window}/criacao.jsonl"
-            saved, data = WriteStats(rows=fate.lines), {"generation": 1, "silver_rows": 0}
-            if layer == "bronze":
-                saved = WriteStats(rows=fate.lines, lines={name: fate.lines})
-            if layer == "silver":
-                self._account(recorder, summary, node, name, fate.lines)
-            published: Any = SimpleNamespace(tables={}, manifest={"generation": 1, "marts": {}})
-            data = published if layer == "serving" else data
-            summary.add_dataset(layer, dataset, data, saved, seconds=60)
-            recorder.dataset_saved(node, dataset, data, saved, summary)
+            lines = {name: fate.lines} if layer == "bronze" else {}
+            stats = {dataset: WriteStats(rows=fate.lines, lines=lines)}
+            data = self._data(layer, name, fate.lines)
+            summary.add(layer, data, stats.values(), seconds=60)
+            recorder.dataset_saved(node, dataset, data, stats, summary)
         self.clock += MINUTE
         if fate.end == "killed":
             recorder._ended.set()
@@ -114,15 +112,22 @@ class Year:
             recorder.end(ValueError() if fate.end == "failed" else None)
 
     @staticmethod
-    def _account(recorder: Recorder, summary: Summary, node: str, name: str, lines: int) -> None:
+    def _data(layer: str, name: str, lines: int) -> Any:
+        """Return what a run saves to a layer."""
+        manifest = {"generation": 1, "silver_rows": 0, "marts": {}}
+        if layer == "gold":
+            return GoldUpdate(GoldSnapshot(), {}, manifest)
+        if layer == "serving":
+            return Publication(manifest, {}, {})
+        if layer == "bronze":
+            return {}
         counts = {"lines": lines, "accepted": lines, "superseded": 0, "quarantined": 0}
         accounts = {
             "run": counts,
-            "receipts": {name: {**counts, "reasons": {}}},
             "total": {"lines": lines, "current": lines, "superseded": 0, "quarantined": 0},
             "reasons": {},
             "drift": {},
             "outdated": [],
         }
-        summary.add_dataset("silver", "silver_accounts", accounts, WriteStats(), seconds=60)
-        recorder.dataset_saved(node, "silver_accounts", accounts, None, summary)
+        receipts = {name: {**counts, "reasons": {}}}
+        return SilverUpdate(SNAPSHOT, {}, receipts, {}, accounts)

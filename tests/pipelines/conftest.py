@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capstone_metrics.changes import Increment, SilverSnapshot
-from capstone_metrics.lake.storage import storage_of
+from capstone_metrics.changes import FORMAT, Increment, SilverSnapshot
 from capstone_metrics.pipelines.bronze_to_silver.validate import validate
 from capstone_metrics.schemas import TABLES
+from capstone_metrics.storage import storage_of
 from capstone_metrics.validation import validator
 from tests.support import lakes
 from tests.support.engines import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import datetime as dt
+    from collections.abc import Callable, Iterator, Mapping
 
-    from capstone_metrics.changes import PartitionOverwrite
+    import ibis.expr.types as ir
+
+    from capstone_metrics.changes import PartitionOverwrite, SilverUpdate
     from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 
 NETWORKS = ["tiktok", "youtube"]
@@ -82,19 +85,52 @@ def csv_line(**changes: str) -> bytes:
     return json.dumps({**row, **changes}).encode() + b"\n"
 
 
-def validated(objects: Mapping[str, bytes], sources: Mapping[str, Any]) -> ValidationResult:
-    """Validate the lines of Bronze objects, for an empty Silver."""
+def silver_snapshot(
+    tables: Mapping[str, ir.Table] | None = None,
+    head: Mapping[str, Any] | None = None,
+    receipts: Mapping[str, dict[str, Any]] | None = None,
+    changed: Callable[[str | None, int], set[dt.date] | None] = lambda *_: None,
+) -> SilverSnapshot:
+    """Return Silver as its dataset loads it; without arguments, before its first commit."""
+    head, receipts = dict(head or {}), receipts or {}
     empty = {
-        name: engine().table_of(TABLES[f"silver_{name}"].to_pyarrow().empty_table().to_reader())
-        for name in ("criacao", "provenance", "video_index")
+        name.removeprefix("silver_"): engine().table_of(
+            schema.to_pyarrow().empty_table().to_reader()
+        )
+        for name, schema in TABLES.items()
     }
+    return SilverSnapshot(
+        head.get("generation", 0),
+        head,
+        {**empty, **(tables or {})},
+        lambda: set(receipts),
+        lambda names: {name: receipts[name] for name in names},
+        changed,
+    )
+
+
+def committed(update: SilverUpdate) -> SilverSnapshot:
+    """Return Silver after an update of an empty one, as its dataset loads it."""
+    tables = {name: overwrite.rows for name, overwrite in update.overwrites.items()}
+    receipts = {name: dict(receipt) for name, receipt in update.receipts.items()}
+    return silver_snapshot(tables, {"format": FORMAT, **update.head}, receipts)
+
+
+def validated(
+    objects: Mapping[str, bytes],
+    sources: Mapping[str, Any],
+    silver: SilverSnapshot | None = None,
+) -> ValidationResult:
+    """Validate the lines of Bronze objects, for a Silver that may be empty."""
+    snapshot = silver or silver_snapshot()
     with TemporaryDirectory() as folder:
         for name, content in objects.items():
             path = Path(folder, "bronze", name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         read = partial(engine().validate, storage_of(folder), "bronze", list(objects))
-        return validate(Increment(read, SilverSnapshot(empty, {})), sources, NETWORKS, SCHEDULE)
+        increment = Increment(read, snapshot, is_full=not snapshot.head)
+        return validate(increment, sources, NETWORKS, SCHEDULE)
 
 
 def rows_of(change: PartitionOverwrite) -> list[dict[str, Any]]:

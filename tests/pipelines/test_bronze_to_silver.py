@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.account import account
-from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult, merge
+from capstone_metrics.quality import QualityReport
 from tests.pipelines.conftest import (
     CSV,
     LINE,
@@ -149,14 +150,23 @@ bronze = st.tuples(*map(objects_of, range(CASES))).map(
 def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes]) -> None:
     expected = rebuild(objects, SOURCES, NETWORKS)
     result = validated(objects, SOURCES)
-    current, *_, counts = merge(result)
-    rejected, _ = quarantine(result)
-    rules = {(r["objeto"], r["linha"]): set(r["regras"]) for r in rows_of(rejected)}
+    merged = merge(result)
+    rejected = rows_of(merged.overwrites["quarentena"])
+    rules = {(row["objeto"], row["linha"]): set(row["regras"]) for row in rejected}
     assert rules == expected.quarantine
-    rows = rows_of(current)
-    assert {row["video_id"]: row for row in rows} == expected.silver
+    rows = rows_of(merged.overwrites["criacao"])
+    assert {(row["rede_social"], row["video_id"]): row for row in rows} == expected.silver
     assert len(rows) == len(expected.silver)
-    assert counts == {"accepted": expected.accepted, "before": 0, "after": len(rows)}
+    counts = (merged.accepted, merged.rows_before, merged.rows_after, merged.quarantined)
+    assert counts == (expected.accepted, 0, len(rows), len(rejected))
+
+
+NOTHING_UNUSUAL = QualityReport("silver", [])
+
+
+def counted(after: int, quarantined: int) -> MergeResult:
+    """Return the result of a merge of two accepted lines into an empty Silver, without its rows."""
+    return MergeResult(accepted=2, rows_after=after, quarantined=quarantined)
 
 
 def result_of(content: bytes, lines: int) -> ValidationResult:
@@ -168,12 +178,12 @@ def result_of(content: bytes, lines: int) -> ValidationResult:
 
 def test_the_accounts_cover_every_line() -> None:
     result = result_of(line() + line(views=5) + line(views="x", likes=-1), lines=3)
-    counts = {"accepted": 2, "before": 0, "after": 1}
-    receipts, accounts, head = account(result, counts, 1)
+    update, accounts = account(result, counted(after=1, quarantined=1), NOTHING_UNUSUAL)
+    head = update.head
     assert accounts["run"] == {"lines": 3, "accepted": 2, "superseded": 1, "quarantined": 1}
     assert head["total"] == {"lines": 3, "current": 1, "superseded": 1, "quarantined": 1}
     assert head["generation"] == 1
-    assert receipts[NAME] == {
+    assert update.receipts[NAME] == {
         "object": NAME,
         "lines": 3,
         "accepted": 2,
@@ -195,6 +205,5 @@ def test_a_missing_or_an_extra_line_is_an_error(
     lines: int, after: int, quarantined: int, what: str
 ) -> None:
     result = result_of(line() + line(video_id="v2"), lines)
-    counts = {"accepted": 2, "before": 0, "after": after}
     with pytest.raises(CapstoneError, match=what):
-        account(result, counts, quarantined)
+        account(result, counted(after, quarantined), NOTHING_UNUSUAL)

@@ -9,8 +9,9 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.account import account, stop_on_drift
-from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
-from tests.pipelines.conftest import LINE, NAME, line, rows_of, validated
+from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult, merge
+from capstone_metrics.quality import QualityReport
+from tests.pipelines.conftest import LINE, NAME, line, rows_of, silver_snapshot, validated
 
 if TYPE_CHECKING:
     from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
@@ -20,43 +21,39 @@ KNOWN = line(qtd_inscritos=7)
 NEW = line(video_id="v2", curtidas_total=7)
 
 
-def result_of(*lines: bytes, **declared: Any) -> ValidationResult:
-    return validated({NAME: b"".join(lines)}, {"faker": {**DECLARED, **declared}})
-
-
-def counted(result: ValidationResult) -> tuple[dict[str, int], int]:
-    """Merge the lines; return the counts of the merge and of the quarantine."""
-    *_, counts = merge(result)
-    _, quarantined = quarantine(result)
-    return counts, quarantined
+def result_of(
+    *lines: bytes, head: dict[str, Any] | None = None, **declared: Any
+) -> ValidationResult:
+    """Validate lines for a Silver that has a head, or for a new one."""
+    sources = {"faker": {**DECLARED, **declared}}
+    return validated({NAME: b"".join(lines)}, sources, silver_snapshot(head=head))
 
 
 def accounts_of(
-    result: ValidationResult, counts: tuple[dict[str, int], int] | None = None
+    result: ValidationResult, merged: MergeResult | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the accounts and the head, from counts that are known or from a merge."""
-    _, accounts, head = account(result, *(counts or counted(result)))
-    return accounts, head
+    """Return the accounts and the head, of a merge that is done or is done here."""
+    update, accounts = account(result, merged or merge(result), QualityReport("silver", []))
+    return accounts, update.head
 
 
 def test_a_new_field_is_reported_once() -> None:
     result = result_of(KNOWN, NEW, NEW)
-    counts = counted(result)
-    accounts, head = accounts_of(result, counts)
+    merged = merge(result)
+    accounts, head = accounts_of(result, merged)
     assert accounts["receipts"][NAME]["new_fields"] == {"curtidas_total": 2}
     assert accounts["drift"] == {"faker": ["curtidas_total"]}
     assert head["new_fields"] == {"faker": ["curtidas_total"]}
-    result.snapshot.head.update(head)
-    again, head = accounts_of(result, counts)
+    again, head = accounts_of(result_of(KNOWN, NEW, NEW, head=head), merged)
     assert again["drift"] == {"faker": []}
     assert head["new_fields"] == {"faker": ["curtidas_total"]}
-    assert len(rows_of(merge(result)[0])) == 2
+    assert len(rows_of(merged.overwrites["criacao"])) == 2
     stop_on_drift(accounts)
 
 
 def test_a_frozen_source_refuses_the_lines_with_a_new_field() -> None:
     result = result_of(KNOWN, NEW, schema_drift="freeze")
-    (rejected,) = rows_of(quarantine(result)[0])
+    (rejected,) = rows_of(merge(result).overwrites["quarentena"])
     assert (rejected["regras"], rejected["linha"]) == (["line.new_field"], 2)
     assert rejected["texto"].encode() + b"\n" == NEW
     accounts, _ = accounts_of(result)
@@ -75,10 +72,8 @@ def test_a_field_that_was_renamed_is_read_under_both_names() -> None:
     renamed = line(video_id="v2", curtidas=5).replace(b'"likes"', b'"_"')
     both = line(video_id="v3", likes=1, curtidas=9)
     fields = {name: name for name in LINE} | {"likes": ["likes", "curtidas"]}
-    likes = {
-        r["video_id"]: r["likes"]
-        for r in rows_of(merge(result_of(line(likes=3), renamed, both, fields=fields))[0])
-    }
+    merged = merge(result_of(line(likes=3), renamed, both, fields=fields))
+    likes = {row["video_id"]: row["likes"] for row in rows_of(merged.overwrites["criacao"])}
     assert likes == {"v1": 3, "v2": 5, "v3": 1}
 
 
@@ -87,10 +82,9 @@ def test_lines_validated_by_another_declaration_are_reported() -> None:
     accounts, head = accounts_of(before)
     assert accounts["outdated"] == []
     for declared, outdated in ({}, []), ({"other_fields": ["x"]}, ["faker"]):
-        result = result_of(line(video_id="v2"), **declared)
-        result.snapshot.head.update(head)
-        counts = counted(result)
-        again, _ = accounts_of(result, counts)
+        result = result_of(line(video_id="v2"), head=head, **declared)
+        merged = merge(result)
+        again, _ = accounts_of(result, merged)
         assert again["outdated"] == outdated
-        rebuilt, _ = accounts_of(replace(result, is_full=True), counts)
+        rebuilt, _ = accounts_of(replace(result, is_full=True), merged)
         assert rebuilt["outdated"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,28 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from capstone_metrics.changes import GoldSnapshot, MartFile
+from capstone_metrics.changes import GoldSnapshot
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.pipelines.silver_to_gold.nodes import (
     NOT_INFORMED,
+    PLACE,
     RebuildScope,
-    aggregate,
-    dry_run,
+    build_marts,
+    check_gold,
+    enforce_quality,
     find_rebuild_scope,
     reconcile,
 )
 from capstone_metrics.schemas import SILVER
+from tests.pipelines.conftest import silver_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import ibis.expr.types as ir
+
+    from capstone_metrics.changes import GoldUpdate, SilverSnapshot
 
 JAN_30, JAN_31 = dt.date(2026, 1, 30), dt.date(2026, 1, 31)
 MARTS = {
@@ -49,51 +58,68 @@ def silver(*rows: tuple[dt.date, str | None, int]) -> ir.Table:
     return ibis.memtable(pa.Table.from_pylist(videos, schema=SILVER.to_pyarrow()))
 
 
-def provenance(table: ir.Table) -> ir.Table:
-    return table.select("rede_social", "data_postagem", "video_id")
+def snapshot(
+    table: ir.Table,
+    *changed: dt.date,
+    committed: ir.Table | None = None,
+    findings: Sequence[Mapping[str, Any]] = (),
+) -> SilverSnapshot:
+    """Return the second commit of Silver; the days that it changed are given.
 
-
-def written(table: ir.Table) -> pa.Table:
-    return table.to_pyarrow().replace_schema_metadata({"sha256": "abc"})
-
-
-def file(table: pa.Table) -> MartFile:
-    return MartFile(lambda: b"", lambda: "", lambda: table)
-
-
-def head(rows: int, generation: int = 1) -> dict[str, Any]:
-    return {"origin": "a", "generation": generation, "total": {"current": rows}}
+    Args:
+        table: the rows.
+        changed: the days.
+        committed: the rows that were committed, if the table was edited since.
+        findings: the findings of its head.
+    """
+    rows = table if committed is None else committed
+    head = {
+        "origin": "a",
+        "generation": 2,
+        "total": {"current": rows.count().to_pyarrow().as_py()},
+        "findings": list(findings),
+    }
+    tables = {"criacao": table, "provenance": rows.select(*PLACE)}
+    return silver_snapshot(
+        tables, head, changed=lambda origin, _: set(changed) if origin == "a" else None
+    )
 
 
 def scope_of(
-    table: ir.Table,
-    before: GoldSnapshot | None = None,
+    silver: SilverSnapshot,
+    gold: GoldSnapshot | None = None,
     marts: dict[str, Any] = MARTS,
     **options: Any,
 ) -> RebuildScope:
     """Return the rebuild scope of a run on this Silver."""
     options = {"full": False, "first": None, "last": None, **options}
-    rows = table.count().to_pyarrow().as_py()
-    deferred = (lambda: table), (lambda: provenance(table))
-    return find_rebuild_scope(*deferred, head(rows, 2), before or GoldSnapshot(), marts, **options)
+    return find_rebuild_scope(silver, gold or GoldSnapshot(), marts, **options)
 
 
-def after(table: ir.Table, *days: dt.date, marts: dict[str, Any] = MARTS) -> GoldSnapshot:
-    """Gold of this Silver, of which these days changed since."""
-    first = scope_of(table, marts=marts)
-    mart = written(aggregate(first, marts, "gold_by_day"))
-    manifest = reconcile(first, marts, file(mart))
-    return GoldSnapshot(manifest, {"gold_by_day": mart}, lambda *_: set(days))
+def update_of(scope: RebuildScope, marts: dict[str, Any] = MARTS) -> GoldUpdate:
+    """Build and reconcile all marts."""
+    return reconcile(scope, marts, build_marts(scope, marts))
+
+
+def committed(update: GoldUpdate) -> GoldSnapshot:
+    """Return Gold after an update, as its dataset loads it."""
+    tables = {name: read_csv(content) for name, content in update.files.items()}
+    return GoldSnapshot(update.manifest["generation"], update.manifest, {}, tables)
+
+
+def gold_of(table: ir.Table, marts: dict[str, Any] = MARTS) -> GoldSnapshot:
+    """Return the Gold of this Silver."""
+    return committed(update_of(scope_of(snapshot(table), marts=marts), marts))
 
 
 def mart_rows(scope: RebuildScope, marts: dict[str, Any] = MARTS) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = aggregate(scope, marts, "gold_by_day").to_pyarrow().to_pylist()
+    rows: list[dict[str, Any]] = read_csv(build_marts(scope, marts)["gold_by_day"]).to_pylist()
     return rows
 
 
 def test_a_mart_sums_and_counts_the_videos_of_its_key_in_its_order() -> None:
     table = silver((JAN_31, "b", 1), (JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4))
-    assert mart_rows(scope_of(table)) == [
+    assert mart_rows(scope_of(snapshot(table))) == [
         {"data_postagem": JAN_30, "categoria": "a", "total_views": 2, "total_videos": 1},
         {"data_postagem": JAN_31, "categoria": "a", "total_views": 3, "total_videos": 1},
         {"data_postagem": JAN_31, "categoria": "b", "total_views": 5, "total_videos": 2},
@@ -101,25 +127,27 @@ def test_a_mart_sums_and_counts_the_videos_of_its_key_in_its_order() -> None:
 
 
 def test_videos_without_the_key_are_counted_under_a_name_of_their_own() -> None:
-    (row,) = mart_rows(scope_of(silver((JAN_30, None, 7))))
+    (row,) = mart_rows(scope_of(snapshot(silver((JAN_30, None, 7)))))
     assert (row["categoria"], row["total_views"]) == (NOT_INFORMED, 7)
 
 
 def test_no_videos_make_an_empty_mart() -> None:
-    table = aggregate(scope_of(silver()), MARTS, "gold_by_day").to_pyarrow()
-    assert (table.num_rows, table.column_names[:2]) == (0, ["data_postagem", "categoria"])
+    content = build_marts(scope_of(snapshot(silver())), MARTS)["gold_by_day"]
+    assert content == b"data_postagem,categoria,total_views,total_videos\n"
 
 
 @pytest.mark.parametrize("views", [2**62, 2**63 - 1])
 def test_a_sum_is_exact_to_the_last_unit(views: int) -> None:
-    table = silver((JAN_30, "a", views), (JAN_31, "a", -views + 1))
-    assert [row["total_views"] for row in mart_rows(scope_of(table))] == [views, -views + 1]
+    scope = scope_of(snapshot(silver((JAN_30, "a", views), (JAN_31, "a", -views + 1))))
+    assert [row["total_views"] for row in mart_rows(scope)] == [views, -views + 1]
 
 
 def test_only_the_days_that_changed_are_rebuilt() -> None:
-    before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
-    mart = mart_rows(scope_of(silver((JAN_30, "a", 999), (JAN_31, "b", 4)), before))
-    assert [(row["data_postagem"], row["total_views"]) for row in mart] == [
+    gold = gold_of(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
+    changed = snapshot(silver((JAN_30, "a", 999), (JAN_31, "b", 4)), JAN_31)
+    assert [
+        (row["data_postagem"], row["total_views"]) for row in mart_rows(scope_of(changed, gold))
+    ] == [
         (JAN_30, 2),
         (JAN_31, 4),
     ]
@@ -127,77 +155,105 @@ def test_only_the_days_that_changed_are_rebuilt() -> None:
 
 @pytest.mark.parametrize("key", [["data_postagem"], ["categoria"]])
 def test_a_mart_whose_declaration_changed_is_rebuilt_in_full(key: list[str]) -> None:
-    before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
+    gold = gold_of(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
     marts = {"gold_by_day": {**MARTS["gold_by_day"], "key": key}}
-    mart = mart_rows(scope_of(silver((JAN_30, "a", 9)), before, marts), marts)
-    assert [row["total_views"] for row in mart] == [9]
+    scope = scope_of(snapshot(silver((JAN_30, "a", 9))), gold, marts)
+    assert [row["total_views"] for row in mart_rows(scope, marts)] == [9]
 
 
 def test_a_mart_that_is_not_by_day_is_rebuilt_in_full_once_a_day_changed() -> None:
     marts = {"gold_by_day": {**MARTS["gold_by_day"], "key": ["categoria"]}}
-    table, more = silver((JAN_30, "a", 2)), silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    same = scope_of(more, after(table, marts=marts), marts)
+    more = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
+    gold = gold_of(silver((JAN_30, "a", 2)), marts)
+    same = scope_of(snapshot(more), gold, marts)
     assert (same.days, [row["total_views"] for row in mart_rows(same, marts)]) == (set(), [2])
-    changed = scope_of(more, after(table, JAN_31, marts=marts), marts)
+    changed = scope_of(snapshot(more, JAN_31), gold, marts)
     assert (changed.days, [row["total_views"] for row in mart_rows(changed, marts)]) == (None, [5])
 
 
-def test_the_manifest_has_rows_totals_and_digest() -> None:
+def test_a_mart_whose_file_was_lost_or_edited_is_rebuilt_in_full() -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    scope = scope_of(table)
-    manifest = reconcile(scope, MARTS, file(written(aggregate(scope, MARTS, "gold_by_day"))))
-    assert (manifest["generation"], manifest["silver_rows"]) == (1, 2)
-    assert manifest["marts"]["gold_by_day"] == {
+    gold = gold_of(table)
+    lost = replace(gold, tables={"gold_by_day": None})
+    assert scope_of(snapshot(table), gold).days == set()
+    scope = scope_of(snapshot(table), lost)
+    assert scope.days is None
+    assert update_of(scope).files["gold_by_day"] == to_csv(gold.tables["gold_by_day"])
+
+
+def test_the_manifest_has_rows_totals_and_digest() -> None:
+    scope = scope_of(snapshot(silver((JAN_30, "a", 2), (JAN_31, "a", 3))))
+    update = update_of(scope)
+    assert (update.manifest["generation"], update.manifest["silver_rows"]) == (1, 2)
+    assert update.manifest["marts"]["gold_by_day"] == {
         "key": ["data_postagem", "categoria"],
         "measures": {"total_views": {"sum": "views"}, "total_videos": {"count": "video_id"}},
         "rows": 2,
         "totals": {"total_views": 5, "total_videos": 2},
-        "sha256": "abc",
+        "sha256": hashlib.sha256(update.files["gold_by_day"]).hexdigest(),
     }
 
 
+def test_a_gold_that_stays_the_same_keeps_its_generation() -> None:
+    table = silver((JAN_30, "a", 2))
+    gold = gold_of(table)
+    assert update_of(scope_of(snapshot(table), gold)).manifest == gold.manifest
+    changed = update_of(scope_of(snapshot(silver((JAN_30, "a", 3)), JAN_30), gold))
+    assert changed.manifest["generation"] == 2
+    lost = replace(gold, tables={"gold_by_day": None})
+    assert update_of(scope_of(snapshot(table), lost)).manifest["generation"] == 2
+
+
+def without_last_row(scope: RebuildScope) -> dict[str, bytes]:
+    content = build_marts(scope, MARTS)["gold_by_day"]
+    return {"gold_by_day": b"".join(content.splitlines(keepends=True)[:-1])}
+
+
 def test_a_mart_without_one_of_its_rows_does_not_reconcile() -> None:
-    scope = scope_of(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
-    short = written(aggregate(scope, MARTS, "gold_by_day")).slice(1)
+    scope = scope_of(snapshot(silver((JAN_30, "a", 2), (JAN_31, "a", 3))))
     with pytest.raises(CapstoneError, match="gold_by_day does not add up to Silver"):
-        reconcile(scope, MARTS, file(short))
+        reconcile(scope, MARTS, without_last_row(scope))
 
 
 def test_a_changed_day_without_one_of_its_rows_does_not_reconcile() -> None:
-    before = after(silver((JAN_30, "a", 2), (JAN_31, "a", 3)), JAN_31)
-    scope = scope_of(silver((JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4)), before)
-    mart = written(aggregate(scope, MARTS, "gold_by_day"))
-    assert reconcile(scope, MARTS, file(mart))["marts"]["gold_by_day"]["rows"] == 3
+    gold = gold_of(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
+    more = silver((JAN_30, "a", 2), (JAN_31, "a", 3), (JAN_31, "b", 4))
+    scope = scope_of(snapshot(more, JAN_31), gold)
+    assert update_of(scope).manifest["marts"]["gold_by_day"]["rows"] == 3
     with pytest.raises(CapstoneError, match="does not add up"):
-        reconcile(scope, MARTS, file(mart.slice(0, 2)))
+        reconcile(scope, MARTS, without_last_row(scope))
 
 
-def test_gold_is_planned_by_the_days_that_changed() -> None:
+@pytest.mark.parametrize(
+    ("options", "days"),
+    [
+        ({}, {JAN_31}),
+        ({"full": True}, None),
+        ({"first": "2026-01-30", "last": "2026-01-30T08"}, {JAN_30, JAN_31}),
+    ],
+)
+def test_the_days_of_silver_that_changed_and_those_of_a_backfill_are_rebuilt(
+    options: dict[str, Any], days: set[dt.date] | None
+) -> None:
     table = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
-    calls: list[tuple[str | None, int]] = []
-    known = after(table, JAN_31)
-    before = replace(known, days_changed_since=lambda *since: calls.append(since) or {JAN_31})
+    assert scope_of(snapshot(table, JAN_31), gold_of(table), **options).days == days
 
-    def days(before: GoldSnapshot, **options: Any) -> set[dt.date] | None:
-        predicted = dry_run(before, **{"full": False, "first": None, "last": None, **options})
-        rebuilt = scope_of(table, before, **options).days
-        assert predicted == (None if rebuilt is None else sorted(rebuilt))
-        return rebuilt
 
-    assert days(before) == {JAN_31}
-    assert set(calls) == {("a", 2)}
-    assert days(before, full=True) is None
-    assert days(GoldSnapshot()) is None
-    assert days(before, first="2026-01-30", last="2026-01-30T08") == {JAN_30, JAN_31}
+def test_without_gold_all_days_are_rebuilt() -> None:
+    assert scope_of(snapshot(silver((JAN_30, "a", 2)))).days is None
 
 
 def test_nothing_of_silver_is_read_if_no_day_changed() -> None:
     table = silver((JAN_30, "a", 2))
-    unread = find_rebuild_scope(
-        *[lambda: 1 / 0] * 2, head(1, 2), after(table), MARTS, False, None, None
-    )
-    assert unread.days == set()
-    assert [row["total_views"] for row in mart_rows(unread)] == [2]
+    unreadable = replace(snapshot(table), tables={})
+    scope = scope_of(unreadable, gold_of(table))
+    assert scope.days == set()
+    assert [row["total_views"] for row in mart_rows(scope)] == [2]
+
+
+def test_without_silver_there_is_no_gold() -> None:
+    with pytest.raises(CapstoneError, match="There is no Silver to build Gold from"):
+        scope_of(silver_snapshot())
 
 
 @pytest.mark.parametrize(
@@ -210,8 +266,68 @@ def test_nothing_of_silver_is_read_if_no_day_changed() -> None:
     ids=["lost", "gained", "repeated"],
 )
 def test_gold_is_not_built_from_an_edited_silver(tampered: ir.Table) -> None:
-    right = provenance(silver((JAN_30, "a", 2), (JAN_31, "a", 3)))
+    right = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
     with pytest.raises(CapstoneError, match="Silver is not as its last commit left it"):
-        find_rebuild_scope(
-            lambda: tampered, lambda: right, head(2), GoldSnapshot(), MARTS, False, None, None
-        )
+        scope_of(snapshot(tampered, committed=right))
+
+
+FOUND = {"rule": "quarantine_pct", "of": "2026-01-31T08", "said": "so many are in quarantine"}
+CHANGE = {"change_pct": {"most": 50, "action": "block"}}
+
+
+def enforced(
+    silver: SilverSnapshot,
+    gold: GoldSnapshot | None = None,
+    quality: Mapping[str, Any] | None = None,
+    *,
+    allow_findings: bool = False,
+    plan: bool = False,
+) -> GoldUpdate:
+    """Build Gold, check it, and return what is committed."""
+    scope = scope_of(silver, gold)
+    update = update_of(scope)
+    report = check_gold(update, quality, MARTS)
+    passed = enforce_quality(scope, update, report, allow_findings, plan)
+    assert passed is update
+    return passed
+
+
+def test_a_blocking_finding_of_gold_blocks_it_unless_that_is_allowed() -> None:
+    gold = gold_of(silver((JAN_30, "a", 2)))
+    doubled = snapshot(silver((JAN_30, "a", 4)), JAN_30)
+    quality = {"gold": CHANGE}
+    message = r"gold_by_day\.total_views went from 2 to 4, .* Gold was not changed.*allow_findings"
+    with pytest.raises(CapstoneError, match=message):
+        enforced(doubled, gold, quality)
+    enforced(doubled, gold, quality, allow_findings=True)
+    enforced(doubled, gold, quality, plan=True)
+    enforced(doubled, gold, {"gold": {"change_pct": {"most": 50, "action": "warn"}}})
+    enforced(doubled, gold, {"gold": {"change_pct": {"most": 100, "action": "block"}}})
+
+
+def test_a_finding_of_silver_blocks_gold_until_one_is_committed_of_that_silver() -> None:
+    table = silver((JAN_30, "a", 2))
+    found = {**FOUND, "action": "block", "generation": 2}
+    suspicious = snapshot(table, findings=[found])
+    with pytest.raises(CapstoneError, match=r"^so many are in quarantine\. Gold was not changed"):
+        enforced(suspicious)
+    with pytest.raises(CapstoneError, match="Gold was not changed"):
+        enforced(suspicious, committed_of_generation(1, table))
+    allowed = enforced(suspicious, allow_findings=True)
+    enforced(suspicious, committed(allowed))
+    enforced(snapshot(table, findings=[{**found, "action": "warn"}]))
+    enforced(snapshot(table))
+
+
+def test_a_gold_of_another_silver_has_checked_nothing() -> None:
+    table = silver((JAN_30, "a", 2))
+    other = committed_of_generation(9, table)
+    other.manifest["silver_origin"] = "b"
+    with pytest.raises(CapstoneError, match="Gold was not changed"):
+        enforced(snapshot(table, findings=[{**FOUND, "action": "block", "generation": 1}]), other)
+
+
+def committed_of_generation(generation: int, table: ir.Table) -> GoldSnapshot:
+    """Return the Gold of a generation of Silver."""
+    gold = gold_of(table)
+    return replace(gold, manifest={**gold.manifest, "silver_generation": generation})

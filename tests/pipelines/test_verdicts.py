@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver.merge import merge, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.merge import merge
 from capstone_metrics.validation import validator
 from capstone_metrics.validation.contract import contract_of
 from tests.pipelines.conftest import CSV, LINE, csv_line, line, rows_of, validated
@@ -45,10 +45,10 @@ class Outcome:
 def outcome_of_bronze() -> Outcome:
     """Validate and merge every line of these tests."""
     result = validated(OBJECTS, SOURCES)
-    current, *_ = merge(result)
-    rejected, _ = quarantine(result)
-    silver = {row["video_id"]: row for row in rows_of(current)}
-    return Outcome(silver, {(row["objeto"], row["linha"]): row for row in rows_of(rejected)})
+    overwrites = merge(result).overwrites
+    silver = {row["video_id"]: row for row in rows_of(overwrites["criacao"])}
+    rejected = rows_of(overwrites["quarentena"])
+    return Outcome(silver, {(row["objeto"], row["linha"]): row for row in rejected})
 
 
 @pytest.fixture(scope="module")

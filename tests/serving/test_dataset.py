@@ -31,7 +31,7 @@ def test_it_loads_the_latest_entry_of_the_ledger(serving: ServingDataset) -> Non
     serving.save(gold({"GRAN": 5}))
     serving.save(gold({"GRAN": 5, "IMPACTA": 7}))
 
-    assert serving.write_stats == WriteStats(rows=2)
+    assert serving.write_stats == {"serving": WriteStats(rows=2)}
     entry = serving.load()
     assert entry["marts"]["gold_dia"]["totals"] == {"total_views": 12}
     assert (entry["publication"], entry["rows_changed"]) == (2, 2)

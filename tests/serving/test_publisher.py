@@ -11,11 +11,11 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import ibis
 import pytest
 
+from capstone_metrics.changes import GoldSnapshot, GoldUpdate
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake import HeadDataset, MartDataset
+from capstone_metrics.lake import GoldDataset
 from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
 from capstone_metrics.schemas import PublicationPolicy, marts_of
 from capstone_metrics.serving.compare import compare
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection
 
-    from capstone_metrics.changes import MartFile
     from capstone_metrics.serving.embedded import Address
     from tests.serving.conftest import Ask
 
@@ -348,15 +347,15 @@ def test_all_marts_are_published_or_none(loader: connection, ask: Ask) -> None:
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> tuple[dict[str, Any], MartFile]:
-    """The manifest of a lake with one mart, and the file of the mart."""
-    mart = MartDataset(path=str(tmp_path), key="gold/gold_faculdade.csv")
-    mart.save(ibis.memtable({"faculdade": ["GRAN"], "total_views": [5]}))
-    digest = mart.load().to_pyarrow().schema.metadata[b"sha256"].decode()
-    HeadDataset(path=str(tmp_path), key="gold/manifest.json").save({"generation": 1})
-    entry = {**DECLARED["gold_faculdade"], "sha256": digest}
+def stored(tmp_path: Path) -> GoldSnapshot:
+    """The Gold of a lake with one mart."""
+    content = b"faculdade,total_views\nGRAN,5\n"
+    entry = {**DECLARED["gold_faculdade"], "sha256": hashlib.sha256(content).hexdigest()}
     entry |= {"rows": 1, "totals": {"total_views": 5}}
-    return {"marts": {"gold_faculdade": entry}}, mart.load()
+    manifest = {"generation": 1, "marts": {"gold_faculdade": entry}}
+    dataset = GoldDataset(path=str(tmp_path))
+    dataset.save(GoldUpdate(GoldSnapshot(), {"gold_faculdade": content}, manifest))
+    return dataset.load()
 
 
 DECLARED: dict[str, dict[str, Any]] = {
@@ -366,33 +365,32 @@ POLICY = {"max_shrink_pct": 20, "changes_kept_days": 90}
 
 
 def test_a_gold_of_another_hash_than_its_manifest_has_is_an_error(
-    stored: tuple[dict[str, Any], MartFile], tmp_path: Path
+    stored: GoldSnapshot, tmp_path: Path
 ) -> None:
-    manifest, mart_file = stored
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    content = assemble_publication(manifest, DECLARED, POLICY, False, mart_file)
+    content = assemble_publication(stored, DECLARED, POLICY, False)
     assert content.files["gold_faculdade"] == file.read_bytes()
     assert content.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
     assert content.policy == PublicationPolicy()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        assemble_publication(manifest, DECLARED, POLICY, True, mart_file).files["gold_faculdade"]
+        assemble_publication(stored, DECLARED, POLICY, True).files["gold_faculdade"]
 
 
 def test_a_published_file_is_read_again_only_after_it_was_written(
-    stored: tuple[dict[str, Any], MartFile], tmp_path: Path, loader: connection
+    stored: GoldSnapshot, tmp_path: Path, loader: connection
 ) -> None:
-    manifest, mart_file = stored
-    read = []
+    mart_file, read = stored.files["gold_faculdade"], []
 
     def reading() -> bytes:
         read.append(mart_file)
         return mart_file.read()
 
     def publish_again() -> WriteStats:
-        counted = replace(mart_file, read=reading)
-        return publish(loader, assemble_publication(manifest, DECLARED, POLICY, False, counted))
+        counted = {"gold_faculdade": replace(mart_file, read=reading)}
+        gold = replace(stored, files=counted)
+        return publish(loader, assemble_publication(gold, DECLARED, POLICY, False))
 
     assert publish_again() == WriteStats(rows=1)
     assert publish_again() == WriteStats()
@@ -418,15 +416,12 @@ def test_a_published_file_is_read_again_only_after_it_was_written(
     ],
 )
 def test_a_gold_of_other_declarations_is_an_error(
-    stored: tuple[dict[str, Any], MartFile], changes: dict[str, dict[str, Any]]
+    stored: GoldSnapshot, changes: dict[str, dict[str, Any]]
 ) -> None:
-    manifest, mart_file = stored
-    marts = {
-        **manifest["marts"],
-        **{k: {**manifest["marts"].get(k, {}), **v} for k, v in changes.items()},
-    }
+    built = stored.manifest["marts"]
+    marts = {**built, **{name: {**built.get(name, {}), **v} for name, v in changes.items()}}
     with pytest.raises(CapstoneError, match="have changed since Gold was built"):
-        assemble_publication({"marts": marts}, DECLARED, POLICY, True, mart_file)
+        assemble_publication(replace(stored, manifest={"marts": marts}), DECLARED, POLICY, True)
 
 
 @pytest.mark.parametrize(
@@ -439,11 +434,10 @@ def test_a_gold_of_other_declarations_is_an_error(
     ],
 )
 def test_an_invalid_policy_is_an_error(
-    stored: tuple[dict[str, Any], MartFile], policy: Any, allowed: Any, sentence: str
+    stored: GoldSnapshot, policy: Any, allowed: Any, sentence: str
 ) -> None:
-    manifest, mart_file = stored
     with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        assemble_publication(manifest, DECLARED, policy, allowed, mart_file)
+        assemble_publication(stored, DECLARED, policy, allowed)
 
 
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}

@@ -135,7 +135,7 @@ def test_it_is_published_to(
     )
     serving.save(gold({"GRAN": 5}))
 
-    assert serving.write_stats == WriteStats(rows=2)
+    assert serving.write_stats == {"serving": WriteStats(rows=2)}
     assert serving.load()["publication"] == 1
     assert serving.compare(gold({"GRAN": 5})).is_equal
     assert "user=bi_reader" in serving.connect_command()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import hashlib
-import io
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.lake.documents import _LineFeeds
+import pyarrow as pa
+
+from capstone_metrics.gold_csv import to_csv
 from capstone_metrics.schemas import Mart, Publication, PublicationPolicy, marts_of
 
 if TYPE_CHECKING:
@@ -50,12 +50,10 @@ def _rows(mart: Mart, cells: list[tuple[dt.date, str, int]]) -> list[tuple[Any, 
 
 
 def csv_of(mart: Mart, rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """Return the file of a mart, written as `MartDataset` writes it."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
-    writer.writerow(mart.columns)
-    writer.writerows(rows)
-    return file.getvalue().encode()
+    """Return the file of a mart."""
+    columns = zip(*rows, strict=True) if rows else ([] for _ in mart.columns)
+    texts = [pa.array(map(str, values), pa.string()) for values in columns]  # of any size
+    return to_csv(pa.table(texts, list(mart.columns)))
 
 
 def entry_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dict[str, Any]:

@@ -35,9 +35,9 @@ class Number(str):
 
 @dataclass
 class Lake:
-    """Silver and the quarantine, with the counts of lines."""
+    """Silver by network and video, and the quarantine, with the counts of lines."""
 
-    silver: dict[str, dict[str, Any]] = field(default_factory=dict)
+    silver: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     quarantine: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     lines: int = 0
     accepted: int = 0
@@ -58,7 +58,10 @@ def rebuild(
     networks: Iterable[str],
     zone: str = "America/Sao_Paulo",
 ) -> Lake:
-    """Read every Bronze object, `fonte=…/janela=…/….jsonl`, and keep the latest of each video."""
+    """Read every Bronze object, `fonte=…/janela=…/….jsonl`, and keep the latest of each video.
+
+    Videos of two networks are two, even if they have one id.
+    """
     lake, latest = Lake(), {}
     for name, content in sorted(objects.items()):
         fonte, janela = (part.partition("=")[2] for part in name.split("/")[:2])
@@ -74,9 +77,10 @@ def rebuild(
             lake.accepted += 1
             row["run_id"] = f"{fonte}-{janela}" if row["run_id"] is None else row["run_id"]
             order = (row["ingestion_ts"], name, number)
-            if row["video_id"] not in latest or order > latest[row["video_id"]]:
-                latest[row["video_id"]] = order
-                lake.silver[row["video_id"]] = row
+            video = row["rede_social"], row["video_id"]
+            if video not in latest or order > latest[video]:
+                latest[video] = order
+                lake.silver[video] = row
     return lake
 
 

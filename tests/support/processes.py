@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 context = multiprocessing.get_context("forkserver")
 multiprocessing.util.get_temp_dir()  # for its socket: the path of a test's own folder is too long
 context.set_forkserver_preload(
-    [__name__, "capstone_metrics.lake.bucket", "tests.support.publisher"]
+    [__name__, "capstone_metrics.storage.bucket", "tests.support.publisher"]
 )
 
 

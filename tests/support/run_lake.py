@@ -3,7 +3,7 @@
 With `--env=E` it runs in that environment, with `--now=T` at that instant, with `--s3fs` as where
 httpfs is not installed. With `--no-heartbeats` it writes nothing that only time has it write. With
 `--die-at=N` the process ends just before its N-th call that changes the lake. With
-`--stop-in-merge` it stops, as by SIGSTOP, when it has staged a first file of Silver and begins the
+`--stop-while-staging` it stops, as by SIGSTOP, when it has staged one file of Silver and begins the
 next. With `--as-nobody` it runs as another user, who may read every file as root does and write
 none of another's.
 
@@ -17,19 +17,20 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from capstone_metrics.engines import duckdb_s3
 from capstone_metrics.errors import user_message
-from capstone_metrics.lake import duckdb_s3, lease
-from capstone_metrics.lake.bucket import Bucket
-from capstone_metrics.lake.commit import Commit
+from capstone_metrics.lake.transaction import Transaction
 from capstone_metrics.operations import record
+from capstone_metrics.storage import lease
+from capstone_metrics.storage.bucket import Bucket
+from capstone_metrics.storage.documents import format_document
 
 NOBODY = 65534
 PR_SET_KEEPCAPS = 8
@@ -40,33 +41,37 @@ CHANGES = {"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"}
 
 
 def write_in_place() -> None:
-    @contextmanager
-    def stage(self: Commit, key: str) -> Iterator[Path]:
-        path = self.storage.path(key)
+    def write(self: Transaction, key: str, content: bytes) -> bool:
+        path = self.storage.path(key)  # type: ignore[attr-defined] - the lake is a folder
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield path
+        path.write_bytes(content)
+        return True
 
-    Commit.stage = stage  # type: ignore[method-assign]
-    Commit.put = lambda *_: True  # type: ignore[method-assign]
-    Commit.size = lambda *_: 0  # type: ignore[method-assign]
-    Commit.finish = lambda *_: None  # type: ignore[method-assign]
+    Transaction.write = write  # type: ignore[method-assign]
+    Transaction.commit = write_head  # type: ignore[method-assign]
 
 
 def write_at_once() -> None:
-    def put(self: Commit, key: str, _: object = None) -> bool:
-        self.storage.put({key: self.workspace / key})
+    def write(self: Transaction, key: str, content: bytes) -> bool:
+        self.storage.place({key: self.storage.stage(self.prefix, content)})
         return True
 
-    Commit.put = put  # type: ignore[method-assign]
-    Commit.size = lambda *_: 0  # type: ignore[method-assign]
-    Commit.delete = lambda self, key: self.storage.delete([key])  # type: ignore[method-assign]
-    Commit.finish = lambda *_: None  # type: ignore[method-assign]
+    Transaction.write = write  # type: ignore[method-assign]
+    Transaction.delete = lambda self, key: self.storage.delete([key])  # type: ignore[method-assign]
+    Transaction.commit = write_head  # type: ignore[method-assign]
+
+
+def write_head(changes: Transaction, head: Mapping[str, Any]) -> None:
+    content = format_document({**head, "generation": changes.generation + 1})
+    changes.write(changes.layer.head, content)
 
 
 def write_unconditionally() -> None:
-    write = Bucket.write
+    write, copy = Bucket.write, Bucket._copy_object
     Bucket.write = lambda self, key, body, **_: write(self, key, body)  # type: ignore[method-assign]
+    Bucket._copy_object = lambda self, key, source, **_: copy(self, key, source)  # type: ignore[method-assign]
     Bucket.check_conditions = lambda _: None  # type: ignore[method-assign]
+    Bucket._honours_conditional_copies = True  # type: ignore[assignment]
 
 
 def write_no_heartbeats() -> None:
@@ -97,25 +102,22 @@ def die_at(number: int, lake: Path) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if not changes(event, arguments):
             return
-        # shutil.rmtree passes a name within an open folder
-        path = Path(os.fsdecode(arguments[0]))
-        if (not path.is_absolute() or lake in path.parents) and next(calls) == number:
+        if lake in Path(os.fsdecode(arguments[0])).parents and next(calls) == number:
             os._exit(137)
 
     sys.addaudithook(hook)
 
 
-def stop_in_merge(lake: Path) -> None:
-    first = "_tmp/silver-*/silver/criacao/*/*/*"
-    stops = iter([signal.SIGSTOP])
+def stop_while_staging() -> None:
+    write, stops = Transaction.write, iter([signal.SIGSTOP])
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event != "os.mkdir" or "/silver/criacao/" not in os.fsdecode(arguments[0]):
-            return
-        if any(lake.glob(first)) and (number := next(stops, None)):
+    def write_or_stop(self: Transaction, key: str, content: bytes) -> bool:
+        has_one = any(staged.startswith("silver/criacao/") for staged in self.puts)
+        if has_one and key.startswith("silver/criacao/") and (number := next(stops, None)):
             signal.raise_signal(number)
+        return write(self, key, content)
 
-    sys.addaudithook(hook)
+    Transaction.write = write_or_stop  # type: ignore[method-assign]
 
 
 def changes(event: str, arguments: tuple[Any, ...]) -> bool:
@@ -132,6 +134,7 @@ OPTIONS = {
     "--no-heartbeats": write_no_heartbeats,
     "--s3fs": read_by_s3fs,
     "--as-nobody": become_nobody,
+    "--stop-while-staging": stop_while_staging,
 }
 
 
@@ -145,8 +148,6 @@ def run(arguments: list[str]) -> None:
             OPTIONS[name]()
     if "--die-at" in values:
         die_at(int(values["--die-at"]), Path(root) / "data")
-    if "--stop-in-merge" in values:
-        stop_in_merge(Path(root) / "data")
     params = {"now": values["--now"]} if "--now" in values else None
     bootstrap_project(Path(root))
     try:

@@ -27,17 +27,17 @@ def records(lake: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(lake.glob("operations/runs/*.json"))]
 
 
-def stopped_in_merge(project: Project, lake: Path) -> Fork:
+def stopped_while_staging(project: Project, lake: Path) -> Fork:
     """Start a run; return it when it has staged rows of Silver, and stopped."""
     add(lake, "2026-01-31T08", *(line(video_id=day, data_postagem=day) for day in DAYS))
-    process = started(project, "--stop-in-merge")
+    process = started(project, "--stop-while-staging")
     wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     return process
 
 
-def killed_in_merge(project: Project, lake: Path) -> list[str]:
+def killed_while_staging(project: Project, lake: Path) -> list[str]:
     """Kill a run that has begun to stage the rows of Silver; return the nodes it was at."""
-    process = stopped_in_merge(project, lake)
+    process = stopped_while_staging(project, lake)
     (record,) = records(lake)
     assert record["state"] == "running"
     process.kill()

@@ -14,7 +14,7 @@ import psutil
 import pyspark
 from infra.s3.seaweed import HOST, free_ports
 
-from capstone_metrics.lake.java import provide_java
+from capstone_metrics.engines.java import provide_java
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def validated(objects: Mapping[str, bytes], **how: Any) -> dict[str, Any]:
         receipts |= {result.origin.objeto: result.receipt() for result in batch.objects}
     order = sorted(accepted, key=lambda row: (row["ingestion_ts"], row["objeto"], row["linha"]))
     return {
-        "silver": {row["video_id"]: row for row in order},
+        "silver": {(row["rede_social"], row["video_id"]): row for row in order},
         "rejected": sorted(rejected, key=lambda row: (row["objeto"], row["linha"])),
         "receipts": receipts,
     }
@@ -105,7 +105,15 @@ def test_of_equal_times_the_last_object_and_line_win() -> None:
     def lines(*videos: str) -> pa.RecordBatch:
         times = pa.array([0] * len(videos), pa.timestamp("us", "UTC"))
         numbers = pa.array(range(1, len(videos) + 1), pa.int64())
-        return pa.record_batch({"video_id": videos, "ingestion_ts": times, "linha": numbers})
+        networks = ["tiktok"] * len(videos)
+        return pa.record_batch(
+            {
+                "rede_social": networks,
+                "video_id": videos,
+                "ingestion_ts": times,
+                "linha": numbers,
+            }
+        )
 
     objects = [
         (BronzeObject("b", ZONE), lines("x", "y", "x")),

@@ -36,19 +36,11 @@ from capstone_metrics.errors import CapstoneError, unknown_name, user_message
 from capstone_metrics.packaging import pack_configuration
 
 if TYPE_CHECKING:
-    from capstone_metrics.operations.verify import Lake, VerifyResult
+    from capstone_metrics.operations.verify import VerifyResult
     from capstone_metrics.schemas import Publication
     from capstone_metrics.serving import ServingDataset
     from capstone_metrics.serving.compare import Comparison
 
-
-PLAN_LAYERS = {
-    "__default__": ("bronze", "silver", "gold"),
-    "ingest_bronze": ("bronze",),
-    "bronze_to_silver": ("silver",),
-    "silver_to_gold": ("gold",),
-}
-"""The layers in the plan of each pipeline. A publication has none: it only copies Gold."""
 
 RUN_HELP = """Ingest what is due, and take it through Silver and Gold to PostgreSQL.
 
@@ -56,7 +48,7 @@ RUN_HELP = """Ingest what is due, and take it through Silver and Gold to Postgre
 Parameters of a run, as --params=now=2026-01-31T20:05,full=true:
   now             the instant of the run, local without an offset
   from, to        a backfill: the first and last day or window, 2026-01-31 or 2026-01-31T08
-  plan            true: show what the run would do, and do nothing
+  plan            true: show what the run would change, and change nothing
   full            true: rebuild Silver and Gold from Bronze
   allow_shrink    true: publish a mart that has lost much
   allow_findings  true: build Gold although a rule of quality.yml blocks it
@@ -87,20 +79,7 @@ def run(**options: Any) -> None:
     # a job passes all of its parameters, and leaves some empty
     params = {name: value for name, value in (options["params"] or {}).items() if value is not None}
     options["params"] = params
-    if not params.get("plan"):
-        _run(options)
-        return
-    from rich.console import Console  # noqa: PLC0415
-
-    from capstone_metrics.operations.plan import show_plan  # noqa: PLC0415
-
-    pipelines = options["pipelines"] or [options["pipeline"] or "__default__"]
-    layers = {layer for name in pipelines for layer in PLAN_LAYERS.get(name, ())}
-    if not layers:
-        raise CapstoneError(f"plan: there is no plan of {', '.join(pipelines)}.")
-    plan_options = {**options, "pipeline": None, "pipelines": ["plan"], "tags": sorted(layers)}
-    results = _run(plan_options)
-    show_plan(Console(), {name: dataset.load() for name, dataset in results.items()})
+    _run(options)
 
 
 def _run(options: dict[str, Any]) -> dict[str, Any]:
@@ -152,13 +131,13 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
 
     The exit code is 0 if every check holds, 1 if one fails or there is no lake.
     """
-    from capstone_metrics.operations.verify import verify  # noqa: PLC0415 - Ibis is slow to import
+    from capstone_metrics.operations.verify import Lake, verify  # noqa: PLC0415 - Ibis is slow
 
     catalog = load_catalog(env)
-    require_layers(catalog, "silver_head", "gold_manifest")
-    results = verify(_load_lake(catalog))
+    require_layers(catalog, "silver", "gold")
+    results = verify(Lake(catalog.load))
     if full:
-        results += _compare_with_rebuild(load_catalog(env, full=True), catalog)
+        results += _compare_with_rebuild(catalog)
     if as_json:
         echo_json([asdict(result) for result in results])
     else:
@@ -180,8 +159,8 @@ def quarantine_group(ctx: click.Context, env: str | None, rule: str | None, line
     if ctx.invoked_subcommand:
         return
     catalog = load_catalog(env)
-    require_layers(catalog, "silver_head")
-    reasons = catalog.load("silver_head")["reasons"]
+    require_layers(catalog, "silver")
+    reasons = catalog.load("silver").head["reasons"]
     if rule and rule not in reasons:
         raise unknown_name("--rule", rule, reasons)
     if not reasons:
@@ -332,11 +311,9 @@ def recreate(env: str | None, allow_shrink: bool) -> None:
 def _load_publication(catalog: Any) -> Publication:
     """Return Gold as a run would publish it."""
     from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
-    from capstone_metrics.schemas import marts_of  # noqa: PLC0415
 
-    require_layers(catalog, "gold_manifest")
-    marts = marts_of(catalog.load("params:marts"))
-    (node,) = publish_gold.create_pipeline(list(marts)).nodes
+    require_layers(catalog, "gold")
+    (node,) = publish_gold.create_pipeline().nodes
     outputs = node.run({name: catalog.load(name) for name in node.inputs})
     publication: Publication = outputs["serving"]
     return publication
@@ -347,36 +324,17 @@ def _serving_dataset(env: str | None) -> ServingDataset:
     return dataset
 
 
-def _load_lake(catalog: Any) -> Lake:
-    from capstone_metrics.operations.verify import Lake  # noqa: PLC0415
-
-    manifest = catalog.load("gold_manifest")
-    return Lake(
-        bronze=catalog.load("bronze_object_stats"),
-        receipts=catalog.load("silver_receipts"),
-        head=catalog.load("silver_head"),
-        silver=catalog.load("silver_criacao"),
-        provenance=catalog.load("silver_provenance"),
-        quarantine=catalog.load("silver_quarentena"),
-        manifest=manifest,
-        marts={name: catalog.load(name).to_pyarrow() for name in manifest["marts"]},
-    )
-
-
-def _compare_with_rebuild(rebuild_catalog: Any, catalog: Any) -> list[VerifyResult]:
+def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
     """Compare Silver and the quarantine with a rebuild of them from all of Bronze."""
     from capstone_metrics.operations.verify import compare_tables  # noqa: PLC0415
-    from capstone_metrics.pipelines.bronze_to_silver.merge import (  # noqa: PLC0415
-        merge,
-        quarantine,
-    )
+    from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment  # noqa: PLC0415
+    from capstone_metrics.pipelines.bronze_to_silver.merge import merge  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.validate import validate  # noqa: PLC0415
 
     params = (catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule"))
-    validation = validate(rebuild_catalog.load("bronze_criacao@increment"), *params)
-    silver, *_ = merge(validation)
-    rejected, _ = quarantine(validation)
+    silver, bronze = catalog.load("silver"), catalog.load("bronze_criacao")
+    rebuilt = merge(validate(find_increment(silver, bronze, True, None, None), *params))
     return [
-        compare_tables(name, catalog.load(name), change.rows)
-        for name, change in (("silver_criacao", silver), ("silver_quarentena", rejected))
+        compare_tables(f"silver_{name}", silver.tables[name], rebuilt.overwrites[name].rows)
+        for name in ("criacao", "quarentena")
     ]

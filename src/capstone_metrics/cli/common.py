@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-HEADS = {"silver_head": "Silver", "gold_manifest": "Gold"}
-"""The layer that each head of the catalog says is there."""
-
 DECLARATION_ERROR = re.compile(
     r"parsing config for dataset|not a valid dataset configuration|Duplicate keys found in"
     r"|must only contain arguments valid"
@@ -152,20 +149,20 @@ def load_catalog(env: str | None, **params: Any) -> Any:
     return session.load_context().catalog
 
 
-def require_layers(catalog: Any, *heads: str) -> None:
+def require_layers(catalog: Any, *layers: str) -> None:
     """Check that the lake has layers.
 
     Args:
         catalog: the catalog of an environment.
-        heads: the datasets that say that a layer is there, of `HEADS`.
+        layers: the datasets of the layers, `silver` and `gold`.
 
     Raises:
         CapstoneError: if one is missing, as in a lake that was never run.
     """
-    missing = [HEADS[head] for head in heads if not catalog.exists(head)]
+    missing = [layer.capitalize() for layer in layers if not catalog.exists(layer)]
     if missing:
-        root = catalog[heads[0]].storage.root
+        root = catalog[layers[0]].storage.root
         run = "kedro run" + (f" --env={env}" if (env := _option("env")) else "")
-        if not catalog.load("bronze_objects"):
+        if not catalog.exists("bronze_criacao"):
             raise CapstoneError(f"There is no lake in {root} yet; run '{run}' first.")
         raise CapstoneError(f"{root} has no {' and no '.join(missing)} yet; run '{run}' first.")

@@ -155,15 +155,12 @@ def _runs_dataset(catalog: Any) -> Any:
 
 def _lake_facts(catalog: Any) -> LakeFacts:
     """Return the facts about the lake; the database is queried only if it is running."""
-    from capstone_metrics.operations.status import LakeFacts  # noqa: PLC0415
+    from capstone_metrics.operations.status import LakeFacts, find_damage  # noqa: PLC0415
 
-    head, manifest = (
-        catalog.load(name) if catalog.exists(name) else None
-        for name in ("silver_head", "gold_manifest")
-    )
-    newest_window = max(
-        (parse_object_name(name)[1] for name in catalog.load("bronze_objects")), default=None
-    )
+    silver, gold = catalog.load("silver"), catalog.load("gold")
+    head, manifest = silver.head or None, gold.manifest or None
+    names = catalog.load("bronze_snapshot").names
+    newest_window = max((parse_object_name(name)[1] for name in names), default=None)
     is_published = database_error = None
     if manifest and catalog["serving"].is_up:
         from capstone_metrics.serving.ledger import gold_sha256  # noqa: PLC0415
@@ -173,4 +170,5 @@ def _lake_facts(catalog: Any) -> LakeFacts:
             is_published = latest.get("gold_sha256") == gold_sha256(manifest)
         except DatasetError as error:
             database_error = str(user_message(error) or type(error).__name__)
-    return LakeFacts(head, manifest, newest_window, is_published, database_error)
+    damage = tuple(find_damage(silver, gold))
+    return LakeFacts(head, manifest, newest_window, is_published, database_error, damage)

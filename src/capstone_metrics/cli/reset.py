@@ -20,8 +20,8 @@ from capstone_metrics.errors import CapstoneError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from capstone_metrics.lake.storage import Storage
     from capstone_metrics.serving import ServingDataset
+    from capstone_metrics.storage.base import Storage
 
 
 @click.command()
@@ -41,7 +41,7 @@ def reset(env: str | None, yes: bool) -> None:
     name = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
     catalog = KedroSession.create(env=env).load_context().catalog
     serving: ServingDataset = catalog["serving"]
-    storage: Storage = catalog["silver_head"].storage
+    storage: Storage = catalog["silver"].storage
     keys = {layer: storage.keys(layer) for layer in LAYERS}
     if not storage.is_remote:
         _check_others([Path(storage.address(layer)) for layer in LAYERS])

@@ -1,32 +1,17 @@
-"""Storage of the lake, atomic commits on it, engines, and the datasets of the catalog."""
+"""The lake: transactions, engines, and a dataset of the catalog for each layer."""
 
-from capstone_metrics.lake.bronze import (
-    BronzeDataset,
-    BronzeObjectsDataset,
-    BronzeObjectStatsDataset,
-)
-from capstone_metrics.lake.documents import (
-    GoldSnapshotDataset,
-    HeadDataset,
-    JsonDocumentDataset,
-    MartDataset,
-)
+from capstone_metrics.lake.bronze import BronzeDataset
+from capstone_metrics.lake.documents import JsonDocumentDataset
+from capstone_metrics.lake.gold import GoldDataset, MartDataset
 from capstone_metrics.lake.runs import RunsDataset
-from capstone_metrics.lake.silver import DryRunIncrementDataset, IncrementDataset, ReceiptsDataset
-from capstone_metrics.lake.tables import DeferredTableDataset, TableDataset
+from capstone_metrics.lake.silver import SilverDataset, SilverTableDataset
 
 __all__ = [
     "BronzeDataset",
-    "BronzeObjectStatsDataset",
-    "BronzeObjectsDataset",
-    "DeferredTableDataset",
-    "DryRunIncrementDataset",
-    "GoldSnapshotDataset",
-    "HeadDataset",
-    "IncrementDataset",
+    "GoldDataset",
     "JsonDocumentDataset",
     "MartDataset",
-    "ReceiptsDataset",
     "RunsDataset",
-    "TableDataset",
+    "SilverDataset",
+    "SilverTableDataset",
 ]

@@ -1,16 +1,22 @@
-"""Datasets of Bronze: objects that are only ever added, and are read as lines."""
+"""The dataset of Bronze: objects that are only ever added, and are read as lines."""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset, DatasetError
+import ibis
+from kedro.io import AbstractDataset
 
-from capstone_metrics.lake.engine import engine_of
-from capstone_metrics.lake.lines import LineCounter, compute_stats
-from capstone_metrics.lake.progress import progress
-from capstone_metrics.lake.storage import storage_of
+from capstone_metrics.changes import Bronze, ValidatedLines
+from capstone_metrics.engines import engine_of
+from capstone_metrics.engines.lines import LineCounter, compute_stats
+from capstone_metrics.progress import progress
+from capstone_metrics.schemas import QUARANTINE, ROWS
+from capstone_metrics.storage import storage_of
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -18,112 +24,134 @@ if TYPE_CHECKING:
 
     import ibis.expr.types as ir
 
-    from capstone_metrics.lake.engine import EngineConfig
+    from capstone_metrics.engines import EngineConfig
+    from capstone_metrics.validation.validator import Validator
 
     Objects = Mapping[str, Callable[[], Iterable[bytes]]]
 
 log = logging.getLogger(__name__)
 
-
-class _Bronze:
-    """Base of the datasets of Bronze: its location and its objects."""
-
-    def __init__(self, path: str, prefix: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = storage_of(path)
-        self.prefix = prefix
-        self.metadata = metadata
-
-    @property
-    def address(self) -> str:
-        """The path or URL of Bronze."""
-        return self.storage.address(self.prefix)
-
-    def object_names(self) -> list[str]:
-        """Return the names of the objects, `fonte=…/janela=…/….jsonl`, sorted."""
-        file_names = [key.removeprefix(f"{self.prefix}/") for key in self.storage.keys(self.prefix)]
-        object_names = [name for name in file_names if _is_object_name(name)]
-        for ignored in sorted(set(file_names) - set(object_names)):
-            log.warning("%s/%s is not a Bronze object; it is ignored.", self.prefix, ignored)
-        return object_names
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open an object for reading."""
-        return self.storage.open(f"{self.prefix}/{name}")
-
-    def _exists(self) -> bool:
-        return bool(self.storage.keys(self.prefix))
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root, "prefix": self.prefix}
+PREFIX = "bronze/criacao"
 
 
-class BronzeDataset(_Bronze, AbstractDataset["Objects", "ir.Table"]):
-    """Saves new objects, and leaves existing ones alone; loads all lines.
+class BronzeDataset(AbstractDataset["Objects", Bronze]):
+    """Saves new objects, leaving existing ones alone, and loads what there is.
 
-    It saves objects by their names, each as a function that yields its bytes in chunks. It loads an
-    Ibis table with the schema `lake.lines.SCHEMA`.
+    `save` takes, for each object, its name and a function that returns its bytes in chunks.
+
+    Args:
+        path: the root of the lake.
+        engine: the engine that reads the lines.
+        plan: whether saved objects are held in memory, for the loads after it.
+        metadata: metadata for Kedro-Viz.
+
+    Attributes:
+        write_stats: what the last save wrote.
+        planned: the objects that are held in memory.
     """
 
     def __init__(
         self,
         *,
         path: str,
-        prefix: str,
         engine: EngineConfig,
+        plan: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(path, prefix, metadata)
+        self.storage = storage_of(path)
         self.engine = engine
-        self.write_stats = WriteStats()
+        self.plan = plan
+        self.metadata = metadata
+        self.planned: Objects = {}
+        self.write_stats: dict[str, WriteStats] = {}
+
+    def addresses(self, _: Bronze) -> dict[str, str]:
+        """Return the path or URL of Bronze."""
+        return {"bronze_criacao": self.storage.address(PREFIX)}
+
+    def load(self) -> Bronze:
+        stored = self._names()
+        names = sorted({*stored, *self.planned})
+        return Bronze(names, self._validate, partial(self._lines, stored), self._stats)
 
     def save(self, data: Objects) -> None:
-        line_counts: dict[str, int] = {}
-        size = 0
+        lines, size = {}, 0
         for name, read_chunks in progress(data.items(), "Ingesting"):
-            counter = LineCounter()  # counts while the object is written
-            if self.storage.create(f"{self.prefix}/{name}", counter.count(read_chunks())):
-                line_counts[name] = counter.lines
-                size += counter.bytes
-        self.write_stats = WriteStats(
-            rows=sum(line_counts.values()),
-            files=len(line_counts),
+            counter = LineCounter()
+            chunks = counter.count(read_chunks())
+            if self.plan:
+                for _ in chunks:
+                    pass
+                self.planned = {**self.planned, name: read_chunks}
+            elif not self.storage.create(f"{PREFIX}/{name}", chunks):
+                continue  # another run has created it
+            lines[name] = counter.lines
+            size += counter.bytes
+        stats = WriteStats(
+            rows=sum(lines.values()),
+            files=len(lines),
             bytes=size,
-            lines=line_counts,
-            address=self.address,
+            lines=lines,
+            address=self.storage.address(PREFIX),
         )
+        self.write_stats = {"bronze_criacao": stats}
 
-    def load(self) -> ir.Table:
-        return engine_of(self.engine).lines_of(self.storage, self.prefix, self.object_names())
+    def _names(self) -> list[str]:
+        file_names = [key.removeprefix(f"{PREFIX}/") for key in self.storage.keys(PREFIX)]
+        names = [name for name in file_names if _is_object_name(name)]
+        for ignored in sorted(set(file_names) - set(names)):
+            log.warning("%s/%s is not a Bronze object; it is ignored.", PREFIX, ignored)
+        return names
 
+    def _validate(self, names: list[str], validator: Validator) -> ValidatedLines:
+        """Validate the lines of objects; without objects no engine is started."""
+        accepted, rejected = (ibis.memtable([], schema=schema) for schema in (ROWS, QUARANTINE))
+        validated = ValidatedLines(accepted, rejected, {})
+        if stored := [name for name in names if name not in self.planned]:
+            engine = engine_of(self.engine)
+            validated = engine.validate(self.storage, PREFIX, stored, validator)
+        if planned := [name for name in names if name in self.planned]:
+            objects = ((name, partial(self._open, name)) for name in planned)
+            new = engine_of(self.engine).validate_here(objects, validator)
+            validated = ValidatedLines(
+                validated.accepted.union(new.accepted),
+                validated.rejected.union(new.rejected),
+                {**validated.objects, **new.objects},
+            )
+        return validated
 
-class BronzeObjectsDataset(_Bronze, AbstractDataset[None, "list[str]"]):
-    """Loads the names of the objects of Bronze, sorted."""
+    def _lines(self, names: list[str]) -> ir.Table:
+        return engine_of(self.engine).lines_of(self.storage, PREFIX, names)
 
-    def load(self) -> list[str]:
-        return self.object_names()
-
-    def save(self, data: None) -> NoReturn:
-        raise DatasetError("The list of Bronze objects is read-only.")
-
-
-class BronzeObjectStatsDataset(_Bronze, AbstractDataset[None, "dict[str, dict[str, Any]]"]):
-    """Loads the `lines`, `bytes` and `sha256` of each object, computed from its bytes."""
-
-    def load(self) -> dict[str, dict[str, Any]]:
+    def _stats(self) -> dict[str, dict[str, Any]]:
         stats = {}
-        for name in self.object_names():
-            with self.open(name) as file:
+        for name in self._names():
+            with self.storage.open(f"{PREFIX}/{name}") as file:
                 stats[name] = compute_stats(file)
         return stats
 
-    def save(self, data: None) -> NoReturn:
-        raise DatasetError("The statistics of Bronze objects are read-only.")
+    def _open(self, name: str) -> IO[bytes]:
+        return BytesIO(b"".join(self.planned[name]()))
+
+    def _exists(self) -> bool:
+        return bool(self._names())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self.storage.address(PREFIX)}
 
 
 def _is_object_name(name: str) -> bool:
-    parts = name.split("/")
+    *folders, file_name = name.split("/")
     return (
-        [part.partition("=")[0] for part in parts[:-1]] == ["fonte", "janela"]
-        and parts[-1].endswith(".jsonl")
-        and not parts[-1].startswith(".")
+        [folder.partition("=")[0] for folder in folders] == ["fonte", "janela"]
+        and _is_window(folders[1].partition("=")[2])
+        and file_name.endswith(".jsonl")
+        and not file_name.startswith(".")
     )
+
+
+def _is_window(janela: str) -> bool:
+    try:
+        return f"{dt.datetime.fromisoformat(janela):%Y-%m-%dT%H}" == janela
+    except ValueError:
+        return False

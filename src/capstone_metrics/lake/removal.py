@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from capstone_metrics.lake.transaction import GOLD, SILVER
+from capstone_metrics.storage.staging import abandoned_keys
+
 if TYPE_CHECKING:
-    from capstone_metrics.lake.storage import Storage
+    from capstone_metrics.storage.base import Storage
 
 LAYERS = ("gold", "silver", "bronze", "operations")
 """The folders of a lake, in the order in which they are removed: each is built from a later one."""
-
-HEADS = ("gold/manifest.json", "silver/head.json")
-"""The objects that say what a layer has; they are removed before it."""
 
 
 def remove_lake(storage: Storage) -> None:
@@ -24,7 +24,7 @@ def remove_lake(storage: Storage) -> None:
     with ExitStack() as locks:
         for layer in LAYERS:
             locks.enter_context(storage.locked(layer))
-        storage.delete([head for head in HEADS if storage.exists(head)])
+        storage.delete([layer.head for layer in (GOLD, SILVER)])  # they say what a layer has
         for layer in LAYERS:
             storage.delete(storage.keys(layer))
-            storage.sweep(layer)
+            storage.delete(abandoned_keys(storage, layer))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.process import is_dead, is_local, this_process
-from capstone_metrics.lake.storage import format_document, storage_of
+from capstone_metrics.storage import storage_of
+from capstone_metrics.storage.documents import format_document
+from capstone_metrics.storage.process import is_dead, is_local, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LAYER, RUNS = "operations", "operations/runs"
+RUNS = "operations/runs"
 RUNNING = ".running"
 MAX_CONCURRENT_READS = 16
 """How many records of a bucket are read concurrently."""
@@ -60,9 +61,6 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         keys = self.keys_by_run()
         died = self.close_dead_runs(keys)
         self.storage.delete([key for run, key in keys.items() if run < oldest])
-        if not self.storage.is_remote and self.storage.has_abandoned(LAYER):
-            with self.storage.locked(LAYER):
-                self.storage.sweep(LAYER)
         record["process"] = this_process()
         self.save(record)
         return died
@@ -70,7 +68,7 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
     def save(self, data: Record) -> None:
         """Write the record of the run of this process."""
         is_running = data["state"] == "running"
-        self.storage.overwrite(_key(data["run"], is_running), format_document(data).encode())
+        self.storage.overwrite(_key(data["run"], is_running), format_document(data))
         if not is_running:
             self.storage.delete([_key(data["run"], True)])
 
@@ -106,7 +104,7 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         keys, died = self.keys_by_run() if keys is None else keys, []
         for record in self._read(key for key in keys.values() if key.endswith(f"{RUNNING}.json")):
             if record["state"] == "killed":
-                run, text = record["run"], format_document(record).encode()
+                run, text = record["run"], format_document(record)
                 if self.storage.create(_key(run, False), [text]):
                     died.append(record)
                 self.storage.delete([_key(run, True)])

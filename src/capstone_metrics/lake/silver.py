@@ -1,190 +1,203 @@
-"""Datasets of the state of Silver: the increment to merge, and the receipts."""
+"""The dataset of Silver: its tables, receipts and head, saved in one transaction."""
 
 from __future__ import annotations
 
-from functools import partial
-from io import BytesIO
-from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import ibis
 from kedro.io import AbstractDataset, DatasetError
 
-from capstone_metrics.changes import (
-    Increment,
-    LazyTables,
-    SilverSnapshot,
-    ValidatedLines,
+from capstone_metrics.changes import FORMAT, LazyMapping, SilverSnapshot, SilverUpdate
+from capstone_metrics.engines.layout import Layout
+from capstone_metrics.lake.plan import planned_silver
+from capstone_metrics.lake.tables import LakeTable
+from capstone_metrics.lake.transaction import (
+    SILVER,
+    commit_records,
+    read_head,
+    recover,
+    transaction,
 )
-from capstone_metrics.errors import CapstoneError
-from capstone_metrics.lake.bronze import BronzeObjectsDataset
-from capstone_metrics.lake.commit import open_commit, recover, reset
-from capstone_metrics.lake.engine import engine_of
-from capstone_metrics.lake.storage import format_document, read_document, storage_of
-from capstone_metrics.schedule import Span
-from capstone_metrics.schemas import QUARANTINE, ROWS
-from capstone_metrics.validation.objects import parse_object_name
+from capstone_metrics.schemas import PROVENANCE, QUARANTINE, VIDEO_INDEX, VIDEO_KEY
+from capstone_metrics.schemas import SILVER as CRIACAO
+from capstone_metrics.storage import storage_of
+from capstone_metrics.storage.documents import format_document, read_document
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Mapping
 
-    from capstone_metrics.lake.bronze import Objects
-    from capstone_metrics.lake.engine import EngineConfig
-    from capstone_metrics.validation.validator import Validator
+    import ibis.expr.types as ir
 
-LAYER, HEAD, RECEIPTS = "silver", "silver/head.json", "silver/receipts"
+    from capstone_metrics.engines import EngineConfig
+
+RECEIPTS = "silver/receipts"
+
+LAYOUTS = {
+    "criacao": Layout(
+        "silver/criacao", "parquet", CRIACAO, ("rede_social", "data_postagem"), ("video_id",)
+    ),
+    "quarentena": Layout(
+        "silver/quarentena", "jsonl", QUARANTINE, ("fonte", "janela", "lote"), ("objeto", "linha")
+    ),
+    "provenance": Layout(
+        "silver/provenance", "index", PROVENANCE, ("data_postagem",), ("rede_social", "video_id")
+    ),
+    "video_index": Layout("silver/video_index", "index", VIDEO_INDEX, ("shard",), tuple(VIDEO_KEY)),
+}
+"""The tables of Silver: the data, the rejected lines, the line of Bronze that each row comes from,
+and the partition that each video is in."""
+
+OLD_INDEXES = ("silver/places", "silver/locator")
+"""The folders of indexes of format 1, which a rebuild deletes."""
+
+DATA = {"criacao": "silver_criacao", "quarentena": "silver_quarentena"}
+"""The names of the tables that users read; the others are indexes."""
 
 
-class IncrementDataset(AbstractDataset[Any, Increment]):
-    """Loads the Bronze objects without a receipt in Silver, and prepares a commit of Silver.
+class _Silver:
+    """The location of Silver, and its tables."""
 
-    The recorded commit of a killed run is applied first. The head of Silver is read before the
-    receipts, so the commit of this run fails if another run commits in between.
+    def __init__(self, path: str, engine: EngineConfig, metadata: dict[str, Any] | None) -> None:
+        self.storage = storage_of(path)
+        self.tables = {
+            name: LakeTable(self.storage, layout, engine) for name, layout in LAYOUTS.items()
+        }
+        self.metadata = metadata
 
-    With `first` and `last`, only objects of these windows are loaded.
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self.storage.address(SILVER.name)}
+
+
+class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
+    """Loads Silver as of its last commit, and saves a new state of it in one transaction.
 
     Args:
         path: the root of the lake.
-        prefix: the prefix of Bronze, below the root.
-        engine: the engine that reads the lines.
-        tables: the catalog entries of Silver's tables, by name.
-        full: whether Silver is rebuilt from all objects.
-        first: the day or window at which a backfill starts.
-        last: the day or window at which a backfill ends.
+        engine: the engine that reads and writes the tables.
+        plan: whether saves are held in memory, for the loads after them, and write nothing.
         metadata: metadata for Kedro-Viz.
+
+    Attributes:
+        write_stats: what the last save wrote, by table.
     """
 
-    def __init__(  # noqa: PLR0913 - one argument for each property of the catalog entry
+    def __init__(
         self,
         *,
         path: str,
-        prefix: str,
         engine: EngineConfig,
-        tables: dict[str, dict[str, Any]],
-        full: bool = False,
-        first: str | None = None,
-        last: str | None = None,
+        plan: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self.bronze = BronzeObjectsDataset(path=path, prefix=prefix)
-        self.storage = self.bronze.storage
-        self.engine = engine
-        self.tables = {
-            name: AbstractDataset.from_config(name, entry) for name, entry in tables.items()
-        }
-        self.full = full
-        self.first, self.last = first, last
-        self.metadata = metadata
+        super().__init__(path, engine, metadata)
+        self.plan = plan
+        self.planned: SilverSnapshot | None = None
+        self.write_stats: dict[str, WriteStats] = {}
 
-    @property
-    def address(self) -> str:
-        """The path or URL of Bronze."""
-        return self.bronze.address
+    def addresses(self, _: SilverSnapshot) -> dict[str, str]:
+        """Return the path or URL of the table that Gold is built from."""
+        return {DATA["criacao"]: self.tables["criacao"].address}
 
-    def load(self) -> Increment:
-        recover(self.storage, LAYER, HEAD)
-        reset(self.storage, LAYER)
-        return self._increment({})
+    def recover(self) -> None:
+        """Finish the commit that a killed run recorded, and sweep what dead runs staged."""
+        recover(self.storage, SILVER)
 
-    def _increment(self, new_objects: Objects) -> Increment:
-        """Return the increment with objects of Bronze, and with new ones not in Bronze yet."""
-        snapshot = self._snapshot()
-        names = [name for name in self._names() if name not in new_objects]
-        return Increment(partial(self._validate, names, new_objects), snapshot, self.full)
-
-    def _validate(
-        self, names: list[str], new_objects: Objects, validator: Validator
-    ) -> ValidatedLines:
-        """Return the validated lines of both; without objects no engine is started."""
-        accepted, rejected = (ibis.memtable([], schema=schema) for schema in (ROWS, QUARANTINE))
-        validated = ValidatedLines(accepted, rejected, {})
-        if names:
-            validated = engine_of(self.engine).validate(
-                self.storage, self.bronze.prefix, names, validator
-            )
-        if new_objects:
-            objects = ((name, partial(_in_memory, chunks)) for name, chunks in new_objects.items())
-            new = engine_of(self.engine).validate_here(objects, validator)
-            validated = ValidatedLines(
-                validated.accepted.union(new.accepted),
-                validated.rejected.union(new.rejected),
-                {**validated.objects, **new.objects},
-            )
-        return validated
-
-    def _names(self) -> list[str]:
-        span = Span.of(self.first, self.last)
-        if span and self.full:
-            raise CapstoneError("full: Silver is rebuilt from all of Bronze; omit from and to.")
-        merged = set() if self.full else set(self.storage.keys(RECEIPTS))
-        return [
-            name
-            for name in self.bronze.load()
-            if receipt_key(name) not in merged
-            and (span is None or parse_object_name(name)[1] in span)
-        ]
-
-    def _snapshot(self) -> SilverSnapshot:
-        head = read_document(self.storage, HEAD) if self.storage.exists(HEAD) else {}
+    def load(self) -> SilverSnapshot:
+        """Return Silver; the head is read now, so before anything else."""
+        if self.planned:
+            return self.planned
+        head, generation = read_head(self.storage, SILVER)
         return SilverSnapshot(
-            LazyTables({name: table.load for name, table in self.tables.items()}), head
+            generation,
+            head,
+            LazyMapping({name: table.read for name, table in self.tables.items()}),
+            self._merged_objects,
+            self._receipts,
+            self._days_changed_since,
         )
 
-    def save(self, data: Any) -> None:
-        raise DatasetError("The increment of Bronze is read-only.")
+    def save(self, data: SilverUpdate) -> None:
+        """Commit an update; raise an error if another run committed since its base was loaded."""
+        if self.plan:
+            self.planned, stats = planned_silver(data, LAYOUTS)
+            self.write_stats = _data_stats(stats)
+            return
+        with transaction(self.storage, SILVER, data.base.generation) as changes:
+            stats = {
+                name: self.tables[name].stage(overwrite, changes)
+                for name, overwrite in data.overwrites.items()
+            }
+            if data.base.head.get("format") != FORMAT:
+                for key in (key for prefix in OLD_INDEXES for key in self.storage.keys(prefix)):
+                    changes.delete(key)
+            if data.is_rebuild:
+                for name in self._merged_objects().difference(data.receipts):
+                    changes.delete(receipt_key(name))
+            for name, receipt in data.receipts.items():
+                changes.write(receipt_key(name), format_document(receipt))
+            changes.commit(data.head)
+        self.write_stats = _data_stats(stats)
 
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root, "full": self.full}
+    def _exists(self) -> bool:
+        return self.storage.exists(SILVER.head)
+
+    def _merged_objects(self) -> set[str]:
+        prefix = f"{RECEIPTS}/"
+        return {
+            f"{key.removeprefix(prefix).removesuffix('.json')}.jsonl"
+            for key in self.storage.keys(RECEIPTS)
+            if key.endswith(".json")
+        }
+
+    def _receipts(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        return {name: read_document(self.storage, receipt_key(name)) for name in sorted(names)}
+
+    def _days_changed_since(self, origin: str | None, generation: int) -> set[dt.date] | None:
+        head = self.load().head
+        commits = commit_records(self.storage, SILVER, generation)
+        if head.get("origin") != origin or commits is None:
+            return None
+        keys = (key for commit in commits for key in (*commit["put"], *commit["delete"]))
+        days = (re.search(r"^silver/criacao/.*data_postagem=([0-9-]+)/", key) for key in keys)
+        return {dt.date.fromisoformat(day[1]) for day in days if day}
 
 
-class DryRunIncrementDataset(IncrementDataset):
-    """The increment as if some objects were saved to Bronze; nothing is written.
+class SilverTableDataset(_Silver, AbstractDataset["NoReturn", "ir.Table"]):
+    """Loads a table of Silver, to explore it.
 
-    Saved: for each of these objects its name and a function that returns its bytes in chunks.
-    Loaded: `Increment`.
+    Args:
+        path: the root of the lake.
+        engine: the engine that reads the table.
+        table: its name, one of `LAYOUTS`.
+        metadata: metadata for Kedro-Viz.
     """
 
-    new_objects: Objects = MappingProxyType({})
+    def __init__(
+        self,
+        *,
+        path: str,
+        engine: EngineConfig,
+        table: str,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(path, engine, metadata)
+        self.table = self.tables[table]
 
-    def save(self, data: Objects) -> None:
-        self.new_objects = data
+    def load(self) -> ir.Table:
+        return self.table.read()
 
-    def load(self) -> Increment:
-        return self._increment(self.new_objects)
+    def save(self, data: NoReturn) -> NoReturn:
+        raise DatasetError("A table of Silver is saved with all of Silver.")
 
-
-class ReceiptsDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
-    """Receipts: how the lines of each merged Bronze object were counted.
-
-    Saved and loaded by the name of the object. A save stages them; saving `silver_head` commits.
-    """
-
-    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
-        self.storage = storage_of(path)
-        self.metadata = metadata
-        self.write_stats = WriteStats()
-
-    def save(self, data: dict[str, Any]) -> None:
-        commit, files = open_commit(self.storage, LAYER), 0
-        for name, receipt in data.items():
-            key = receipt_key(name)
-            with commit.stage(key) as file:
-                file.write_text(format_document(receipt), encoding="utf-8")
-            files += commit.put(key)
-        self.write_stats = WriteStats(files=files)
-
-    def load(self) -> dict[str, Any]:
-        keys = (key for key in self.storage.keys(RECEIPTS) if key.endswith(".json"))
-        receipts = (read_document(self.storage, key) for key in keys)
-        return {receipt["object"]: receipt for receipt in receipts}
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self.storage.root}
+    def _exists(self) -> bool:
+        return bool(self.table.keys())
 
 
-def _in_memory(chunks: Callable[[], Iterable[bytes]]) -> IO[bytes]:
-    return BytesIO(b"".join(chunks()))
+def _data_stats(stats: Mapping[str, WriteStats]) -> dict[str, WriteStats]:
+    """Return the statistics of the tables that users read; one may not have been written to."""
+    return {DATA[name]: stats.get(name, WriteStats()) for name in DATA}
 
 
 def receipt_key(name: str) -> str:

@@ -7,36 +7,38 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.validation.objects import parse_object_name
+from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from rich.console import Console
 
+    from capstone_metrics.changes import SilverUpdate
 
-def show_plan(console: Console, plan: Mapping[str, Any]) -> None:
-    """Print what each layer would do.
+
+def show_plan(
+    console: Console,
+    saved: Mapping[str, tuple[Any, Mapping[str, WriteStats]]],
+    findings: Iterable[str],
+) -> None:
+    """Print what each layer would change.
 
     Args:
         console: where to print.
-        plan: the results of the dry runs, any of which may be missing. `dry_run_bronze`: the names
-            of the objects that Bronze lacks. `dry_run_silver`: the names of the `objects` to
-            process, the numbers of their `lines` and of the `accepted` ones, and the `days` of
-            Silver that would change. `dry_run_gold`: the days that changed since Gold was built;
-            None for all.
+        saved: for each layer what a run would save, and what that would write, by table.
+        findings: what would be unusual.
     """
     lines = ["Plan: nothing was written."]
-    if "dry_run_bronze" in plan:
-        lines += _describe_bronze(plan["dry_run_bronze"])
-    silver = plan.get("dry_run_silver")
-    if silver:
-        lines.append(
-            f"silver  {len(silver['objects']):,} objects to process: {silver['lines']:,} lines, of "
-            f"which {silver['lines'] - silver['accepted']:,} would be quarantined"
-        )
-        lines.append(f"        {_describe_days(silver['days'])} to change")
-    if "dry_run_gold" in plan:
-        lines.append(_describe_gold(plan["dry_run_gold"], silver["days"] if silver else []))
+    if "bronze" in saved:
+        objects, _ = saved["bronze"]
+        lines += _describe_bronze(objects)
+    if "silver" in saved:
+        lines += _describe_silver(*saved["silver"])
+    if "gold" in saved:
+        _, stats = saved["gold"]
+        lines += _describe_gold(stats)
+    lines += [f"  unusual: {finding}" for finding in findings]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
@@ -62,11 +64,27 @@ def _describe_bronze(names: Iterable[str]) -> Iterator[str]:
             yield f"        {fonte}: {', '.join(_date_ranges(days))} at {hours_text}"
 
 
-def _describe_gold(changed_days: list[dt.date] | None, silver_days: list[dt.date]) -> str:
-    """Return how many days to rebuild: those that changed, and those that Silver would change."""
-    if changed_days is None:
-        return "gold    every day to rebuild"
-    return f"gold    {_describe_days(sorted({*changed_days, *silver_days}))} to rebuild"
+def _describe_silver(update: SilverUpdate, stats: Mapping[str, WriteStats]) -> Iterator[str]:
+    """Yield what would be processed, and the rows and days that this would change."""
+    run = update.accounts["run"]
+    yield (
+        f"silver  {len(update.receipts):,} objects to process: {run['lines']:,} lines, of which "
+        f"{run['quarantined']:,} would be quarantined"
+    )
+    criacao = stats.get("silver_criacao", WriteStats())
+    yield f"        {_describe_rows(criacao)} on {_describe_days(list(criacao.days))}"
+
+
+def _describe_gold(stats: Mapping[str, WriteStats]) -> Iterator[str]:
+    """Yield the rows of each mart that would change."""
+    days = sorted({day for mart in stats.values() for day in mart.days})
+    yield f"gold    {_describe_days(days)} to change"
+    for name, mart in stats.items():
+        yield f"        {name}: {_describe_rows(mart)}"
+
+
+def _describe_rows(stats: WriteStats) -> str:
+    return f"{stats.rows:,} rows to write, {stats.removed:,} to remove"
 
 
 def _describe_days(days: list[dt.date]) -> str:

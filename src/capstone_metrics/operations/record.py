@@ -18,16 +18,19 @@ from importlib.metadata import PackageNotFoundError, version
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
+from capstone_metrics.changes import GoldUpdate, SilverUpdate
 from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.operations.listeners.listener import Listeners
-from capstone_metrics.operations.summary import COMMIT_DATASETS, Summary
+from capstone_metrics.quality import QualityReport
 from capstone_metrics.schedule import Calendar
+from capstone_metrics.schemas import Publication
 from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from capstone_metrics.operations.listeners.listener import Listener
+    from capstone_metrics.operations.summary import Summary
     from capstone_metrics.write_stats import WriteStats
 
 log = logging.getLogger(__name__)
@@ -39,9 +42,6 @@ RUN_PARAMETERS = ("now", "full", "from", "to", "plan", "allow_shrink", "allow_fi
 """Parameters of a run, and not of the project. Only their values are recorded."""
 
 RECORDED_PACKAGES = ("capstone-metrics", "kedro", "ibis-framework", "pyarrow")
-GENERATION_KEYS = {"gold_manifest": "gold_generation", "serving": "published_generation"}
-"""The record's key for the generation of Gold that a run built or found, or published."""
-
 ENGINE_PACKAGES = {"duckdb": "duckdb", "spark": "pyspark"}
 
 
@@ -161,7 +161,8 @@ class Recorder:
             "total": {},
             "reasons": {},
             "findings": [],
-            **dict.fromkeys(GENERATION_KEYS.values()),
+            "gold_generation": None,
+            "published_generation": None,
         }
         killed = self.runs().start(self.record, run_identifier(started_at - retention))
         self.is_started = True
@@ -195,7 +196,12 @@ class Recorder:
 
     @best_effort
     def dataset_saved(
-        self, node: str, dataset: str, data: Any, stats: WriteStats | None, summary: Summary
+        self,
+        node: str,
+        dataset: str,
+        data: Any,
+        stats: Mapping[str, WriteStats],
+        summary: Summary,
     ) -> None:
         """Record a dataset that a node saved.
 
@@ -203,26 +209,29 @@ class Recorder:
             node: the name of the node.
             dataset: the name of the dataset.
             data: the saved data.
-            stats: the statistics of the write; None for a dataset in memory.
+            stats: the statistics of the write, by table; empty for a dataset in memory.
             summary: the summary of the run so far, including this dataset.
         """
-        if stats:
-            self._add_dataset(node, dataset, stats)
-        if dataset == "silver_accounts":
+        for table, each in stats.items():
+            self._add_dataset(node, table, each)
+        if isinstance(data, SilverUpdate):
             counts = ("lines", "accepted", "quarantined")
-            receipts = data["receipts"].items()
+            receipts = data.receipts.items()
             self._add_window_counts(
                 {name: {count: r[count] for count in counts} for name, r in receipts}
             )
-            self.record |= {"total": data["total"], "reasons": data["reasons"]}
-        elif dataset in GENERATION_KEYS:
-            manifest = data if dataset == "gold_manifest" else data.manifest
-            self.record[GENERATION_KEYS[dataset]] = manifest["generation"]
-            if dataset == "serving":
-                self.record["datasets"][dataset]["tables"] = data.tables
+            self.record |= {part: data.accounts[part] for part in ("total", "reasons")}
+        elif isinstance(data, QualityReport):
+            self.record["findings"] += [finding.to_dict() for finding in data.findings]
+        elif isinstance(data, GoldUpdate) and stats:
+            self.record["gold_generation"] = data.manifest["generation"]
+        elif isinstance(data, Publication):
+            self.record["published_generation"] = data.manifest["generation"]
+            self.record["datasets"][dataset]["tables"] = data.tables
         self.record["layers"] = _layer_counts(summary, self.record["layers"])
-        if dataset in COMMIT_DATASETS:
-            self.record["layers"][COMMIT_DATASETS[dataset]]["committed"] = _timestamp(self.clock())
+        layer = self.record["nodes"][node]["layer"]
+        if stats and layer:
+            self.record["layers"][layer]["committed"] = _timestamp(self.clock())
         self._pending_outputs[node].discard(dataset)
         if not self._pending_outputs[node]:
             self._end_node(node)
@@ -230,11 +239,6 @@ class Recorder:
     def end(self, error: BaseException | None = None) -> None:
         """Record the end of the run."""
         self._close("failed" if error else "succeeded", error)
-
-    @best_effort
-    def set_findings(self, findings: list[dict[str, str]]) -> None:
-        """Record the unusual findings of the run."""
-        self.record["findings"] = findings
 
     @best_effort
     def sync(self, sync_runs: Callable[[], None]) -> None:
@@ -348,7 +352,7 @@ def _run_instant(parameters: Mapping[str, Any]) -> str | None:
 
 
 def _versions(catalog: Mapping[str, Any]) -> dict[str, str]:
-    config = (catalog.get("silver_criacao") or {}).get("engine", "duckdb")
+    config = (catalog.get("silver") or {}).get("engine", "duckdb")
     engine = config.get("name") if isinstance(config, Mapping) else config
     names = (*RECORDED_PACKAGES, *filter(None, [ENGINE_PACKAGES.get(str(engine))]))
     versions = {"python": platform.python_version(), "engine": str(engine)}

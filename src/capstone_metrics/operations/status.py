@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from capstone_metrics.changes import GoldSnapshot, SilverSnapshot
     from capstone_metrics.schedule import Timetable
 
 STATE_STYLES = {
@@ -46,6 +47,13 @@ CELL_WIDTH, MARGIN_WIDTH = 14, 16
 """Columns of a terminal for a slot, and for the rest of the table."""
 
 
+class Damage(NamedTuple):
+    """A file that was edited or deleted, and the command of kedro that makes it again."""
+
+    message: str
+    command: str
+
+
 @dataclass(frozen=True)
 class LakeFacts:
     """Facts about the lake and the database; None where there is nothing yet.
@@ -57,6 +65,7 @@ class LakeFacts:
         is_published: whether the latest publication in the database's ledger is of this Gold;
             None if the database is not running.
         database_error: why the database could not be queried, if it should be running.
+        damage: the files of Silver and Gold that are not as they were committed.
     """
 
     head: Mapping[str, Any] | None = None
@@ -64,6 +73,7 @@ class LakeFacts:
     newest_window: str | None = None
     is_published: bool | None = None
     database_error: str | None = None
+    damage: tuple[Damage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -284,6 +294,9 @@ def _checks(
     if facts.newest_window:
         yield _freshness_check(slots["bronze"], facts.newest_window, now)
     yield _quality_check(started)
+    yield _damage_check(
+        facts.damage, is_writing=any(run.state_at(now) == "running" for run in started)
+    )
     if facts.head:
         yield from _accounting_checks(facts.head)
     if facts.head and facts.manifest:
@@ -327,6 +340,35 @@ def _freshness_check(slots: Sequence[Outcome], newest_window: str, now: dt.datet
     if last and is_stale:
         message += f", and {last.slot.window} is missing"
     return Check("freshness", Health.WARNING if is_stale else Health.OK, message)
+
+
+def find_damage(silver: SilverSnapshot, gold: GoldSnapshot) -> Iterator[Damage]:
+    """Yield the files that are not as they were committed, as far as this shows without a table.
+
+    `kedro verify` reads the tables of Silver, too.
+    """
+    receipts, objects = silver.merged_objects(), silver.head.get("objects", 0)
+    if silver.generation and not silver.head:
+        yield Damage("the head of Silver is lost", "run")
+    if len(receipts) < objects:
+        yield Damage(
+            f"{objects - len(receipts):,} receipts of Silver are lost", "run --params=full=true"
+        )
+    if gold.generation and not gold.manifest:
+        yield Damage("the manifest of Gold is lost", "run --pipelines=silver_to_gold")
+    for name, table in gold.tables.items():
+        if table is None:
+            yield Damage(f"{name} was edited or lost", "run --pipelines=silver_to_gold")
+
+
+def _damage_check(damage: Sequence[Damage], *, is_writing: bool) -> Check:
+    """Return the check of files; while a run puts them into place, they differ from their head."""
+    if is_writing:
+        return Check("files", Health.OK, "a run is writing")
+    if not damage:
+        return Check("files", Health.OK, "heads, receipts and marts are as they were committed")
+    message = "; ".join(each.message for each in damage)
+    return Check("files", Health.CRITICAL, message, damage[0].command)
 
 
 def _accounting_checks(head: Mapping[str, Any]) -> Iterator[Check]:

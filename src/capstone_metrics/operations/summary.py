@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from capstone_metrics.changes import GoldUpdate, SilverUpdate
+from capstone_metrics.schemas import Publication
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -16,14 +19,6 @@ if TYPE_CHECKING:
     from capstone_metrics.write_stats import WriteStats
 
 LAYERS = ("bronze", "silver", "gold", "serving")
-
-COMMIT_DATASETS = {
-    "bronze_criacao@new": "bronze",
-    "silver_head": "silver",
-    "gold_manifest": "gold",
-    "serving": "serving",
-}
-"""The datasets whose save commits a layer."""
 
 
 @dataclass
@@ -50,36 +45,33 @@ class Summary:
     outdated: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
-    def add_dataset(
-        self, layer: str, dataset: str, data: Any, stats: WriteStats, seconds: float
-    ) -> None:
-        """Add a dataset that a layer saved.
+    def add(self, layer: str, data: Any, stats: Iterable[WriteStats], seconds: float) -> None:
+        """Add what a layer saved.
 
         Args:
             layer: one of `LAYERS`.
-            dataset: the name of the dataset in the catalog.
             data: the saved data.
             stats: the statistics of the write.
-            seconds: the time since the dataset before it.
+            seconds: the time since the save before it.
         """
         row = self.layers.setdefault(layer, LayerCounts())
         row.seconds += seconds
-        row.written += stats.rows
-        row.removed += stats.removed
-        if layer == "bronze":
-            row.rows_in = row.accepted = stats.rows
-        elif dataset == "silver_accounts":
-            run = data["run"]
+        for each in stats:
+            row.written += each.rows
+            row.removed += each.removed
+            if layer == "bronze":
+                row.rows_in = row.accepted = each.rows
+        if isinstance(data, SilverUpdate):
+            run, accounts = data.accounts["run"], data.accounts
             row.rows_in, row.accepted = run["lines"], run["accepted"]
             row.superseded, row.quarantined = run["superseded"], run["quarantined"]
-            self.total, self.reasons = data["total"], data["reasons"]
-            self.drift, self.outdated = data["drift"], data["outdated"]
-        elif dataset == "gold_manifest":
-            row.rows_in = row.accepted = data["silver_rows"]
-        elif layer == "serving":
-            row.rows_in = row.accepted = sum(
-                mart["rows"] for mart in data.manifest["marts"].values()
-            )
+            self.total, self.reasons = accounts["total"], accounts["reasons"]
+            self.drift, self.outdated = accounts["drift"], accounts["outdated"]
+        elif isinstance(data, GoldUpdate):
+            row.rows_in = row.accepted = data.manifest["silver_rows"]
+        elif isinstance(data, Publication):
+            marts = data.manifest["marts"].values()
+            row.rows_in = row.accepted = sum(mart["rows"] for mart in marts)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Summary:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.errors import user_message
+from capstone_metrics.schemas import VIDEO_KEY
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import ibis.expr.types as ir
-    import pyarrow as pa
+
+    from capstone_metrics.changes import Bronze, GoldSnapshot, SilverSnapshot
 
 
 @dataclass(frozen=True)
@@ -21,45 +26,61 @@ class VerifyResult:
     detail: str = ""
 
 
-@dataclass(frozen=True)
 class Lake:
-    """The parts of the lake to check, as the catalog loads them.
+    """The layers to check, each of which is loaded when a check first reads it.
 
-    Attributes:
-        bronze: `lines`, `bytes` and `sha256` of each object, counted from its bytes.
-        receipts: the receipt of each object that Silver processed.
-        head: the head of Silver.
-        silver: the table of Silver.
-        provenance: the table of the line of Bronze that each row of Silver comes from.
-        quarantine: the table of rejected lines.
-        manifest: the manifest of Gold.
-        marts: the tables in the manifest.
+    Args:
+        load: loads a dataset of the catalog.
     """
 
-    bronze: Mapping[str, Mapping[str, Any]]
-    receipts: Mapping[str, Mapping[str, Any]]
-    head: Mapping[str, Any]
-    silver: ir.Table
-    provenance: ir.Table
-    quarantine: ir.Table
-    manifest: Mapping[str, Any]
-    marts: Mapping[str, pa.Table]
+    def __init__(self, load: Callable[[str], Any]) -> None:
+        self.load = load
+
+    @cached_property
+    def objects(self) -> Mapping[str, Mapping[str, Any]]:
+        """The `lines`, `bytes` and `sha256` of each object of Bronze, counted from its bytes."""
+        bronze: Bronze = self.load("bronze_criacao")
+        return bronze.stats()
+
+    @cached_property
+    def silver(self) -> SilverSnapshot:
+        """Silver as of its last commit."""
+        snapshot: SilverSnapshot = self.load("silver")
+        return snapshot
+
+    @cached_property
+    def receipts(self) -> Mapping[str, Mapping[str, Any]]:
+        """The receipt of each object that Silver merged."""
+        return self.silver.receipts(self.silver.merged_objects())
+
+    @cached_property
+    def gold(self) -> GoldSnapshot:
+        """Gold as of its last commit."""
+        snapshot: GoldSnapshot = self.load("gold")
+        return snapshot
+
+
+REBUILD = "rebuild Silver from Bronze: kedro run --params=full=true"
+REBUILD_GOLD = "rebuild Gold: kedro run --pipelines=silver_to_gold"
+
+Check = tuple[str, "Callable[[Lake], Iterator[str]]", str]
 
 
 def verify(lake: Lake) -> list[VerifyResult]:
     """Check Bronze against its receipts, Silver against both, and Gold against its manifest."""
-    return [
-        _result("every Bronze object has a receipt of its bytes", _receipt_problems(lake)),
-        _result(
-            "every line of Bronze is accounted for, object by object", _accounting_problems(lake)
+    checks: list[Check] = [
+        ("every Bronze object has a receipt of its bytes", _receipt_problems, ""),
+        (
+            "every line of Bronze is accounted for, object by object",
+            _accounting_problems,
+            REBUILD,
         ),
-        _result(
-            "Silver has one row a video, each from a line of Bronze", _provenance_problems(lake)
-        ),
-        _result("the accounts are the sum of the receipts", _head_problems(lake)),
-        _result("Gold is what its manifest says", _manifest_problems(lake)),
-        _result("Gold adds up to Silver as it is now", _silver_problems(lake)),
+        ("Silver has one row a video, each from a line of Bronze", _provenance_problems, REBUILD),
+        ("the accounts are the sum of the receipts", _head_problems, REBUILD),
+        ("Gold is what its manifest says", _manifest_problems, REBUILD_GOLD),
+        ("Gold adds up to Silver as it is now", _silver_problems, ""),
     ]
+    return [_result(lake, *check) for check in checks]
 
 
 def compare_tables(name: str, stored: ir.Table, rebuilt: ir.Table) -> VerifyResult:
@@ -70,27 +91,44 @@ def compare_tables(name: str, stored: ir.Table, rebuilt: ir.Table) -> VerifyResu
     return VerifyResult(f"{name} equals a rebuild from Bronze", not detail, detail)
 
 
-def _result(check: str, problems: Iterator[str]) -> VerifyResult:
-    details = list(problems)
+def _result(
+    lake: Lake, check: str, problems: Callable[[Lake], Iterator[str]], remedy: str
+) -> VerifyResult:
+    """Return the result of a check, which fails as well if what it reads cannot be read."""
+    try:
+        details = list(problems(lake))
+    except KeyError as error:
+        details = [f"{error} is missing in a receipt, a head or a manifest"]
+    except Exception as error:
+        message = user_message(error)
+        if not message:
+            raise
+        return VerifyResult(check, False, str(message))
+    if not details:
+        return VerifyResult(check, True)
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return VerifyResult(check, not details, details[0] + more if details else "")
+    next_step = f"; {remedy}" if remedy else ""
+    return VerifyResult(check, False, details[0] + next_step + more)
 
 
 def _receipt_problems(lake: Lake) -> Iterator[str]:
-    for name, stats in lake.bronze.items():
+    are_lost = len(lake.receipts) < lake.silver.head["objects"]
+    merge = REBUILD if are_lost else "merge it: kedro run --pipelines=bronze_to_silver"
+    for name, stats in lake.objects.items():
         receipt = lake.receipts.get(name)
         if receipt is None:
-            yield f"{name} has no receipt; run 'kedro run --pipelines=bronze_to_silver'"
+            yield f"{name} has no receipt; {merge}"
         elif any(receipt[stat] != value for stat, value in stats.items()):
-            yield f"{name} has changed since Silver processed it"
-    yield from (f"{name} is missing" for name in lake.receipts.keys() - lake.bronze.keys())
+            yield f"{name} has changed since Silver processed it; restore it, or {REBUILD}"
+    for name in sorted(lake.receipts.keys() - lake.objects.keys()):
+        yield f"{name} is missing; restore it, or {REBUILD}"
 
 
 def _accounting_problems(lake: Lake) -> Iterator[str]:
-    current = _lines_by_object(lake.provenance)
-    quarantined = _lines_by_object(lake.quarantine)
+    current = _lines_by_object(lake.silver.tables["provenance"])
+    quarantined = _lines_by_object(lake.silver.tables["quarentena"])
     for name, receipt in lake.receipts.items():
-        lines = lake.bronze.get(name, receipt)["lines"]
+        lines = lake.objects.get(name, receipt)["lines"]
         rejected = quarantined.pop(name, 0)
         superseded = receipt["accepted"] - current.pop(name, 0)
         if superseded < 0 or rejected != receipt["quarantined"]:
@@ -102,50 +140,58 @@ def _accounting_problems(lake: Lake) -> Iterator[str]:
 
 
 def _provenance_problems(lake: Lake) -> Iterator[str]:
-    key = ["video_id", "rede_social", "data_postagem"]
-    rows = _count(lake.silver)
-    provenance = _count(lake.provenance)
-    videos = lake.silver.video_id.nunique().to_pyarrow().as_py()
-    matched = _count(lake.silver.semi_join(lake.provenance, key))
-    if not rows == videos == provenance == matched:
-        yield (
-            f"{rows} rows of {videos} videos; the provenance table has {provenance} rows, and "
-            f"{matched} of Silver's rows are in it"
-        )
+    place = [*VIDEO_KEY, "data_postagem"]
+    tables = lake.silver.tables
+    rows, videos = tables["criacao"], tables["criacao"].select(*VIDEO_KEY).distinct()
+    counts = {
+        "rows": _count(rows),
+        "videos": _count(videos),
+        "rows of provenance": _count(tables["provenance"]),
+        "rows whose provenance is known": _count(rows.semi_join(tables["provenance"], place)),
+        "videos in the index": _count(tables["video_index"]),
+        "rows that the index places": _count(rows.semi_join(tables["video_index"], place)),
+    }
+    if len(set(counts.values())) > 1:
+        yield f"it has {', '.join(f'{count} {what}' for what, count in counts.items())}"
 
 
 def _head_problems(lake: Lake) -> Iterator[str]:
     receipts = lake.receipts.values()
-    total = lake.head["total"]
+    current = _count(lake.silver.tables["provenance"])
     sums = {
+        "objects": len(receipts),
         "lines": sum(receipt["lines"] for receipt in receipts),
-        "current": _count(lake.provenance),
+        "current": current,
+        "superseded": sum(receipt["accepted"] for receipt in receipts) - current,
         "quarantined": sum(receipt["quarantined"] for receipt in receipts),
     }
-    sums["superseded"] = sum(receipt["accepted"] for receipt in receipts) - sums["current"]
-    if sums != total:
-        yield f"the head has {total}, and the receipts add up to {sums}"
+    head = lake.silver.head
+    accounts = {"objects": head["objects"], **head["total"]}
+    if sums != accounts:
+        yield f"the head has {accounts}, and the receipts add up to {sums}"
 
 
 def _manifest_problems(lake: Lake) -> Iterator[str]:
-    for name, entry in lake.manifest["marts"].items():
-        table = lake.marts[name]
-        if table.schema.metadata[b"sha256"].decode() != entry["sha256"]:
-            yield f"{name} was changed by hand"
+    for name in lake.gold.manifest["marts"]:
+        if lake.gold.tables[name] is None:
+            yield f"{name} was changed by hand or is lost"
 
 
 def _silver_problems(lake: Lake) -> Iterator[str]:
-    built_from = lake.manifest["silver_origin"], lake.manifest["silver_generation"]
-    if built_from != (lake.head["origin"], lake.head["generation"]):
-        yield "Silver has changed since; run 'kedro run --pipelines=silver_to_gold'"
+    manifest, head = lake.gold.manifest, lake.silver.head
+    built_from = manifest["silver_origin"], manifest["silver_generation"]
+    if built_from != (head["origin"], head["generation"]):
+        yield f"Silver has changed since; {REBUILD_GOLD}"
         return
-    for name, entry in lake.manifest["marts"].items():
+    criacao = lake.silver.tables["criacao"]
+    for name, entry in manifest["marts"].items():
         for measure, rule in entry["measures"].items():
             ((aggregate, column),) = rule.items()
-            expected = getattr(lake.silver[column], aggregate)().to_pyarrow().as_py() or 0
-            total = sum(lake.marts[name][measure].to_pylist())
-            if total != expected:
-                yield f"{name}.{measure} is {total} where Silver has {expected}"
+            expected = getattr(criacao[column], aggregate)().to_pyarrow().as_py() or 0
+            table = lake.gold.tables[name]
+            total = None if table is None else sum(table[measure].to_pylist())
+            if total is not None and total != expected:
+                yield f"{name}.{measure} is {total} where Silver has {expected}; {REBUILD}"
 
 
 def _lines_by_object(table: ir.Table) -> dict[str, int]:

@@ -16,7 +16,6 @@ from psycopg2.extensions import make_dsn
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer, dsn_of_environment
-from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from capstone_metrics.serving.compare import Comparison
     from capstone_metrics.serving.embedded import Address
     from capstone_metrics.serving.runs import RunRecords
+    from capstone_metrics.write_stats import WriteStats
 
 log = logging.getLogger(__name__)
 
@@ -42,22 +42,25 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         database: the name of the database.
         port: the port of the embedded server; None for one that it chooses once and keeps.
         programs: the folder with the programs of another PostgreSQL, to run that one instead.
+        plan: whether a save does nothing.
         metadata: the metadata for Kedro-Viz.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each property of the catalog entry
         self,
         *,
         path: str,
         database: str,
         port: int | None = None,
         programs: str | None = None,
+        plan: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self.server = EmbeddedServer(path, port, programs)
         self.database = database
         self.metadata = metadata
-        self.write_stats = WriteStats()
+        self.plan = plan
+        self.write_stats: dict[str, WriteStats] = {}
 
     def start(self) -> Address:
         """Start the embedded server if needed, and provision the database."""
@@ -96,7 +99,8 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
                 drop_database(address, self.database)
 
     def save(self, data: Publication) -> None:
-        self.write_stats = self._publish(data, full=False)
+        if not self.plan:
+            self.write_stats = {"serving": self._publish(data, full=False)}
 
     def recreate(self, data: Publication) -> WriteStats:
         """Make the database equal Gold by comparing every row, whatever was changed by hand.

@@ -241,8 +241,11 @@ def latest(lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> list[NDArray
     if not lines:
         return []
     sizes = [batch.num_rows for _, batch in lines]
-    ids = pa.chunked_array([batch["video_id"] for _, batch in lines]).combine_chunks()
-    videos = ids.dictionary_encode().indices.to_numpy()
+    ids, networks = (
+        pa.chunked_array([batch[name] for _, batch in lines]).combine_chunks().dictionary_encode()
+        for name in ("video_id", "rede_social")
+    )
+    videos = ids.indices.to_numpy() + len(ids.dictionary) * networks.indices.to_numpy()
     moments = np.concatenate([batch["ingestion_ts"].view(pa.int64()) for _, batch in lines])
     ranks = {name: rank for rank, name in enumerate(sorted({o.objeto for o, _ in lines}))}
     objects = np.repeat([ranks[origin.objeto] for origin, _ in lines], sizes)
@@ -250,7 +253,7 @@ def latest(lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> list[NDArray
     # by time; equal times are in the order of Bronze, in which nearly all lines are already
     in_bronze = np.argsort(objects << LINE_BITS | numbers, kind="stable")
     order = in_bronze[np.argsort(moments[in_bronze], kind="stable")]
-    last = np.full(len(order), -1)
+    last = np.full(len(ids.dictionary) * len(networks.dictionary), -1)
     last[videos[order]] = order  # the last one of a video stays
     is_latest = np.zeros(len(order), bool)
     is_latest[last[last >= 0]] = True

@@ -1,5 +1,5 @@
-"""bronze_criacao → silver_criacao, silver_quarentena."""
+"""The pipeline from Bronze to Silver."""
 
-from capstone_metrics.pipelines.bronze_to_silver.pipeline import create_dry_run, create_pipeline
+from capstone_metrics.pipelines.bronze_to_silver.pipeline import create_pipeline
 
-__all__ = ["create_dry_run", "create_pipeline"]
+__all__ = ["create_pipeline"]

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from capstone_metrics.changes import FORMAT, SilverUpdate
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
+from capstone_metrics.quality import QualityReport
 from capstone_metrics.schemas import REQUIRED
 from capstone_metrics.validation.objects import parse_object_name
+
+FINDINGS_KEPT = dt.timedelta(days=30)
 
 UNDECLARED = "undeclared"
 """The digest of a source without a declaration."""
 
 
 def account(
-    validation: ValidationResult, merge_counts: Mapping[str, int], quarantined: int
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    validation: ValidationResult, merged: MergeResult, report: QualityReport
+) -> tuple[SilverUpdate, dict[str, Any]]:
     """Account for every line of the increment, and for every line of Bronze.
 
     Args:
         validation: the validated lines, and the number of lines in the bytes of each object.
-        merge_counts: the counts of `merge`.
-        quarantined: the number of lines of the increment that were quarantined.
+        merged: what the merge changes.
+        report: what is unusual in the windows of this run.
 
     Returns:
-        The receipt of each object, the accounts of this run, and the head of Silver. The accounts
+        The new state of Silver, with the receipt of each object, and the accounts of this run. They
         have, besides the head and the receipts, the counts of this `run`; for each source with
         undeclared fields, which of them no earlier run saw (`drift`); and the sources of which
         some lines were validated by a declaration that has changed since (`outdated`).
@@ -38,15 +44,15 @@ def account(
             of Bronze in total equal the current, the superseded and the quarantined ones.
     """
     receipts = _receipts(validation)
-    new_rows = merge_counts["after"] - merge_counts["before"]
+    new_rows = merged.rows_after - merged.rows_before
     run = {
         "lines": sum(receipt["lines"] for receipt in receipts.values()),
-        "accepted": merge_counts["accepted"],
+        "accepted": merged.accepted,
         # an accepted line adds a row, or supersedes one of the same video, or is superseded by it
-        "superseded": merge_counts["accepted"] - new_rows,
-        "quarantined": quarantined,
+        "superseded": merged.accepted - new_rows,
+        "quarantined": merged.quarantined,
     }
-    head = _head(validation, receipts, run, new_rows)
+    head = _head(validation, receipts, run, new_rows) | {"findings": _findings(validation, report)}
     previous_head = validation.snapshot.head
     known_fields = previous_head.get("new_fields", {})
     drift = {
@@ -60,7 +66,9 @@ def account(
     ]
     accounts = {"run": run, "drift": drift, "outdated": outdated, "receipts": receipts, **head}
     is_unchanged = bool(previous_head) and not receipts  # no new object, no new commit
-    return receipts, accounts, previous_head if is_unchanged else head
+    new_head = previous_head if is_unchanged else head
+    update = SilverUpdate(validation.snapshot, merged.overwrites, receipts, new_head, accounts)
+    return update, accounts
 
 
 def _head(
@@ -94,13 +102,34 @@ def _head(
         for fonte in {parse_object_name(name)[0] for name in receipts}
     }
     return {
+        "format": FORMAT,
         "origin": previous.get("origin", _origin(receipts)),
         "generation": validation.snapshot.generation + 1,
+        "objects": base.get("objects", 0) + len(receipts),
         "total": total,
         "reasons": dict(sorted(reasons.items())),
         "new_fields": _merge_names(base.get("new_fields", {}), _undeclared_fields(receipts)),
         "declarations": _merge_names(base.get("declarations", {}), digests),
     }
+
+
+def _findings(validation: ValidationResult, report: QualityReport) -> list[dict[str, Any]]:
+    """Return the findings since the last full rebuild, with the generation that found each.
+
+    Of those of one rule in one window it is the last. They are retained until the window is
+    `FINDINGS_KEPT` older than the newest one with a finding.
+    """
+    generation = validation.snapshot.generation + 1
+    known = () if validation.is_full else validation.snapshot.head.get("findings", ())
+    new = ({**finding.to_dict(), "generation": generation} for finding in report.findings)
+    findings = {(each["rule"], each["of"]): each for each in (*known, *new)}
+    windows = {each["of"]: dt.datetime.fromisoformat(each["of"]) for each in findings.values()}
+    newest = max(windows.values(), default=None)
+    return [
+        each
+        for _, each in sorted(findings.items())
+        if newest and newest - windows[each["of"]] <= FINDINGS_KEPT
+    ]
 
 
 def _merge_names(

@@ -3,11 +3,13 @@
 import ibis
 import ibis.expr.types as ir
 
+from capstone_metrics.schemas import VIDEO_KEY
+
 ORDER = ["ingestion_ts", "objeto", "linha"]
 
 
 def latest(observations: ir.Table) -> ir.Table:
     """Return the latest observation of each video; of two equal ones, the one that `is_new`."""
     last_first = [observations[name].desc() for name in (*ORDER, "is_new")]
-    rank = ibis.row_number().over(group_by="video_id", order_by=last_first)
+    rank = ibis.row_number().over(group_by=VIDEO_KEY, order_by=last_first)
     return observations.mutate(rank=rank).filter(lambda t: t["rank"] == 0).drop("rank")

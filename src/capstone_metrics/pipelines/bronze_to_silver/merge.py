@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import ibis
 import ibis.expr.types as ir
@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
-from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX
+from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX, VIDEO_KEY
 from capstone_metrics.validation.objects import parse_object_name
 
 LINE_KEY = ["objeto", "linha"]
@@ -20,24 +20,52 @@ LINE_KEY = ["objeto", "linha"]
 
 @dataclass(frozen=True)
 class MergedProvenance:
-    """The provenance (video, partition and Bronze line) of the rows that a merge rewrites.
+    """The provenance (video, partition and Bronze line) of all rows on the days of a merge.
 
     Attributes:
         upserted: the provenance of the rows that the merge inserts or updates.
         unchanged: the provenance of the rows that no accepted line replaces.
-        before: the provenance of all rows of these partitions before the merge.
-        partitions: the rewritten partitions; None for the whole table.
+        before: the provenance of all rows of these days before the merge.
+        days: the days; None for all of them.
     """
 
     upserted: ir.Table
     unchanged: ir.Table
     before: ir.Table
-    partitions: list[tuple[str, ...]] | None
+    days: list[str] | None
+
+    @property
+    def partitions(self) -> list[tuple[str, ...]] | None:
+        """The partitions of `criacao` whose rows change; None for all of them.
+
+        A video whose posting date was corrected also changes the partition that it leaves.
+        """
+        if self.days is None:
+            return None
+        replaced = self.before.semi_join(self.upserted, VIDEO_KEY)
+        return sorted({*_partitions(self.upserted), *_partitions(replaced)})
 
 
-def merge(
-    validation: ValidationResult,
-) -> tuple[PartitionOverwrite, PartitionOverwrite, PartitionOverwrite, dict[str, int]]:
+@dataclass(frozen=True)
+class MergeResult:
+    """What a merge changes in Silver, and how many lines and rows it counted.
+
+    Attributes:
+        overwrites: the new partitions of each table of Silver; empty without new objects.
+        accepted: the number of accepted lines.
+        rows_before: the number of rows of the rewritten partitions before the merge.
+        rows_after: the number of these rows after the merge.
+        quarantined: the number of rejected lines.
+    """
+
+    overwrites: Mapping[str, PartitionOverwrite] = field(default_factory=dict)
+    accepted: int = 0
+    rows_before: int = 0
+    rows_after: int = 0
+    quarantined: int = 0
+
+
+def merge(validation: ValidationResult) -> MergeResult:
     """Merge the accepted observations into Silver, which has the latest of each video.
 
     "Latest" is a total order: the last `ingestion_ts`, then the last object and line in Bronze. So
@@ -45,128 +73,110 @@ def merge(
 
     Args:
         validation: the validated lines.
-
-    Returns:
-        The overwrites of `silver_criacao`, `silver_provenance` and `silver_video_index`, and
-        counts: of the `accepted` lines, and of the rows of the rewritten partitions `before` and
-        `after` the merge.
     """
-    snapshot = validation.snapshot
     if not validation.objects:
-        silver, provenance, video_index = (
-            PartitionOverwrite(ibis.memtable([], schema=schema), [])
-            for schema in (SILVER, PROVENANCE, VIDEO_INDEX)
-        )
-        return silver, provenance, video_index, {"accepted": 0, "before": 0, "after": 0}
+        return MergeResult()
     merged = _merge_provenance(validation)
-    silver_rows = validation.accepted.semi_join(merged.upserted, LINE_KEY).select(*SILVER)
-    if merged.partitions is not None:  # else no row is unchanged
-        old = _in_partitions(snapshot.tables["criacao"], merged.partitions)
-        unchanged = old.semi_join(merged.unchanged, "video_id").select(*SILVER)
-        silver_rows = ibis.union(silver_rows, unchanged)
     after = ibis.union(merged.upserted, merged.unchanged)
-    new_or_moved = merged.upserted.anti_join(
-        merged.before, ["video_id", "rede_social", "data_postagem"]
-    )
-    counts = {
-        "accepted": validation.count_lines("accepted"),
-        "before": _count(merged.before),
-        "after": _count(after),
+    days: list[tuple[str, ...]] | None = None
+    if merged.days is not None:
+        days = [(day,) for day in merged.days]
+    overwrites = {
+        "criacao": _criacao_overwrite(merged, validation),
+        "provenance": PartitionOverwrite(after.select(*PROVENANCE), days),
+        "video_index": _video_index_overwrite(merged, validation.snapshot),
+        "quarentena": _quarantine_overwrite(validation),
     }
-    return (
-        PartitionOverwrite(silver_rows, merged.partitions),
-        PartitionOverwrite(after.select(*PROVENANCE), merged.partitions),
-        _video_index_overwrite(new_or_moved, snapshot, merged.partitions is None),
-        counts,
+    return MergeResult(
+        overwrites=overwrites,
+        accepted=validation.count_lines("accepted"),
+        rows_before=_count(merged.before),
+        rows_after=_count(after),
+        quarantined=_count(validation.rejected),
     )
 
 
-def dry_run(validation: ValidationResult) -> dict[str, Any]:
-    """Return what `merge` would change.
-
-    Returns:
-        The `objects` that it would merge, their `lines`, how many of these are `accepted`, and the
-        `days` of Silver that would change.
-    """
-    lines = sum(stats["lines"] for stats in validation.objects.values())
-    summary = {"objects": sorted(validation.objects), "lines": lines, "accepted": 0, "days": []}
-    if validation.objects:
-        merged = _merge_provenance(validation)
-        # a video whose posting date was corrected also changes the day that it leaves
-        replaced = merged.before.semi_join(merged.upserted, "video_id")
-        rows = ibis.union(*(each.select("data_postagem") for each in (merged.upserted, replaced)))
-        days = rows.distinct().to_pyarrow()["data_postagem"].to_pylist()
-        summary |= {"accepted": validation.count_lines("accepted"), "days": sorted(days)}
-    return summary
+def _criacao_overwrite(
+    merged: MergedProvenance, validation: ValidationResult
+) -> PartitionOverwrite:
+    rows = validation.accepted.semi_join(merged.upserted, LINE_KEY).select(*SILVER)
+    partitions = merged.partitions
+    if partitions is not None:  # else no row is unchanged
+        old = _in_partitions(validation.snapshot.tables["criacao"], partitions)
+        rows = ibis.union(rows, old.semi_join(merged.unchanged, VIDEO_KEY).select(*SILVER))
+    return PartitionOverwrite(rows, partitions)
 
 
-def quarantine(validation: ValidationResult) -> tuple[PartitionOverwrite, int]:
-    """Return the overwrite of the quarantine, and the number of rejected lines."""
+def _quarantine_overwrite(validation: ValidationResult) -> PartitionOverwrite:
+    """Return the overwrite of the quarantine, which has a partition for each Bronze object."""
     partitions = None
-    if not validation.is_full:  # the quarantine has a partition for each Bronze object
+    if not validation.is_full:
         partitions = [parse_object_name(name) for name in validation.objects]
-    rejected = _count(validation.rejected) if validation.objects else 0
-    return PartitionOverwrite(validation.rejected, partitions), rejected
+    return PartitionOverwrite(validation.rejected, partitions)
 
 
 def _merge_provenance(validation: ValidationResult) -> MergedProvenance:
     """Find which accepted lines are inserted or replace a row, and which rows are unchanged."""
-    snapshot = validation.snapshot
     new = latest(validation.accepted.select(*PROVENANCE).mutate(is_new=True)).cache()
-    if validation.is_full or snapshot.generation == 0:
+    if validation.is_full:
         before = new.filter(~new.is_new)  # empty: there is no row to compare with
-        partitions = None
+        days = None
     else:
-        before, partitions = _affected_rows(new, snapshot)
+        before, days = _rows_of_days(new, validation.snapshot)
     merged = latest(ibis.union(before, new)).cache()
     return MergedProvenance(
         upserted=merged.filter(merged.is_new),
         unchanged=merged.filter(~merged.is_new),
         before=before,
-        partitions=partitions,
+        days=days,
     )
 
 
-def _affected_rows(
-    new: ir.Table, snapshot: SilverSnapshot
-) -> tuple[ir.Table, list[tuple[str, ...]]]:
-    """Return the provenance of the rows of every affected partition, and the affected partitions.
+def _rows_of_days(new: ir.Table, snapshot: SilverSnapshot) -> tuple[ir.Table, list[str]]:
+    """Return the provenance of all rows on the days that a merge may change, and these days.
 
-    A merge affects the partitions of the new observations and, for a video whose posting date or
-    network was corrected, the partition that it leaves.
+    They are the days of the new observations and, for a video whose posting date was corrected, the
+    day that it leaves.
     """
-    target_partitions = _partitions(new)
-    provenance = snapshot.tables["provenance"]
-    target_rows = _in_partitions(provenance, target_partitions).select(*PROVENANCE).cache()
-    # these videos are new, or in another partition, which the index names
-    absent = new.anti_join(target_rows, "video_id").select("video_id", shard=_shard(new.video_id))
+    provenance, video_index = (snapshot.tables[name] for name in ("provenance", "video_index"))
+    days = _days(new)
+    rows = _of_days(provenance, days).select(*PROVENANCE).cache()
+    # these videos are new, or on another day, which the index names
+    absent = new.anti_join(rows, VIDEO_KEY)
+    absent = absent.select(*VIDEO_KEY, shard=_shard(absent.video_id))
     shards = absent.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
-    video_index = snapshot.tables["video_index"]
-    moved = video_index.filter(video_index.shard.isin(shards)).semi_join(absent, "video_id")
-    old_partitions = sorted({*_partitions(moved)} - {*target_partitions})
-    rows = target_rows
-    if old_partitions:
-        old_rows = _in_partitions(provenance, old_partitions).select(*PROVENANCE)
-        rows = ibis.union(target_rows, old_rows)
-    return rows.mutate(is_new=False).cache(), sorted([*target_partitions, *old_partitions])
+    moved = video_index.filter(video_index.shard.isin(shards)).semi_join(absent, VIDEO_KEY)
+    if other_days := sorted(set(_days(moved)) - set(days)):
+        rows = ibis.union(rows, _of_days(provenance, other_days).select(*PROVENANCE))
+    return rows.mutate(is_new=False).cache(), sorted([*days, *other_days])
 
 
 def _video_index_overwrite(
-    new_or_moved: ir.Table, snapshot: SilverSnapshot, is_full: bool
+    merged: MergedProvenance, snapshot: SilverSnapshot
 ) -> PartitionOverwrite:
     """Return the overwrite of the shards of the index that have a new or moved video."""
+    new_or_moved = merged.upserted.anti_join(merged.before, [*VIDEO_KEY, "data_postagem"])
     entries = new_or_moved.mutate(shard=_shard(new_or_moved.video_id)).select(*VIDEO_INDEX).cache()
-    if is_full:
+    if merged.days is None:
         return PartitionOverwrite(entries)
     shards = entries.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
     video_index = snapshot.tables["video_index"]
-    rest = video_index.filter(video_index.shard.isin(shards)).anti_join(entries, "video_id")
+    rest = video_index.filter(video_index.shard.isin(shards)).anti_join(entries, VIDEO_KEY)
     rows = ibis.union(entries, rest.select(*VIDEO_INDEX))
     return PartitionOverwrite(rows, [(shard,) for shard in shards])
 
 
 def _shard(video_id: ir.StringValue) -> ir.StringValue:
-    return video_id.hexdigest("md5").left(2)
+    return video_id.hexdigest("md5").left(1)
+
+
+def _days(table: ir.Table) -> list[str]:
+    days = table.select("data_postagem").distinct().to_pyarrow()["data_postagem"].to_pylist()
+    return sorted(map(str, days))
+
+
+def _of_days(table: ir.Table, days: list[str]) -> ir.Table:
+    return table.filter(table.data_postagem.isin([dt.date.fromisoformat(day) for day in days]))
 
 
 def _partitions(table: ir.Table) -> list[tuple[str, ...]]:
@@ -180,11 +190,8 @@ def _in_partitions(table: ir.Table, partitions: list[tuple[str, ...]]) -> ir.Tab
     days = {day for _, day in partitions}
     name = table.rede_social + "/" + table.data_postagem.cast("string")
     # the engine skips files by the first two filters; the third leaves out other combinations
-    return table.filter(
-        table.rede_social.isin(sorted(networks)),
-        table.data_postagem.isin([dt.date.fromisoformat(day) for day in sorted(days)]),
-        name.isin(["/".join(partition) for partition in partitions]),
-    )
+    rows = _of_days(table.filter(table.rede_social.isin(sorted(networks))), sorted(days))
+    return rows.filter(name.isin(["/".join(partition) for partition in partitions]))
 
 
 def _count(table: ir.Table) -> int:

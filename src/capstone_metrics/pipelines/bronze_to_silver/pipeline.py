@@ -1,48 +1,47 @@
-"""bronze_criacao → silver_criacao, silver_quarentena."""
+"""The pipeline from Bronze to Silver."""
 
 from kedro.pipeline import Pipeline, node
 
 from capstone_metrics.pipelines.bronze_to_silver.account import account, stop_on_drift
-from capstone_metrics.pipelines.bronze_to_silver.merge import dry_run, merge, quarantine
+from capstone_metrics.pipelines.bronze_to_silver.check import check_silver
+from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment
+from capstone_metrics.pipelines.bronze_to_silver.merge import merge
 from capstone_metrics.pipelines.bronze_to_silver.validate import validate
-
-DECLARED = ["params:sources", "params:networks", "params:schedule"]
 
 
 def create_pipeline() -> Pipeline:
-    """Merge new Bronze objects into Silver and its quarantine, and account for every line.
-
-    What these nodes save is staged; saving the head of Silver last commits it.
-    """
+    """Merge new Bronze objects into Silver and its quarantine, and account for every line."""
     return Pipeline(
         [
             node(
+                find_increment,
+                inputs=[
+                    "silver_snapshot",
+                    "bronze_criacao",
+                    "params:full",
+                    "params:from",
+                    "params:to",
+                ],
+                outputs="bronze_increment",
+                name="find_increment",
+            ),
+            node(
                 validate,
-                inputs=["bronze_criacao@increment", *DECLARED],
+                inputs=["bronze_increment", "params:sources", "params:networks", "params:schedule"],
                 outputs="validation_result",
                 name="validate",
             ),
+            node(merge, inputs="validation_result", outputs="merge_result", name="merge"),
             node(
-                merge,
-                inputs="validation_result",
-                outputs=[
-                    "silver_criacao@new",
-                    "silver_provenance@new",
-                    "silver_video_index",
-                    "merge_counts",
-                ],
-                name="merge",
-            ),
-            node(
-                quarantine,
-                inputs="validation_result",
-                outputs=["silver_quarentena", "quarantine_count"],
-                name="quarantine",
+                check_silver,
+                inputs=["validation_result", "params:quality", "params:marts"],
+                outputs="silver_findings",
+                name="check_silver",
             ),
             node(
                 account,
-                inputs=["validation_result", "merge_counts", "quarantine_count"],
-                outputs=["silver_receipts", "silver_accounts", "silver_head"],
+                inputs=["validation_result", "merge_result", "silver_findings"],
+                outputs=["silver", "silver_accounts"],
                 name="account",
             ),
             node(
@@ -50,24 +49,6 @@ def create_pipeline() -> Pipeline:
                 inputs="silver_accounts",
                 outputs=None,
                 name="stop_on_drift",
-            ),
-        ],
-        tags="silver",
-    )
-
-
-def create_dry_run() -> Pipeline:
-    """Return what the pipeline would change, without writing."""
-    return Pipeline(
-        [
-            node(
-                validate,
-                inputs=["bronze_criacao@dry_run", *DECLARED],
-                outputs="validation_result",
-                name="dry_run_validate",
-            ),
-            node(
-                dry_run, inputs="validation_result", outputs="dry_run_silver", name="dry_run_merge"
             ),
         ],
         tags="silver",

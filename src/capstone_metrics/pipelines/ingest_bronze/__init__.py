@@ -1,5 +1,5 @@
-"""source → bronze_criacao."""
+"""The pipeline from the sources to Bronze."""
 
-from capstone_metrics.pipelines.ingest_bronze.pipeline import create_dry_run, create_pipeline
+from capstone_metrics.pipelines.ingest_bronze.pipeline import create_pipeline
 
-__all__ = ["create_dry_run", "create_pipeline"]
+__all__ = ["create_pipeline"]

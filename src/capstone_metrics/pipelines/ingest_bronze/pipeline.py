@@ -1,8 +1,8 @@
-"""source → bronze_criacao."""
+"""The pipeline from the sources to Bronze."""
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.ingest_bronze.nodes import dry_run, ingest
+from capstone_metrics.pipelines.ingest_bronze.nodes import ingest
 
 INPUTS = [
     "params:sources",
@@ -10,20 +10,12 @@ INPUTS = [
     "params:now",
     "params:from",
     "params:to",
-    "bronze_objects",
+    "bronze_snapshot",
 ]
 
 
 def create_pipeline() -> Pipeline:
     """Add the new objects of every source to Bronze."""
     return Pipeline(
-        [node(ingest, inputs=INPUTS, outputs="bronze_criacao@new", name="ingest")], tags="bronze"
-    )
-
-
-def create_dry_run() -> Pipeline:
-    """Return what the pipeline would add, without writing."""
-    outputs = ["bronze_criacao@dry_run", "dry_run_bronze"]
-    return Pipeline(
-        [node(dry_run, inputs=INPUTS, outputs=outputs, name="dry_run_ingest")], tags="bronze"
+        [node(ingest, inputs=INPUTS, outputs="bronze_criacao", name="ingest")], tags="bronze"
     )

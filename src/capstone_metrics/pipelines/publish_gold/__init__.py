@@ -1,4 +1,4 @@
-"""gold_* → serving.*."""
+"""The pipeline from Gold to the serving database."""
 
 from capstone_metrics.pipelines.publish_gold.pipeline import create_pipeline
 

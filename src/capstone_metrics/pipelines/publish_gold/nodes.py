@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from capstone_metrics.changes import MartFile
+from capstone_metrics.changes import GoldSnapshot, MartFile
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schemas import Publication, PublicationPolicy, marts_of
 
@@ -45,39 +45,39 @@ class VerifiedFiles(Mapping[str, bytes]):
 
 
 def assemble_publication(
-    manifest: Mapping[str, Any],
+    gold: GoldSnapshot,
     declarations: Mapping[str, Any],
     policy: Mapping[str, Any],
     allow_shrink: bool,
-    *files: MartFile,
 ) -> Publication:
     """Return the publication of all marts of one generation of Gold.
 
     Args:
-        manifest: the manifest of Gold.
+        gold: Gold as of its last commit.
         declarations: the declared marts.
         policy: the limits of a publication: `max_shrink_pct` (percent), `changes_kept_days` (days).
         allow_shrink: whether the marts may shrink beyond `max_shrink_pct`.
-        files: the files of the marts, in the order of the declarations.
 
     Raises:
-        CapstoneError: if Gold was built from other declarations; later, when a file is read, if it
-            does not match the manifest.
+        CapstoneError: if there is no Gold, or it was built from other declarations; later, when a
+            file is read, if it does not match the manifest.
     """
+    if not gold.manifest:
+        raise CapstoneError("There is no Gold to publish; run 'kedro run' first.")
     marts = marts_of(declarations)
-    built = {name: _declaration(entry) for name, entry in manifest["marts"].items()}
+    entries = gold.manifest["marts"]
+    built = {name: _declaration(entry) for name, entry in entries.items()}
     if built != {name: (list(mart.key), mart.declared_measures) for name, mart in marts.items()}:
         raise CapstoneError(
             "The declarations of the marts have changed since Gold was built. Run 'kedro run "
             "--pipelines=silver_to_gold,publish_gold' to rebuild and publish it."
         )
-    files_by_name = dict(zip(marts, files, strict=True))
     return Publication(
-        dict(manifest),
+        dict(gold.manifest),
         marts,
-        VerifiedFiles(manifest["marts"], files_by_name),
+        VerifiedFiles(entries, gold.files),
         PublicationPolicy.of(policy, allow_shrink),
-        {name: file.version() for name, file in files_by_name.items()},
+        {name: gold.files[name].version() for name in marts},
     )
 
 

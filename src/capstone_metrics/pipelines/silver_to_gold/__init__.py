@@ -1,5 +1,5 @@
-"""silver_criacao → gold_*."""
+"""The pipeline from Silver to Gold."""
 
-from capstone_metrics.pipelines.silver_to_gold.pipeline import create_dry_run, create_pipeline
+from capstone_metrics.pipelines.silver_to_gold.pipeline import create_pipeline
 
-__all__ = ["create_dry_run", "create_pipeline"]
+__all__ = ["create_pipeline"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +12,14 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from capstone_metrics.changes import GoldSnapshot, MartFile
+from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.gold_csv import read_csv, to_csv
+from capstone_metrics.quality import Finding, QualityReport, Rules, check_totals
 from capstone_metrics.schedule import Span
-from capstone_metrics.schemas import Mart, marts_of
+from capstone_metrics.schemas import VIDEO_KEY, Mart, marts_of
 
-TableLoader = Callable[[], ir.Table]
-"""A function that loads a table, called only if the table is needed."""
-
-VIDEO_KEY = ("video_id", "rede_social", "data_postagem")
+PLACE = [*VIDEO_KEY, "data_postagem"]
 """A video and its partition."""
 
 NOT_INFORMED = "(não informado)"
@@ -56,9 +56,7 @@ class RebuildScope:
 
 
 def find_rebuild_scope(
-    silver: TableLoader,
-    provenance: TableLoader,
-    silver_head: Mapping[str, Any],
+    silver: SilverSnapshot,
     gold: GoldSnapshot,
     declarations: Mapping[str, Any],
     full: bool,
@@ -72,9 +70,7 @@ def find_rebuild_scope(
     of all marts are rebuilt.
 
     Args:
-        silver: loads the table of Silver.
-        provenance: loads the provenance of the rows of Silver.
-        silver_head: the head of Silver.
+        silver: Silver as of its last commit.
         gold: Gold as of its last commit.
         declarations: the declared marts.
         full: whether to rebuild all days.
@@ -82,59 +78,57 @@ def find_rebuild_scope(
         last: the last day or window of a backfill.
 
     Raises:
-        CapstoneError: if Silver, on these days, is not what its last commit wrote.
+        CapstoneError: if there is no Silver, or if on these days it is not what its last commit
+            wrote.
     """
     marts = marts_of(declarations)
-    days = _days(gold, full, first, last)
-    scope = RebuildScope(days, None, gold, silver_head)
+    if not silver.head:
+        raise CapstoneError("There is no Silver to build Gold from; run 'kedro run' first.")
+    days = _days(silver, gold, full, first, last)
+    scope = RebuildScope(days, None, gold, silver.head)
     if any(scope.reusable_rows(mart) is None for mart in marts.values()):
         days = None
     if days == set():
         return scope
-    columns = {*VIDEO_KEY, *(column for mart in marts.values() for column in mart.source_columns)}
-    rows = _of_days(silver(), days).select(*sorted(columns)).cache()
-    committed = _of_days(provenance(), days).select(*VIDEO_KEY).cache()
-    _check_silver(rows, committed, silver_head["total"]["current"] if days is None else None)
-    return RebuildScope(days, rows, gold, silver_head)
-
-
-def dry_run(
-    gold: GoldSnapshot, full: bool, first: str | None, last: str | None
-) -> list[dt.date] | None:
-    """Return the days that changed since Gold was built or that a backfill names; None for all.
-
-    They are sorted. The declarations are not compared: if one changed, `find_rebuild_scope`
-    rebuilds all days.
-    """
-    days = _days(gold, full, first, last)
-    return None if days is None else sorted(days)
+    columns = {*PLACE, *(column for mart in marts.values() for column in mart.source_columns)}
+    rows = _of_days(silver.tables["criacao"], days).select(*sorted(columns)).cache()
+    committed = _of_days(silver.tables["provenance"], days).select(*PLACE).cache()
+    _check_silver(rows, committed, silver.head["total"]["current"] if days is None else None)
+    return RebuildScope(days, rows, gold, silver.head)
 
 
 def _days(
-    gold: GoldSnapshot, full: bool, first: str | None, last: str | None
+    silver: SilverSnapshot, gold: GoldSnapshot, full: bool, first: str | None, last: str | None
 ) -> set[dt.date] | None:
+    """Return the days that changed since Gold was built or that a backfill names; None for all."""
     span = Span.of(first, last)
-    changed = None if full else gold.changed_days
-    if changed is None:
+    manifest = gold.manifest
+    changed = silver.days_changed_since(
+        manifest.get("silver_origin"), manifest.get("silver_generation", 0)
+    )
+    if full or changed is None:
         return None
     return changed.union(span.days if span else ())
 
 
-def aggregate(scope: RebuildScope, declarations: Mapping[str, Any], name: str) -> ir.Table:
-    """Return a mart: one row for each value of its key, sorted by the key.
+def build_marts(scope: RebuildScope, declarations: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the CSV of each mart: one row for each value of its key, sorted by the key.
 
     The rows of days outside the scope are the current ones.
     """
-    mart = marts_of(declarations)[name]
+    return {name: to_csv(_build(scope, mart)) for name, mart in marts_of(declarations).items()}
+
+
+def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
     current = scope.reusable_rows(mart)
     if scope.rows is None:  # no day changed, so each mart has reusable rows, which are sorted
-        return ibis.memtable(current)
+        return current
     rebuilt = _aggregate(scope.rows, mart)
-    if scope.days is None:
-        return rebuilt
-    old = ibis.memtable(current)
-    unchanged = old.filter(old.data_postagem.notin(sorted(scope.days)))
-    return ibis.union(rebuilt, unchanged).order_by(*mart.key)
+    if scope.days is not None:
+        old = ibis.memtable(current)
+        unchanged = old.filter(old.data_postagem.notin(sorted(scope.days)))
+        rebuilt = ibis.union(rebuilt, unchanged).order_by(*mart.key)
+    return rebuilt.to_pyarrow()
 
 
 def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
@@ -150,25 +144,26 @@ def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
 
 
 def reconcile(
-    scope: RebuildScope, declarations: Mapping[str, Any], *files: MartFile
-) -> dict[str, Any]:
-    """Check the written marts against Silver, and return the manifest of Gold.
+    scope: RebuildScope, declarations: Mapping[str, Any], files: Mapping[str, bytes]
+) -> GoldUpdate:
+    """Check the marts as they are written against Silver, and return the new state of Gold.
 
     Args:
         scope: the days that were rebuilt, and the rows they were rebuilt from.
         declarations: the declared marts.
-        files: the files of the marts, in the order of the declarations.
+        files: the CSV of each mart.
 
     Returns:
-        The generation; the origin, generation and number of rows of the Silver that Gold was built
-        from; and the key, measures, number of rows, totals and SHA-256 of each mart.
+        The files and their manifest: the generation; the origin, generation and number of rows of
+        the Silver that Gold was built from; and the key, measures, number of rows, totals and
+        SHA-256 of each mart.
 
     Raises:
         CapstoneError: if a mart and Silver differ in a total.
     """
     entries = {}
-    for mart, file in zip(marts_of(declarations).values(), files, strict=True):
-        table = file.to_pyarrow()
+    for mart in marts_of(declarations).values():
+        table = read_csv(files[mart.name])
         totals = {name: sum(table[name].to_pylist()) for name in mart.measure_names}
         expected = _expected_totals(scope, mart)
         if totals != expected:
@@ -182,7 +177,7 @@ def reconcile(
             "measures": mart.declared_measures,
             "rows": table.num_rows,
             "totals": totals,
-            "sha256": table.schema.metadata[b"sha256"].decode(),
+            "sha256": hashlib.sha256(files[mart.name]).hexdigest(),
         }
     content = {
         "silver_origin": scope.silver_head["origin"],
@@ -190,10 +185,55 @@ def reconcile(
         "silver_rows": scope.silver_head["total"]["current"],
         "marts": entries,
     }
-    previous = scope.gold.manifest
-    generation = previous.get("generation", 0)
-    is_unchanged = previous == {"generation": generation, **content}
-    return previous if is_unchanged else {"generation": generation + 1, **content}
+    gold = scope.gold
+    is_unchanged = gold.manifest == {"generation": gold.generation, **content} and all(
+        gold.tables[name] is not None for name in entries
+    )
+    generation = gold.generation if is_unchanged else gold.generation + 1
+    return GoldUpdate(gold, files, {"generation": generation, **content})
+
+
+def check_gold(
+    update: GoldUpdate, quality: Mapping[str, Any] | None, marts: Mapping[str, Any]
+) -> QualityReport:
+    """Find totals that changed much since the last commit of Gold.
+
+    Raises:
+        CapstoneError: if a rule is invalid.
+    """
+    return check_totals(update.base.manifest, update.manifest, Rules.of(quality or {}, marts))
+
+
+def enforce_quality(
+    scope: RebuildScope,
+    update: GoldUpdate,
+    report: QualityReport,
+    allow_findings: bool,
+    plan: bool,
+) -> GoldUpdate:
+    """Return the new state of Gold, unless a finding blocks it.
+
+    Args:
+        scope: the Silver that Gold is built from, whose head has its findings.
+        update: the new state of Gold.
+        report: what is unusual in it.
+        allow_findings: whether it is committed whatever was found.
+        plan: whether nothing is committed, so that nothing has to be blocked.
+
+    Raises:
+        CapstoneError: for the first blocking finding of this Gold, or in Silver since the last.
+    """
+    manifest, head = update.base.manifest, scope.silver_head
+    is_same_silver = manifest.get("silver_origin") == head["origin"]
+    checked = manifest["silver_generation"] if is_same_silver else 0
+    in_silver = [Finding.of(each) for each in head["findings"] if each["generation"] > checked]
+    blocking = [each for each in (*report.findings, *in_silver) if each.action == "block"]
+    if blocking and not (allow_findings or plan):
+        raise CapstoneError(
+            f"{blocking[0].message}. Gold was not changed. If the data is right, run with "
+            "--params=allow_findings=true; if not, fix the source or the rule in quality.yml."
+        )
+    return update
 
 
 def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
@@ -221,17 +261,18 @@ def _check_silver(silver: ir.Table, provenance: ir.Table, head_rows: int | None)
     Raises:
         CapstoneError: with the numbers of rows and videos.
     """
-    aggregates = silver.agg(rows=silver.count(), videos=silver.video_id.nunique())
+    by_video = silver.group_by(VIDEO_KEY).agg(rows=silver.count())
+    aggregates = by_video.agg(rows=by_video.rows.sum().fill_null(0), videos=by_video.count())
     counts = aggregates.to_pyarrow().to_pylist()[0]
     expected = provenance.count().to_pyarrow().as_py()
-    matched = silver.semi_join(provenance, VIDEO_KEY).count().to_pyarrow().as_py()
+    matched = silver.semi_join(provenance, PLACE).count().to_pyarrow().as_py()
     is_as_committed = counts["rows"] == counts["videos"] == matched == expected
     if not is_as_committed or head_rows not in {None, expected}:
         raise CapstoneError(
             f"Silver is not as its last commit left it: {counts['rows']} rows of "
-            f"{counts['videos']} videos where {expected} were committed. If a run was killed, "
-            "'kedro run --pipelines=bronze_to_silver' completes its commit; if a file was edited "
-            "or lost, add --params=full=true to rebuild Silver from Bronze."
+            f"{counts['videos']} videos where {expected} were committed. If a file was edited or "
+            "lost, rebuild Silver from Bronze: kedro run --params=full=true; if a run was killed, "
+            "'kedro run --pipelines=bronze_to_silver' completes its commit."
         )
 
 

@@ -1,0 +1,49 @@
+"""The engines that a configuration can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import ibis
+
+from capstone_metrics.errors import CapstoneError
+
+if TYPE_CHECKING:
+    from capstone_metrics.engines.base import Engine
+
+    EngineConfig = str | Mapping[str, Any]
+
+ENGINES = ("duckdb", "spark")
+
+
+def engine_of(config: EngineConfig) -> Engine:
+    """Return the engine of a configuration; there is one of each in a process.
+
+    Args:
+        config: `duckdb` or `spark`; or a mapping with this as `name` and the session `options`.
+
+    Raises:
+        CapstoneError: if the configuration is invalid or the engine unknown.
+    """
+    entry: dict[str, Any] = dict(config) if isinstance(config, Mapping) else {"name": config}
+    name, options = entry.pop("name", None), entry.pop("options", None) or {}
+    if name not in ENGINES or entry:
+        raise CapstoneError(
+            f"engine: {config!r} is not one of {', '.join(ENGINES)}, nor a mapping with one "
+            "of these as 'name' and 'options'; correct globals.yml."
+        )
+    return _engine(name, tuple((str(option), str(value)) for option, value in options.items()))
+
+
+@cache
+def _engine(name: str, options: tuple[tuple[str, str], ...]) -> Engine:
+    ibis.options.sql.fuse_selects = False  # else shared subexpressions are repeated at each use
+    if name == "spark":
+        from capstone_metrics.engines.spark import SparkEngine  # noqa: PLC0415 - an optional extra
+
+        return SparkEngine(dict(options))
+    from capstone_metrics.engines.duckdb import DuckDBEngine  # noqa: PLC0415 - not on Spark
+
+    return DuckDBEngine(dict(options))

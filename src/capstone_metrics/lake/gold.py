@@ -1,0 +1,171 @@
+"""The datasets of Gold: the marts and their manifest, saved in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pyarrow as pa
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import JSONPreview, TablePreview
+
+from capstone_metrics.changes import GoldSnapshot, GoldUpdate, LazyMapping, MartFile
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.gold_csv import read_csv
+from capstone_metrics.lake.plan import planned_gold
+from capstone_metrics.lake.transaction import GOLD, read_head, recover, transaction
+from capstone_metrics.schemas import gold_type
+from capstone_metrics.storage import storage_of
+from capstone_metrics.write_stats import WriteStats
+
+if TYPE_CHECKING:
+    from capstone_metrics.storage.base import Storage
+
+
+class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
+    """Loads Gold as of its last commit, and saves a new state of it in one transaction.
+
+    Neither needs an engine.
+
+    Args:
+        path: the root of the lake.
+        plan: whether saves are held in memory, for the loads after them, and write nothing.
+        metadata: metadata for Kedro-Viz.
+
+    Attributes:
+        write_stats: what the last save wrote, by mart.
+    """
+
+    def __init__(
+        self, *, path: str, plan: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.storage = storage_of(path)
+        self.plan = plan
+        self.metadata = metadata
+        self.planned: GoldSnapshot | None = None
+        self.write_stats: dict[str, WriteStats] = {}
+
+    @property
+    def folder(self) -> str:
+        """The path or URL of the layer."""
+        return self.storage.address(GOLD.name)
+
+    def addresses(self, data: GoldSnapshot) -> dict[str, str]:
+        """Return the path or URL of each mart in the manifest."""
+        return {name: self.storage.address(mart_key(name)) for name in data.files}
+
+    def recover(self) -> None:
+        """Finish the commit that a killed run recorded, and sweep what dead runs staged."""
+        recover(self.storage, GOLD)
+
+    def load(self) -> GoldSnapshot:
+        if self.planned:
+            return self.planned
+        manifest, generation = read_head(self.storage, GOLD)
+        entries = manifest.get("marts", {})
+        return GoldSnapshot(
+            generation,
+            manifest,
+            {name: mart_file(self.storage, name) for name in entries},
+            LazyMapping(
+                {
+                    name: partial(self._table, name, entry["sha256"])
+                    for name, entry in entries.items()
+                }
+            ),
+        )
+
+    def save(self, data: GoldUpdate) -> None:
+        """Commit an update; raise an error if another run committed since its base was loaded."""
+        if self.plan:
+            self.planned, self.write_stats = planned_gold(data)
+            return
+        stats = {}
+        with transaction(self.storage, GOLD, data.base.generation) as changes:
+            for name, content in data.files.items():
+                is_new = changes.write(mart_key(name), content)
+                entry = data.manifest["marts"][name]
+                columns = [*entry["key"], *entry["measures"]]
+                stats[name] = WriteStats(
+                    rows=entry["rows"] if is_new else 0,
+                    files=int(is_new),
+                    bytes=len(content) if is_new else 0,
+                    columns={column: str(gold_type(column)) for column in columns},
+                    address=self.storage.address(mart_key(name)),
+                )
+            changes.commit(data.manifest)
+        self.write_stats = stats
+
+    def _table(self, name: str, sha256: str) -> pa.Table | None:
+        key = mart_key(name)
+        content = self.storage.read(key) if self.storage.exists(key) else b""
+        return read_csv(content) if hashlib.sha256(content).hexdigest() == sha256 else None
+
+    def _exists(self) -> bool:
+        return self.storage.exists(GOLD.head)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self.folder}
+
+    def preview(self) -> JSONPreview:
+        """Return the manifest, for Kedro-Viz."""
+        return JSONPreview(json.dumps(self.load().manifest))
+
+
+class MartDataset(AbstractDataset["NoReturn", MartFile]):
+    """Loads a mart of Gold, to explore it; it needs no engine.
+
+    Args:
+        path: the root of the lake.
+        mart: its name.
+        metadata: metadata for Kedro-Viz.
+    """
+
+    def __init__(self, *, path: str, mart: str, metadata: dict[str, Any] | None = None) -> None:
+        self.storage = storage_of(path)
+        self.mart = mart
+        self.metadata = metadata
+
+    def load(self) -> MartFile:
+        return mart_file(self.storage, self.mart)
+
+    def save(self, data: NoReturn) -> NoReturn:
+        raise DatasetError("A mart is saved with all of Gold.")
+
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """Return the first rows, for Kedro-Viz."""
+        rows = self.load().to_pyarrow().slice(0, nrows)
+        data = [[str(value) for value in row.values()] for row in rows.to_pylist()]
+        return TablePreview(
+            {"index": list(range(len(data))), "columns": rows.column_names, "data": data}
+        )
+
+    def _exists(self) -> bool:
+        return self.storage.exists(mart_key(self.mart))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self.storage.address(mart_key(self.mart))}
+
+
+def mart_key(name: str) -> str:
+    """Return the key of the file of a mart."""
+    return f"{GOLD.name}/{name}.csv"
+
+
+def mart_file(storage: Storage, name: str) -> MartFile:
+    """Return the file of a mart, which is read when it is asked for."""
+    key = mart_key(name)
+
+    def to_pyarrow() -> pa.Table:
+        try:
+            return read_csv(storage.read(key))
+        except pa.ArrowInvalid as error:
+            cause = str(error).rstrip(".")
+            raise CapstoneError(
+                f"{storage.address(key)}: is not a valid mart CSV ({cause}); "
+                "run 'kedro run --pipelines=silver_to_gold' to rebuild Gold."
+            ) from error
+
+    return MartFile(partial(storage.read, key), partial(storage.version, key), to_pyarrow)

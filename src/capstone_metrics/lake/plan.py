@@ -1,0 +1,91 @@
+"""What a save would change, for a run that writes nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import TYPE_CHECKING
+
+from capstone_metrics.changes import GoldSnapshot, LazyMapping, MartFile, SilverSnapshot
+from capstone_metrics.gold_csv import read_csv
+from capstone_metrics.write_stats import WriteStats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import ibis.expr.types as ir
+    import pyarrow as pa
+
+    from capstone_metrics.changes import GoldUpdate, SilverUpdate
+    from capstone_metrics.engines.layout import Layout
+
+DAY = "data_postagem"
+
+
+def planned_silver(
+    update: SilverUpdate, layouts: Mapping[str, Layout]
+) -> tuple[SilverSnapshot, dict[str, WriteStats]]:
+    """Return Silver as an update would make it, and what it would write, by table."""
+    base = update.base
+    stats: dict[str, WriteStats] = {}
+    days: set[dt.date] = set()
+    tables = dict(base.tables)
+    for name, overwrite in update.overwrites.items():
+        replaced, others = overwrite.split(base.tables[name], layouts[name].partition_by)
+        rows = overwrite.rows.select(*others.columns).cast(others.schema())
+        tables[name] = rows.union(others)
+        added = rows.difference(replaced).cache()
+        removed = replaced.difference(rows).cache()
+        is_criacao = name == "criacao"
+        days = _days(added) | _days(removed) if is_criacao else days
+        stats[name] = WriteStats(
+            rows=_count(added),
+            removed=_count(removed),
+            days=tuple(sorted(days)) if is_criacao else (),
+        )
+
+    def days_changed_since(origin: str | None, generation: int) -> set[dt.date] | None:
+        before = base.days_changed_since(origin, generation)
+        return None if before is None or update.head.get("origin") != origin else before | days
+
+    snapshot = SilverSnapshot(
+        update.head["generation"],
+        update.head,
+        tables,
+        lambda: (set() if update.is_rebuild else base.merged_objects()) | set(update.receipts),
+        base.receipts,
+        days_changed_since,
+    )
+    return snapshot, stats
+
+
+def planned_gold(update: GoldUpdate) -> tuple[GoldSnapshot, dict[str, WriteStats]]:
+    """Return Gold as an update would make it, and what it would write, by mart."""
+    stats = {}
+    for name, content in update.files.items():
+        before, after = _rows(update.base.tables.get(name)), _rows(read_csv(content))
+        days = {day for row in before ^ after if isinstance(day := dict(row).get(DAY), dt.date)}
+        stats[name] = WriteStats(
+            rows=len(after - before), removed=len(before - after), days=tuple(sorted(days))
+        )
+    manifest = update.manifest
+    files = {name: _in_memory(content) for name, content in update.files.items()}
+    tables = LazyMapping({name: file.to_pyarrow for name, file in files.items()})
+    return GoldSnapshot(manifest["generation"], manifest, files, tables), stats
+
+
+def _in_memory(content: bytes) -> MartFile:
+    digest = hashlib.sha256(content).hexdigest()
+    return MartFile(lambda: content, lambda: digest, lambda: read_csv(content))
+
+
+def _rows(table: pa.Table | None) -> set[tuple[tuple[str, object], ...]]:
+    return {tuple(row.items()) for row in table.to_pylist()} if table is not None else set()
+
+
+def _days(table: ir.Table) -> set[dt.date]:
+    return set(table.select(DAY).distinct().to_pyarrow()[DAY].to_pylist())
+
+
+def _count(table: ir.Table) -> int:
+    return int(table.count().to_pyarrow().as_py())

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from capstone_metrics.changes import GoldSnapshot, SilverSnapshot
+from capstone_metrics.operations.deadlines import Health, RecordedRun
+from capstone_metrics.operations.status import Damage, LakeFacts, find_damage, status_at
+from capstone_metrics.schedule import Timetable
+
+NOW = dt.datetime(2026, 1, 31, 23, 5, tzinfo=dt.UTC)
+TIMETABLE = Timetable.of({"timezone": "America/Sao_Paulo", "layers": {}})
+HEAD = {"objects": 2}
+MART = pa.table({"total": [1]})
+
+
+def silver(receipts: int = 2, generation: int = 1, head: Any = None) -> SilverSnapshot:
+    names = {str(number) for number in range(receipts)}
+    head = HEAD if head is None else head
+    return SilverSnapshot(generation, head, {}, lambda: names, lambda _: {}, lambda *_: None)
+
+
+def gold(generation: int = 1, manifest: Any = None, **tables: pa.Table | None) -> GoldSnapshot:
+    return GoldSnapshot(generation, {"marts": {}} if manifest is None else manifest, {}, tables)
+
+
+@pytest.mark.parametrize(
+    ("lake", "damage"),
+    [
+        ((silver(0, 0, {}), gold(0, {})), []),
+        ((silver(), gold(gold_x=MART)), []),
+        ((silver(3), gold()), []),  # another run is putting receipts into place
+        ((silver(head={}), gold()), [("the head of Silver is lost", "run")]),
+        ((silver(1), gold()), [("1 receipts of Silver are lost", "run --params=full=true")]),
+        (
+            (silver(), gold(manifest={})),
+            [("the manifest of Gold is lost", "run --pipelines=silver_to_gold")],
+        ),
+        (
+            (silver(), gold(gold_x=None, gold_y=MART)),
+            [("gold_x was edited or lost", "run --pipelines=silver_to_gold")],
+        ),
+    ],
+)
+def test_a_lost_file_is_found_with_the_command_that_makes_it(
+    lake: tuple[SilverSnapshot, GoldSnapshot], damage: list[tuple[str, str]]
+) -> None:
+    assert list(find_damage(*lake)) == damage
+
+
+@pytest.mark.parametrize(
+    ("state", "health"), [("succeeded", Health.CRITICAL), ("running", Health.OK)]
+)
+def test_files_are_not_compared_while_a_run_puts_them_into_place(
+    state: str, health: Health
+) -> None:
+    moment = NOW.isoformat()
+    record = {
+        "run": "a",
+        "state": state,
+        "begun": moment,
+        "updated": moment,
+        "now": None,
+        "from": None,
+        "to": None,
+        "at_work": [],
+        "findings": [],
+        "layers": {},
+        "nodes": {},
+    }
+    facts = LakeFacts(damage=(Damage("gold_x was edited or lost", "run"),))
+    status = status_at(TIMETABLE, [RecordedRun(record)], facts, NOW, 1)
+    (check,) = (check for check in status.checks if check.name == "files")
+    assert (check.health, check.command) == (health, "run")

@@ -1,0 +1,78 @@
+"""The objects that a run merges, from the receipts and the head of Silver."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capstone_metrics.changes import FORMAT, Bronze
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment
+from tests.pipelines.conftest import silver_snapshot
+
+if TYPE_CHECKING:
+    from capstone_metrics.changes import SilverSnapshot
+
+EARLY = "fonte=x/janela=2026-01-30T20/a.jsonl"
+MORNING = "fonte=x/janela=2026-01-31T08/a.jsonl"
+EVENING = "fonte=x/janela=2026-01-31T20/a.jsonl"
+NAMES = [EARLY, MORNING, EVENING]
+HEAD = {"generation": 3, "format": FORMAT, "objects": 0}
+
+
+def merging(silver: SilverSnapshot, **options: Any) -> tuple[list[str], bool]:
+    """Return the objects that a run merges, and whether it is a full rebuild."""
+    read: Any = lambda names, _: names  # noqa: E731 - it stands for the lines
+    bronze = Bronze(NAMES, read, lambda: None, dict)  # type: ignore[arg-type, return-value]
+    options = {"full": False, "first": None, "last": None, **options}
+    increment = find_increment(silver, bronze, **options)
+    names: Any = increment.validate(None)  # type: ignore[arg-type]
+    return names, increment.is_full
+
+
+def merged(*names: str, head: dict[str, Any] = HEAD) -> SilverSnapshot:
+    """Return a Silver that has merged some objects."""
+    return silver_snapshot(head=head, receipts={name: {} for name in names})
+
+
+def test_objects_without_a_receipt_are_merged() -> None:
+    assert merging(merged(EARLY, EVENING)) == ([MORNING], False)
+    assert merging(merged(*NAMES)) == ([], False)
+
+
+def test_without_silver_every_object_is_merged() -> None:
+    assert merging(silver_snapshot()) == (NAMES, True)
+
+
+def test_a_full_rebuild_merges_every_object() -> None:
+    assert merging(merged(EARLY), full=True) == (NAMES, True)
+
+
+@pytest.mark.parametrize("head", [{}, {"generation": 3}, {"generation": 3, "format": FORMAT - 1}])
+def test_silver_without_a_head_of_this_format_is_rebuilt_and_says_so(
+    head: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert merging(merged(EARLY, head=head)) == (NAMES, True)
+    expected = ["Silver lacks a head of format 2; it is rebuilt from all of Bronze."]
+    assert caplog.messages == (expected if head else [])
+
+
+def test_a_backfill_merges_what_is_missing_of_its_windows() -> None:
+    span = {"first": "2026-01-31", "last": "2026-01-31"}
+    assert merging(merged(), **span) == ([MORNING, EVENING], False)
+    assert merging(merged(MORNING), **span) == ([EVENING], False)
+    with pytest.raises(CapstoneError, match="omit from and to"):
+        merging(merged(), full=True, **span)
+
+
+def test_lost_receipts_are_an_error_since_their_lines_would_be_counted_again() -> None:
+    head = {**HEAD, "objects": 2}
+    assert merging(merged(EARLY, MORNING, head=head)) == ([EVENING], False)
+    with pytest.raises(CapstoneError, match=r"receipts of 1 objects .* merged 2: .*full=true"):
+        merging(merged(EARLY, head=head))
+    assert merging(merged(EARLY, head=head), full=True) == (NAMES, True)
+    # another run has committed since the head was read, so the commit of this one fails
+    assert merging(merged(*NAMES, head=head)) == ([], False)
