@@ -1,8 +1,8 @@
 """Measure the cost of one more window as the lake grows, and of a run with nothing new.
 
 Two lakes of the same channels, of two months and of a year, process the same windows in turn. A
-window on the year's lake is compared with that window on the other one, in the same round; a run
-with nothing new with `kedro registry list`, which is the start of Kedro alone.
+window on the year's lake is compared with that window on the other one, in the same round; it and a
+run with nothing new also with `kedro run` of a Kedro project that does nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -37,6 +39,35 @@ WINDOW = dt.timedelta(hours=12)
 
 MAX_GROWTH = 1.3
 MAX_IDLE_RATIO = 1.5
+MAX_WINDOW_RATIO = 2.5
+
+BARE = {
+    "pyproject.toml": """
+        [tool.kedro]
+        package_name = "bare"
+        project_name = "Bare"
+        kedro_init_version = "{version}"
+        source_dir = "src"
+    """,
+    ".telemetry": "consent: false",
+    "conf/base/catalog.yml": "nothing: {{type: MemoryDataset}}",
+    "conf/base/parameters.yml": "",
+    "conf/local/parameters.yml": "",
+    "src/bare/__init__.py": "",
+    "src/bare/settings.py": "",
+    "src/bare/pipeline_registry.py": """
+        from kedro.pipeline import Pipeline, node
+
+
+        def do_nothing():
+            return 0
+
+
+        def register_pipelines():
+            return {{"__default__": Pipeline([node(do_nothing, inputs=None, outputs="nothing")])}}
+    """,
+}
+"""The files of a Kedro project whose only node does nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +81,12 @@ class Cost:
 
 
 class Project:
-    """A copy of the project's configuration, with a lake of its own."""
+    """A Kedro project whose commands are measured."""
 
-    def __init__(self, root: Path, days: int) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        shutil.copytree(ROOT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
-        for part in ("pyproject.toml", ".telemetry"):
-            shutil.copy(ROOT / part, root / part)
-        (root / "src").mkdir()  # the installed package is the code
         bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(root / "bytecode")}
         self.environment = {**os.environ, **bytecode, "DO_NOT_TRACK": "1"}
-        parameters = yaml.safe_load((root / "conf/base/parameters/sources.yml").read_text())
-        parameters["sources"]["faker"]["history_days"] = days
-        (root / "conf/local").mkdir()
-        (root / "conf/local/parameters_sources.yml").write_text(yaml.safe_dump(parameters))
-
-    def run(self, now: dt.datetime) -> Cost:
-        """Run the pipelines up to Gold at an instant."""
-        pipelines = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"
-        return self.kedro("run", "--env=local", pipelines, f"--params=now={now.isoformat()}")
 
     def kedro(self, *arguments: str) -> Cost:
         """Run a Kedro command in its own process; return its cost."""
@@ -98,24 +116,58 @@ class Project:
         return {(path, stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in stats}
 
 
+class LakeProject(Project):
+    """A copy of the project's configuration, with a lake of its own."""
+
+    def __init__(self, root: Path, days: int) -> None:
+        super().__init__(root)
+        shutil.copytree(ROOT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+        for part in ("pyproject.toml", ".telemetry"):
+            shutil.copy(ROOT / part, root / part)
+        (root / "src").mkdir()  # the installed package is the code
+        parameters = yaml.safe_load((root / "conf/base/parameters/sources.yml").read_text())
+        parameters["sources"]["faker"]["history_days"] = days
+        (root / "conf/local").mkdir()
+        (root / "conf/local/parameters_sources.yml").write_text(yaml.safe_dump(parameters))
+
+    def run(self, now: dt.datetime) -> Cost:
+        """Run the pipelines up to Gold at an instant."""
+        pipelines = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"
+        return self.kedro("run", "--env=local", pipelines, f"--params=now={now.isoformat()}")
+
+
 def _cpu_of_children() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
+def create_bare_project(root: Path) -> Project:
+    """Create a Kedro project that does nothing."""
+    for name, text in BARE.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(textwrap.dedent(text).format(version=version("kedro")))
+    return Project(root)
+
+
 def measure(folder: Path) -> dict[str, list[Cost]]:
     """Fill both lakes, which also compiles the imported modules, then measure in turn."""
-    months, year = Project(folder / "months", TWO_MONTHS), Project(folder / "year", YEAR)
+    months, year = LakeProject(folder / "months", TWO_MONTHS), LakeProject(folder / "year", YEAR)
+    bare = create_bare_project(folder / "bare")
     for project in (months, year):
         project.run(FIRST_RUN)
-        project.kedro("registry", "list")
+    bare.kedro("run")
     costs: dict[str, list[Cost]] = {
         name: []
-        for name in ("window, two months", "window, year", "nothing new, year", "registry list")
+        for name in (
+            "window, two months",
+            "window, year",
+            "nothing new, year",
+            "bare Kedro project",
+        )
     }
     for count in range(1, ROUNDS + 1):
         now = FIRST_RUN + count * WINDOW
-        runs = (months.run(now), year.run(now), year.run(now), year.kedro("registry", "list"))
+        runs = (months.run(now), year.run(now), year.run(now), bare.kedro("run"))
         for name, cost in zip(costs, runs, strict=True):
             costs[name].append(cost)
     return costs
@@ -123,16 +175,20 @@ def measure(folder: Path) -> dict[str, list[Cost]]:
 
 def compare(costs: dict[str, list[Cost]]) -> list[Comparison]:
     """Return the comparisons, by the median of the rounds."""
-    months, year, idle, start = costs.values()
+    months, year, idle, bare = costs.values()
 
     windows = list(zip(year, months, strict=True))
-    idle_ratio = median(one.cpu / other.cpu for one, other in zip(idle, start, strict=True))
+    idle_ratio, window_ratio = (
+        median(one.cpu / other.cpu for one, other in zip(runs, bare, strict=True))
+        for runs in (idle, year)
+    )
     cpu = median(one.cpu / other.cpu for one, other in windows)
     size = median(one.bytes / other.bytes for one, other in windows)
     return [
         ("window, year / two months: CPU", cpu, MAX_GROWTH),
         ("window, year / two months: bytes", size, MAX_GROWTH),
-        ("nothing new / registry list: CPU", idle_ratio, MAX_IDLE_RATIO),
+        ("nothing new / bare Kedro project: CPU", idle_ratio, MAX_IDLE_RATIO),
+        ("window, year / bare Kedro project: CPU", window_ratio, MAX_WINDOW_RATIO),
     ]
 
 

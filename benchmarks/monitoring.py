@@ -39,7 +39,7 @@ from kedro.framework.startup import bootstrap_project
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.growth import Project
+    from benchmarks.growth import LakeProject
 
 ROUNDS = 6
 MAX_OVERHEAD = 0.03
@@ -134,7 +134,7 @@ def run(root: str, mode: str) -> None:
     (Path(root) / METER_FILE).write_text(json.dumps([meter.seconds, status_meter.seconds]))
 
 
-def enable_monitoring(project: Project, webhook: int) -> dict[str, str]:
+def enable_monitoring(project: LakeProject, webhook: int) -> dict[str, str]:
     """Turn on all monitoring in the configuration; return the environment variables for it."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -156,7 +156,7 @@ def enable_monitoring(project: Project, webhook: int) -> dict[str, str]:
     }
 
 
-def measure(project: Project, webhook: WebhookServer) -> dict[str, list[Cost]]:
+def measure(project: LakeProject, webhook: WebhookServer) -> dict[str, list[Cost]]:
     """Run all layers from nothing, monitored and not, in turn; the first of each warms up."""
     monitoring_environment = enable_monitoring(project, webhook.server_address[1])
     costs: dict[str, list[Cost]] = {MONITORED: [], UNMONITORED: []}
@@ -180,7 +180,7 @@ def measure(project: Project, webhook: WebhookServer) -> dict[str, list[Cost]]:
     return costs
 
 
-def check(project: Project, webhook: WebhookServer, *, is_monitored: bool) -> None:
+def check(project: LakeProject, webhook: WebhookServer, *, is_monitored: bool) -> None:
     """Check that a run was monitored by everything, or by nothing."""
     outputs = [project.root / name for name in ("capstone.prom", "events", "data/operations/runs")]
     traces = [path.exists() for path in outputs]

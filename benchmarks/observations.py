@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import yaml
-from benchmarks.growth import FIRST_RUN, Project
+from benchmarks.growth import FIRST_RUN, LakeProject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +17,9 @@ OBSERVATIONS_PER_CHANNEL = 7140
 """Observations of one channel in `DAYS`."""
 
 
-def create_project(root: Path, observations: int = MILLION) -> Project:
+def create_project(root: Path, observations: int = MILLION) -> LakeProject:
     """Return a project with about this many observations in Bronze, and nothing else."""
-    project = Project(root, DAYS)
+    project = LakeProject(root, DAYS)
     path = project.root / "conf/local/parameters_sources.yml"
     parameters = yaml.safe_load(path.read_text())
     networks = parameters["networks"]

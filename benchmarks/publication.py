@@ -32,7 +32,7 @@ import psycopg2
 from benchmarks.report import conclude, markdown_table, median_and_range
 from benchmarks.steps import BIN, PEERS
 
-from capstone_metrics.lake import HeadDataset, MartDataset
+from capstone_metrics.lake import GoldDataset
 from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
 from capstone_metrics.schemas import Mart
 from capstone_metrics.serving import ServingDataset
@@ -121,10 +121,9 @@ class GoldLake:
 
     def publish(self) -> None:
         """Publish the mart as the pipeline does."""
-        manifest = HeadDataset(path=str(self.root), key="gold/manifest.json").load()
-        file = MartDataset(path=str(self.root), key=f"gold/{MART.name}.csv").load()
-        gold = assemble_publication(manifest, {MART.name: DECLARATION}, POLICY, False, file)
-        ServingDataset(path="none", database=DATABASE, port=0).save(gold)
+        gold = GoldDataset(path=str(self.root)).load()
+        publication = assemble_publication(gold, {MART.name: DECLARATION}, POLICY, False)
+        ServingDataset(path="none", database=DATABASE, port=0).save(publication)
 
 
 class Server:

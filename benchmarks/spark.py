@@ -22,7 +22,7 @@ from benchmarks.report import RESULTS, conclude, markdown_table, median_and_rang
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.growth import Cost, Project
+    from benchmarks.growth import Cost, LakeProject
     from benchmarks.report import Comparison
 
 PLANS_FILE = RESULTS / "spark-plans.txt"
@@ -46,7 +46,7 @@ class EventLog:
     driver_bytes: int
 
 
-def configure_event_log(project: Project, events: Path) -> None:
+def configure_event_log(project: LakeProject, events: Path) -> None:
     """Add an environment `spark`, whose engine logs its events."""
     events.mkdir()
     (project.root / "conf/spark").mkdir()
@@ -62,7 +62,7 @@ def configure_event_log(project: Project, events: Path) -> None:
     (project.root / "conf/spark/globals.yml").write_text(yaml.safe_dump(settings))
 
 
-def build(project: Project, env: str) -> tuple[Cost, dict[str, bytes]]:
+def build(project: LakeProject, env: str) -> tuple[Cost, dict[str, bytes]]:
     """Build Silver and Gold from Bronze alone; return the cost and the files of Gold."""
     for layer in ("silver", "gold"):
         shutil.rmtree(project.root / "data" / layer, ignore_errors=True)
