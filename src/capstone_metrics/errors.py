@@ -30,9 +30,9 @@ class CapstoneError(Exception):
 
 
 store_checks: list[Callable[[], CapstoneError | None]] = []
-"""Each returns the error of an object store that an engine reads; None if the store answers.
+"""The check of the object store that an engine reads; none if it reads a folder.
 
-An engine that reads a store adds its check, since it does not pass on the error of the store.
+It returns the error of the store, which the engine does not pass on; None if the store answers.
 """
 
 MAX_CHOICES = 8
@@ -66,7 +66,7 @@ def user_message(error: BaseException) -> CapstoneError | None:
     if match := next(filter(None, (WORKER_ERROR.search(str(cause)) for cause in causes)), None):
         return CapstoneError(match[1])
     if race := next(filter(_is_read_race, causes), None):
-        store_error = next(filter(None, (find_error() for find_error in store_checks)), None)
+        store_error = next(filter(None, (check() for check in store_checks)), None)
         first_line = str(race).partition("\n")[0]
         return store_error or CapstoneError(
             f"Another run changed the lake while this run was reading it ({first_line}). Run "

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import yaml
 
-from capstone_metrics.engines import duckdb_s3
+from capstone_metrics import errors
 from capstone_metrics.errors import user_message
 from capstone_metrics.serving.embedded import READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
@@ -120,7 +120,7 @@ def test_the_flow_is_registered_by_name(project: Project) -> None:
 def test_a_file_that_vanishes_during_a_read_was_moved_by_a_concurrent_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duckdb_s3, "_sample_keys", {})  # stores of other tests, which have ended
+    monkeypatch.setattr(errors, "store_checks", [])  # of a store of other tests, which has ended
     missing = tmp_path / "part-0.parquet"
     with pytest.raises(duckdb.IOException) as caught:
         duckdb.read_parquet(str(missing)).fetchall()

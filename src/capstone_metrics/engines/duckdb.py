@@ -18,6 +18,7 @@ from ibis.util import gen_name
 
 from capstone_metrics.engines.base import Engine
 from capstone_metrics.engines.sql import quoted
+from capstone_metrics.errors import store_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,6 +91,7 @@ class DuckDBEngine(Engine):
 
     def _reachable(self, storage: Storage, keys: list[str]) -> list[str]:
         """Return the addresses of objects of a lake, after giving DuckDB access to them."""
+        store_checks.clear()
         if storage.is_remote:
             from capstone_metrics.engines import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
 

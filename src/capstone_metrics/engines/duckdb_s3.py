@@ -24,9 +24,6 @@ BLOCK_BYTES = 1 << 23
 _registered_s3fs: dict[int, Any] = {}
 """The s3fs that each connection of DuckDB has, by the identity of the connection."""
 
-_sample_keys: dict[Bucket, str] = {}
-"""For each bucket that DuckDB reads, the key of an object to read for the store's own error."""
-
 HTTPFS_PACKAGE = "duckdb_extension_httpfs"
 """The package with httpfs for one version of DuckDB."""
 
@@ -39,7 +36,7 @@ def enable_reads(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: li
         bucket: the bucket, with its credentials and endpoint.
         keys: the keys of the objects; the bucket has just listed them.
     """
-    _sample_keys[bucket] = keys[0]
+    store_checks[:] = [partial(_find_store_error, bucket, keys[0])]
     if _load_httpfs(connection):
         _configure_httpfs(connection, bucket)
         count_engine_requests(id(connection), partial(_take_request_counts, connection))
@@ -47,20 +44,13 @@ def enable_reads(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: li
         _register_s3fs(connection, bucket, keys)
 
 
-def find_store_error() -> CapstoneError | None:
-    """Return the error of a store that DuckDB reads from; None if all stores work now.
-
-    An object of each bucket is read for this, because DuckDB does not report the store's own error.
-    """
+def _find_store_error(bucket: Bucket, key: str) -> CapstoneError | None:
+    """Return the error of a store for an object that it lists; None if the store works now."""
     try:
-        for bucket, key in _sample_keys.items():
-            bucket.read_if_exists(key)
+        bucket.read_if_exists(key)
     except CapstoneError as error:
         return error
     return None
-
-
-store_checks.append(find_store_error)
 
 
 def _take_request_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
