@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import datetime as dt
-import decimal
 import hashlib
-import json
+import os
+import zipfile
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from capstone_metrics.errors import CapstoneError
@@ -15,6 +12,7 @@ from capstone_metrics.schedule import Calendar
 from capstone_metrics.sources import new_objects
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 SCHEDULE = {
@@ -24,145 +22,88 @@ SCHEDULE = {
 
 
 def objects_of(
-    path: Path | str, present: tuple[str, ...] = (), now: str = "2026-01-31T20:05", **options: str
+    path: Path | str, present: Iterable[str] = (), now: str = "2026-01-31T20:05", **options: Any
 ) -> dict[str, bytes]:
     """Return the objects of a source named `export`: their names and bytes."""
     declaration = {"type": "files", "format": "csv", "path": str(path)} | options
     calendar = Calendar.of(SCHEDULE, now)
-    objects = new_objects("export", declaration, calendar, present)
+    objects = new_objects("export", declaration, calendar, tuple(present))
     return {name: b"".join(chunks()) for name, chunks in objects.items()}
 
 
-def rows(folder: Path, content: bytes, **options: str) -> list[dict[str, Any]]:
-    """The rows of an export of this content."""
-    path = folder / "export"
+def write(path: Path, content: bytes, written_at: int) -> None:
     path.write_bytes(content)
-    (text,) = objects_of(path, **options).values()
-    return [json.loads(line) for line in text.splitlines()]
+    os.utime(path, (written_at, written_at))
 
 
-def parquet(folder: Path, table: pa.Table) -> bytes:
-    pq.write_table(table, folder / "table")
-    return (folder / "table").read_bytes()
+def digests(names: Iterable[str]) -> list[str]:
+    """Return the digest of the content of each object, in the order of the names."""
+    return [name.rpartition("/")[2].split("-")[2] for name in sorted(names)]
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        pytest.param(b"a,b\n1,2\n", [{"a": "1", "b": "2"}], id="values stay text"),
-        pytest.param(b"a,b\r\n1,2\r\n", [{"a": "1", "b": "2"}], id="CRLF"),
-        pytest.param(b"\xef\xbb\xbfa,b\n1,2", [{"a": "1", "b": "2"}], id="byte order mark"),
-        pytest.param(b"a,b\n1, 2 \n", [{"a": "1", "b": " 2 "}], id="spaces stay"),
-        pytest.param(b'a,b\n"x,""y""",\n', [{"a": 'x,"y"', "b": ""}], id="quotes"),
-        pytest.param(b'a,b\n"x\r\ny",2\n', [{"a": "x\r\ny", "b": "2"}], id="newline in a value"),
-        pytest.param(b"a,b\n\n1,2\n\n", [{"a": "1", "b": "2"}], id="blank lines"),
-        pytest.param(b"a,b\n1\n", [{"a": "1"}], id="short row"),
-        pytest.param(
-            b"a,b\n1,2,3,4\n", [{"a": "1", "b": "2", "_extra": ["3", "4"]}], id="long row"
-        ),
-        pytest.param("título\nção\n".encode(), [{"título": "ção"}], id="UTF-8"),
-        pytest.param(b"a,b\n", [], id="only a header"),
-        pytest.param(b"", [], id="empty"),
-    ],
-)
-def test_a_row_of_csv_becomes_an_object_of_strings(
-    tmp_path: Path, content: bytes, expected: list[dict[str, Any]]
-) -> None:
-    assert rows(tmp_path, content) == expected
-
-
-def test_the_encoding_and_the_delimiter_can_be_declared(tmp_path: Path) -> None:
-    content = "título;b\nção;1,5\n".encode("latin-1")
-    expected = [{"título": "ção", "b": "1,5"}]
-    assert rows(tmp_path, content, encoding="latin-1", delimiter=";") == expected
-
-
-def test_a_row_of_csv_is_written_in_utf_8_with_unescaped_letters(tmp_path: Path) -> None:
-    path = tmp_path / "export.csv"
-    path.write_bytes("a\nção\n".encode("latin-1"))
-    assert list(objects_of(path, encoding="latin-1").values()) == ['{"a":"ção"}\n'.encode()]
-
-
-@pytest.mark.parametrize(
-    ("content", "options", "why"),
-    [
-        pytest.param(b"a\n\xe7\n", {}, "can't decode byte 0xe7", id="another encoding"),
-        pytest.param(b'a,b\n"1,2\n', {}, "unexpected end of data", id="open quote"),
-        pytest.param(b'a,b\n"1"2,3\n', {}, "expected after", id="text after a quote"),
-        pytest.param(b"a,a\n1,2\n", {}, "two columns have the same name", id="repeated name"),
-        pytest.param(b"a\n1\n", {"encoding": "utf-88"}, "unknown encoding", id="no encoding"),
-        pytest.param(b"a\n1\n", {"delimiter": "||"}, "1-character", id="long delimiter"),
-    ],
-)
-def test_a_csv_that_cannot_be_read_is_named(
-    tmp_path: Path, content: bytes, options: dict[str, str], why: str
-) -> None:
-    with pytest.raises(CapstoneError, match=why) as error:
-        rows(tmp_path, content, **options)
-    assert str(error.value).startswith(f"{tmp_path / 'export'}: ")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b'{"a": 1.70, "b" : "\\u00e7"}\n\n{"a":NaN}\r\nnot json\n',
-        b"\xef\xbb\xbf{}\n\xff\xfe",
-        b"",
-        b"x" * ((1 << 20) + 1),
-    ],
-    ids=["any spelling", "any bytes", "empty", "more than a chunk"],
-)
-def test_json_lines_stay_as_they_are(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "export.jsonl"
-    path.write_bytes(content)
-    assert list(objects_of(path, format="jsonl").values()) == [content]
-
-
-def test_a_row_of_parquet_becomes_its_object(tmp_path: Path) -> None:
-    at = dt.datetime(2026, 1, 31, 20, 5, 0, 250, tzinfo=dt.UTC)
-    table = pa.table(
-        {
-            "text": ["ção", None],
-            "views": pa.array([2**63 - 1, None], pa.int64()),
-            "rate": [0.1, None],
-            "flag": [True, None],
-            "date": [dt.date(2026, 1, 31), None],
-            "at": pa.array([at, None], pa.timestamp("us", "UTC")),
-            "price": [decimal.Decimal("1.50"), None],
-            "tags": [["a", "b"], None],
-        }
-    )
-    first, second = rows(tmp_path, parquet(tmp_path, table), format="parquet")
-    assert first == {
-        "text": "ção",
-        "views": 2**63 - 1,
-        "rate": 0.1,
-        "flag": True,
-        "date": "2026-01-31",
-        "at": "2026-01-31 20:05:00.000250+00:00",
-        "price": "1.50",
-        "tags": ["a", "b"],
-    }
-    assert second == dict.fromkeys(table.column_names)
-
-
-def test_a_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    complete = parquet(tmp_path, pa.table({"a": list(range(1_000))}))
-    spoilt = complete[:4] + bytes(byte ^ 0xFF for byte in complete[4:100]) + complete[100:]
-    for content in (b"a,b\n1,2\n", complete[:-1], spoilt):
-        with pytest.raises(CapstoneError, match="cannot be read as Parquet") as error:
-            rows(tmp_path, content, format="parquet")
-        assert str(error.value).startswith(f"{tmp_path / 'export'}: ")
-        assert "\n" not in str(error.value)
-
-
-def test_an_object_is_named_after_its_content_and_the_window_of_its_arrival(tmp_path: Path) -> None:
+def test_an_object_is_named_after_its_arrival_its_content_and_its_reading(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     path.write_bytes(b"a\n1\n")
     digest = hashlib.sha256(b"a\n1\n").hexdigest()
     assert list(objects_of(path, now="2026-01-31T19:59")) == [
-        f"fonte=export/janela=2026-01-31T08/{digest}.jsonl"
+        f"fonte=export/janela=2026-01-31T08/file-000001-{digest}-a1285ad7.jsonl"
     ]
+
+
+@pytest.mark.parametrize("filler", [b"", b"\n\n"], ids=["one", "the other"])
+def test_objects_of_a_window_sort_by_when_their_files_were_written(
+    tmp_path: Path, filler: bytes
+) -> None:
+    contents = [b"a\n1\n" + filler, b"a\n2\n", b"a\n3\n", b"a\n4\n"]
+    for number, content in enumerate(contents[:3]):
+        write(tmp_path / f"{3 - number}.csv", content, written_at=1_000 + number)
+    first = objects_of(tmp_path / "*.csv")
+    write(tmp_path / "0.csv", contents[3], written_at=0)  # arrives last
+    second = objects_of(tmp_path / "*.csv", first)
+    expected = [hashlib.sha256(content).hexdigest() for content in contents]
+    assert digests([*first, *second]) == expected
+
+
+def test_files_written_at_once_sort_by_name(tmp_path: Path) -> None:
+    for name, content in (("2026-01-31", b"a\n2\n"), ("2026-01-24", b"a\n1\n")):
+        write(tmp_path / name, content, written_at=1_000)
+    first, second = (lines for _, lines in sorted(objects_of(tmp_path / "*").items()))
+    assert (first, second) == (b'{"a":"1"}\n', b'{"a":"2"}\n')
+
+
+def test_a_file_is_read_again_once_its_declaration_was_corrected(tmp_path: Path) -> None:
+    for number, content in enumerate([b"a;b\n1;2\n", b"a;b\n3;4\n"]):
+        write(tmp_path / f"{number}.csv", content, written_at=number)
+    wrong = objects_of(tmp_path / "*.csv")
+    mended = objects_of(tmp_path / "*.csv", wrong, now="2026-03-01T20:05", delimiter=";")
+    assert list(mended.values()) == [b'{"a":"1","b":"2"}\n', b'{"a":"3","b":"4"}\n']
+    # the content arrived when it did: only how it was read is another
+    assert [name[:-14] for name in sorted(mended)] == [name[:-14] for name in sorted(wrong)]
+    assert not set(mended) & set(wrong)
+    assert not objects_of(tmp_path / "*.csv", [*wrong, *mended], delimiter=";")
+    assert not objects_of(tmp_path / "*.csv", [*wrong, *mended])
+
+
+def test_a_file_that_came_in_under_an_earlier_name_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a\n1\n")
+    digest = hashlib.sha256(b"a\n1\n").hexdigest()
+    earlier = f"fonte=export/janela=2026-01-31T20/{digest}.jsonl"
+    assert not objects_of(path, (earlier,), delimiter=";")
+    path.write_bytes(b"a\n2\n")
+    (name,) = objects_of(path, (earlier,))
+    assert name > earlier
+
+
+def test_each_member_of_a_zip_is_an_object(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.csv", b"a\n1\n")
+        archive.writestr("y.csv", b"a\n2\n")
+    one = objects_of(tmp_path / "a.zip", member="x.csv")
+    both = objects_of(tmp_path / "a.zip", member="*.csv")
+    assert list(one.values()) == [b'{"a":"1"}\n']
+    assert [lines for _, lines in sorted(both.items())] == [b'{"a":"1"}\n', b'{"a":"2"}\n']
+    assert not objects_of(tmp_path / "a.zip", both, member="*.csv")
 
 
 def test_an_export_comes_in_once_under_any_name_and_in_any_window(tmp_path: Path) -> None:
@@ -208,15 +149,26 @@ def test_a_declaration_without_a_path_is_rejected() -> None:
         new_objects("export", declaration, Calendar.of(SCHEDULE, "2026-01-31T20:05"), ())
 
 
-@pytest.mark.parametrize("kind", ["xlsx", "CSV", ""])
-def test_an_unknown_format_is_rejected(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(CapstoneError, match=r"format: '.*' is not one of csv, jsonl, parquet"):
-        objects_of(tmp_path, format=kind)
+def test_a_path_that_is_no_text_is_rejected() -> None:
+    with pytest.raises(CapstoneError, match=r"sources\.export\.path: 1 must be text"):
+        new_objects(
+            "export",
+            {"type": "files", "format": "csv", "path": 1},
+            Calendar.of(SCHEDULE, "2026-01-31T20:05"),
+            (),
+        )
+
+
+def test_an_unknown_option_is_rejected_when_the_run_begins(tmp_path: Path) -> None:
+    with pytest.raises(
+        CapstoneError, match=r"sources\.export: 'delimeter' is not one of delimiter"
+    ):
+        objects_of(tmp_path / "none", delimeter=";")
 
 
 def test_a_deleted_export_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    for kind in ("csv", "jsonl", "parquet"):
+    for kind in ("csv", "json", "jsonl", "parquet", "xlsx"):
         path.write_bytes(b"a\n1\n")
         declaration = {"type": "files", "format": kind, "path": str(path)}
         calendar = Calendar.of(SCHEDULE, "2026-01-31T20:05")

@@ -1,125 +1,124 @@
-"""Ingest a user's own exports, raw: each distinct file content becomes one Bronze object."""
+"""Ingest a user's own exports: a content that is read in one way is one object of Bronze."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import hashlib
-import json
+import re
 from functools import partial
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capstone_metrics.configuration import TEXT
+from capstone_metrics.configuration import ANYTHING, TEXT
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.sources.readers import Reading, members, read
+from capstone_metrics.sources.readers.content import translate_errors
+from capstone_metrics.sources.readers.options import OPTIONS as READING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from capstone_metrics.schedule import Calendar
 
-OPTIONS = {"path?": TEXT, "format?": TEXT, "encoding?": TEXT, "delimiter?": TEXT}
-CHUNK_BYTES = 1 << 20
-EXTRA_VALUES = "_extra"
-"""The field with the values of a CSV row beyond its header."""
+OPTIONS = {"path?": TEXT, "format?": ANYTHING, **{f"{name}?": ANYTHING for name in READING}}
+OBJECT_NAME = re.compile(
+    r"fonte=(?P<source>[^/]+)/janela=(?P<window>[^/]+)/"
+    r"(?:file-(?P<number>\d+)-)?(?P<content>[0-9a-f]{64})(?:-(?P<reading>[0-9a-f]{8}))?\.jsonl"
+)
+"""The name of an object: when its content arrived, what it is, and how it was read.
+
+An object without a number and a reading has its name from an earlier version, which had no options
+that this one reads in another way.
+"""
+
+
+class FileObject(NamedTuple):
+    """What the name of an object says.
+
+    Attributes:
+        window: in which its content arrived.
+        number: of the content among those of its window, in the order of arrival; 0 if unknown.
+        content: its SHA-256.
+        reading: the digest of how it was read; empty if unknown.
+    """
+
+    window: str
+    number: int
+    content: str
+    reading: str
+
+    @classmethod
+    def of(cls, source: str, name: str) -> FileObject | None:
+        """Parse the name of an object of a source; None if it is of another, or of another kind."""
+        match = OBJECT_NAME.fullmatch(name)
+        if match is None or match["source"] != source:
+            return None
+        number = int(match["number"] or 0)
+        return cls(match["window"], number, match["content"], match["reading"] or "")
+
+    def name(self, source: str) -> str:
+        """Return the name of the object in Bronze."""
+        file_name = f"file-{self.number:06}-{self.content}-{self.reading}.jsonl"
+        return f"fonte={source}/janela={self.window}/{file_name}"
 
 
 def objects(
     name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
 ) -> dict[str, Callable[[], Iterator[bytes]]]:
-    """Return an object for each file at `path` (a glob) whose content Bronze lacks.
+    """Return an object for each content at `path` (a glob) that Bronze has not, or not read so.
 
-    The objects belong to the latest due window; there are none if a backfill leaves it out.
+    A new content belongs to the latest due window, after those that arrived in it before. One that
+    was read in another way keeps the window and the number of that reading.
 
     Raises:
-        CapstoneError: if the `format` is unknown, or no file matches the `path`.
+        CapstoneError: for an invalid option, or a `path` that matches no file.
     """
-    reader = READERS.get(declaration.get("format", ""))
-    if reader is None:
-        raise CapstoneError(
-            f"sources.{name}.format: {declaration.get('format')!r} is not one of "
-            f"{', '.join(READERS)}."
-        )
-    matches = glob(str(declaration.get("path", "")), recursive=True)
-    paths = sorted(path for path in map(Path, matches) if path.is_file())
+    reading = Reading.of(name, declaration)
+    paths = _paths(name, declaration)
+    window = calendar.arrival_window()
+    if window is None:
+        return {}
+    known = [file for key in existing if (file := FileObject.of(name, key))]
+    arrivals = {file.content: file for file in sorted(known, reverse=True)}
+    readings = {(file.content, file.reading or reading.digest) for file in known}
+    number = max((file.number for file in known if file.window == str(window)), default=0)
+    new: dict[str, Callable[[], Iterator[bytes]]] = {}
+    for path in paths:
+        for member in members(path, reading):
+            content = _digest(path, member)
+            if (content, reading.digest) in readings:
+                continue
+            readings.add((content, reading.digest))
+            if content in arrivals:
+                file = arrivals[content]._replace(reading=reading.digest)
+            else:
+                number += 1
+                file = FileObject(str(window), number, content, reading.digest)
+            new[file.name(name)] = partial(read, path, reading, member)
+    return new
+
+
+def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:
+    """Return the files of a source in the order in which they were written."""
+    matches = glob(declaration.get("path", ""), recursive=True)
+    paths = [path for path in map(Path, matches) if path.is_file()]
     if not paths:
         raise CapstoneError(
             f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
             f"{Path.cwd()}; put the export there or correct the path."
         )
-    window = calendar.arrival_window()
-    if window is None:
-        return {}
-    prefix = f"fonte={name}/"
-    ingested = {each.rpartition("/")[2] for each in existing if each.startswith(prefix)}
-    paths_by_content = {f"{_digest(path)}.jsonl": path for path in paths}
-    return {
-        f"{prefix}janela={window}/{file_name}": partial(reader, path, declaration)
-        for file_name, path in paths_by_content.items()
-        if file_name not in ingested
-    }
+    return sorted(paths, key=_written_at)
 
 
-def _digest(path: Path) -> str:
-    with _translate_errors(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _written_at(path: Path) -> tuple[int, Path]:
+    with translate_errors(path):
+        return path.stat().st_mtime_ns, path
 
 
-def _csv_lines(path: Path, declaration: Mapping[str, Any]) -> Iterator[bytes]:
-    encoding = declaration.get("encoding", "utf-8-sig")
-    delimiter = declaration.get("delimiter", ",")
-    try:
-        with _translate_errors(path), path.open(encoding=encoding, newline="") as file:
-            rows = csv.DictReader(file, restkey=EXTRA_VALUES, delimiter=delimiter, strict=True)
-            if len(set(rows.fieldnames or ())) < len(rows.fieldnames or ()):
-                raise CapstoneError(f"{path}: two columns have the same name in its header.")
-            for row in rows:
-                yield _json_line({key: value for key, value in row.items() if value is not None})
-    except (ValueError, LookupError, TypeError, csv.Error) as error:
-        raise CapstoneError(
-            f"{path}: cannot be read as CSV ({error}); declare its encoding or delimiter, "
-            "or correct the file."
-        ) from error
-
-
-def _json_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
-    with _translate_errors(path), path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
-
-
-def _parquet_lines(path: Path, _: Mapping[str, Any]) -> Iterator[bytes]:
-    import pyarrow as pa  # noqa: PLC0415 - a run without a Parquet export does not need it
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    try:
-        for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                yield _json_line(row)
-    except (OSError, pa.ArrowException) as error:
-        detail = " ".join(str(error).split())
-        raise CapstoneError(
-            f"{path}: cannot be read as Parquet ({detail}); export it again."
-        ) from error
-
-
-@contextlib.contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        detail = (error.strerror or str(error)).lower()
-        raise CapstoneError(f"{path}: {detail}; make the export readable for this user.") from error
-
-
-def _json_line(row: Mapping[str, Any]) -> bytes:
-    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str)
-    return text.encode("utf-8", "surrogatepass") + b"\n"
-
-
-READERS: dict[str, Callable[[Path, Mapping[str, Any]], Iterator[bytes]]] = {
-    "csv": _csv_lines,
-    "jsonl": _json_lines,
-    "parquet": _parquet_lines,
-}
+def _digest(path: Path, member: str) -> str:
+    """Return the SHA-256 of a file; of a member of a zip, that of the zip and of its name."""
+    with translate_errors(path), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    if member:
+        digest.update(b"\0" + member.encode())
+    return digest.hexdigest()
