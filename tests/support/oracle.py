@@ -84,6 +84,9 @@ def rebuild(
     return lake
 
 
+SHAPE = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}
+
+
 def _validate(
     line: bytes, source: Any, networks: set[str], arrival: dt.datetime, zone: str
 ) -> tuple[dict[str, Any], set[str]]:
@@ -109,8 +112,10 @@ def _validate(
     fields = dict(pairs)
     if len(fields) < len(pairs):
         return {}, {"line.repeated_keys"}
-    row, broken = {}, set()
-    if source.get("schema_drift") == "freeze" and set(fields) - _declared(source):
+    row = {}
+    shape = SHAPE if source.get("format") in {"csv", "xlsx"} else {}
+    broken = {rule for name, rule in shape.items() if name in fields}
+    if source.get("schema_drift") == "freeze" and set(fields) - set(shape) - _declared(source):
         broken.add("line.new_field")
     for name in NAMES:
         row[name], rules = _field(name, fields, source, zone)

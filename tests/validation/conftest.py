@@ -81,7 +81,7 @@ SOURCES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """For each source its declaration, and a good line."""
 
-OTHER_NAMES = ("curtidas", "nota", "Nota", "x y", "é")
+OTHER_NAMES = ("curtidas", "nota", "Nota", "x y", "é", "_extra", "_missing")
 
 
 def outcome(content: bytes, source: str, *, is_scanned: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.mutations import near_line
 from tests.support.oracle import rebuild
 from tests.support.selection import examples
-from tests.validation.conftest import NETWORKS, OTHER_NAMES, SOURCES, ZONE, outcome
+from tests.validation.conftest import NETWORKS, OTHER_NAMES, ROW, SOURCES, ZONE, outcome
 
 NAME = "fonte={}/janela=2026-01-31T08/a.jsonl"
 
@@ -43,3 +44,16 @@ def test_nearly_good_lines_have_the_outcome_of_the_oracle(source: str, seed: int
 @given(st.sampled_from(list(SOURCES)), st.binary(max_size=60))
 def test_any_bytes_have_the_outcome_of_the_oracle(source: str, content: bytes) -> None:
     assert actual(content, source) == expected(content, source)
+
+
+@pytest.mark.parametrize("is_scanned", [False, True])
+def test_a_row_that_does_not_fit_its_header_costs_itself_alone(is_scanned: bool) -> None:
+    rows = [ROW, {**ROW, "_extra": ["x", ""]}, {**ROW, "_missing": ["visto"]}, {**ROW, "x": "1"}]
+    content = b"\n".join(json.dumps(row).encode() for row in rows * 20)
+    result = outcome(content, "csv", is_scanned=is_scanned)
+    assert {tuple(row["regras"]) for row in result["rejected"]} == {
+        ("line.extra_values",),
+        ("line.too_few_values",),
+    }
+    assert len(result["accepted"]) == 40
+    assert result["new_fields"] == {"x": 20}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -112,11 +112,13 @@ class Contract:
         fields: the origin of each field of Silver, by its name.
         other_fields: further fields of the source, which Silver does not read.
         is_frozen: whether a line with any other field is rejected.
+        shape_rules: the rules that a row of a table broke, by the field that says so.
     """
 
     fields: dict[str, Field]
     other_fields: frozenset[str] = frozenset()
     is_frozen: bool = False
+    shape_rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def source_fields(self) -> list[str]:
@@ -133,6 +135,10 @@ class Contract:
         content = (sorted(self.fields.items()), sorted(self.other_fields), self.is_frozen, context)
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
+
+TABLES = ("csv", "xlsx")
+SHAPE_RULES = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}
+"""The rule that each field stands for, by which a row says that it does not fit its header."""
 
 DRIFT = {"evolve": False, "freeze": True}
 """For each value of `schema_drift`, whether the fields of the source are frozen."""
@@ -162,7 +168,8 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
             f"sources.{name}.other_fields: {other_fields!r} must be a list of fields."
         )
     fields = _fields(name, declaration, timezone)
-    return Contract(fields, frozenset(map(str, other_fields)), DRIFT[drift])
+    shape_rules = SHAPE_RULES if declaration.get("format") in TABLES else {}
+    return Contract(fields, frozenset(map(str, other_fields)), DRIFT[drift], shape_rules)
 
 
 def _fields(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[str, Field]:

@@ -80,8 +80,11 @@ def validate_line(
     if len(values) < len(pairs):
         return Outcome.rejected("line.repeated_keys")
 
-    new_fields = tuple(name for name in values if name not in contract.known_fields)
-    broken = ["line.new_field"] if new_fields and contract.is_frozen else []
+    broken = [rule for name, rule in contract.shape_rules.items() if name in values]
+    known = contract.known_fields.union(contract.shape_rules)
+    new_fields = tuple(name for name in values if name not in known)
+    if new_fields and contract.is_frozen:
+        broken.append("line.new_field")
     row: dict[str, Any] = dict.fromkeys(SILVER)
     for name, field in contract.fields.items():
         row[name], rule = read_field(field, values)

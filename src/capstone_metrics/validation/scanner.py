@@ -241,7 +241,8 @@ class Scanner:
             name
             for line in lines
             for name, _ in parse_object(line.decode(errors="replace")) or ()
-            if name not in plan.names and not ESCAPED.intersection(name)
+            if name not in plan.names and name not in plan.contract.shape_rules
+            if not ESCAPED.intersection(name)
         )
         names = [name for name, lines_with_name in count.items() if lines_with_name > 1]
         if plan.contract.is_frozen or not names or len(plan.names) + len(names) > MAX_NAMES:
