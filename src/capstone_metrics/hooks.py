@@ -41,14 +41,12 @@ class ConfigurationCheck:
     def after_context_created(self, context: KedroContext) -> None:
         """Check the parameters and the globals.
 
-        The loader caches the parameters here; else it would read their files at each access.
-
         Raises:
             CapstoneError: if a name in the parameters or the globals is unknown, or the value of
                 one is of another type.
         """
         loader: Any = context.config_loader
-        loader["parameters"] = loader["parameters"]
+        loader["parameters"] = loader["parameters"]  # else each access reads their files again
         environments = (loader.base_env, loader.env or loader.default_run_env)
         configuration = Configuration(Path(loader.conf_source), environments, loader.runtime_params)
         configuration.check_files()
@@ -66,11 +64,12 @@ class RunMonitor:
         self.catalog: Any = None
         self.environment = ""
         self.configuration: dict[str, Any] = {}
-        self.recorder: Recorder | None = None
+        self.recorder: Recorder | None = None  # None in a plan, which leaves no record
         self.saved: dict[str, tuple[Any, dict[str, WriteStats]]] = {}
-        self.requests: Counter[str] = Counter()
+        self.requests_at_start: Counter[str] = Counter()
         self.folder = self.root = Path()
-        self.progress = get_console().status("")  # that of the logs, which it lets through
+        # on the console of the logs, so that logs are printed above the progress
+        self.progress = get_console().status("")
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -83,7 +82,7 @@ class RunMonitor:
     def after_catalog_created(
         self, catalog: DataCatalog, conf_catalog: dict[str, Any], parameters: dict[str, Any]
     ) -> None:
-        """Store the catalog, whose datasets have their write statistics, and the configuration."""
+        """Store the catalog, from which write statistics are read, and the configuration."""
         self.catalog = catalog
         self.configuration = {"catalog": conf_catalog, "parameters": parameters["parameters"]}
 
@@ -97,11 +96,12 @@ class RunMonitor:
             CapstoneError: if the run could only fail, before anything is written.
         """
         _check_runnable(pipeline, catalog)
-        params, pipelines = run_params["runtime_params"] or {}, run_params["pipeline_names"]
-        self.summary, self.last_save_time = Summary(), time.monotonic()
-        self.requests = _request_counts()
-        self.folder, self.root = Path.cwd(), Path(run_params["project_path"])
-        if self.recorder:
+        self.summary = Summary()
+        self.last_save_time = time.monotonic()
+        self.requests_at_start = _request_counts()
+        self.folder = Path.cwd()
+        self.root = Path(run_params["project_path"])
+        if self.recorder:  # of an interrupted run of the same session, as in a notebook
             self.recorder.abandon()
         self.recorder = None
         parameters = self.configuration["parameters"]
@@ -111,8 +111,8 @@ class RunMonitor:
             self.recorder.start(
                 RunSpec(
                     environment=self.environment,
-                    pipelines=sorted(pipelines or ["__default__"]),
-                    runtime_params=params,
+                    pipelines=sorted(run_params["pipeline_names"] or ["__default__"]),
+                    runtime_params=run_params["runtime_params"] or {},
                     nodes=[(node.name, _layer(node)) for node in pipeline.nodes],
                     **self.configuration,
                 )
@@ -138,7 +138,8 @@ class RunMonitor:
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
         """Record what a layer loaded from the one before it."""
-        dataset, layer = self.catalog.get(dataset_name), _layer(node)
+        dataset = self.catalog.get(dataset_name)
+        layer = _layer(node)
         addresses = getattr(dataset, "addresses", None)
         if self.recorder and addresses and layer and _dataset_layer(dataset) != layer:
             for table, address in addresses(data).items():
@@ -146,9 +147,10 @@ class RunMonitor:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Record a saved dataset, and the time since the save before it."""
+        """Record a saved dataset, the time since the previous save, and quality findings."""
         stats = getattr(self.catalog.get(dataset_name), "write_stats", {})
-        now, layer = time.monotonic(), _layer(node)
+        now = time.monotonic()
+        layer = _layer(node)
         if isinstance(data, QualityReport):
             self.summary.findings += [finding.message for finding in data.findings]
         if layer and stats:
@@ -161,19 +163,22 @@ class RunMonitor:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """End the record; print the summary, and where the results are; or else the plan."""
+        """End the record and print the summary, or else print the plan.
+
+        The record is copied to the database if this run published.
+        """
         self.progress.stop()
         os.chdir(self.folder)
         if self.recorder:
             self.recorder.end()
             self._sync_runs(self.recorder)
-            self.summary.show(self.console, self._results())
+            self.summary.show(self.console, self._footer())
         else:
             show_plan(self.console, self.saved, self.summary.findings)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
-        """End the record."""
+        """End the record as failed, and copy it to the database if this run published."""
         self.progress.stop()
         os.chdir(self.folder)
         if self.recorder:
@@ -202,23 +207,24 @@ class RunMonitor:
         if "serving" in self.summary.layers:
             recorder.sync(lambda: self.catalog["serving"].sync_runs(self.catalog["runs"]))
 
-    def _results(self) -> list[tuple[str, str]]:
-        results = []
+    def _footer(self) -> list[tuple[str, str]]:
+        """Return a label and a text for each line below the summary."""
+        lines = []
         if self.recorder and (run := self.recorder.record.get("run")):
-            results.append(("Run", run))
-        requests = _request_counts() - self.requests
+            lines.append(("Run", run))
+        requests = _request_counts() - self.requests_at_start
         if requests:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(requests.items()))
-            results.append(("Requests", counts))
+            lines.append(("Requests", counts))
         if "gold" in self.summary.layers:
-            results.append(("Gold", f"{_relative_path(self.catalog['gold'].folder)}/*.csv"))
+            lines.append(("Gold", f"{_relative_path(self.catalog['gold'].folder)}/*.csv"))
         if "serving" in self.summary.layers:
-            results.append(("PostgreSQL", self.catalog["serving"].connect_command()))
+            lines.append(("PostgreSQL", self.catalog["serving"].connect_command()))
         if (self.root / "Makefile").exists():
             where = "" if self.root.samefile(self.folder) else f"in {self.root}: "
             targets = "make dashboard, make viz (lineage), make notebook, make sql"
-            results.append(("Next", f"{where}{targets}"))
-        return results
+            lines.append(("Next", f"{where}{targets}"))
+        return lines
 
 
 def _check_runnable(pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -249,6 +255,7 @@ def _request_counts() -> Counter[str]:
 
 
 def _layer(node: Node) -> str | None:
+    """Return the layer that a node is tagged with; None if there is none."""
     return next((tag for tag in LAYERS if tag in node.tags), None)
 
 

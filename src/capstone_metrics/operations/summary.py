@@ -36,7 +36,16 @@ class LayerCounts:
 
 @dataclass
 class Summary:
-    """Summary of a run: its layers, the reasons of rejected lines, new fields and findings."""
+    """What is reported at the end of a run.
+
+    Attributes:
+        layers: the counts of each layer in this run.
+        total: the number of lines of Bronze by outcome, over all runs.
+        reasons: for each rule the number of lines that it quarantined, over all runs.
+        drift: for each source the undeclared fields that this run was the first to see.
+        outdated: the sources of which some lines were validated by an earlier declaration.
+        findings: what the quality rules found unusual.
+    """
 
     layers: dict[str, LayerCounts] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
@@ -52,7 +61,7 @@ class Summary:
             layer: one of `LAYERS`.
             data: the saved data.
             stats: the statistics of the write.
-            seconds: the time since the save before it.
+            seconds: the time since the previous save, which counts as the layer's.
         """
         row = self.layers.setdefault(layer, LayerCounts())
         row.seconds += seconds
@@ -62,7 +71,8 @@ class Summary:
             if layer == "bronze":
                 row.rows_in = row.accepted = each.rows
         if isinstance(data, SilverUpdate):
-            run, accounts = data.accounts["run"], data.accounts
+            accounts = data.accounts
+            run = accounts["run"]
             row.rows_in, row.accepted = run["lines"], run["accepted"]
             row.superseded, row.quarantined = run["superseded"], run["quarantined"]
             self.total, self.reasons = accounts["total"], accounts["reasons"]
@@ -75,7 +85,7 @@ class Summary:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Summary:
-        """Return the summary of a recorded run."""
+        """Return the counts of a recorded run; the other parts are empty."""
         names = {field.name for field in fields(LayerCounts)}
         layers = {
             layer: LayerCounts(**{name: value for name, value in counts.items() if name in names})
@@ -88,12 +98,12 @@ class Summary:
         """Return whether the run wrote nothing."""
         return not any(layer.written or layer.removed for layer in self.layers.values())
 
-    def show(self, console: Console, results: Iterable[tuple[str, str]]) -> None:
-        """Print the table, the balance of all lines, and where the results are.
+    def show(self, console: Console, footer: Iterable[tuple[str, str]]) -> None:
+        """Print the table, the balance of all lines, and what else there is to report.
 
         Args:
             console: where to print.
-            results: the name of each result, and its path or command.
+            footer: a label and a text for each line at the end, such as where the results are.
         """
         console.print(self.table())
         console.print(self._balance(), highlight=False)
@@ -115,10 +125,9 @@ class Summary:
             console.print(f"  unusual: {escape(finding)}", highlight=False, soft_wrap=True)
         if self.is_idle:
             console.print("Nothing new: every file and every table is as it was.")
-        for name, location in results:
-            console.print(
-                f"[bold]{name:<11}[/bold] {escape(location)}", soft_wrap=True, highlight=False
-            )
+        for label, text in footer:
+            line = f"[bold]{label:<11}[/bold] {escape(text)}"
+            console.print(line, soft_wrap=True, highlight=False)
 
     def table(self) -> Table:
         """Return a table of the counts of each layer."""
@@ -132,6 +141,7 @@ class Summary:
         return table
 
     def _balance(self) -> str:
+        """Return how the lines of Bronze add up, over all runs; empty without Silver."""
         if not self.total:
             return ""
         return (
