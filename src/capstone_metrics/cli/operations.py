@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 @click.command()
 @env_option
 @click.option(
-    "--now", help="Show the status at another instant, on the clock of the parameter now."
+    "--now", help="Show the status at another instant; a run counts as of its own parameter now."
 )
 @click.option(
     "--windows",
@@ -50,7 +50,7 @@ def status(  # noqa: PLR0913, PLR0917 - the options of the command
     from capstone_metrics.operations.deadlines import RecordedRun  # noqa: PLC0415
     from capstone_metrics.operations.record import run_identifier  # noqa: PLC0415
     from capstone_metrics.operations.status import (  # noqa: PLC0415
-        history_start,
+        records_needed_since,
         status_at,
     )
 
@@ -58,16 +58,17 @@ def status(  # noqa: PLR0913, PLR0917 - the options of the command
     schedule = catalog.load("params:schedule")
     timetable = Timetable.of(schedule)
     instant = instant_of(schedule, now or dt.datetime.now(dt.UTC))
-    dataset = _runs_dataset(catalog)
+    _close_dead_runs(catalog)
+    dataset = catalog["runs"]
     if now:
-        records = dataset.load()
+        records = dataset.load()  # identifiers have the real time, so any run may count
     else:
-        since = run_identifier(history_start(timetable, instant, windows))
+        since = run_identifier(records_needed_since(timetable, instant, windows))
         records = [*dataset.load_oldest(before=since), *dataset.load_since(since)]
     runs = [RecordedRun(record, is_simulated=bool(now)) for record in records]
     current = status_at(timetable, runs, _lake_facts(catalog), instant, windows)
     if as_json:
-        echo_json(current.to_json())
+        echo_json(current.to_dict())
     else:
         current.show(Console(), f" --env={env}" if env else "")
         if details:
@@ -92,7 +93,8 @@ def runs(ctx: click.Context, env: str | None, last: int, as_json: bool) -> None:
     from capstone_metrics.operations.history import show_runs  # noqa: PLC0415
 
     catalog = load_catalog(env)
-    records = _runs_dataset(catalog).load_since("", limit=last)[::-1]
+    _close_dead_runs(catalog)
+    records = catalog["runs"].load_since("", limit=last)[::-1]  # every identifier sorts after ""
     if as_json:
         echo_json(records)
     elif records:
@@ -111,7 +113,8 @@ def show(env: str | None, run: str, as_json: bool) -> None:
     from capstone_metrics.operations.history import show_run  # noqa: PLC0415
 
     catalog = load_catalog(env)
-    records = _runs_dataset(catalog).find_runs(run)
+    _close_dead_runs(catalog)
+    records = catalog["runs"].find_runs(run)
     if len(records) != 1:
         count = f"{len(records)} runs match {run!r}" if records else f"no run {run!r}"
         raise CapstoneError(f"runs: {count}; 'kedro runs' lists them.")
@@ -122,7 +125,11 @@ def show(env: str | None, run: str, as_json: bool) -> None:
 
 
 def _send_alert(env: str | None, status: Status, catalog: Any) -> None:
-    """Send the problems of a status to the webhook; a failure is a warning."""
+    """Send the problems that are new to the webhook; if that fails, log a warning.
+
+    Raises:
+        CapstoneError: if no webhook is set.
+    """
     from capstone_metrics.operations.deadlines import Health  # noqa: PLC0415
     from capstone_metrics.operations.listeners.alerts import VARIABLE, alerter_of  # noqa: PLC0415
 
@@ -137,11 +144,11 @@ def _send_alert(env: str | None, status: Status, catalog: Any) -> None:
         log.warning("%s: %s", VARIABLE, user_message(error) or type(error).__name__)
 
 
-def _runs_dataset(catalog: Any) -> Any:
-    """Return the dataset of run records, after marking and reporting killed runs if permitted."""
-    dataset, killed = catalog["runs"], []
-    with contextlib.suppress(CapstoneError):
-        killed = dataset.close_dead_runs()
+def _close_dead_runs(catalog: Any) -> None:
+    """Mark the records of dead runs as killed, and notify the listeners."""
+    killed: list[Any] = []
+    with contextlib.suppress(CapstoneError):  # for a user who may only read the lake
+        killed = catalog["runs"].close_dead_runs()
     if killed:
         from capstone_metrics.operations.listeners import listeners_of  # noqa: PLC0415
         from capstone_metrics.operations.listeners.listener import Listeners  # noqa: PLC0415
@@ -150,7 +157,6 @@ def _runs_dataset(catalog: Any) -> Any:
         listeners = Listeners(listeners_of(config, lambda: catalog["alerts"]))
         for record in killed:
             listeners.notify("on_run_killed", record)
-    return dataset
 
 
 def _lake_facts(catalog: Any) -> LakeFacts:
@@ -158,7 +164,7 @@ def _lake_facts(catalog: Any) -> LakeFacts:
     from capstone_metrics.operations.status import LakeFacts, find_damage  # noqa: PLC0415
 
     silver, gold = catalog.load("silver"), catalog.load("gold")
-    head, manifest = silver.head or None, gold.manifest or None
+    manifest = gold.manifest
     names = catalog.load("bronze_snapshot").names
     newest_window = max((parse_object_name(name)[1] for name in names), default=None)
     is_published = database_error = None
@@ -170,5 +176,11 @@ def _lake_facts(catalog: Any) -> LakeFacts:
             is_published = latest.get("gold_sha256") == gold_sha256(manifest)
         except DatasetError as error:
             database_error = str(user_message(error) or type(error).__name__)
-    damage = tuple(find_damage(silver, gold))
-    return LakeFacts(head, manifest, newest_window, is_published, database_error, damage)
+    return LakeFacts(
+        silver_head=silver.head or None,
+        gold_manifest=manifest or None,
+        newest_window=newest_window,
+        is_published=is_published,
+        database_error=database_error,
+        damage=tuple(find_damage(silver, gold)),
+    )

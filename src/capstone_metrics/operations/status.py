@@ -56,20 +56,20 @@ class Damage(NamedTuple):
 
 @dataclass(frozen=True)
 class LakeFacts:
-    """Facts about the lake and the database; None where there is nothing yet.
+    """Facts about the lake and the database; None where there is nothing yet, or none is known.
 
     Attributes:
-        head: the head of Silver.
-        manifest: the manifest of Gold.
+        silver_head: the head of Silver.
+        gold_manifest: the manifest of Gold.
         newest_window: the newest window of Bronze.
-        is_published: whether the latest publication in the database's ledger is of this Gold;
-            None if the database is not running.
+        is_published: whether the latest publication in the database's ledger is of the current
+            Gold; None if the database is not running.
         database_error: why the database could not be queried, if it should be running.
         damage: the files of Silver and Gold that are not as they were committed.
     """
 
-    head: Mapping[str, Any] | None = None
-    manifest: Mapping[str, Any] | None = None
+    silver_head: Mapping[str, Any] | None = None
+    gold_manifest: Mapping[str, Any] | None = None
     newest_window: str | None = None
     is_published: bool | None = None
     database_error: str | None = None
@@ -106,25 +106,28 @@ class Status:
 
     @property
     def health(self) -> Health:
-        """Return the worst health of any check; unknown only if no other is worse than OK."""
-        healths = [check.health for check in (*self.checks, *self._slot_checks())]
+        """Return the worst health of any check; a warning or worse outweighs an unknown one."""
+        healths = [check.health for check in (*self.checks, *self._slot_problems())]
         known = [health for health in healths if health is not Health.UNKNOWN]
         worst = max(known, default=Health.OK)
-        return worst if worst or len(known) == len(healths) else Health.UNKNOWN
+        if worst is Health.OK and Health.UNKNOWN in healths:
+            return Health.UNKNOWN
+        return worst
 
     @property
     def summary(self) -> str:
-        """Return the problems in one line."""
+        """Return the problems in one line, or that there are none."""
         return "; ".join(check.message for check in self.problems) or "every layer is on time"
 
     @property
     def problems(self) -> list[Check]:
         """Return the checks that are not OK, the worst first and the unknown ones last."""
-        checks = [*self._slot_checks(), *self.checks]
+        checks = [*self._slot_problems(), *self.checks]
         problems = [check for check in checks if check.health is not Health.OK]
-        return sorted(problems, key=lambda check: -(check.health % Health.UNKNOWN))
+        return sorted(problems, key=lambda check: (check.health is Health.UNKNOWN, -check.health))
 
-    def _slot_checks(self) -> Iterator[Check]:
+    def _slot_problems(self) -> Iterator[Check]:
+        """Yield a check for each slot whose health is not OK."""
         for layer, layer_slots in self.slots.items():
             for outcome in layer_slots:
                 health = outcome.health(self.now, is_newest=outcome is layer_slots[-1])
@@ -132,15 +135,16 @@ class Status:
                     name = f"{layer} {outcome.slot.window}"
                     yield Check(name, health, f"{name} is {outcome.state}")
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the status as a JSON document."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the status as a dictionary, to be written as JSON."""
         return {
             "health": self.health.name.lower(),
             "summary": self.summary,
             "now": self._local_time(self.now),
             "layers": {
                 layer: [
-                    self._slot_json(outcome, outcome is layer_slots[-1]) for outcome in layer_slots
+                    self._slot_to_dict(outcome, outcome is layer_slots[-1])
+                    for outcome in layer_slots
                 ]
                 for layer, layer_slots in self.slots.items()
             },
@@ -185,16 +189,16 @@ class Status:
         for layer, outcomes in self.slots.items():
             for outcome in outcomes:
                 windows.setdefault((layer, outcome.state), []).append(str(outcome.slot.window))
-        is_told = any(("bronze", state) in windows for state in OVERDUE)
-        slot_checks = {check.name for check in self._slot_checks()}
+        is_reported = any(("bronze", state) in windows for state in OVERDUE)
+        slot_names = {check.name for check in self._slot_problems()}
         for check in self.problems:
-            if check.name not in slot_checks:
-                if check.name != "freshness" or not is_told:
+            if check.name not in slot_names:
+                if check.name != "freshness" or not is_reported:
                     yield check
                 continue
             layer, _, window = check.name.partition(" ")
             state = check.message.rpartition(" is ")[2]
-            alike = [each for each in windows[layer, state] if f"{layer} {each}" in slot_checks]
+            alike = [each for each in windows[layer, state] if f"{layer} {each}" in slot_names]
             if window == alike[-1]:
                 verb = "is" if len(alike) == 1 else "are"
                 command = "run" if state in OVERDUE else "runs"
@@ -221,12 +225,14 @@ class Status:
     def _cell(self, outcome: Outcome) -> Text:
         window = f"{outcome.slot.window.date:%m-%d} {outcome.slot.window.hour:02}:00"
         at = outcome.at.astimezone(self.timetable.zone) if outcome.at else None
-        is_same_day = at is not None and at.date() == outcome.slot.window.date
-        time = "" if at is None else f"{at:%H:%M}" if is_same_day else f"{at:%m-%d %H:%M}"
+        time = ""
+        if at:
+            is_same_day = at.date() == outcome.slot.window.date
+            time = f"{at:%H:%M}" if is_same_day else f"{at:%m-%d %H:%M}"
         state = Text(outcome.state, STATE_STYLES.get(outcome.state, "dim"))
         return Text("\n").join([Text(window), state, *([Text(time)] if time else [])])
 
-    def _slot_json(self, outcome: Outcome, is_newest: bool) -> dict[str, Any]:
+    def _slot_to_dict(self, outcome: Outcome, is_newest: bool) -> dict[str, Any]:
         return {
             "window": str(outcome.slot.window),
             "state": outcome.state,
@@ -253,14 +259,15 @@ def status_at(
 
     Args:
         timetable: when layers start.
-        runs: the recorded runs since `history_start`, and the oldest of all, before which the
-            state of a slot is unknown.
+        runs: the recorded runs since `records_needed_since`, and the oldest one of all: slots
+            before it have an unknown state.
         facts: the facts about the lake.
         now: the instant of the status.
         count: how many slots of each layer.
     """
     starts = [run.started_at for run in runs if run.started_at <= now]
-    slots = slot_outcomes(timetable, runs, now, min(starts, default=now), count)
+    recorded_since = min(starts, default=now)
+    slots = slot_outcomes(timetable, runs, now, recorded_since, count)
     last_good = {layer: _last_good(layer, runs, now) for layer in slots}
     return Status(now, timetable, slots, list(_checks(slots, runs, facts, now)), last_good)
 
@@ -275,8 +282,8 @@ def _style(health: Health) -> str:
     return HEALTH_STYLES.get(health, "magenta")
 
 
-def history_start(timetable: Timetable, now: dt.datetime, count: int) -> dt.datetime:
-    """Return since when run records are needed for the last slots of each layer."""
+def records_needed_since(timetable: Timetable, now: dt.datetime, count: int) -> dt.datetime:
+    """Return the start of the period whose run records the last slots of each layer need."""
     slots = [
         timetable.slots(layer, now, count)[0] for layer in LAYER_TAGS if layer in timetable.hours
     ]
@@ -297,30 +304,36 @@ def _checks(
     yield _damage_check(
         facts.damage, is_writing=any(run.state_at(now) == "running" for run in started)
     )
-    if facts.head:
-        yield from _accounting_checks(facts.head)
-    if facts.head and facts.manifest:
-        yield _gold_check(facts.head, facts.manifest)
-    if facts.manifest:
+    if facts.silver_head:
+        yield from _accounting_checks(facts.silver_head)
+    if facts.silver_head and facts.gold_manifest:
+        yield _gold_check(facts.silver_head, facts.gold_manifest)
+    if facts.gold_manifest:
         yield _publication_check(facts, runs)
 
 
 def last_run_check(started: Sequence[RecordedRun], now: dt.datetime) -> Check:
-    """Return the check of the last of some runs, in the order of their start, at an instant."""
+    """Check how the last run ended, or that it is running.
+
+    Args:
+        started: the runs that started before the instant, in the order of their start.
+        now: the instant.
+    """
     if not started:
         return Check("last run", Health.UNKNOWN, "no run is recorded")
     last = started[-1]
-    state, nodes = last.state_at(now), ", ".join(last.record["at_work"])
+    state = last.state_at(now)
+    nodes_at_work = ", ".join(last.record["at_work"])
     has_failed = state in {"failed", "killed"}
     message = f"run {last.run_id} {'is running' if state == 'running' else state}"
-    message += f" at {nodes}" if nodes and state != "succeeded" else ""
+    message += f" at {nodes_at_work}" if nodes_at_work and state != "succeeded" else ""
     message += f": {last.record['error']}" if state == "failed" else ""
     health = Health.WARNING if has_failed else Health.OK
     return Check("last run", health, message, f"runs show {last.run_id}")
 
 
 def _quality_check(started: Sequence[RecordedRun]) -> Check:
-    """Return the findings of the last run that wrote something."""
+    """Report the latest findings, of no run before the last one that wrote something."""
     for run in reversed(started):
         messages = [finding["said"] for finding in run.record.get("findings", ())]
         if messages:
@@ -332,9 +345,12 @@ def _quality_check(started: Sequence[RecordedRun]) -> Check:
 
 
 def _freshness_check(slots: Sequence[Outcome], newest_window: str, now: dt.datetime) -> Check:
-    """Return the newest window; a warning if a later one is missing after its deadline."""
-    past = [outcome for outcome in slots if outcome.slot.deadline <= now]
-    last = past[-1] if past else None
+    """Report the newest window of Bronze.
+
+    It is a warning if the deadline of a later window has passed and no run began for that window.
+    """
+    past_deadline = [outcome for outcome in slots if outcome.slot.deadline <= now]
+    last = past_deadline[-1] if past_deadline else None
     is_stale = last is not None and last.at is None and newest_window < str(last.slot.window)
     message = f"the newest window of Bronze is {newest_window}"
     if last and is_stale:
@@ -372,6 +388,7 @@ def _damage_check(damage: Sequence[Damage], *, is_writing: bool) -> Check:
 
 
 def _accounting_checks(head: Mapping[str, Any]) -> Iterator[Check]:
+    """Check that the lines of Bronze add up, and report the rate of quarantined ones."""
     total = head["total"]
     is_balanced = total["lines"] == total["current"] + total["superseded"] + total["quarantined"]
     message = (
@@ -386,6 +403,7 @@ def _accounting_checks(head: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def _gold_check(head: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
+    """Report whether Gold is up to date with Silver; if it is late, its slots show that."""
     commits_behind = head["generation"] - manifest["silver_generation"]
     if manifest["silver_origin"] != head["origin"]:
         message = "Gold was built from a Silver that has been rebuilt since"
@@ -397,13 +415,17 @@ def _gold_check(head: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
 
 
 def _publication_check(facts: LakeFacts, runs: Sequence[RecordedRun]) -> Check:
+    """Report whether Gold is published; a warning only if the database cannot be queried.
+
+    If the publication is late, its slots show that.
+    """
     if facts.database_error:
         return Check("publication", Health.WARNING, facts.database_error, "serving check")
     if facts.is_published is not None:
         which = "is of this Gold" if facts.is_published else "was of another Gold"
         return Check("publication", Health.OK, f"the latest publication {which}")
-    assert facts.manifest is not None
+    assert facts.gold_manifest is not None
     published = [run.record.get("published_generation") for run in runs]
-    not_yet = "" if facts.manifest["generation"] in published else "not yet "
+    not_yet = "" if facts.gold_manifest["generation"] in published else "not yet "
     message = f"the run records say that this Gold was {not_yet}published"
     return Check("publication", Health.OK, f"the database is not running; {message}")
