@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from capstone_metrics.dashboard.freshness import SCHEDULE_VARIABLE, Freshness, Schedule
+from capstone_metrics.dashboard.freshness import SCHEDULE_VARIABLE, Freshness, PublicationSchedule
 
 ZONE = ZoneInfo("America/Sao_Paulo")
 CONFIG = {"timezone": "America/Sao_Paulo", "starts": ["11:00", "23:00"], "minutes": 30}
-SCHEDULE = Schedule.of({SCHEDULE_VARIABLE: json.dumps(CONFIG)})
+SCHEDULE = PublicationSchedule.of({SCHEDULE_VARIABLE: json.dumps(CONFIG)})
 
 
 def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
@@ -38,7 +38,7 @@ def test_a_publication_counts_from_the_start_before_the_deadline(
 
 
 def test_without_a_schedule_a_publication_has_an_age_and_no_deadline() -> None:
-    assert Schedule.of({}) is None
+    assert PublicationSchedule.of({}) is None
     assert Freshness.at(local(31, 1), local(1, 1), None).missed_deadline is None
 
 

@@ -19,8 +19,8 @@ SCHEDULE_VARIABLE = "CAPSTONE_PUBLICATION_SCHEDULE"
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """The schedule of publications.
+class PublicationSchedule:
+    """When publications start, and when they must have finished.
 
     Attributes:
         zone: the time zone of the starts.
@@ -33,7 +33,7 @@ class Schedule:
     minutes: int
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Schedule | None:
+    def of(cls, environment: Mapping[str, str]) -> PublicationSchedule | None:
         """Read the schedule from the environment; None if it has none."""
         text = environment.get(SCHEDULE_VARIABLE)
         if not text:
@@ -42,9 +42,10 @@ class Schedule:
         starts = tuple(dt.time.fromisoformat(start) for start in config["starts"])
         return cls(ZoneInfo(config["timezone"]), starts, config["minutes"])
 
-    def last_due(self, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+    def last_deadline(self, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
         """Return the start and deadline of the latest publication whose deadline has passed."""
         today = now.astimezone(self.zone).date()
+        # the deadline of yesterday's start may be still to come
         days = (today - dt.timedelta(days=days_ago) for days_ago in range(3))
         starts = (dt.datetime.combine(day, at, self.zone) for day in days for at in self.starts)
         pairs = ((start, start + dt.timedelta(minutes=self.minutes)) for start in starts)
@@ -57,8 +58,8 @@ class Freshness:
 
     Attributes:
         age: the time since the publication.
-        missed_deadline: the deadline for which no publication came; None if none was missed.
-        is_unchanged: whether a run came in time and found Gold unchanged.
+        missed_deadline: the latest deadline if nothing was published since its start, else None.
+        is_unchanged: whether a run met the schedule, and found Gold unchanged.
         data_age: the time since the last day of the data; None if there are none.
     """
 
@@ -86,14 +87,14 @@ class Freshness:
         cls,
         now: dt.datetime,
         published_at: dt.datetime,
-        schedule: Schedule | None,
+        schedule: PublicationSchedule | None,
         unchanged_at: dt.datetime | None = None,
         data_end: dt.date | None = None,
     ) -> Freshness:
         """Return the freshness at an instant.
 
-        A publication meets a deadline if it came after the scheduled start. One of an unchanged
-        Gold is not in the ledger, but counts as well.
+        A deadline is missed until something is published after its start, even if late. Publishing
+        an unchanged Gold adds no entry to the ledger, but counts.
 
         Args:
             now: the instant, in the time zone of the data.
@@ -104,9 +105,10 @@ class Freshness:
         """
         age = now - published_at
         data_age = now.date() - data_end if data_end else None
-        missed_deadline, is_unchanged = None, False
+        missed_deadline = None
+        is_unchanged = False
         if schedule:
-            start, deadline = schedule.last_due(now)
+            start, deadline = schedule.last_deadline(now)
             is_late = published_at < start
             is_unchanged = is_late and unchanged_at is not None and unchanged_at >= start
             missed_deadline = deadline if is_late and not is_unchanged else None

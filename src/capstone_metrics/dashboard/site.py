@@ -19,7 +19,7 @@ from capstone_metrics.dashboard.database import (
     read_transaction,
 )
 from capstone_metrics.dashboard.explorer import show_explorer
-from capstone_metrics.dashboard.freshness import Freshness, Schedule
+from capstone_metrics.dashboard.freshness import Freshness, PublicationSchedule
 from capstone_metrics.dashboard.method import show_method
 from capstone_metrics.dashboard.overview import show_overview
 from capstone_metrics.dashboard.texts import LOCALES, Texts, preferred_language
@@ -81,7 +81,7 @@ def show_page(name: str, texts: Texts) -> None:
             st.spinner(texts("loading")),
             read_transaction() as transaction,
         ):
-            schedule = Schedule.of(os.environ)
+            schedule = PublicationSchedule.of(os.environ)
             zone = schedule.zone if schedule else ZoneInfo(st.context.timezone or "UTC")
             view = View(transaction, texts, zone)
             show_freshness(view, schedule)
@@ -100,7 +100,7 @@ def show_page(name: str, texts: Texts) -> None:
     placeholder.empty()
 
 
-def show_freshness(view: View, schedule: Schedule | None) -> None:
+def show_freshness(view: View, schedule: PublicationSchedule | None) -> None:
     """Show to which day the data reach, when they were published, and whether either is late."""
     texts, publication, data_end = view.texts, view.transaction.publication, view.data_end
     now = dt.datetime.now(view.zone)
