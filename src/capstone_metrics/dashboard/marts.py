@@ -20,7 +20,9 @@ MEASURES: Mapping[str, Mapping[str, str]] = {
 }
 """The measures that the overview needs of a mart, by name, with their declarations."""
 
-SIX_DAYS = dt.timedelta(days=6)
+MEAN_DAYS = 7
+MEAN_LOOKBACK = dt.timedelta(days=MEAN_DAYS - 1)
+"""How long before a day the period of its mean begins."""
 
 Query = tuple[str, list[Any]]
 """A statement and its parameters."""
@@ -51,7 +53,7 @@ class Filter:
         return frozenset(column for column, values in self.values.items() if values)
 
     def restricted_to(self, columns: Iterable[str]) -> Filter:
-        """Return this filter without conditions on other columns than these."""
+        """Return this filter with only its conditions on some columns, and on the day."""
         retained = set(columns)
         return replace(self, values={c: v for c, v in self.values.items() if c in retained})
 
@@ -59,9 +61,9 @@ class Filter:
 def select_mart(
     marts: Iterable[PublishedMart], columns: Iterable[str], filtered: frozenset[str]
 ) -> tuple[PublishedMart, frozenset[str]] | None:
-    """Select a mart by day that has some columns, and as many of the filtered ones as possible.
+    """Select the mart by day that has some columns, and lacks the fewest of the filtered ones.
 
-    Of several such marts it is the smallest. The choice is deterministic.
+    Ties are decided by the names of the columns that it lacks, then its rows, then its name.
 
     Args:
         marts: the published marts.
@@ -76,11 +78,11 @@ def select_mart(
     if not candidates:
         return None
 
-    def preference(mart: PublishedMart) -> tuple[Any, ...]:
+    def sort_key(mart: PublishedMart) -> tuple[Any, ...]:
         missing = sorted(filtered - set(mart.key))
         return len(missing), missing, mart.rows, mart.name
 
-    best = min(candidates, key=preference)
+    best = min(candidates, key=sort_key)
     return best, filtered - set(best.key)
 
 
@@ -89,40 +91,41 @@ def _has_measures(mart: PublishedMart) -> bool:
 
 
 def day_range(mart: PublishedMart) -> Query:
-    """Query the first and last day of a mart: `first`, `last`."""
-    day = quoted(DAY)
+    """Build the query of the first and last day of a mart: `first`, `last`."""
+    day = sql_identifier(DAY)
     return f"SELECT min({day}) AS first, max({day}) AS last FROM {table_name(mart)}", []
 
 
 def distinct_values(mart: PublishedMart, column: str) -> Query:
-    """Query the distinct values of a column of a mart: `value`."""
-    return f"SELECT DISTINCT {quoted(column)} AS value FROM {table_name(mart)} ORDER BY 1", []
+    """Build the query of the distinct values of a column of a mart: `value`."""
+    value = sql_identifier(column)
+    return f"SELECT DISTINCT {value} AS value FROM {table_name(mart)} ORDER BY 1", []
 
 
 def totals_by_day(mart: PublishedMart, criteria: Filter) -> Query:
-    """Query the overview's measures for each day that has rows: `day`, and the measures."""
+    """Build the query of the overview's measures: `day`, and each measure, for days with rows."""
     condition, parameters = _where(criteria)
-    sums = ", ".join(f"sum({quoted(name)}) AS {quoted(name)}" for name in MEASURES)
+    sums = ", ".join(f"sum({name}) AS {name}" for name in map(sql_identifier, MEASURES))
     statement = (
-        f"SELECT {quoted(DAY)} AS day, {sums} FROM {table_name(mart)} "
+        f"SELECT {sql_identifier(DAY)} AS day, {sums} FROM {table_name(mart)} "
         f"WHERE {condition} GROUP BY 1 ORDER BY 1"
     )
     return statement, parameters
 
 
 def views_by_day(mart: PublishedMart, column: str, criteria: Filter) -> Query:
-    """Query the views for each day and value of a column, and their 7-day mean.
+    """Build the query of the views for each day and value of a column, and of their 7-day mean.
 
-    A day without a row has 0 views. The mean is null where the mart begins less than 7 days before.
+    A day without a row has 0 views. The mean is null for the first 6 days of the mart.
 
     Returns:
         A query of `day`, `segment` (the value of the column), `views` and `mean`.
     """
-    condition, parameters = _where(replace(criteria, first=criteria.first - SIX_DAYS))
-    day = quoted(DAY)
+    condition, parameters = _where(replace(criteria, first=criteria.first - MEAN_LOOKBACK))
+    day = sql_identifier(DAY)
     statement = f"""
         WITH cells AS (
-            SELECT {day} AS day, {quoted(column)} AS segment, sum("total_views") AS views
+            SELECT {day} AS day, {sql_identifier(column)} AS segment, sum("total_views") AS views
             FROM {table_name(mart)} WHERE {condition} GROUP BY 1, 2
         ), grid AS (
             SELECT day::date AS day, segment
@@ -132,21 +135,22 @@ def views_by_day(mart: PublishedMart, column: str, criteria: Filter) -> Query:
             SELECT
                 day, segment, coalesce(views, 0) AS views,
                 avg(coalesce(views, 0)) OVER (
-                    PARTITION BY segment ORDER BY day ROWS 6 PRECEDING
+                    PARTITION BY segment ORDER BY day ROWS {MEAN_DAYS - 1} PRECEDING
                 )::double precision AS mean
             FROM grid LEFT JOIN cells USING (day, segment)
         )
         SELECT
             day, segment, views,
-            CASE WHEN day - 6 >= (SELECT min({day}) FROM {table_name(mart)}) THEN mean END AS mean
+            CASE WHEN day - {MEAN_DAYS - 1} >= (SELECT min({day}) FROM {table_name(mart)})
+                THEN mean END AS mean
         FROM means WHERE day >= %s ORDER BY day, segment
     """
-    days = [criteria.first - SIX_DAYS, criteria.last, criteria.first, criteria.first]
-    return statement, [*parameters, *days]
+    first, last = criteria.first, criteria.last
+    return statement, [*parameters, first - MEAN_LOOKBACK, last, first, first]
 
 
 def ranking(mart: PublishedMart, column: str, criteria: Filter, limit: int) -> Query:
-    """Query the values of a column ranked by views, with their rank in the previous period.
+    """Build the query of the values of a column by views, with ranks now and a period before.
 
     Rank and share are among all values of the column, even if the filter leaves some out.
 
@@ -156,16 +160,17 @@ def ranking(mart: PublishedMart, column: str, criteria: Filter, limit: int) -> Q
         there are without the limit).
     """
     selected = criteria.values.get(column, ())
-    others = criteria.restricted_to(criteria.columns - {column})
-    both_periods = replace(others, first=others.first - dt.timedelta(days=others.days))
+    other_conditions = criteria.restricted_to(criteria.columns - {column})
+    previous_first = criteria.first - dt.timedelta(days=criteria.days)
+    both_periods = replace(other_conditions, first=previous_first)
     condition, parameters = _where(both_periods)
-    is_selected = "WHERE segment = ANY(%s)" if selected else ""
+    selected_clause = "WHERE segment = ANY(%s)" if selected else ""
     statement = f"""
         WITH sums AS (
             SELECT
-                {quoted(column)} AS segment,
-                sum("total_views") FILTER (WHERE {quoted(DAY)} >= %s) AS views,
-                sum("total_views") FILTER (WHERE {quoted(DAY)} < %s) AS previous_views
+                {sql_identifier(column)} AS segment,
+                sum("total_views") FILTER (WHERE {sql_identifier(DAY)} >= %s) AS views,
+                sum("total_views") FILTER (WHERE {sql_identifier(DAY)} < %s) AS previous_views
             FROM {table_name(mart)} WHERE {condition} GROUP BY 1
         ), ranks AS (
             SELECT
@@ -178,7 +183,7 @@ def ranking(mart: PublishedMart, column: str, criteria: Filter, limit: int) -> Q
         )
         SELECT
             rank, segment, views, views_share, previous_rank, count(*) OVER () AS segments
-        FROM (SELECT * FROM ranks {is_selected}) AS selected WHERE views IS NOT NULL
+        FROM (SELECT * FROM ranks {selected_clause}) AS selected WHERE views IS NOT NULL
         ORDER BY rank, segment LIMIT {limit}
     """
     values = [list(selected)] if selected else []
@@ -186,10 +191,10 @@ def ranking(mart: PublishedMart, column: str, criteria: Filter, limit: int) -> Q
 
 
 def select_rows(mart: PublishedMart, criteria: Filter | None, limit: int | None = None) -> Query:
-    """Query the rows of a mart in the order of its key."""
+    """Build the query of the rows of a mart, in the order of its key."""
     condition, parameters = _where(criteria)
-    columns = ", ".join(map(quoted, mart.column_types))
-    key = ", ".join(map(quoted, mart.key))
+    columns = ", ".join(map(sql_identifier, mart.column_types))
+    key = ", ".join(map(sql_identifier, mart.key))
     limit_clause = f" LIMIT {limit}" if limit is not None else ""
     statement = (
         f"SELECT {columns} FROM {table_name(mart)} WHERE {condition} ORDER BY {key}{limit_clause}"
@@ -198,7 +203,7 @@ def select_rows(mart: PublishedMart, criteria: Filter | None, limit: int | None 
 
 
 def count_rows(mart: PublishedMart, criteria: Filter | None) -> Query:
-    """Query the number of rows: `count`."""
+    """Build the query of the number of rows: `count`."""
     condition, parameters = _where(criteria)
     return f"SELECT count(*) AS count FROM {table_name(mart)} WHERE {condition}", parameters
 
@@ -206,7 +211,7 @@ def count_rows(mart: PublishedMart, criteria: Filter | None) -> Query:
 def measure_by(
     mart: PublishedMart, column: str, measure: str, criteria: Filter | None, limit: int
 ) -> Query:
-    """Query a measure by a column of the key; dates in order, other values largest first.
+    """Build the query of a measure by a column of the key: by date, or else largest first.
 
     Returns:
         A query of `segment` (the value of the column) and `value`.
@@ -214,37 +219,36 @@ def measure_by(
     condition, parameters = _where(criteria)
     order = "segment" if mart.column_types[column] == "date" else "value DESC, segment"
     statement = (
-        f"SELECT {quoted(column)} AS segment, sum({quoted(measure)}) AS value "
+        f"SELECT {sql_identifier(column)} AS segment, sum({sql_identifier(measure)}) AS value "
         f"FROM {table_name(mart)} WHERE {condition} GROUP BY 1 ORDER BY {order} LIMIT {limit}"
     )
     return statement, parameters
 
 
 def rows_and_totals(mart: PublishedMart) -> Query:
-    """Query the number of rows of a mart, `rows`, and the sum of each measure."""
-    sums = "".join(
-        f", coalesce(sum({quoted(name)}), 0) AS {quoted(name)}" for name in mart.measures
-    )
+    """Build the query of the number of rows of a mart, `rows`, and the sum of each measure."""
+    names = map(sql_identifier, mart.measures)
+    sums = "".join(f", coalesce(sum({name}), 0) AS {name}" for name in names)
     return f"SELECT count(*) AS rows{sums} FROM {table_name(mart)}", []
 
 
-def quoted(name: str) -> str:
+def sql_identifier(name: str) -> str:
     """Return a mart's or column's name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def table_name(mart: PublishedMart) -> str:
     """Return the qualified name of a mart's table in SQL."""
-    return f"serving.{quoted(mart.name)}"
+    return f"serving.{sql_identifier(mart.name)}"
 
 
 def _where(criteria: Filter | None) -> Query:
     """Return the condition of a filter, and its parameters; always true without a filter."""
     if criteria is None:
         return "true", []
-    conditions = [f"{quoted(DAY)} BETWEEN %s AND %s"]
+    conditions = [f"{sql_identifier(DAY)} BETWEEN %s AND %s"]
     parameters: list[Any] = [criteria.first, criteria.last]
     for column in sorted(criteria.columns):
-        conditions.append(f"{quoted(column)} = ANY(%s)")
+        conditions.append(f"{sql_identifier(column)} = ANY(%s)")
         parameters.append(list(criteria.values[column]))
     return " AND ".join(conditions), parameters
