@@ -424,7 +424,7 @@ def test_other_languages_than_portuguese_are_english(locale: str | None, languag
 
 
 def test_both_languages_have_the_same_texts() -> None:
-    english, portuguese = (Texts(locale)._texts for locale in ("en", "pt_BR"))
+    english, portuguese = (Texts(locale)._entries for locale in ("en", "pt_BR"))
 
     for part in ("texts", "labels"):
         assert list(english[part]) == list(portuguese[part])

@@ -14,24 +14,28 @@ if TYPE_CHECKING:
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
-"""Distinct with the common colour blindnesses; contrast of 3 or more on both backgrounds."""
+"""Distinct with the common colour blindnesses; a contrast of at least 3:1 on both backgrounds."""
 
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
-HEIGHT, BAR_HEIGHT = 300, 34  # px
+"""The fifth segment has the first dashes again, but another colour."""
+
+HEIGHT, BAR_HEIGHT, SPARKLINE_HEIGHT = 300, 34, 60  # px
+BARS_MARGIN, HEATMAP_MARGIN = 80, 140  # px, for the axis, its title and a legend
 MAX_TICKS = 8
+NO_TITLE = " "  # for an empty title, Vega-Lite shows the name of the column
 
 
 def multi_line_chart(
     table: pd.DataFrame, column: str, title: str, segments: list[str], texts: Texts
 ) -> Chart:
-    """Return a line for each `segment` over `day`, with tooltips.
+    """Return a chart with a line over `day` for each `segment`, and tooltips.
 
     Args:
         table: `day`, `segment` and the values.
         column: the column with the values.
         title: the title of the axis.
         segments: all possible segments, so that each keeps its colour when others are left out.
-        texts: in the reader's language.
+        texts: the texts and formats in the reader's language.
     """
     legend = alt.Legend(
         title=None,
@@ -44,7 +48,7 @@ def multi_line_chart(
     )
     base = alt.Chart(table).encode(
         x=alt.X("day:T", title=None, axis=_day_axis(table["day"])),
-        y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_labels)),
+        y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_label_expression)),
         color=alt.Color(
             "segment:N", scale=alt.Scale(domain=segments, range=COLOURS), legend=legend
         ),
@@ -55,19 +59,20 @@ def multi_line_chart(
             "segment:N", scale=alt.Scale(domain=segments, range=DASHES), legend=legend
         )
     )
-    is_one_day = table["day"].nunique() == 1  # has no line
+    is_one_day = table["day"].nunique() == 1  # one point, which makes no line
+    # invisible points make it easier to hit a day with the mouse
     points = base.mark_circle(size=90, opacity=1 if is_one_day else 0)
     return _localised(alt.layer(lines, points).properties(height=HEIGHT), texts)
 
 
 def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts) -> Chart:
-    """Return a small line of `value` over `day`.
+    """Return a small line chart of `value` by `day`, without axes.
 
     Args:
         table: `day` and `value`.
         title: the label of the value in the tooltip.
         number_format: the D3 format of the value in the tooltip.
-        texts: in the reader's language.
+        texts: the texts and formats in the reader's language.
     """
     chart = (
         alt.Chart(table)
@@ -81,7 +86,7 @@ def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts)
             ],
         )
     )
-    return _localised(chart.properties(height=60), texts)
+    return _localised(chart.properties(height=SPARKLINE_HEIGHT), texts)
 
 
 def heatmap(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
@@ -108,18 +113,18 @@ def heatmap(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
                 legend=alt.Legend(
                     title=title,
                     orient="top",
-                    labelExpr=texts.axis_labels,
+                    labelExpr=texts.axis_label_expression,
                     gradientLength=180,
                 ),
             ),
             tooltip=_tooltips("views", title, texts),
         )
     )
-    return _localised(chart.properties(height=140 + BAR_HEIGHT * segments), texts)
+    return _localised(chart.properties(height=HEATMAP_MARGIN + BAR_HEIGHT * segments), texts)
 
 
 def bar_chart(table: pd.DataFrame, column: str, title: str, texts: Texts) -> Chart:
-    """Return a bar for each `segment`, in the table's order."""
+    """Return a chart with a bar for each `segment`, in the table's order."""
     chart = (
         alt.Chart(table)
         .mark_bar(color=COLOURS[0], cornerRadiusEnd=3)
@@ -127,26 +132,26 @@ def bar_chart(table: pd.DataFrame, column: str, title: str, texts: Texts) -> Cha
             x=alt.X(
                 f"{column}:Q",
                 title=title,
-                axis=alt.Axis(labelExpr=texts.axis_labels, tickCount=4),
+                axis=alt.Axis(labelExpr=texts.axis_label_expression, tickCount=4),
             ),
             y=alt.Y("segment:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
             tooltip=[
-                alt.Tooltip("segment:N", title=" "),
+                alt.Tooltip("segment:N", title=NO_TITLE),
                 alt.Tooltip(f"{column}:Q", title=title, format=",.0f"),
             ],
         )
     )
-    return _localised(chart.properties(height=80 + BAR_HEIGHT * len(table)), texts)
+    return _localised(chart.properties(height=BARS_MARGIN + BAR_HEIGHT * len(table)), texts)
 
 
 def line_chart(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
-    """Return a line of `value` over `segment`, which has dates."""
+    """Return a line chart of `value` by `segment`, for a query whose segments are dates."""
     chart = (
         alt.Chart(table)
         .mark_line(color=COLOURS[0], point=alt.OverlayMarkDef(size=25, color=COLOURS[0]))
         .encode(
             x=alt.X("segment:T", title=None, axis=_day_axis(table["segment"])),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_labels)),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_label_expression)),
             tooltip=[
                 alt.Tooltip("segment:T", title=texts("day"), format="%x"),
                 alt.Tooltip("value:Q", title=title, format=",.0f"),
@@ -182,7 +187,7 @@ def _day_axis(days: pd.Series[pd.Timestamp]) -> alt.Axis:
 def _tooltips(column: str, title: str, texts: Texts) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("day:T", title=texts("day"), format="%x"),
-        alt.Tooltip("segment:N", title=" "),
+        alt.Tooltip("segment:N", title=NO_TITLE),
         alt.Tooltip(f"{column}:Q", title=title, format=",.0f"),
     ]
 

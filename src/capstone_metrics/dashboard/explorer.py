@@ -12,11 +12,12 @@ from capstone_metrics.dashboard import charts, filters, marts
 if TYPE_CHECKING:
     from capstone_metrics.dashboard.view import View
 
-MAX_BARS, MAX_DAYS = 30, 4_000
+MAX_BARS = 30
+MAX_DAYS = 4_000
 
 
 def show_explorer(view: View) -> None:
-    """Show the page."""
+    """Show a mart by a column of its key, as a chart and as rows; the reader chooses them."""
     texts = view.texts
     st.caption(texts("explorer_text"))
     marts_by_name = {mart.name: mart for mart in view.marts}

@@ -20,7 +20,7 @@ URL_PARAMETERS = {NETWORK: "network", INSTITUTION: "institution"}
 
 DEFAULT_DAYS = 28
 FITTED_PERIOD = "fitted_period"
-"""The session's key of the last period that was outside of the data, and the one shown instead."""
+"""The key in the session of two periods: one outside of the data, and the one shown instead."""
 
 
 def period_filter(view: View, mart: PublishedMart) -> Filter:
@@ -76,7 +76,10 @@ def overview_filter(view: View, mart: PublishedMart) -> Filter:
 
 
 def show_fitted_period(view: View, mart: PublishedMart) -> None:
-    """Show that the requested period is outside of the data, until another one is selected."""
+    """Tell the reader that the requested period is outside of the data, and which one is shown.
+
+    The message stays until the reader selects another period.
+    """
     requested, shown = st.session_state.get(FITTED_PERIOD, (None, None))
     day_range = view.day_range(mart)
     if day_range is None or shown is None or shown != st.session_state.get(PERIOD):
@@ -102,7 +105,7 @@ def reset_filters(period: tuple[dt.date, dt.date]) -> None:
 
 
 def has_day(mart: PublishedMart) -> bool:
-    """Return whether a mart is by day."""
+    """Return whether the key of a mart has the day."""
     return DAY in mart.key
 
 
@@ -129,7 +132,7 @@ def _fit_period(first: dt.date, last: dt.date) -> None:
 
 
 def _requested_period() -> list[dt.date]:
-    """Return the days that the session has, or else the URL, in order; empty if not readable."""
+    """Return the days in the session, or else in the URL, sorted; none if they are no dates."""
     if PERIOD in st.session_state:
         return sorted(st.session_state[PERIOD])
     try:

@@ -23,7 +23,7 @@ LATEST_PUBLICATIONS: Query = (
 
 
 def show_method(view: View) -> None:
-    """Show the page."""
+    """Show the page "Data quality and method"."""
     texts = view.texts
     st.header(texts("provenance"))
     st.markdown(texts("provenance_text"))
@@ -44,8 +44,9 @@ def show_method(view: View) -> None:
 
 
 def show_line_counts(view: View, line_counts: LineCounts) -> None:
-    """Show how many lines of Bronze are current, superseded and quarantined."""
-    texts, is_balanced = view.texts, line_counts.is_balanced
+    """Show how many lines of Bronze are current, superseded and quarantined, and if they add up."""
+    texts = view.texts
+    is_balanced = line_counts.is_balanced
     with st.container(border=True):
         show_badge(view, "accounted" if is_balanced else "unaccounted", is_ok=is_balanced)
         names = ("lines", "current", "superseded", "quarantined")
@@ -74,7 +75,7 @@ def show_latest(view: View, name: str, rows: pd.DataFrame) -> None:
 
     Args:
         view: the view.
-        name: the key of the heading in the texts.
+        name: the key of the heading in the texts; the key of the caption is `<name>_text`.
         rows: the rows; their columns are keys of the texts.
     """
     texts = view.texts
@@ -84,8 +85,8 @@ def show_latest(view: View, name: str, rows: pd.DataFrame) -> None:
     st.caption(texts(f"{name}_text"))
     labelled = rows.rename(columns={column: texts(column) for column in rows})
     formats = {texts("state"): texts.label, texts("seconds"): texts.seconds}
-    present = {column: format_ for column, format_ in formats.items() if column in labelled}
-    view.show_table(labelled, texts(name), **present)
+    formats_used = {column: format_ for column, format_ in formats.items() if column in labelled}
+    view.show_table(labelled, texts(name), **formats_used)
 
 
 def show_mart_check(view: View, mart: PublishedMart) -> None:
@@ -111,12 +112,13 @@ def show_mart_check(view: View, mart: PublishedMart) -> None:
 
 
 def show_agreement_of_totals(view: View) -> None:
-    """Show whether marts with the same measure have the same total."""
-    totals: dict[str, set[int]] = {}
+    """Show whether each measure, such as `sum(views)`, has the same total in all its marts."""
+    totals_by_declaration: dict[str, set[int]] = {}
     for mart in view.marts:
         for name, declared in mart.measures.items():
-            totals.setdefault(str(sorted(declared.items())), set()).add(mart.totals[name])
-    if all(len(values) == 1 for values in totals.values()):
+            declaration = str(sorted(declared.items()))
+            totals_by_declaration.setdefault(declaration, set()).add(mart.totals[name])
+    if all(len(totals) == 1 for totals in totals_by_declaration.values()):
         st.caption(f":material/check: {view.texts('totals_agree')}")
     else:
         st.warning(view.texts("totals_disagree"))

@@ -31,7 +31,7 @@ UP, DOWN = "▲", "▼"
 
 
 def show_overview(view: View) -> None:
-    """Show the page."""
+    """Show the figures of the selected period, by network and by institution, and their rows."""
     selection = marts.select_mart(view.marts, [], frozenset())
     if selection is None:
         st.info(view.texts("no_mart"))
@@ -72,7 +72,8 @@ def show_figures(view: View, criteria: Filter) -> bool:
         if previous_period
         else None
     )
-    period, days = texts.period(criteria.first, criteria.last), texts.number(criteria.days)
+    period = texts.period(criteria.first, criteria.last)
+    days = texts.number(criteria.days)
     sentences = [texts("period_text", period=period, days=days)]
     if previous is not None:
         sentences.append(texts("change_text", days=days))
@@ -94,7 +95,8 @@ def show_figure(
     """
     texts = view.texts
     value = total(current, name)
-    label, is_rate = texts.label(name), name == ENGAGEMENT
+    label = texts.label(name)
+    is_rate = name == ENGAGEMENT
     st.metric(
         label,
         texts.percent(value) if is_rate else texts.compact(value),
@@ -225,7 +227,7 @@ def _select_mart(
 
 
 def _previous_period(view: View, mart: PublishedMart, applied: Filter) -> Filter | None:
-    """Return the filter of the equal period before; None if the mart begins after its start."""
+    """Return the filter of the equally long period before; None if the mart lacks its start."""
     first = applied.first - dt.timedelta(days=applied.days)
     day_range = view.day_range(mart)
     if day_range is None or first < day_range[0]:
@@ -234,6 +236,7 @@ def _previous_period(view: View, mart: PublishedMart, applied: Filter) -> Filter
 
 
 def _with_engagement(days: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `engagement`: reactions for each view, and 0 for a day without views."""
     views = days["total_views"].where(days["total_views"] > 0)
     rates = days[REACTIONS].sum(axis="columns") / views
     return days.assign(engagement=rates.fillna(0))

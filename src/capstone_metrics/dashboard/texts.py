@@ -20,7 +20,7 @@ COMPACT_THRESHOLD = 100_000
 """Smaller numbers are written in full."""
 
 NUMBER_SUFFIXES = {"pt_BR": {"k": " mil", "M": " mi", "G": " bi"}, "en": {"k": "K", "G": "B"}}
-"""The suffixes that replace Vega's SI suffixes of short numbers, by locale."""
+"""The suffixes that replace Vega's SI suffixes, by locale; the other SI suffixes stay."""
 
 
 class Texts:
@@ -32,16 +32,16 @@ class Texts:
 
     def __init__(self, locale: str) -> None:
         self.locale = locale
-        self._texts = _read(locale)
+        self._entries = _load_entries(locale)
 
     def __call__(self, name: str, **values: Any) -> str:
         """Return a text by its key, with its placeholders filled in."""
-        template: str = self._texts["texts"][name]
+        template: str = self._entries["texts"][name]
         return template.format(**values)
 
     def label(self, name: str) -> str:
         """Return the label of a column or value of the data; the name itself if it has none."""
-        labels: dict[str, str] = self._texts["labels"]
+        labels: dict[str, str] = self._entries["labels"]
         return labels.get(name, name)
 
     def number(self, value: float) -> str:
@@ -95,7 +95,7 @@ class Texts:
         return "DD/MM/YYYY" if self.locale == "pt_BR" else "YYYY-MM-DD"
 
     @property
-    def axis_labels(self) -> str:
+    def axis_label_expression(self) -> str:
         """The Vega expression that formats the numbers of an axis: 0, 500 mil, 2 mi."""
         expression = "format(datum.value, '.3~s')"
         for si_suffix, suffix in NUMBER_SUFFIXES[self.locale].items():
@@ -109,7 +109,7 @@ class Texts:
         symbols = locale.number_symbols["latn"]
         months = locale.months["stand-alone"]
         days = locale.days["stand-alone"]
-        sunday_first = (6, *range(6))
+        sunday_first = (6, *range(6))  # Babel counts from Monday, and Vega from Sunday
         return {
             "number": {
                 "decimal": symbols["decimal"],
@@ -131,12 +131,13 @@ class Texts:
 
 
 def preferred_language(browser_locale: str | None) -> str:
-    """Return the language for a browser's locale: `PT` or `EN`."""
+    """Return the language for a browser's locale: `PT` if it is Portuguese, else `EN`."""
     return "PT" if (browser_locale or "").lower().startswith("pt") else "EN"
 
 
 @functools.cache
-def _read(locale: str) -> dict[str, Any]:
+def _load_entries(locale: str) -> dict[str, Any]:
+    """Return the `texts` and `labels` of a locale from its YAML file."""
     path = resources.files(__package__).joinpath(f"texts_{locale}.yml")
-    texts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return texts
+    entries: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return entries

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from capstone_metrics.dashboard.marts import Filter, Query
     from capstone_metrics.dashboard.texts import Texts
 
-MAX_TABLE_ROWS, MAX_FILE_ROWS = 1_000, 1_000_000
+MAX_TABLE_ROWS = 1_000
+MAX_FILE_ROWS = 1_000_000
 NO_VALUE = "–"  # noqa: RUF001 - as it is printed
 
 
@@ -28,7 +29,7 @@ class View:
 
     Attributes:
         transaction: the transaction in which the publication is read.
-        texts: in the reader's language.
+        texts: the texts and formats in the reader's language.
         zone: the time zone in which times are shown.
     """
 
@@ -50,15 +51,15 @@ class View:
     def data_end(self) -> dt.date | None:
         """The last day of the data, which is the latest day of posting; None if there are none.
 
-        It is in the marts themselves. A run record has only when files arrived, and a file that
-        arrived today may end a year ago.
+        It is read from a mart, since a run record only has when files arrived, and the data in a
+        file that arrived today may end a year ago.
         """
         selection = marts.select_mart(self.marts, [], frozenset())
         days = self.day_range(selection[0]) if selection else None
         return days[1] if days else None
 
     def title(self, mart: PublishedMart) -> str:
-        """Return what the rows of a mart by day are, such as: so far, by day and network."""
+        """Return a title of the rows of a mart by day, such as: so far, by day and network."""
         labels = [self.texts.label(column).lower() for column in mart.key]
         return self.texts("so_far_by", columns=self.texts.enumeration(labels))
 
@@ -105,12 +106,13 @@ class View:
             st.caption(texts("download_limited", limit=texts.number(MAX_FILE_ROWS)))
 
     def show_ignored_filters(self, columns: Iterable[str]) -> None:
-        """Show which filters do not apply to what follows."""
+        """Show which filters do not apply to what is shown next, if there are any."""
         if labels := ", ".join(self.texts.label(column) for column in sorted(columns)):
             text = self.texts("not_filtered", columns=labels)
             st.caption(f":material/filter_alt_off: {text}")
 
     def _format(self, name: str, column: pd.Series[Any]) -> Any:
+        """Return the function that formats the values of a column; None if none has to."""
         if name == marts.NETWORK:
             return self.texts.label
         first = next((value for value in column if not pd.isna(value)), None)
