@@ -19,7 +19,7 @@ ENGINES = ("duckdb", "spark")
 
 
 def engine_of(config: EngineConfig) -> Engine:
-    """Return the engine of a configuration; there is one of each in a process.
+    """Return the engine of a configuration; a process has one for each name and options.
 
     Args:
         config: `duckdb` or `spark`; or a mapping with this as `name` and the session `options`.
@@ -29,16 +29,17 @@ def engine_of(config: EngineConfig) -> Engine:
     """
     entry: dict[str, Any] = dict(config) if isinstance(config, Mapping) else {"name": config}
     name, options = entry.pop("name", None), entry.pop("options", None) or {}
-    if name not in ENGINES or entry:
+    if name not in ENGINES or entry:  # what is left in the entry is unknown
         raise CapstoneError(
             f"engine: {config!r} is not one of {', '.join(ENGINES)}, nor a mapping with one "
             "of these as 'name' and 'options'; correct globals.yml."
         )
-    return _engine(name, tuple((str(option), str(value)) for option, value in options.items()))
+    settings = tuple((str(option), str(value)) for option, value in options.items())
+    return _start_engine(name, settings)
 
 
-@cache
-def _engine(name: str, options: tuple[tuple[str, str], ...]) -> Engine:
+@cache  # whose arguments must be hashable
+def _start_engine(name: str, options: tuple[tuple[str, str], ...]) -> Engine:
     ibis.options.sql.fuse_selects = False  # else shared subexpressions are repeated at each use
     if name == "spark":
         from capstone_metrics.engines.spark import SparkEngine  # noqa: PLC0415 - an optional extra

@@ -1,4 +1,4 @@
-"""Engines: they evaluate the expressions, read the files of a lake and stage those of a commit."""
+"""The interface of engines: they evaluate expressions, and read and stage the files of a lake."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Engine(ABC):
         """
 
     def lines_of(self, storage: Storage, prefix: str, names: list[str]) -> ir.Table:
-        """Return the lines of objects of Bronze, as `engines.lines.SCHEMA`.
+        """Return a table of the lines of some objects of Bronze, as `engines.lines.SCHEMA`.
 
         Args:
             storage: the lake.
@@ -86,7 +86,7 @@ class Engine(ABC):
         """Return the validated lines of objects, which are read in this process.
 
         Args:
-            objects: for each its name, and a function that opens it.
+            objects: the name of each object, and a function that opens it.
             validator: validates the lines.
         """
         accepted, rejected = [self.table_of(_no_rows(ROWS))], [self.table_of(_no_rows(QUARANTINE))]
@@ -100,14 +100,14 @@ class Engine(ABC):
 
     @abstractmethod
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
-        """Return a lazy table of files; partitions that a filter excludes are not opened."""
+        """Return a lazy table over files; a filter on partitions leaves the others unopened."""
 
     @abstractmethod
     def stage(self, table: ir.Table, layout: Layout, changes: Changes) -> Iterator[tuple[str, int]]:
-        """Stage a file for each partition of a table.
+        """Stage a file for each partition of a table, and add it to the changes of a commit.
 
         Yields:
-            The key and the number of rows of each partition, once it is in the transaction.
+            The key and the number of rows of each partition, once it is added.
         """
 
 

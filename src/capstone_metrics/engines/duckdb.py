@@ -17,7 +17,7 @@ import pyarrow as pa
 from ibis.util import gen_name
 
 from capstone_metrics.engines.base import Engine
-from capstone_metrics.engines.sql import quoted
+from capstone_metrics.engines.sql import sql_literal
 from capstone_metrics.errors import store_checks
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ MEMORY = "1GB"
 """The default memory limit of DuckDB; Python and Arrow need some more."""
 
 SPILL_PREFIX = "capstone-duckdb-"
-"""How the names of the folders begin to which DuckDB spills; the process id follows."""
+"""The start of the name of a folder that DuckDB spills to; the process id follows."""
 
 UNORDERED = {"preserve_insertion_order": "false"}
-"""No expression relies on an implicit row order, and preserving it takes a tenth more time."""
+"""Rows are unordered: no expression relies on an implicit order, which costs a tenth more time."""
 
-SHORT_LINE = 1 << 24
-"""The default maximum size in bytes of a JSON line in DuckDB."""
+DEFAULT_MAX_LINE_BYTES = 1 << 24
+"""The size of a JSON line that DuckDB allows if it is not told another."""
+
+CACHED_VIEWS = 16
 
 
 class DuckDBEngine(Engine):
@@ -54,7 +56,8 @@ class DuckDBEngine(Engine):
     def __init__(self, options: Mapping[str, str]) -> None:
         self.connection = ibis.duckdb.connect(**{**UNORDERED, **_memory_settings(), **options})
         self.connection.raw_sql("SET TimeZone = 'UTC'")
-        self._view = lru_cache(maxsize=16)(self._new_view)
+        # here, and not on the method, so that each engine has a cache of its own
+        self._cached_view = lru_cache(maxsize=CACHED_VIEWS)(self._create_view)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
         connection, name = self.connection, gen_name("batches")
@@ -72,25 +75,26 @@ class DuckDBEngine(Engine):
         try:
             connection.raw_sql(f"CREATE TEMP TABLE {name} AS FROM incoming")
         except Exception:
-            if raised:
+            if raised:  # DuckDB reports an error of its own instead
                 raise raised[0] from None
             raise
         finally:
             connection.con.unregister("incoming")
         table = connection.table(name)
+        # expressions refer to the operation and not to this object, so it lives as long as they do
         weakref.finalize(table.op(), connection.drop_table, name, force=True)
         return table
 
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
         if not keys:
             return self.table_of(layout.schema.to_pyarrow().empty_table().to_reader())
-        longest = SHORT_LINE
+        max_line_bytes = DEFAULT_MAX_LINE_BYTES
         if layout.format == "jsonl":  # a line is as long as its file, at most
-            longest = max(longest, *(storage.size(key) for key in keys))
-        return self._view(tuple(self._reachable(storage, keys)), layout, longest)
+            max_line_bytes = max(max_line_bytes, *(storage.size(key) for key in keys))
+        return self._cached_view(tuple(self._enable_reads(storage, keys)), layout, max_line_bytes)
 
-    def _reachable(self, storage: Storage, keys: list[str]) -> list[str]:
-        """Return the addresses of objects of a lake, after giving DuckDB access to them."""
+    def _enable_reads(self, storage: Storage, keys: list[str]) -> list[str]:
+        """Give DuckDB access to objects of a lake, and return their addresses."""
         store_checks.clear()
         if storage.is_remote:
             from capstone_metrics.engines import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
@@ -98,31 +102,34 @@ class DuckDBEngine(Engine):
             duckdb_s3.enable_reads(self.connection.con, cast("Bucket", storage), keys)
         return [storage.address(key) for key in keys]
 
-    def _new_view(self, paths: tuple[str, ...], layout: Layout, longest: int) -> ir.Table:
-        """Create a view of files; it is cached for the same files, but queries read them again.
+    def _create_view(self, paths: tuple[str, ...], layout: Layout, max_line_bytes: int) -> ir.Table:
+        """Create a view of files, which each query reads again.
 
         Its partition columns are declared with their types: a filter on a cast of one would open
         every file.
         """
-        name, schema, reader, options = gen_name(layout.format), layout.schema, "read_parquet", ""
+        name = gen_name(layout.format)
+        schema = layout.schema
+        reader, options = "read_parquet", ""
         if layout.format == "jsonl":
             columns = {c: kind for c, kind in schema.items() if c not in layout.partition_by}
             reader = "read_json"
             options = (
-                f", columns = {self._struct(columns)}, format = 'newline_delimited'"
-                f", maximum_object_size = {longest}"
+                f", columns = {self._types_literal(columns)}, format = 'newline_delimited'"
+                f", maximum_object_size = {max_line_bytes}"
             )
-        files = ", ".join(quoted(path) for path in paths)
-        types = self._struct({column: schema[column] for column in layout.partition_by})
+        files = ", ".join(sql_literal(path) for path in paths)
+        types = self._types_literal({column: schema[column] for column in layout.partition_by})
         hive = f"hive_partitioning = true, hive_types = {types}"
         self.connection.raw_sql(
             f"CREATE TEMP VIEW {name} AS FROM {reader}([{files}], {hive}{options})"
         )
         return self.connection.table(name).select(*schema).cast(schema)
 
-    def _struct(self, kinds: Mapping[str, dt.DataType]) -> str:
-        name_of = self.connection.compiler.type_mapper.to_string
-        columns = (f"{column}: {quoted(name_of(kind))}" for column, kind in kinds.items())
+    def _types_literal(self, kinds: Mapping[str, dt.DataType]) -> str:
+        """Return columns and their types as an SQL literal: `{column: 'TYPE'}`."""
+        type_text = self.connection.compiler.type_mapper.to_string
+        columns = (f"{column}: {sql_literal(type_text(kind))}" for column, kind in kinds.items())
         return "{" + ", ".join(columns) + "}"
 
     def stage(self, table: ir.Table, layout: Layout, changes: Changes) -> Iterator[tuple[str, int]]:
@@ -133,10 +140,9 @@ class DuckDBEngine(Engine):
 
 
 def _memory_settings() -> dict[str, str]:
-    """Return settings that limit memory and let DuckDB spill to files.
+    """Delete what killed runs spilled; return settings that limit memory and allow spilling.
 
-    DuckDB creates the folder when needed and deletes it at the end, unless the run is killed;
-    folders of killed runs are deleted here.
+    DuckDB creates the folder when needed, and deletes it at the end unless the run is killed.
     """
     parent = Path(tempfile.gettempdir())
     for spilled in parent.glob(f"{SPILL_PREFIX}*-*"):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from capstone_metrics.engines.sql import quoted
+from capstone_metrics.engines.sql import sql_literal
 from capstone_metrics.errors import CapstoneError, store_checks
 from capstone_metrics.storage.request_counter import count_engine_requests, count_requests
 
@@ -67,7 +67,7 @@ def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> bool:
     spec = find_spec(HTTPFS_PACKAGE)
     folder = Path(spec.origin).parent if spec and spec.origin else None
     packaged = folder.rglob("httpfs.duckdb_extension") if folder else ()
-    for extension in ("httpfs", *(quoted(str(path)) for path in packaged)):
+    for extension in ("httpfs", *(sql_literal(str(path)) for path in packaged)):
         try:
             connection.execute(f"LOAD {extension}")
         except duckdb.Error:
@@ -85,7 +85,7 @@ def _configure_httpfs(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> 
     endpoint = urlsplit(bucket.endpoint or "https:")  # AWS itself needs no endpoint
     if endpoint.netloc:
         options |= {"ENDPOINT": endpoint.netloc, "URL_STYLE": "path"}
-    assignments = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
+    assignments = ", ".join(f"{name} {sql_literal(value)}" for name, value in options.items())
     disable_tls = "" if endpoint.scheme == "https" else ", USE_SSL false"
     try:
         connection.execute(

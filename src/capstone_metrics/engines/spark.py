@@ -64,7 +64,7 @@ REQUIRED_OPTIONS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled
 """Options that the expressions require of any session."""
 
 APP_OPTIONS = {"spark.app.name": "capstone-metrics", "spark.ui.showConsoleProgress": "false"}
-"""Options that override those of `spark-submit`, but not those of the engine."""
+"""Options that override the options of `spark-submit`, but not the options of the engine."""
 
 LOCAL_OPTIONS = {
     "spark.driver.host": "127.0.0.1",
@@ -85,6 +85,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 
 
 def _in_utc(kind: pa.DataType) -> pa.DataType:
+    """Return the type in which a column is passed to Spark: timestamps are in UTC."""
     return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else kind
 
 
@@ -95,7 +96,7 @@ VALIDATED = pa.schema(
         "receipt": pa.string(),
     }
 )
-"""The rows of workers that validate; each has one of these."""
+"""The rows that validating workers return; in each, one of these columns has a value."""
 
 STAGED_SCHEMA = pa.schema(
     {
@@ -109,7 +110,7 @@ STAGED_SCHEMA = pa.schema(
 
 
 class Connection(Backend):  # type: ignore[misc]
-    """The backend of Ibis, with Arrow in place of pandas, which turns a null into a float."""
+    """The backend of Ibis, with Arrow in place of pandas, where a null makes integers floats."""
 
     def to_frame(self, expression: ir.Table, **options: Any) -> DataFrame:
         """Return an expression as a data frame of Spark."""
@@ -124,7 +125,7 @@ class Connection(Backend):  # type: ignore[misc]
         frame.createOrReplaceTempView(name)
 
     def view_table(self, name: str, schema: ibis.Schema) -> ir.Table:
-        """Return the table of a view; Spark does not tell whether its timestamps have a zone."""
+        """Return a view as a table of a schema: Spark does not say if a timestamp has a zone."""
         return ops.DatabaseTable(name=name, schema=schema, source=self).to_expr()
 
     def to_pyarrow(
@@ -176,7 +177,8 @@ class SparkEngine(Engine):
         self.connection.do_connect(self.session)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
-        name, table = gen_name("batches"), batches.read_all()
+        name = gen_name("batches")
+        table = batches.read_all()
         schema = ibis.Schema.from_pyarrow(table.schema)
         self.connection.register_rows(name, table, schema)
         return self._view(name, schema)
@@ -194,8 +196,9 @@ class SparkEngine(Engine):
         return self._map(lines, names, SCHEMA)
 
     def _map(self, function: Callable[..., Any], names: list[str], schema: pa.Schema) -> ir.Table:
-        """Return the rows that a function yields on workers for the indices of names."""
-        name, task_count = gen_name("mapped"), min(self._default_tasks(), len(names))
+        """Return a view of the rows that a function yields on workers for the indices of names."""
+        name = gen_name("mapped")
+        task_count = min(self._default_tasks(), len(names))
         tasks = self.session.range(0, len(names), 1, task_count)
         tasks.mapInArrow(function, _spark(schema)).createOrReplaceTempView(name)
         return self._view(name, ibis.Schema.from_pyarrow(schema))
@@ -213,13 +216,17 @@ class SparkEngine(Engine):
         return ValidatedLines(accepted.lift(), rejected.lift(), objects)
 
     def _default_tasks(self) -> int:
-        """Return the shuffle partitions of the session. Starting a Python task takes 0.1 s."""
+        """Return in how many tasks names are split: the shuffle partitions of the session.
+
+        Starting a Python task takes 0.1 s.
+        """
         partitions = self.session.conf.get("spark.sql.shuffle.partitions", "")
         is_number = partitions and partitions.isdigit()  # Databricks also has "auto"
         return int(partitions) if is_number else DEFAULT_TASKS
 
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
-        schema, name = layout.schema, gen_name(layout.format)
+        schema = layout.schema
+        name = gen_name(layout.format)
         if not keys:
             return self.table_of(schema.to_pyarrow().empty_table().to_reader())
         reader = self.session.read.schema(PySparkSchema.from_ibis(schema))
@@ -264,7 +271,8 @@ def _new_session(options: Mapping[str, str]) -> SparkSession:
     ):
         SparkContext._ensure_initialized(conf=SparkConf().setAll(list(options.items())))
     preset = dict(SparkConf().getAll())  # including spark-submit and spark-defaults.conf
-    session_options, master = {**APP_OPTIONS, **options}, preset["spark.master"]
+    session_options = {**APP_OPTIONS, **options}
+    master = preset["spark.master"]
     if master.startswith("local"):
         folder = tempfile.mkdtemp(prefix="capstone-spark-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -306,7 +314,7 @@ def _spark(schema: pa.Schema) -> Any:
 
 
 def _storage_config(storage: Storage) -> dict[str, str | None]:
-    """Return the location with which a worker opens the same storage."""
+    """Return the configuration with which a worker opens the same storage."""
     if isinstance(storage, Folder):
         return {"url": str(storage.folder.resolve())}
     return {name: getattr(storage, name, None) for name in ("region", "endpoint_url")} | {
@@ -328,7 +336,10 @@ def _hadoop(storage: Storage) -> dict[str, str]:
 
 
 def _misread(keys: list[str], layout: Layout) -> dict[str, dict[str, str]]:
-    """Return by column the folder values that Spark decodes as Latin-1, with the correct value."""
+    """Return, for each partition column, the values that Spark misreads, with the correct ones.
+
+    Spark decodes the names of folders as Latin-1, and not as UTF-8.
+    """
     corrections: dict[str, dict[str, str]] = {}
     for key in keys:
         for folder in key.removeprefix(f"{layout.prefix}/").split("/")[:-1]:
@@ -394,7 +405,8 @@ def _stage_partitions(
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
     """Stage the file of each partition under a prefix; runs on a worker, possibly twice."""
-    storage, kinds = storage_of(config), layout.schema.to_pyarrow()
+    storage = storage_of(config)
+    kinds = layout.schema.to_pyarrow()
     for key, part in layout.parts(batch.cast(kinds) for batch in batches):
         staged = storage.stage(prefix, layout.encode(part))
         row = {

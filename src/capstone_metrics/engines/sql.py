@@ -1,6 +1,6 @@
-"""SQL of DuckDB."""
+"""Write values in the SQL of DuckDB."""
 
 
-def quoted(text: str) -> str:
+def sql_literal(text: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
