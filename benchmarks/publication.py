@@ -158,7 +158,7 @@ class Server:
         r"""Load a file with `\copy` of psql."""
         options = ("-h", self.address.host, "-p", str(self.address.port), "-U", ADMIN, "-qX")
         copy = f"\\copy serving.gold_bench from '{file}' (format csv, header)"
-        program = self.embedded.program("psql")
+        program = self.embedded.program_path("psql")
         subprocess.run(
             [program, *options, "-v", "ON_ERROR_STOP=1", "-c", copy, DATABASE], check=True
         )

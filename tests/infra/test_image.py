@@ -140,7 +140,7 @@ def test_compose_sets_up_the_database_of_its_services(
         "CAPSTONE_READER_PASSWORD": passwords[READER],
     }
     options = ["-h", address.host, "-p", str(address.port), "-U", ADMIN, "-d", database]
-    psql = PROGRAMS / "psql" if (PROGRAMS / "psql").exists() else server.program("psql")
+    psql = PROGRAMS / "psql" if (PROGRAMS / "psql").exists() else server.program_path("psql")
     command = [psql, "-v", "ON_ERROR_STOP=1", "--no-psqlrc", *options]
     for script in scripts:  # as the entry point of the image does
         path = script.resolve()

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.serving import ServingDataset, embedded
-from capstone_metrics.serving.embedded import ADMIN, HOST, EmbeddedServer, packaged_program
+from capstone_metrics.serving.embedded import ADMIN, HOST, EmbeddedServer, packaged_program_path
 from capstone_metrics.serving.provision import connect, provision
 from tests.support.processes import child
 from tests.support.waiting import SECONDS, wait_until
@@ -118,7 +118,7 @@ def test_a_killed_server_starts_again_with_what_was_committed(own: EmbeddedServe
     outlives = "SELECT count(*) FROM (SELECT generate_series(1, 100000000)) AS numbers"
     query = subprocess.Popen(
         [
-            packaged_program("psql"),
+            packaged_program_path("psql"),
             "-h",
             HOST,
             "-p",

@@ -163,7 +163,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
             return program, [remote.conninfo(READER)], {}
         address = self.start()
         options = ["-h", address.host, "-p", str(address.port), "-U", READER, self.database]
-        return self.server.program("psql"), options, {"PGPASSFILE": str(address.passfile)}
+        return self.server.program_path("psql"), options, {"PGPASSFILE": str(address.passfile)}
 
     def reader_dsn(self) -> str:
         """Return the connection string of `bi_reader` on the embedded server, without a password.

