@@ -28,7 +28,7 @@ class LazyMapping(Mapping[str, T]):
     """Values by name, each loaded when it is first accessed.
 
     Args:
-        loaders: for each name a function that loads the value.
+        loaders: a function for each name, which loads its value.
     """
 
     def __init__(self, loaders: Mapping[str, Callable[[], T]]) -> None:
@@ -57,8 +57,9 @@ class SilverSnapshot:
         tables: `criacao`, `quarentena`, `provenance` and `video_index`.
         merged_objects: returns the names of the Bronze objects that have a receipt.
         receipts: returns the receipts of some of these objects, by name.
-        days_changed_since: returns the days of `criacao` that changed after a generation, given the
-            origin of that Silver and the generation; None if unknown, as for another origin.
+        days_changed_since: returns the days of `criacao` that changed after a commit, which is
+            given by the origin and the generation of its Silver; None if they are unknown, as for
+            another origin.
     """
 
     generation: int
@@ -96,7 +97,7 @@ class SilverUpdate:
     """A new state of Silver, saved in one transaction.
 
     Attributes:
-        base: the Silver that it was made from.
+        base: the state of Silver that it replaces.
         overwrites: the new partitions of each table of `SilverSnapshot.tables` that changes.
         receipts: the receipts of the objects that were merged, by name.
         head: the new head.
@@ -120,10 +121,10 @@ class ValidatedLines(NamedTuple):
     """The validated lines of an increment.
 
     Attributes:
-        accepted: those that broke no rule, without some that a later line supersedes: the columns
-            of Silver, and the object and line number in Bronze.
-        rejected: those that broke a rule, with the columns of the quarantine.
-        objects: the counts of each object for its receipt, by its name.
+        accepted: the lines that broke no rule, without some that a later line supersedes: the
+            columns of Silver, and the object and line number in Bronze.
+        rejected: the lines that broke a rule, with the columns of the quarantine.
+        objects: the counts for the receipt of each object, by its name.
     """
 
     accepted: ir.Table
@@ -153,7 +154,7 @@ class Increment:
     """The Bronze objects to merge, and the Silver to merge them into.
 
     Attributes:
-        validate: returns their validated lines.
+        validate: returns the validated lines of the objects.
         snapshot: Silver as of its last commit.
         is_full: whether Silver is rebuilt from these objects alone.
     """
@@ -168,10 +169,10 @@ class MartFile:
     """The CSV file of a mart, read lazily.
 
     Attributes:
-        read: returns its bytes; raises a `CapstoneError` if there is no file.
+        read: returns the bytes of the file; raises a `CapstoneError` if there is none.
         version: returns a token that changes whenever the bytes do, without reading them; empty if
             there is no file.
-        to_pyarrow: returns its rows.
+        to_pyarrow: returns the rows of the mart.
     """
 
     read: Callable[[], bytes]
@@ -179,7 +180,7 @@ class MartFile:
     to_pyarrow: Callable[[], pa.Table]
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return its rows."""
+        """Return the rows of the mart."""
         return self.to_pyarrow().to_pandas()
 
 
@@ -189,9 +190,9 @@ class GoldSnapshot:
 
     Attributes:
         generation: the number of commits so far.
-        manifest: its manifest; empty before the first commit.
+        manifest: the manifest of the last commit; empty before the first.
         files: the file of each mart in the manifest.
-        tables: the rows of each of them; None unless the file is the one that the manifest names.
+        tables: the rows of each mart; None if its file is lost, or not the one in the manifest.
     """
 
     generation: int = 0
@@ -205,7 +206,7 @@ class GoldUpdate:
     """A new state of Gold, saved in one transaction.
 
     Attributes:
-        base: the Gold that it replaces.
+        base: the state of Gold that it replaces.
         files: the bytes of the CSV of every mart.
         manifest: the new manifest.
     """

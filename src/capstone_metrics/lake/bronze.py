@@ -35,14 +35,14 @@ PREFIX = "bronze/criacao"
 
 
 class BronzeDataset(AbstractDataset["Objects", Bronze]):
-    """Saves new objects, leaving existing ones alone, and loads what there is.
+    """Saves new objects, leaving existing ones alone, and loads Bronze with all its objects.
 
     `save` takes, for each object, its name and a function that returns its bytes in chunks.
 
     Args:
         path: the root of the lake.
         engine: the engine that reads the lines.
-        plan: whether saved objects are held in memory, for the loads after it.
+        plan: whether saves are held in memory, for the loads after them, and write nothing.
         metadata: metadata for Kedro-Viz.
 
     Attributes:
@@ -75,28 +75,31 @@ class BronzeDataset(AbstractDataset["Objects", Bronze]):
         return Bronze(names, self._validate, partial(self._lines, stored), self._stats)
 
     def save(self, data: Objects) -> None:
-        lines, size = {}, 0
+        line_counts: dict[str, int] = {}
+        size = 0
         for name, read_chunks in progress(data.items(), "Ingesting"):
             counter = LineCounter()
             chunks = counter.count(read_chunks())
+            # the counts are complete once all chunks were read
             if self.plan:
                 for _ in chunks:
                     pass
                 self.planned = {**self.planned, name: read_chunks}
             elif not self.storage.create(f"{PREFIX}/{name}", chunks):
                 continue  # another run has created it
-            lines[name] = counter.lines
+            line_counts[name] = counter.lines
             size += counter.bytes
         stats = WriteStats(
-            rows=sum(lines.values()),
-            files=len(lines),
+            rows=sum(line_counts.values()),
+            files=len(line_counts),
             bytes=size,
-            lines=lines,
+            lines=line_counts,
             address=self.storage.address(PREFIX),
         )
         self.write_stats = {"bronze_criacao": stats}
 
     def _names(self) -> list[str]:
+        """Return the names of the stored objects; other files are logged and ignored."""
         file_names = [key.removeprefix(f"{PREFIX}/") for key in self.storage.keys(PREFIX)]
         names = [name for name in file_names if _is_object_name(name)]
         for ignored in sorted(set(file_names) - set(names)):
@@ -114,9 +117,9 @@ class BronzeDataset(AbstractDataset["Objects", Bronze]):
             objects = ((name, partial(self._open, name)) for name in planned)
             new = engine_of(self.engine).validate_here(objects, validator)
             validated = ValidatedLines(
-                validated.accepted.union(new.accepted),
-                validated.rejected.union(new.rejected),
-                {**validated.objects, **new.objects},
+                accepted=validated.accepted.union(new.accepted),
+                rejected=validated.rejected.union(new.rejected),
+                objects={**validated.objects, **new.objects},
             )
         return validated
 

@@ -11,7 +11,7 @@ from capstone_metrics.storage.documents import format_document, read_document
 
 
 class JsonDocumentDataset(AbstractDataset["dict[str, Any]", "dict[str, Any]"]):
-    """A JSON document outside of commits; the last save wins, and it is empty before the first.
+    """A JSON document that no transaction writes: the last save wins, and it is empty before one.
 
     Args:
         path: the root of the lake.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
     """Loads Gold as of its last commit, and saves a new state of it in one transaction.
 
-    Neither needs an engine.
+    Gold is CSV, so it needs no engine.
 
     Args:
         path: the root of the lake.
@@ -65,16 +65,14 @@ class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
             return self.planned
         manifest, generation = read_head(self.storage, GOLD)
         entries = manifest.get("marts", {})
+        tables = {
+            name: partial(self._table, name, entry["sha256"]) for name, entry in entries.items()
+        }
         return GoldSnapshot(
-            generation,
-            manifest,
-            {name: mart_file(self.storage, name) for name in entries},
-            LazyMapping(
-                {
-                    name: partial(self._table, name, entry["sha256"])
-                    for name, entry in entries.items()
-                }
-            ),
+            generation=generation,
+            manifest=manifest,
+            files={name: mart_file(self.storage, name) for name in entries},
+            tables=LazyMapping(tables),
         )
 
     def save(self, data: GoldUpdate) -> None:
@@ -99,6 +97,7 @@ class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
         self.write_stats = stats
 
     def _table(self, name: str, sha256: str) -> pa.Table | None:
+        """Return the rows of a mart; None if its file is lost, or has another SHA-256."""
         key = mart_key(name)
         content = self.storage.read(key) if self.storage.exists(key) else b""
         return read_csv(content) if hashlib.sha256(content).hexdigest() == sha256 else None
@@ -119,7 +118,7 @@ class MartDataset(AbstractDataset["NoReturn", MartFile]):
 
     Args:
         path: the root of the lake.
-        mart: its name.
+        mart: the name of the mart.
         metadata: metadata for Kedro-Viz.
     """
 

@@ -1,4 +1,4 @@
-"""What a save would change, for a run that writes nothing."""
+"""Compute what a save would change, for a run that writes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY = "data_postagem"
 def planned_silver(
     update: SilverUpdate, layouts: Mapping[str, Layout]
 ) -> tuple[SilverSnapshot, dict[str, WriteStats]]:
-    """Return Silver as an update would make it, and what it would write, by table."""
+    """Return Silver as it would be after an update, and what that would write, by table."""
     base = update.base
     stats: dict[str, WriteStats] = {}
     days: set[dt.date] = set()
@@ -36,7 +36,7 @@ def planned_silver(
         tables[name] = rows.union(others)
         added = rows.difference(replaced).cache()
         removed = replaced.difference(rows).cache()
-        is_criacao = name == "criacao"
+        is_criacao = name == "criacao"  # the table that Gold is built from
         days = _days(added) | _days(removed) if is_criacao else days
         stats[name] = WriteStats(
             rows=_count(added),
@@ -48,19 +48,23 @@ def planned_silver(
         before = base.days_changed_since(origin, generation)
         return None if before is None or update.head.get("origin") != origin else before | days
 
+    def merged_objects() -> set[str]:
+        earlier = set() if update.is_rebuild else base.merged_objects()
+        return earlier | set(update.receipts)
+
     snapshot = SilverSnapshot(
-        update.head["generation"],
-        update.head,
-        tables,
-        lambda: (set() if update.is_rebuild else base.merged_objects()) | set(update.receipts),
-        base.receipts,
-        days_changed_since,
+        generation=update.head["generation"],
+        head=update.head,
+        tables=tables,
+        merged_objects=merged_objects,
+        receipts=base.receipts,
+        days_changed_since=days_changed_since,
     )
     return snapshot, stats
 
 
 def planned_gold(update: GoldUpdate) -> tuple[GoldSnapshot, dict[str, WriteStats]]:
-    """Return Gold as an update would make it, and what it would write, by mart."""
+    """Return Gold as it would be after an update, and what that would write, by mart."""
     stats = {}
     for name, content in update.files.items():
         before, after = _rows(update.base.tables.get(name)), _rows(read_csv(content))

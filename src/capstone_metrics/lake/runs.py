@@ -33,8 +33,8 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
 
     A record is a dictionary with at least `run`, an identifier that sorts by start time, and
     `state`. The record of an active run is `<run>.running.json`, so a listing shows which runs are
-    active; at its end a run writes `<run>.json` and deletes the former. A run that died is loaded
-    as `killed`.
+    active; at its end a run writes `<run>.json` and deletes `<run>.running.json`. A run that died
+    is loaded as `killed`.
 
     Args:
         path: the root of the lake.
@@ -83,7 +83,7 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         return self._read(keys[run] for run in runs[-limit if limit else None :])
 
     def load_oldest(self, before: str = "~") -> list[Record]:
-        """Return a list of the oldest record if its identifier sorts before another, or nothing."""
+        """Return the oldest record, in a list; nothing unless it sorts before an identifier."""
         keys = self.keys_by_run()
         return self._read(keys[run] for run in list(keys)[:1] if run < before)
 
@@ -101,7 +101,9 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
 
         A run that ended in the meantime keeps its own record.
         """
-        keys, died = self.keys_by_run() if keys is None else keys, []
+        died = []
+        if keys is None:
+            keys = self.keys_by_run()
         for record in self._read(key for key in keys.values() if key.endswith(f"{RUNNING}.json")):
             if record["state"] == "killed":
                 run, text = record["run"], format_document(record)
@@ -111,12 +113,15 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         return died
 
     def keys_by_run(self) -> dict[str, str]:
-        """Return the key of each run's record; the final one, which sorts first, if it exists."""
+        """Return the key of the record of each run, in the order of their start.
+
+        If a run has both, it is the key of the final record.
+        """
         keys: dict[str, str] = {}
         for key in self.storage.keys(RUNS):
             run = key.removeprefix(f"{RUNS}/").removesuffix(".json").removesuffix(RUNNING)
             if key in {_key(run, False), _key(run, True)}:
-                keys.setdefault(run, key)
+                keys.setdefault(run, key)  # the final one sorts first
         return keys
 
     def _read(self, keys: Iterable[str]) -> list[Record]:
@@ -148,6 +153,7 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
         return None
 
     def _mark_if_killed(self, record: Record) -> Record:
+        """Return a record, as `killed` if its run is active and died."""
         if record["state"] != "running":
             return record
         process = record["process"]

@@ -46,8 +46,11 @@ LAYOUTS = {
     ),
     "video_index": Layout("silver/video_index", "index", VIDEO_INDEX, ("shard",), tuple(VIDEO_KEY)),
 }
-"""The tables of Silver: the data, the rejected lines, the line of Bronze that each row comes from,
-and the partition that each video is in."""
+"""The tables of Silver, by name.
+
+`criacao` has the data, and `quarentena` the rejected lines. `provenance` has the line of Bronze
+that each row comes from, and `video_index` the day that each video is on.
+"""
 
 OLD_INDEXES = ("silver/places", "silver/locator")
 """The folders of indexes of format 1, which a rebuild deletes."""
@@ -57,7 +60,7 @@ DATA = {"criacao": "silver_criacao", "quarentena": "silver_quarentena"}
 
 
 class _Silver:
-    """The location of Silver, and its tables."""
+    """The location and the tables of Silver, which its datasets have in common."""
 
     def __init__(self, path: str, engine: EngineConfig, metadata: dict[str, Any] | None) -> None:
         self.storage = storage_of(path)
@@ -155,6 +158,7 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
         return {name: read_document(self.storage, receipt_key(name)) for name in sorted(names)}
 
     def _days_changed_since(self, origin: str | None, generation: int) -> set[dt.date] | None:
+        """Return the days in the names of the files of `criacao` that later commits changed."""
         head = self.load().head
         commits = commit_records(self.storage, SILVER, generation)
         if head.get("origin") != origin or commits is None:
@@ -170,7 +174,7 @@ class SilverTableDataset(_Silver, AbstractDataset["NoReturn", "ir.Table"]):
     Args:
         path: the root of the lake.
         engine: the engine that reads the table.
-        table: its name, one of `LAYOUTS`.
+        table: the name of the table in `LAYOUTS`.
         metadata: metadata for Kedro-Viz.
     """
 
@@ -196,7 +200,7 @@ class SilverTableDataset(_Silver, AbstractDataset["NoReturn", "ir.Table"]):
 
 
 def _data_stats(stats: Mapping[str, WriteStats]) -> dict[str, WriteStats]:
-    """Return the statistics of the tables that users read; one may not have been written to."""
+    """Return the statistics of the tables that users read; zeros for one that was not written."""
     return {DATA[name]: stats.get(name, WriteStats()) for name in DATA}
 
 

@@ -1,4 +1,4 @@
-"""Hive-partitioned tables of a lake: one file a partition, replaced only if it changes."""
+"""Hive-partitioned tables of a lake: a partition is one file, replaced only if it changes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LakeTable:
 
     Args:
         storage: the lake.
-        layout: where its files are, and what is in them.
-        engine: the engine that reads and writes them.
+        layout: where the files of the table are, and what is in them.
+        engine: the engine that reads and writes the files.
     """
 
     def __init__(self, storage: Storage, layout: Layout, engine: EngineConfig) -> None:

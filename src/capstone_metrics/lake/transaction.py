@@ -39,7 +39,7 @@ class Layer(NamedTuple):
 
     Attributes:
         name: the first folder of its keys.
-        head: the key of the document that has its generation, the number of commits so far.
+        head: the key of the document with the generation, which is the number of commits so far.
     """
 
     name: str
@@ -60,6 +60,8 @@ class Transaction:
 
     Attributes:
         puts: the staged object of each key that changes.
+        deletes: the keys that are deleted.
+        is_in_doubt: whether the commit may be recorded and not applied yet.
     """
 
     def __init__(self, storage: Storage, layer: Layer, generation: int) -> None:
@@ -72,7 +74,7 @@ class Transaction:
 
     @cached_property
     def prefix(self) -> str:
-        """The prefix of all staged keys, also of those that workers stage for `add`."""
+        """The prefix of all staged objects, also of the ones that workers stage for `add`."""
         return staging_prefix(self.layer.name)
 
     def write(self, key: str, content: bytes) -> bool:
@@ -112,13 +114,13 @@ class Transaction:
         is_same = self.generation > 0 and self._is_current({**head, "generation": self.generation})
         if is_same and not (self.puts or self.deletes):
             return
-        generation, key = self.generation + 1, self.layer.head
+        generation = self.generation + 1
         content = format_document({**head, "generation": generation})
-        self.puts[key] = self.storage.stage(self.prefix, content)
+        self.puts[self.layer.head] = self.storage.stage(self.prefix, content)
         self.storage.persist([staged.key for staged in self.puts.values()])
         record = {
             "generation": generation,
-            "head": key,
+            "head": self.layer.head,
             "put": self.puts,
             "delete": sorted(self.deletes),
         }
@@ -138,7 +140,7 @@ class Transaction:
         return self.storage.matches(self.layer.head, md5(content), len(content))
 
     def _check_staged(self) -> None:
-        """Raise an error if another run has taken this one for dead, and swept its objects."""
+        """Raise an error if the staged objects are gone: another run took this one for dead."""
         staged = {staged.key for staged in self.puts.values()}
         if missing := staged.difference(self.storage.keys(TEMPORARY)):
             raise CapstoneError(
@@ -157,7 +159,8 @@ class Transaction:
 
     def discard(self) -> None:
         """Delete what was staged, unless another run has to finish this commit with it."""
-        if "prefix" in vars(self) and not self.is_in_doubt:  # else nothing was staged
+        has_staged = "prefix" in vars(self)  # a cached property has a value once it was used
+        if has_staged and not self.is_in_doubt:
             staged = (key for key in self.storage.keys(TEMPORARY) if key.startswith(self.prefix))
             self.storage.delete(list(staged))
 
@@ -200,11 +203,11 @@ def roll_forward(storage: Storage, layer: Layer) -> None:
     key = _record_key(layer, read_head(storage, layer)[1] + 1)
     if not storage.exists(key):
         return
-    record = read_document(storage, key, _rebuild(storage, layer))
+    record = read_document(storage, key, _advice(storage, layer))
     if not _is_staged(storage, layer, record):
         raise CapstoneError(
             f"{storage.address(key)}: the staged objects of this commit are missing, so it cannot "
-            f"be finished; {_rebuild(storage, layer)}: kedro run --params=full=true."
+            f"be finished; {_advice(storage, layer)}: kedro run --params=full=true."
         )
     puts = {key: StagedObject(*staged) for key, staged in record["put"].items()}
     _apply(storage, {**record, "put": puts})
@@ -213,38 +216,40 @@ def roll_forward(storage: Storage, layer: Layer) -> None:
 def read_head(storage: Storage, layer: Layer) -> tuple[dict[str, Any], int]:
     """Return the head of a layer, empty without one, and the generation of the layer.
 
-    Without a head, because it was deleted, the generation is that of the last commit.
+    If the head was deleted, the generation is counted from the records of the commits.
 
     Raises:
         CapstoneError: if the head is not valid JSON or has no generation.
     """
     if storage.exists(layer.head):
-        head = read_document(storage, layer.head, _rebuild(storage, layer))
+        head = read_document(storage, layer.head, _advice(storage, layer))
         generation = head.get("generation")
         if not isinstance(generation, int) or generation < 1:
             raise CapstoneError(
                 f"{storage.address(layer.head)}: is not a head, as its generation is "
-                f"{generation!r}; {_rebuild(storage, layer)}: kedro run --params=full=true."
+                f"{generation!r}; {_advice(storage, layer)}: kedro run --params=full=true."
             )
         return head, generation
     names = (RECORD.search(key) for key in storage.keys(f"{layer.name}/commits"))
     last = max((int(name[1]) for name in names if name), default=0)
     record = parse_document(storage.read(_record_key(layer, last))) if last else None
-    return {}, last - 1 if record and _is_staged(storage, layer, record) else last
+    is_pending = record is not None and _is_staged(storage, layer, record)
+    return {}, last - 1 if is_pending else last
 
 
-def commit_records(storage: Storage, layer: Layer, after: int) -> list[dict[str, Any]] | None:
+def commit_records(
+    storage: Storage, layer: Layer, since_generation: int
+) -> list[dict[str, Any]] | None:
     """Return the records of a layer's commits after a generation, oldest first.
 
     Returns:
-        None if a record is missing or was edited, or if the layer was deleted and built anew since
-        then.
+        None if a record is missing or was edited, or if the layer was deleted and rebuilt since.
     """
     last = read_head(storage, layer)[1]
     while storage.exists(_record_key(layer, last + 1)):  # recorded, and not applied yet
         last += 1
-    keys = [_record_key(layer, number) for number in range(after + 1, last + 1)]
-    if last < after or not all(storage.exists(key) for key in keys):
+    keys = [_record_key(layer, number) for number in range(since_generation + 1, last + 1)]
+    if last < since_generation or not all(storage.exists(key) for key in keys):
         return None
     records = [parse_document(storage.read(key)) for key in keys]
     if not all(record and {"put", "delete"} <= record.keys() for record in records):
@@ -256,8 +261,8 @@ def _record_key(layer: Layer, generation: int) -> str:
     return f"{layer.name}/commits/{generation:08d}.json"
 
 
-def _rebuild(storage: Storage, layer: Layer) -> str:
-    """Return how to repair a layer, for a message that goes on with the command of a full run."""
+def _advice(storage: Storage, layer: Layer) -> str:
+    """Return what to do about a damaged layer, before the command of a full run."""
     return f"delete {storage.address(layer.name)} and rebuild it"
 
 
@@ -269,7 +274,7 @@ def _is_staged(storage: Storage, layer: Layer, record: Mapping[str, Any]) -> boo
 
 
 def _apply(storage: Storage, record: Mapping[str, Any]) -> None:
-    """Put the objects of a recorded commit into place, the head last; it may be repeated."""
+    """Move the objects of a recorded commit to their keys, the head last; it may be repeated."""
     head, puts = record["head"], record["put"]
     storage.place({key: staged for key, staged in puts.items() if key != head})
     storage.delete(record["delete"])
