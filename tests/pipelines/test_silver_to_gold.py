@@ -16,7 +16,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.pipelines.silver_to_gold.nodes import (
     NOT_INFORMED,
-    PLACE,
+    VIDEO_AND_DAY,
     RebuildScope,
     build_marts,
     check_gold,
@@ -79,7 +79,7 @@ def snapshot(
         "total": {"current": rows.count().to_pyarrow().as_py()},
         "findings": list(findings),
     }
-    tables = {"criacao": table, "provenance": rows.select(*PLACE)}
+    tables = {"criacao": table, "provenance": rows.select(*VIDEO_AND_DAY)}
     return silver_snapshot(
         tables, head, changed=lambda origin, _: set(changed) if origin == "a" else None
     )

@@ -18,6 +18,7 @@ from capstone_metrics.schemas import REQUIRED
 from capstone_metrics.validation.objects import parse_object_name
 
 FINDINGS_KEPT = dt.timedelta(days=30)
+"""How much older than the newest window with a finding the window of a finding may be."""
 
 UNDECLARED = "undeclared"
 """The digest of a source without a declaration."""
@@ -34,10 +35,10 @@ def account(
         report: what is unusual in the windows of this run.
 
     Returns:
-        The new state of Silver, with the receipt of each object, and the accounts of this run. They
-        have, besides the head and the receipts, the counts of this `run`; for each source with
-        undeclared fields, which of them no earlier run saw (`drift`); and the sources of which
-        some lines were validated by a declaration that has changed since (`outdated`).
+        The new state of Silver, and the accounts of this run. The accounts have all of the head,
+        and also the `receipts`; the counts of this `run`; for each source with undeclared fields,
+        which of them no earlier run saw (`drift`); and the sources of which some lines were
+        validated by a declaration that has changed since (`outdated`).
 
     Raises:
         CapstoneError: unless each line of each object was accepted or quarantined, and the lines
@@ -62,7 +63,7 @@ def account(
     outdated = [
         fonte
         for fonte, digests in head["declarations"].items()
-        if digests != [validation.declared.get(fonte, UNDECLARED)]
+        if digests != [validation.declaration_digests.get(fonte, UNDECLARED)]
     ]
     accounts = {"run": run, "drift": drift, "outdated": outdated, "receipts": receipts, **head}
     is_unchanged = bool(previous_head) and not receipts  # no new object, no new commit
@@ -98,7 +99,7 @@ def _head(
     for receipt in receipts.values():
         reasons.update(receipt["reasons"])
     digests = {
-        fonte: [validation.declared.get(fonte, UNDECLARED)]
+        fonte: [validation.declaration_digests.get(fonte, UNDECLARED)]
         for fonte in {parse_object_name(name)[0] for name in receipts}
     }
     return {
@@ -114,10 +115,10 @@ def _head(
 
 
 def _findings(validation: ValidationResult, report: QualityReport) -> list[dict[str, Any]]:
-    """Return the findings since the last full rebuild, with the generation that found each.
+    """Return the last finding of each rule and window, with the generation that found it.
 
-    Of those of one rule in one window it is the last. They are retained until the window is
-    `FINDINGS_KEPT` older than the newest one with a finding.
+    A full rebuild checks every window again, so earlier findings do not count. A finding is
+    retained until its window is `FINDINGS_KEPT` older than the newest window with a finding.
     """
     generation = validation.snapshot.generation + 1
     known = () if validation.is_full else validation.snapshot.head.get("findings", ())
@@ -192,7 +193,7 @@ def _origin(receipts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _receipts(validation: ValidationResult) -> dict[str, Any]:
-    """Return the receipt of each object: its size, and the outcome of its lines.
+    """Return the receipt of each object: its size, its hash, and the outcome of its lines.
 
     Raises:
         CapstoneError: if some lines of an object were neither accepted nor quarantined.

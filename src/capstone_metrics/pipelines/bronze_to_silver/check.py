@@ -1,4 +1,4 @@
-"""Check the windows of a run against the quality rules."""
+"""Check the windows that a run processed against the quality rules."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def check_silver(
     newest = max(windows)
     compared = {newest, *usual_windows(newest, rules)}
     snapshot = validation.snapshot
+    # a full rebuild processes every object in this run
     merged = set() if validation.is_full else snapshot.merged_objects()
     receipts = snapshot.receipts(
         name for name in merged - set(validation.objects) if _window(name) in compared

@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 def find_increment(
     silver: SilverSnapshot, bronze: Bronze, full: bool, first: str | None, last: str | None
 ) -> Increment:
-    """Return the objects without a receipt in Silver, in a backfill only those of its windows.
+    """Return the increment of the objects without a receipt, in a backfill of its windows only.
 
     The receipts are read after the head of Silver: if another run commits in between, the commit of
     this run fails. Without a head of the current format, Silver is built from all of Bronze.
 
     Args:
         silver: Silver as of its last commit.
-        bronze: the objects.
+        bronze: all objects of Bronze.
         full: whether to rebuild Silver from all objects.
         first: the first day or window of a backfill; None without one.
         last: the last day or window of a backfill.

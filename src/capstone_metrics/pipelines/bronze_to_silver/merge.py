@@ -16,6 +16,7 @@ from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX, VIDEO_KEY
 from capstone_metrics.validation.objects import parse_object_name
 
 LINE_KEY = ["objeto", "linha"]
+"""The columns that identify a line of Bronze."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class MergedProvenance:
         upserted: the provenance of the rows that the merge inserts or updates.
         unchanged: the provenance of the rows that no accepted line replaces.
         before: the provenance of all rows of these days before the merge.
-        days: the days; None for all of them.
+        days: the days of the merge; None for all days.
     """
 
     upserted: ir.Table
@@ -36,7 +37,7 @@ class MergedProvenance:
 
     @property
     def partitions(self) -> list[tuple[str, ...]] | None:
-        """The partitions of `criacao` whose rows change; None for all of them.
+        """The partitions of `criacao` whose rows change; None for all partitions.
 
         A video whose posting date was corrected also changes the partition that it leaves.
         """
@@ -99,6 +100,7 @@ def merge(validation: ValidationResult) -> MergeResult:
 def _criacao_overwrite(
     merged: MergedProvenance, validation: ValidationResult
 ) -> PartitionOverwrite:
+    """Return the overwrite of the partitions of the data that have an inserted or updated row."""
     rows = validation.accepted.semi_join(merged.upserted, LINE_KEY).select(*SILVER)
     partitions = merged.partitions
     if partitions is not None:  # else no row is unchanged
@@ -133,10 +135,10 @@ def _merge_provenance(validation: ValidationResult) -> MergedProvenance:
 
 
 def _rows_of_days(new: ir.Table, snapshot: SilverSnapshot) -> tuple[ir.Table, list[str]]:
-    """Return the provenance of all rows on the days that a merge may change, and these days.
+    """Return the provenance of all rows on the days that a merge may change, and the days.
 
-    They are the days of the new observations and, for a video whose posting date was corrected, the
-    day that it leaves.
+    A merge may change the days of the new observations and, for a video whose posting date was
+    corrected, the day that it leaves.
     """
     provenance, video_index = (snapshot.tables[name] for name in ("provenance", "video_index"))
     days = _days(new)
@@ -167,6 +169,7 @@ def _video_index_overwrite(
 
 
 def _shard(video_id: ir.StringValue) -> ir.StringValue:
+    """Return the shard of the video index that has a video: one hexadecimal digit of a hash."""
     return video_id.hexdigest("md5").left(1)
 
 

@@ -26,7 +26,7 @@ class ValidationResult:
             many have each field that its source does not declare (`new_fields`).
         snapshot: Silver as of its last commit.
         is_full: whether Silver is rebuilt from these lines alone.
-        declared: the digest of each source's declaration, by `fonte`.
+        declaration_digests: the digest of the declaration of each source, by `fonte`.
     """
 
     accepted: ir.Table
@@ -34,7 +34,7 @@ class ValidationResult:
     objects: Mapping[str, Mapping[str, Any]]
     snapshot: SilverSnapshot
     is_full: bool = False
-    declared: Mapping[str, str] = field(default_factory=dict)
+    declaration_digests: Mapping[str, str] = field(default_factory=dict)
 
     def count_lines(self, outcome: str) -> int:
         """Return how many lines were `accepted`, or `quarantined`."""
@@ -50,19 +50,27 @@ def validate(
     """Parse and validate the lines of an increment.
 
     Args:
-        increment: the lines.
-        sources: the declarations, by `fonte`.
+        increment: the objects whose lines are validated.
+        sources: the declarations of the sources, by `fonte`.
         networks: the known values of `rede_social`.
-        schedule: its `timezone` is the zone of windows, and of times without one.
+        schedule: the schedule, whose `timezone` applies to windows, and to times without one.
 
     Raises:
         CapstoneError: if the declaration of a source is invalid.
     """
-    zone = schedule["timezone"]
-    contracts = {name: contract_of(name, source, zone) for name, source in sources.items()}
+    timezone = schedule["timezone"]
+    contracts = {
+        fonte: contract_of(fonte, declaration, timezone) for fonte, declaration in sources.items()
+    }
+    validated = increment.validate(Validator(contracts, tuple(networks), timezone))
     return ValidationResult(
-        *increment.validate(Validator(contracts, tuple(networks), zone)),
-        increment.snapshot,
-        increment.is_full,
-        {name: c.digest(sorted(networks), zone) for name, c in contracts.items()},
+        accepted=validated.accepted,
+        rejected=validated.rejected,
+        objects=validated.objects,
+        snapshot=increment.snapshot,
+        is_full=increment.is_full,
+        declaration_digests={
+            fonte: contract.digest(sorted(networks), timezone)
+            for fonte, contract in contracts.items()
+        },
     )

@@ -11,7 +11,7 @@ from capstone_metrics.schedule import Calendar, Span
 from capstone_metrics.sources import new_objects
 
 Objects = dict[str, Callable[[], Iterator[bytes]]]
-"""For each object its name, and a function that yields its bytes in chunks."""
+"""A function for each object, by its name, that yields the bytes of the object in chunks."""
 
 
 def ingest(
@@ -22,7 +22,7 @@ def ingest(
     last: str | None,
     bronze: Bronze,
 ) -> Objects:
-    """Return the objects of all sources that Bronze lacks.
+    """Return the objects of all sources that Bronze lacks, each to be read when it is saved.
 
     Args:
         sources: the declarations of the sources, by name.

@@ -18,7 +18,7 @@ class VerifiedFiles(Mapping[str, bytes]):
 
     Args:
         entries: the entry of each mart in the manifest.
-        files: the file of each mart.
+        files: the file of each mart, by its name.
     """
 
     def __init__(self, entries: Mapping[str, Any], files: Mapping[str, MartFile]) -> None:
@@ -58,9 +58,11 @@ def assemble_publication(
         policy: the limits of a publication: `max_shrink_pct` (percent), `changes_kept_days` (days).
         allow_shrink: whether the marts may shrink beyond `max_shrink_pct`.
 
+    The files are read when they are published; one that does not match the manifest raises an
+    error then.
+
     Raises:
-        CapstoneError: if there is no Gold, or it was built from other declarations; later, when a
-            file is read, if it does not match the manifest.
+        CapstoneError: if there is no Gold, or it was built from other declarations.
     """
     if not gold.manifest:
         raise CapstoneError("There is no Gold to publish; run 'kedro run' first.")
@@ -73,13 +75,14 @@ def assemble_publication(
             "--pipelines=silver_to_gold,publish_gold' to rebuild and publish it."
         )
     return Publication(
-        dict(gold.manifest),
-        marts,
-        VerifiedFiles(entries, gold.files),
-        PublicationPolicy.of(policy, allow_shrink),
-        {name: gold.files[name].version() for name in marts},
+        manifest=dict(gold.manifest),
+        marts=marts,
+        files=VerifiedFiles(entries, gold.files),
+        policy=PublicationPolicy.of(policy, allow_shrink),
+        versions={name: gold.files[name].version() for name in marts},
     )
 
 
 def _declaration(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the key and measures that a mart was built by, from its entry in the manifest."""
     return entry.get("key"), entry.get("measures")

@@ -19,8 +19,8 @@ from capstone_metrics.quality import Finding, QualityReport, Rules, check_totals
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import VIDEO_KEY, Mart, marts_of
 
-PLACE = [*VIDEO_KEY, "data_postagem"]
-"""A video and its partition."""
+VIDEO_AND_DAY = [*VIDEO_KEY, "data_postagem"]
+"""The columns that identify a video, and the day that it is on."""
 
 NOT_INFORMED = "(não informado)"
 """Stands for a missing text in a key: its videos are counted, and no key is null."""
@@ -31,7 +31,7 @@ class RebuildScope:
     """The days of Gold to rebuild, and the rows to rebuild them from.
 
     Attributes:
-        days: the days; None for all of them.
+        days: the days to rebuild; None for all days.
         rows: the columns of Silver that the marts need, for these days; None if there are no days.
         gold: Gold as of its last commit.
         silver_head: the head of Silver as it is now.
@@ -43,7 +43,7 @@ class RebuildScope:
     silver_head: Mapping[str, Any]
 
     def reusable_rows(self, mart: Mart) -> pa.Table | None:
-        """Return the current rows of a mart, to reuse on other days; None if all are rebuilt.
+        """Return the current rows of a mart, to be reused on other days; None if all are rebuilt.
 
         All rows are rebuilt if the mart is new, was declared differently, or has no day in its key.
         """
@@ -90,9 +90,9 @@ def find_rebuild_scope(
         days = None
     if days == set():
         return scope
-    columns = {*PLACE, *(column for mart in marts.values() for column in mart.source_columns)}
+    columns = set(VIDEO_AND_DAY).union(*(mart.source_columns for mart in marts.values()))
     rows = _of_days(silver.tables["criacao"], days).select(*sorted(columns)).cache()
-    committed = _of_days(silver.tables["provenance"], days).select(*PLACE).cache()
+    committed = _of_days(silver.tables["provenance"], days).select(*VIDEO_AND_DAY).cache()
     _check_silver(rows, committed, silver.head["total"]["current"] if days is None else None)
     return RebuildScope(days, rows, gold, silver.head)
 
@@ -114,24 +114,26 @@ def _days(
 def build_marts(scope: RebuildScope, declarations: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the CSV of each mart: one row for each value of its key, sorted by the key.
 
-    The rows of days outside the scope are the current ones.
+    On days outside the scope, it has the current rows of the mart.
     """
     return {name: to_csv(_build(scope, mart)) for name, mart in marts_of(declarations).items()}
 
 
 def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
+    """Return the rows of a mart: rebuilt on the days of the scope, and current on other days."""
     current = scope.reusable_rows(mart)
     if scope.rows is None:  # no day changed, so each mart has reusable rows, which are sorted
         return current
     rebuilt = _aggregate(scope.rows, mart)
     if scope.days is not None:
-        old = ibis.memtable(current)
+        old = ibis.memtable(current)  # every mart has reusable rows, or all days are rebuilt
         unchanged = old.filter(old.data_postagem.notin(sorted(scope.days)))
         rebuilt = ibis.union(rebuilt, unchanged).order_by(*mart.key)
     return rebuilt.to_pyarrow()
 
 
 def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
+    """Return the rows of a mart that rows of Silver add up to."""
     keys = {
         column: silver[column].fill_null(NOT_INFORMED)
         if silver[column].type().is_string()
@@ -149,14 +151,14 @@ def reconcile(
     """Check the marts as they are written against Silver, and return the new state of Gold.
 
     Args:
-        scope: the days that were rebuilt, and the rows they were rebuilt from.
+        scope: the days that were rebuilt, and the rows that they were rebuilt from.
         declarations: the declared marts.
         files: the CSV of each mart.
 
     Returns:
-        The files and their manifest: the generation; the origin, generation and number of rows of
-        the Silver that Gold was built from; and the key, measures, number of rows, totals and
-        SHA-256 of each mart.
+        The files of the marts, and a manifest: the generation; the origin, generation and number
+        of rows of the Silver that Gold was built from; and the key, measures, number of rows,
+        totals and SHA-256 of each mart.
 
     Raises:
         CapstoneError: if a mart and Silver differ in a total.
@@ -186,6 +188,7 @@ def reconcile(
         "marts": entries,
     }
     gold = scope.gold
+    # an unchanged Gold keeps its generation
     is_unchanged = gold.manifest == {"generation": gold.generation, **content} and all(
         gold.tables[name] is not None for name in entries
     )
@@ -214,16 +217,18 @@ def enforce_quality(
     """Return the new state of Gold, unless a finding blocks it.
 
     Args:
-        scope: the Silver that Gold is built from, whose head has its findings.
+        scope: the Silver that Gold is built from; the head has the findings in Silver.
         update: the new state of Gold.
-        report: what is unusual in it.
-        allow_findings: whether it is committed whatever was found.
+        report: what is unusual in the new state of Gold.
+        allow_findings: whether Gold is committed whatever was found.
         plan: whether nothing is committed, so that nothing has to be blocked.
 
     Raises:
-        CapstoneError: for the first blocking finding of this Gold, or in Silver since the last.
+        CapstoneError: for the first blocking finding in this update, or in Silver since Gold was
+            last committed.
     """
-    manifest, head = update.base.manifest, scope.silver_head
+    manifest = update.base.manifest
+    head = scope.silver_head
     is_same_silver = manifest.get("silver_origin") == head["origin"]
     checked = manifest["silver_generation"] if is_same_silver else 0
     in_silver = [Finding.of(each) for each in head["findings"] if each["generation"] > checked]
@@ -265,7 +270,7 @@ def _check_silver(silver: ir.Table, provenance: ir.Table, head_rows: int | None)
     aggregates = by_video.agg(rows=by_video.rows.sum().fill_null(0), videos=by_video.count())
     counts = aggregates.to_pyarrow().to_pylist()[0]
     expected = provenance.count().to_pyarrow().as_py()
-    matched = silver.semi_join(provenance, PLACE).count().to_pyarrow().as_py()
+    matched = silver.semi_join(provenance, VIDEO_AND_DAY).count().to_pyarrow().as_py()
     is_as_committed = counts["rows"] == counts["videos"] == matched == expected
     if not is_as_committed or head_rows not in {None, expected}:
         raise CapstoneError(
@@ -282,6 +287,6 @@ def _of_days(table: ir.Table, days: set[dt.date] | None) -> ir.Table:
 
 def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.Scalar]:
     return {
-        name: getattr(silver[column], method)().fill_null(0).cast("int64")
-        for name, method, column in mart.measures
+        name: getattr(silver[column], aggregate)().fill_null(0).cast("int64")
+        for name, aggregate, column in mart.measures
     }
