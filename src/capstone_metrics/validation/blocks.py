@@ -1,4 +1,4 @@
-"""Read objects of Bronze in blocks of complete lines, hashed and counted on the way."""
+"""Read objects of Bronze in blocks of complete lines, and count and hash their bytes meanwhile."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Block:
         origin: the object.
         first: the number of the first line.
         buffer: the memory that the lines are in.
-        start: where they start there.
-        size: the number of their bytes. Behind them are a line feed and `PADDING` bytes.
+        start: the offset of the first line in this memory.
+        size: the number of bytes of the lines, after which are a line feed and `PADDING` bytes.
     """
 
     origin: BronzeObject
@@ -44,7 +44,7 @@ class Block:
 
     @property
     def content(self) -> NDArray[np.uint8]:
-        """The bytes, and those behind them."""
+        """The bytes of the lines, and the bytes behind them."""
         return np.frombuffer(self.buffer, np.uint8, offset=self.start)
 
     def line(self, start: int) -> bytes:
@@ -63,7 +63,7 @@ class ObjectReader:
 
     Args:
         origin: the object.
-        file: its content.
+        file: the content of the object.
         free: memory that is used for blocks before more is allocated.
 
     Attributes:
@@ -109,7 +109,7 @@ class ObjectReader:
         return Block(self._origin, first, buffer, start, end - start)
 
     def _buffer(self, size: int) -> bytearray:
-        """Return memory for a block, with room for what is behind it."""
+        """Return memory for a block, with room for the bytes behind its lines."""
         if self._free and size <= BLOCK_BYTES:
             return self._free.pop()
         return bytearray(max(size, BLOCK_BYTES) + PADDING)

@@ -41,6 +41,7 @@ def load_scan(*, compiles: bool) -> Scan | None:
 
 
 def _load(*, compiles: bool) -> Scan | None:
+    """Load the machine code from the cache, or compile it; None if it may not be compiled."""
     import llvmlite.binding as llvm  # noqa: PLC0415 - optional, and slow to import
 
     llvm.initialize_native_target()
@@ -66,9 +67,9 @@ def _load(*, compiles: bool) -> Scan | None:
 
 
 def _callable(engine: Any, address: int) -> Scan:
-    """Return a function of Python that calls one of numba, which returns its result by a pointer.
+    """Return a function of Python that calls the machine code at an address.
 
-    The call holds no lock of Python.
+    Functions of numba return their result by a pointer. The call does not hold Python's lock.
     """
     pointers = [ctypes.c_void_p] * (ARGUMENT_COUNT + 2)
     function = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers)(address)
@@ -85,7 +86,7 @@ def _callable(engine: Any, address: int) -> Scan:
 
 
 def _compile(llvm: Any, target: Any) -> bytes:
-    """Return the name of the symbol of `kernel.scan`, a NUL, and an object file that has it."""
+    """Compile `kernel.scan`; return the name of its symbol, a NUL, and the object file with it."""
     from numba import njit  # noqa: PLC0415 - slow to import, and only needed once
 
     from capstone_metrics.validation import kernel  # noqa: PLC0415 - imports numba
@@ -115,7 +116,7 @@ def _folders() -> Iterator[Path]:
 
 
 def _read_cache(name: str) -> bytes | None:
-    """Return the content of the first intact file; None if there is none."""
+    """Return the code in the first intact file of a name; None if no folder has one."""
     for folder in _folders():
         with contextlib.suppress(OSError):
             content = (folder / name).read_bytes()
@@ -126,7 +127,7 @@ def _read_cache(name: str) -> bytes | None:
 
 
 def _write_cache(name: str, code: bytes) -> None:
-    """Write a file to the first folder that can be written to; if none can, each run compiles."""
+    """Write code to the first folder that can be written to; if none can, each run compiles."""
     for folder in _folders():
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

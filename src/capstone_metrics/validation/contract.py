@@ -1,4 +1,4 @@
-"""The contract of a source: how its fields map to those of Silver, and which others it may have."""
+"""The contract of a source: which fields become those of Silver, and which others it may have."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ FORMAT_TOKENS = {
 
 @dataclass(frozen=True)
 class TimeFormat:
-    """A format of dates of a fixed width.
+    """A format of dates or times, in which each part has a fixed width.
 
     Attributes:
-        pattern: of a text in this format; the text may still be no date, as 30 February.
-        parts: where each token stands in such a text.
-        literals: the texts between the tokens, each after its offset.
-        length: of such a text.
+        pattern: what a text in this format matches; it may still be no date, as 30 February.
+        parts: the position of each token in such a text.
+        literals: the texts between the tokens, with the offset of each.
+        length: the number of characters of such a text.
     """
 
     pattern: re.Pattern[str]
@@ -47,7 +47,7 @@ class TimeFormat:
         """Parse a format.
 
         Args:
-            text: the format.
+            text: the format, such as `%d/%m/%Y`.
             setting: the setting that an error names.
 
         Raises:
@@ -75,12 +75,12 @@ class TimeFormat:
 class Field:
     """The origin of a field of Silver.
 
-    The names here are part of the digest of a contract, which the lake stores.
+    The names of these attributes are part of the digest of a contract, which the lake stores.
 
     Attributes:
-        name: of the field.
-        origins: fields of the source, of which the first present one is read.
-        constant: its value in every line, if it has no origin.
+        name: the name of the field in Silver.
+        origins: the fields of the source; the first of them that a line has is read.
+        constant: the value of the field in every line, if it has no origin.
         format: `iso`, or the format of its dates.
         timezone: the zone of times without an offset.
         quoted: whether every value is written as text, as in CSV; true of a constant.
@@ -95,12 +95,12 @@ class Field:
 
     @cached_property
     def time_format(self) -> TimeFormat:
-        """The format of its dates, if it is not `iso`."""
+        """The parsed `format`, if it is not `iso`."""
         return TimeFormat.of(self.format, f"{self.name}.format")
 
     @property
     def is_time(self) -> bool:
-        """Whether it is a date or a time, to which `format` and `timezone` apply."""
+        """Whether the field is a date or a time, to which `format` and `timezone` apply."""
         return SILVER[self.name] in TIMES
 
 
@@ -127,11 +127,11 @@ class Contract:
 
     @cached_property
     def known_fields(self) -> frozenset[str]:
-        """The fields of the source that it names."""
+        """The fields of the source that the contract names."""
         return self.other_fields.union(self.source_fields)
 
     def digest(self, *context: Any) -> str:
-        """Return a hash of the contract and of what else the validation depends on."""
+        """Return a hash of the contract, and of the context that validation also depends on."""
         content = (sorted(self.fields.items()), sorted(self.other_fields), self.is_frozen, context)
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
@@ -141,7 +141,7 @@ SHAPE_RULES = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}
 """The rule that each field stands for, by which a row says that it does not fit its header."""
 
 DRIFT = {"evolve": False, "freeze": True}
-"""For each value of `schema_drift`, whether the fields of the source are frozen."""
+"""Whether the fields of a source are frozen, by the value of `schema_drift`."""
 
 
 def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
@@ -149,11 +149,11 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
 
     Args:
         name: the name of the source.
-        declaration: its declaration.
+        declaration: the declaration of the source.
         timezone: the zone of times without one.
 
     Raises:
-        CapstoneError: if one of them is invalid.
+        CapstoneError: if one of the three is invalid.
     """
     if not isinstance(declaration, Mapping):
         raise CapstoneError(f"sources.{name}: declare its type and the options of that type.")
@@ -193,6 +193,7 @@ def _fields(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[st
 
 
 def _field(setting: str, base: Field, rule: Any) -> Field:
+    """Parse the rule of one field; what it does not set is as in a base."""
     options = {"field": rule} if isinstance(rule, str | list | tuple) else rule
     times = {"format", "timezone"} if base.is_time else set()
     if (

@@ -7,7 +7,7 @@ import re
 from typing import Any, NoReturn
 
 MAX_RECURSIVE_BRACKETS = 100
-"""A line with more brackets is parsed without recursion, since it may be nested that deep."""
+"""A line with more brackets may be nested too deep for recursion, and is parsed without it."""
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 TOKEN = re.compile(
@@ -36,7 +36,7 @@ class Number(str):
 def parse_object(line: str) -> Pairs | None:
     """Return the keys and values of an object; None if the line is not one.
 
-    A nested value is a list or a tuple. Its content may be left out.
+    A nested value is a list or a tuple, whose content may be left out: Silver has no nested values.
     """
     try:
         if line.count("[") + line.count("{") > MAX_RECURSIVE_BRACKETS:
@@ -88,6 +88,7 @@ def _parse_nested(line: str) -> Pairs | None:
 
 
 def _value(kind: str, word: str, text: str) -> Any:
+    """Return the value of a token; of an opening bracket an empty value."""
     if kind == "text":
         return text
     return Number(word) if kind == "number" else WORDS.get(word, ())

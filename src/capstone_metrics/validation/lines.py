@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from capstone_metrics.validation.scanner import Scanner
 
 ROW = pa.schema({**{name: ARROW[kind] for name, kind in SILVER.items()}, "linha": pa.int64()})
-"""A row of Silver, and the line of its object that it comes from."""
+"""A row of Silver, and the number of the line in its object."""
 
 MAX_SCANNED_BYTES = 1 << 30
-"""The scanner counts in 32 bits; only a line of half a gigabyte makes a block as large."""
+"""The largest block for the scanner, which counts in 32 bits.
+
+Only a line of half a gigabyte makes a block larger.
+"""
 
 REJECTED = pa.schema({name: ARROW[kind] for name, kind in QUARANTINE.items()})
 """A rejected line, as the quarantine has it."""
@@ -38,8 +41,8 @@ class ValidatedLines:
     """The validated lines of a block.
 
     Attributes:
-        accepted: those that broke no rule, as `ROW`.
-        rejected: those that broke a rule, as `REJECTED`.
+        accepted: the lines that broke no rule, as `ROW`.
+        rejected: the lines that broke a rule, as `REJECTED`.
         count: the number of lines that are not blank.
         reasons: how many lines broke each rule.
         new_fields: how many lines have each field that the contract does not name.
@@ -59,8 +62,8 @@ def validate_lines(
 
     Args:
         block: the lines.
-        contract: that of their source; None if it is not declared.
-        scanner: that of their source; None if all lines are left to the rules.
+        contract: the contract of their source; None if the source is not declared.
+        scanner: the scanner of their source; None if all lines are left to the rules.
         networks: the known values of `rede_social`.
     """
     result = ValidatedLines()
@@ -95,7 +98,7 @@ def _validate_by_rules(
     networks: Collection[str],
     result: ValidatedLines,
 ) -> None:
-    """Validate lines of a block, with their numbers, and add them to a result."""
+    """Validate numbered lines of a block by the rules, and add them to a result."""
     accepted: dict[int, Mapping[str, Any]] = {}
     rejected: dict[int, Mapping[str, Any]] = {}
     for number, line in lines:
@@ -122,7 +125,7 @@ def _validate_by_rules(
 def _batch(
     block: Block, numbers: NDArray[np.int32], columns: Mapping[str, pa.Array], schema: pa.Schema
 ) -> pa.RecordBatch:
-    """Return lines of a block, with the columns of a schema that tell where they are from."""
+    """Return rows of a schema: their columns, and the columns that name their line of Bronze."""
     origin = block.origin
     objects = {
         name: pa.repeat(getattr(origin, name), len(numbers))
@@ -143,7 +146,7 @@ def _is_before_posting(batch: pa.RecordBatch) -> NDArray[np.bool_]:
 
 
 def text_of(line: bytes) -> dict[str, str]:
-    """Return the text of a line, or its bytes if it is not UTF-8, as the quarantine has them."""
+    """Return the column of the quarantine for a line: its text, or its bytes if it is not UTF-8."""
     line = line.rstrip(b"\r\n")
     try:
         return {"texto": line.decode()}

@@ -1,4 +1,4 @@
-"""The object of Bronze that a line is in: its source, and the window in which it arrived."""
+"""The names of objects of Bronze, which have the source and the window of the lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BronzeObject:
     """An object of Bronze.
 
     Attributes:
-        objeto: its name, `fonte=…/janela=…/….jsonl`.
+        objeto: the name of the object, `fonte=…/janela=…/….jsonl`.
         zone: the time zone of windows.
     """
 
@@ -34,25 +34,25 @@ class BronzeObject:
 
     @cached_property
     def fonte(self) -> str:
-        """The source."""
+        """The source of the object."""
         return parse_object_name(self.objeto)[0]
 
     @cached_property
     def janela(self) -> str:
-        """The window in which it arrived."""
+        """The window in which the object arrived."""
         return parse_object_name(self.objeto)[1]
 
     @cached_property
     def lote(self) -> str:
-        """The stem of its file name."""
+        """The stem of the file name."""
         return parse_object_name(self.objeto)[2]
 
     @cached_property
     def arrival(self) -> dt.datetime:
-        """The start of its window, in UTC.
+        """The start of the window, in UTC.
 
         Raises:
-            CapstoneError: if the window is not one.
+            CapstoneError: if the name of the window is not valid.
         """
         try:
             start = dt.datetime.strptime(self.janela, "%Y-%m-%dT%H")  # noqa: DTZ007 - local
@@ -65,10 +65,10 @@ class BronzeObject:
 
     @cached_property
     def quando(self) -> str:
-        """The start of its window, as the quarantine has it."""
+        """The start of the window, as the quarantine has it."""
         return self.arrival.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @property
     def run_id(self) -> str:
-        """The `run_id` of lines without one."""
+        """The `run_id` that lines without one get."""
         return f"{self.fonte}-{self.janela}"

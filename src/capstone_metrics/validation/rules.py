@@ -1,4 +1,4 @@
-"""What a line of Bronze is worth: a row of Silver, or the rules that it broke.
+"""The rules of validation: a line of Bronze is a row of Silver, or breaks some of them.
 
 This is the definition. `scanner` accepts most lines, with the same rows and in a twentieth of the
 time; it leaves all other lines to these rules.
@@ -33,17 +33,17 @@ ISO_TIME = re.compile(
 INT64 = 1 << 63
 DAY = dt.timedelta(days=1)
 CENTURY_STARTS = 69
-"""A year of two digits from this on is in the 20th century, as in strptime of POSIX."""
+"""Years of two digits from this one on are in the 20th century, as for strptime of POSIX."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a line.
+    """The outcome of the validation of a line.
 
     Attributes:
         row: the values of Silver, by column; they count only if no rule is broken.
         broken: the rules that the line broke.
-        new_fields: its fields that the contract does not name.
+        new_fields: the fields of the line that the contract does not name.
     """
 
     row: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Outcome:
 
     @classmethod
     def rejected(cls, rule: str) -> Outcome:
-        """Return the outcome of a line without fields that can be read."""
+        """Return the outcome of a line whose fields cannot be read."""
         return cls({}, (rule,))
 
 
@@ -62,9 +62,9 @@ def validate_line(
     """Validate a line.
 
     Args:
-        line: its bytes.
-        contract: that of its source; None for a source that is not declared.
-        origin: the object that it is in.
+        line: the bytes of the line.
+        contract: the contract of its source; None for a source that is not declared.
+        origin: the object that the line is in.
         networks: the known values of `rede_social`.
     """
     if contract is None:
@@ -104,7 +104,7 @@ def read_field(field: Field, values: Mapping[str, Any]) -> tuple[Any, str | None
 
     Args:
         field: the field of Silver.
-        values: those of the line, by the names of the source.
+        values: the values of the line, by the names that its source uses.
     """
     value: Any = field.constant
     if value is None:
@@ -141,7 +141,7 @@ def _read_date(field: Field, value: Any) -> dt.date:
 
 
 def _read_local_time(field: Field, value: Any) -> dt.datetime:
-    """Return a time in the zone of the field, without that zone."""
+    """Return a time as the local time in the zone of the field."""
     moment = _moment(field, value)
     if moment.tzinfo:
         moment = moment.astimezone(ZoneInfo(field.timezone)).replace(tzinfo=None)
@@ -149,7 +149,10 @@ def _read_local_time(field: Field, value: Any) -> dt.datetime:
 
 
 def _read_instant(field: Field, value: Any) -> dt.datetime:
-    """Return a time in UTC. In a skipped or repeated hour, the offset before it applies."""
+    """Return a time in UTC.
+
+    In an hour that a clock change skips or repeats, the offset before the change applies.
+    """
     moment = _moment(field, value)
     if not moment.tzinfo:
         moment = moment.replace(tzinfo=ZoneInfo(field.timezone))
@@ -168,7 +171,7 @@ READERS = {
 
 
 def _moment(field: Field, value: Any) -> dt.datetime:
-    """Return a time as it is written; it has a zone only if its offset is written."""
+    """Parse a time; it has a zone only if it is written with an offset."""
     text = _text(value)
     if field.format == ISO:
         return dt.datetime.fromisoformat(text if ISO_TIME.fullmatch(text) else _unreadable(text))

@@ -1,4 +1,4 @@
-"""The quick twin of `rules`: reads blocks of lines, accepts most, and leaves the others."""
+"""Read blocks of lines quickly: accept most lines as `rules` would, and leave the others."""
 
 from __future__ import annotations
 
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int32]
 
 CAPACITY, TEXT_CAPACITY = 1 << 13, 1 << 20
-"""The lines of a chunk, and the bytes of a column of texts, at most; longer lines are left."""
+"""How many lines a chunk has at most, and how many bytes one of its columns of texts has.
+
+A line that does not fit is left to the rules.
+"""
 
 LEARNING_SHARE, SAMPLE, MAX_NAMES = 8, 64, 512
-"""If one line in so many has an unknown field, names are learned from a sample, up to a number."""
+"""If one line in so many has an unknown field, names are learned from a sample of so many lines, up
+to so many names."""
 
 ESCAPED = frozenset(map(chr, range(32))) | {'"', "\\"}
 """The characters that JSON always escapes; a key with one of them is left to the rules."""
@@ -43,12 +47,12 @@ FORMAT_TOKENS = ("%Y", "%y", "%m", "%d", "%H", "%M", "%S")
 
 @dataclass
 class BlockScan:
-    """What a scan read in a block.
+    """The result of scanning a block.
 
     Attributes:
-        columns: the values of the accepted lines in chunks, by column of Silver.
-        starts: where the accepted lines start, in chunks.
-        numbers: the numbers of the accepted lines in chunks, 0 for the first line of the block.
+        columns: for each chunk, the values of the accepted lines, in the order of Silver's columns.
+        starts: for each chunk, where the accepted lines start in the block.
+        numbers: for each chunk, the numbers of the accepted lines; the block's first line has 0.
         others: the number of each line that is left to the rules, and where it starts.
         new_fields: how many accepted lines have each field that the contract does not name.
         filled_lines: the number of lines that are not blank.
@@ -66,7 +70,7 @@ class Plan:
     """What the scanner looks for: names of fields, and columns that are read from them.
 
     Args:
-        contract: that of the source.
+        contract: the contract of the source.
         networks: the known values of `rede_social`.
         learned: the names of further fields, which lines were found to have.
     """
@@ -176,7 +180,7 @@ class Scanner:
 
     Args:
         scan: the compiled `kernel.scan`.
-        contract: that of the source.
+        contract: the contract of the source.
         networks: the known values of `rede_social`.
         constants: the values of the columns of Silver that no line has.
     """
@@ -232,10 +236,10 @@ class Scanner:
         return result
 
     def _learn(self, plan: Plan, lines: Iterable[bytes]) -> bool:
-        """Add the names that several of some lines have to the plan; return whether there are any.
+        """Add names that more than one of some lines has to the plan; return whether there are any.
 
-        Where most lines have a field that the contract does not name, they are scanned all the
-        same. A name that is on a single line is likely part of what is wrong with it.
+        So lines are scanned even if most of them have a field that the contract does not name. A
+        name on a single line is likely part of what is wrong with that line.
         """
         count = Counter(
             name

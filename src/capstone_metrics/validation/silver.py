@@ -1,4 +1,4 @@
-"""The columns of Silver and of its quarantine, and what each value has to be."""
+"""The columns of Silver and of its quarantine, with their types and what else is required."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COUNTERS = ("views", "likes", "comentarios")
 """The columns that are never negative."""
 
 NEVER_BLANK = ("faculdade", "video_id")
-"""The columns for which a blank text is no value."""
+"""The columns in which a blank text counts as missing."""
 
 QUARANTINE = {
     "fonte": "string",

@@ -1,4 +1,4 @@
-"""Validate objects of Bronze: bytes in, Arrow tables out."""
+"""Validate objects of Bronze: read their bytes, and yield the lines as Arrow tables."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
     Objects = Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
 
 ACCEPTED = ROW.insert(len(SILVER), pa.field("objeto", pa.string()))
-"""A row of Silver, and the object and line number that it comes from."""
+"""A row of Silver, and the object and the number of the line that it comes from."""
 
 LINE_BITS = 40
-"""The bits of a number of a line, and of those of its object behind it."""
+"""The bits of the line number in a position in Bronze; the bits above them are of its object."""
 
 BUFFER_BYTES = BLOCK_BYTES + PADDING
 BATCH_BYTES = 1 << 28
-"""How many bytes of rows a batch has."""
+"""A batch is complete when its rows have this many bytes."""
 
 SCANNED_BYTES, COMPILED_BYTES = 1 << 20, 1 << 25
-"""From how many bytes on the scanner is worth loading, and worth compiling where it has to be."""
+"""From how many bytes of lines on it is worthwhile to load the scanner, and to compile it."""
 
 WAITING_BYTES = 4 * COMPILED_BYTES
-"""How much memory is filled at most before that is decided."""
+"""How much memory blocks fill at most before it is decided whether to load the scanner."""
 
 
 @dataclass
 class ObjectResult:
-    """What became of the lines of an object.
+    """The outcome of the lines of an object.
 
     Attributes:
         origin: the object.
-        bytes, sha256: of its content.
+        bytes, sha256: the size and the hash of its content.
         lines: the number of its lines that are not blank.
-        accepted, quarantined: the number of these that broke no rule, and of the others.
+        accepted, quarantined: how many of these lines broke no rule, and how many broke one.
         reasons: how many lines broke each rule.
         new_fields: how many lines have each field that the contract does not name.
     """
@@ -81,7 +81,7 @@ class ObjectResult:
         self.new_fields.update(lines.new_fields)
 
     def receipt(self) -> dict[str, Any]:
-        """Return what a receipt says of the object."""
+        """Return the counts of the object, for its receipt."""
         names = ("lines", "bytes", "sha256", "accepted", "quarantined")
         counters = {"reasons": self.reasons, "new_fields": self.new_fields}
         return {name: getattr(self, name) for name in names} | {
@@ -94,8 +94,9 @@ class ValidatedBatch:
     """The validated lines of some objects.
 
     Attributes:
-        accepted: those that broke no rule, as `ACCEPTED`; without some that a later one supersedes.
-        rejected: those that broke a rule, as `REJECTED`.
+        accepted: the lines that broke no rule, as `ACCEPTED`, without those that a later line of
+            the batch supersedes.
+        rejected: the lines that broke a rule, as `REJECTED`.
         objects: the objects whose last line is in the batch.
     """
 
@@ -109,7 +110,7 @@ class Validator:
     """Validates lines of Bronze.
 
     Attributes:
-        contracts: those of the sources, by `fonte`.
+        contracts: the contracts of the sources, by `fonte`.
         networks: the known values of `rede_social`.
         zone: the time zone of windows.
     """
@@ -124,7 +125,7 @@ class Validator:
         """Yield the validated lines of objects, in batches that bound memory.
 
         Args:
-            objects: for each its name, and a function that opens it.
+            objects: the name of each object, and a function that opens it.
             threads: the number of threads that validate, beside the one that reads.
         """
         batch = _Batch()
@@ -139,7 +140,7 @@ class Validator:
     def _validate_blocks(
         self, objects: Objects, threads: int
     ) -> Iterator[tuple[ObjectResult, ValidatedLines | None]]:
-        """Yield the validated lines of each block in order, and nothing at the end of an object."""
+        """Yield the validated lines of each block in order, and None at the end of each object."""
         free: deque[bytearray] = deque()
         blocks = self._read_blocks(objects, free)
         first, size, memory = [], 0, 0
@@ -173,7 +174,7 @@ class Validator:
     def _read_blocks(
         self, objects: Objects, free: deque[bytearray]
     ) -> Iterator[tuple[ObjectResult, Block | None]]:
-        """Yield the blocks of each object, and nothing at its end."""
+        """Yield the blocks of each object, and None at its end."""
         for name, open_object in objects:
             result = ObjectResult(BronzeObject(name, self.zone))
             with open_object() as file:
@@ -184,7 +185,11 @@ class Validator:
             yield result, None
 
     def _scanners(self, size: int) -> dict[str, Scanner | None]:
-        """Return the scanners of sources; none if a number of bytes is not worth them."""
+        """Return the scanner of each source; None if all its lines are left to the rules.
+
+        Args:
+            size: the number of bytes to read, as far as it is known.
+        """
         scan = load_scan(compiles=size >= COMPILED_BYTES) if size >= SCANNED_BYTES else None
         return {
             name: Scanner.of(scan, contract, self.networks)
@@ -193,7 +198,7 @@ class Validator:
 
 
 class _Batch:
-    """Validated lines that are in memory."""
+    """The batch of validated lines that is being collected."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -202,7 +207,7 @@ class _Batch:
         self._rejected: list[pa.RecordBatch] = []
 
     def add(self, result: ObjectResult, lines: ValidatedLines | None) -> None:
-        """Add the next lines of an object; at its end, nothing."""
+        """Add the next lines of an object; None at its end."""
         if lines is None:
             self.objects.append(result)
             return
@@ -212,7 +217,7 @@ class _Batch:
         self.bytes += sum(batch.nbytes for batch in (*lines.accepted, *lines.rejected))
 
     def finish(self) -> ValidatedBatch:
-        """Return the lines, without those that a later one supersedes."""
+        """Return the batch, without accepted lines that a later one supersedes."""
         accepted = [
             batch.filter(pa.array(is_kept)).add_column(
                 len(SILVER), "objeto", pa.repeat(origin.objeto, int(is_kept.sum()))
@@ -233,10 +238,10 @@ def latest(lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> list[NDArray
     "Latest" is a total order: the last `ingestion_ts`, then the last object and line in Bronze.
 
     Args:
-        lines: some lines of each object, as `ROW`.
+        lines: batches of lines as `ROW`, each with its object.
 
     Returns:
-        For each item, for each of its lines whether it is.
+        An array for each batch, which has for each of its lines whether it is the latest.
     """
     if not lines:
         return []

@@ -1,4 +1,4 @@
-"""Turn what the scanner read into Arrow arrays, one function for each kind of column.
+"""Convert what the scanner read into Arrow arrays, by one function for each kind of column.
 
 The arrays are copies, since the next scan overwrites what they are made from.
 """
@@ -36,16 +36,16 @@ ARROW = {
 """The types of Silver and of its quarantine in Arrow."""
 
 QUARTER_US, DAY_US = 900_000_000, 86_400_000_000
-EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - of local times, too
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - also for local times
 MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def texts(known: Known, ends: NDArray[np.int32], content: NDArray[np.uint8]) -> pa.Array:
-    """Return texts.
+    """Return an array of texts.
 
     Args:
-        known: what is known of each.
-        ends: the end of each in the content, after a zero.
+        known: what is known of each text, as in `layout`.
+        ends: a zero, and then the end of each text in the content.
         content: all texts, one after another.
     """
     buffers = [
@@ -57,22 +57,22 @@ def texts(known: Known, ends: NDArray[np.int32], content: NDArray[np.uint8]) -> 
 
 
 def numbers(known: Known, ends: NDArray[np.int32], content: NDArray[np.uint8]) -> pa.Array:
-    """Return the numbers that texts are written as."""
+    """Return an array of the numbers that are written as these texts."""
     return texts(known, ends, content).cast(pa.float64())
 
 
 def integers(known: Known, values: Integers) -> pa.Array:
-    """Return whole numbers."""
+    """Return an array of whole numbers."""
     return _array(pa.int64(), known, values)
 
 
 def times(known: Known, values: Integers, field: Field) -> pa.Array:
-    """Return dates or times.
+    """Return an array of dates or times, as the column of Silver has them.
 
     Args:
-        known: what is known of each.
-        values: microseconds since 1970: in UTC of those with an offset, else as they are written.
-        field: their field.
+        known: what is known of each time, as in `layout`.
+        values: microseconds since 1970: in UTC if the time has an offset, else as it is written.
+        field: the field of the times.
     """
     kind = ARROW[SILVER[field.name]]
     is_instant = kind == ARROW["timestamp('UTC', 6)"]
@@ -93,14 +93,14 @@ def times(known: Known, values: Integers, field: Field) -> pa.Array:
 def offsets(moments: Integers, zone: str, *, is_local: bool) -> Integers:
     """Return the offset from UTC at each of some moments, in microseconds.
 
-    It is looked up once for each quarter of an hour, and for each moment of those in which it
-    changes.
+    The offset is looked up once for each quarter of an hour, and in a quarter in which it changes
+    for each moment.
 
     Args:
         moments: microseconds since 1970.
         zone: the time zone.
-        is_local: whether the moments are local times and not in UTC. In a skipped or repeated hour,
-            the offset before it applies.
+        is_local: whether the moments are local times and not in UTC. In an hour that a clock change
+            skips or repeats, the offset before the change applies.
     """
     quarters, places = np.unique(moments // QUARTER_US, return_inverse=True)
     firsts, lasts = (
