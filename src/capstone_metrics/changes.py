@@ -57,9 +57,9 @@ class SilverSnapshot:
         tables: `criacao`, `quarentena`, `provenance` and `video_index`.
         merged_objects: returns the names of the Bronze objects that have a receipt.
         receipts: returns the receipts of some of these objects, by name.
-        days_changed_since: returns the days of `criacao` that changed after a commit, which is
-            given by the origin and the generation of its Silver; None if they are unknown, as for
-            another origin.
+        days_changed_since: returns the days of `criacao` that changed since an earlier state of
+            Silver, given its origin and generation; None if they are unknown, as for another
+            origin.
     """
 
     generation: int

@@ -41,7 +41,7 @@ UNORDERED = {"preserve_insertion_order": "false"}
 """Rows are unordered: no expression relies on an implicit order, which costs a tenth more time."""
 
 DEFAULT_MAX_LINE_BYTES = 1 << 24
-"""The size of a JSON line that DuckDB allows if it is not told another."""
+"""The longest JSON line that DuckDB reads by default."""
 
 CACHED_VIEWS = 16
 
@@ -60,7 +60,8 @@ class DuckDBEngine(Engine):
         self._cached_view = lru_cache(maxsize=CACHED_VIEWS)(self._create_view)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
-        connection, name = self.connection, gen_name("batches")
+        connection = self.connection
+        name = gen_name("batches")
         raised: list[Exception] = []
 
         def record_errors() -> Iterator[pa.RecordBatch]:

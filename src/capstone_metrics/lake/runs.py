@@ -106,8 +106,8 @@ class RunsDataset(AbstractDataset["Record", "list[Record]"]):
             keys = self.keys_by_run()
         for record in self._read(key for key in keys.values() if key.endswith(f"{RUNNING}.json")):
             if record["state"] == "killed":
-                run, text = record["run"], format_document(record)
-                if self.storage.create(_key(run, False), [text]):
+                run = record["run"]
+                if self.storage.create(_key(run, False), [format_document(record)]):
                     died.append(record)
                 self.storage.delete([_key(run, True)])
         return died

@@ -223,6 +223,7 @@ class Status:
             console.print(Text.assemble((f"{check.name:<12} ", "bold"), (check.message, style)))
 
     def _cell(self, outcome: Outcome) -> Text:
+        """Return the window, the state and the time of a slot, below each other."""
         window = f"{outcome.slot.window.date:%m-%d} {outcome.slot.window.hour:02}:00"
         at = outcome.at.astimezone(self.timetable.zone) if outcome.at else None
         time = ""

@@ -36,7 +36,7 @@ def load_scan(*, compiles: bool) -> Scan | None:
     """
     try:
         return _load(compiles=compiles)
-    except (ImportError, OSError):  # llvmlite reports a missing library of the system by the latter
+    except (ImportError, OSError):  # OSError if a library of the system is missing
         return None
 
 

@@ -1,4 +1,4 @@
-"""The contract of a source: which fields become those of Silver, and which others it may have."""
+"""The contract of a source: which of its fields Silver reads, and which others it may have."""
 
 from __future__ import annotations
 
