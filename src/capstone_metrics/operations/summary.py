@@ -36,7 +36,7 @@ class LayerCounts:
 
 @dataclass
 class Summary:
-    """What is reported at the end of a run.
+    """The report at the end of a run.
 
     Attributes:
         layers: the counts of each layer in this run.

@@ -67,7 +67,7 @@ class BlockScan:
 
 
 class Plan:
-    """What the scanner looks for: names of fields, and columns that are read from them.
+    """The names of fields that the scanner looks for, and the columns that it reads from them.
 
     Args:
         contract: the contract of the source.
