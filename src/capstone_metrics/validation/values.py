@@ -102,14 +102,14 @@ def offsets(moments: Integers, zone: str, *, is_local: bool) -> Integers:
         is_local: whether the moments are local times and not in UTC. In an hour that a clock change
             skips or repeats, the offset before the change applies.
     """
-    quarters, places = np.unique(moments // QUARTER_US, return_inverse=True)
+    quarters, positions = np.unique(moments // QUARTER_US, return_inverse=True)
     firsts, lasts = (
         [_offset(quarter * QUARTER_US + shift, zone, is_local) for quarter in quarters.tolist()]
         for shift in (0, QUARTER_US - 1)
     )
-    result = np.array(firsts, np.int64)[places]
-    for place in np.flatnonzero(result != np.array(lasts, np.int64)[places]).tolist():
-        result[place] = _offset(int(moments[place]), zone, is_local)
+    result = np.array(firsts, np.int64)[positions]
+    for position in np.flatnonzero(result != np.array(lasts, np.int64)[positions]).tolist():
+        result[position] = _offset(int(moments[position]), zone, is_local)
     return result
 
 

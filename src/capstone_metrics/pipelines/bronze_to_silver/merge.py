@@ -49,7 +49,7 @@ class MergedProvenance:
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What a merge changes in Silver, and how many lines and rows it counted.
+    """The changes of Silver by a merge, and the numbers of lines and rows in it.
 
     Attributes:
         overwrites: the new partitions of each table of Silver; empty without new objects.
