@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+import yaml
 
-from capstone_metrics import cli
+from capstone_metrics import cli, sources
+from capstone_metrics.configuration import check as check_options
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.sources import files
+from capstone_metrics.sources.readers.options import FORMATS, OPTIONS
+from capstone_metrics.validation.contract import contract_of
 from tests.infra.planted import Copy
 from tests.infra.terraform import Configuration
-from tests.support.markdown import PAGES, read
+from tests.sources.readers.files import lines_of, reading_of
+from tests.support.markdown import PAGES, blocks, read
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:
@@ -37,6 +44,28 @@ def parse(words: Iterable[str]) -> None:
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         command = command.commands[rest.pop(0)]
     command.make_context("page", rest)
+
+
+def declarations(text: str) -> list[dict[str, Any]]:
+    """Return the sources of files that a page declares, whole or only how they are read."""
+    contents = [yaml.safe_load(block) for _, block in blocks(text, "yaml")]
+    whole = [source for each in contents for source in each.get("sources", {}).values()]
+    return [each for each in [*whole, *contents] if "format" in each]
+
+
+def check_declaration(declaration: dict[str, Any]) -> None:
+    """Parse a source of files; one without fields reads the exports that are test data."""
+    source = {"type": "files"} | declaration
+    check_options("sources.page", source, {**sources.OPTIONS, **files.OPTIONS})
+    reading_of(**source)
+    contract_of("page", source, "UTC")
+    if "fields" not in source:
+        paths = list((ROOT / "tests").glob(source["path"]))
+        assert paths
+        for path in paths:
+            lines = lines_of(path, **source)
+            records = [line for line in lines if line.startswith(b"{") and b'"_extra"' not in line]
+            assert len(records) > len(lines) / 2
 
 
 def check(text: str) -> None:
@@ -90,3 +119,39 @@ def test_a_page_names_what_exists(page: str) -> None:
 def test_a_name_of_nothing_is_noticed(text: str) -> None:
     with pytest.raises((AssertionError, KeyError, click.UsageError)):
         check(text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_declares_sources_that_can_be_read(page: str) -> None:
+    for declaration in declarations(read(page)):
+        check_declaration(declaration)
+
+
+def test_the_page_of_sources_has_an_example_of_each_format_and_option() -> None:
+    page = read("docs/sources.md")
+    examples = [each for each in declarations(page) if "fields" not in each]
+    assert {each["format"] for each in examples} == set(FORMATS)
+    named = set(re.findall(r"^- `(\w+)|, `(\w+)`:", page, re.MULTILINE))
+    assert OPTIONS.keys() <= {name for pair in named for name in pair}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sheet": "Posts"},
+        {"delimeter": ";"},
+        {"header": ["Post"]},
+        {"delimiter": "tab"},
+        {"path": "data/exports/hootsuite/*.tsv"},
+        {"fields": {"faculdade": "Perfil"}},
+    ],
+)
+def test_a_declaration_that_reads_nothing_is_noticed(change: dict[str, Any]) -> None:
+    (example,) = (
+        each
+        for each in declarations(read("docs/sources.md"))
+        if each["path"] == "data/exports/hootsuite/*.csv"
+    )
+    check_declaration(example)
+    with pytest.raises((AssertionError, CapstoneError)):
+        check_declaration(example | change)

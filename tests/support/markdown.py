@@ -47,9 +47,13 @@ def headings(text: str) -> list[int]:
 
 
 def tested_blocks(text: str) -> list[tuple[str, str]]:
-    """Return the blocks of commands that are run, and the declarations that they need."""
+    """Return the blocks of commands that are run, and the declarations that they need.
+
+    A declaration that does not begin with the name of a file is an example; it is not needed.
+    """
     tested = "" if UNTESTED_PAGE in text else UNTESTED_BLOCK.sub("", text)
-    return blocks(tested, "sh", "yaml")
+    found = blocks(tested, "sh", "yaml")
+    return [(kind, block) for kind, block in found if kind == "sh" or block.startswith("# ")]
 
 
 def script(text: str) -> str:

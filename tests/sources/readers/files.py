@@ -16,7 +16,7 @@ def reading_of(**options: Any) -> Reading:
     return Reading.of("export", {"type": "files", "path": "x"} | options)
 
 
-def lines_of(path: Path, **options: Any) -> list[bytes]:
+def lines_of(path: Path, /, **options: Any) -> list[bytes]:
     """Return the lines that a file gives."""
     reading = reading_of(**options)
     content = b"".join(
