@@ -67,7 +67,7 @@ test: $(VENV)/.dev ## what a change needs: units, properties, flows, real server
 # installed
 test-all: $(VENV)/.spark ## every test, as before a release
 	$(BIN)/pytest --all --numprocesses=logical --dist=worksteal $(ARGS)
-	$(BIN)/pytest --all --engine=spark tests/pipelines tests/lake/test_engine.py $(ARGS)
+	$(BIN)/pytest --all --engine=spark tests/pipelines tests/engines/test_base.py $(ARGS)
 
 # a missed goal fails it, after all have run. ARGS are of the first: ARGS=--observations=20000000
 bench: $(VENV)/.peers ## what each step costs, beside other tools; a quarter of an hour

@@ -7,6 +7,7 @@ import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from capstone_metrics.configuration import GLOBALS, check
 from capstone_metrics.pipeline_registry import register_pipelines
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.schemas import marts_of
@@ -72,3 +73,10 @@ def test_environments_have_a_lake_and_a_database_each() -> None:
 
     for name in ("lake", "database"):
         assert len({str(each[name]) for each in settings}) == len(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize(
+    "engine", ["duckdb", "spark", {"name": "spark", "options": {"spark.master": "local[2]"}}]
+)
+def test_an_engine_is_a_name_or_a_name_with_options(engine: Any) -> None:
+    check("engine", engine, GLOBALS["engine"])

@@ -36,6 +36,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_engine(entry: Mapping[str, Any]) -> bool:
+    is_known = str(entry.get("name")) in {"duckdb", "spark"}
+    return is_known and set(entry) <= {"name", "options"}
+
+
 ANYTHING = Kind("anything", lambda _: True)
 BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 WHOLE = Kind("a whole number", _is_whole)
@@ -49,7 +54,10 @@ TEXTS = Kind(
     lambda value: isinstance(value, list | tuple) and all(isinstance(each, str) for each in value),
 )
 PORT = Kind("a port from 0 to 65535", lambda value: _is_whole(value) and 0 <= value < 1 << 16)
-ENGINE = Kind("duckdb or spark", lambda value: value in {"duckdb", "spark"})
+ENGINE = Kind(
+    "duckdb or spark, or a mapping with one of these as name, and options",
+    lambda value: _is_engine(dict(value) if isinstance(value, Mapping) else {"name": value}),
+)
 
 
 def optional(kind: Kind) -> Kind:
