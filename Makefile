@@ -57,7 +57,7 @@ reset: $(VENV)/.run ## remove the lake and the database of ENV, after asking (AR
 
 clean: ## stop every server of this folder, and remove what was installed and built; no data
 	@[ ! -x $(BIN)/kedro ] || $(BIN)/kedro serving stop --all || echo "What still runs was not stopped." >&2
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .viz
 
 ##@ Develop
 test: $(VENV)/.dev ## what a change needs: units, properties, flows, real servers, a real browser

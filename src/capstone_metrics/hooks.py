@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import settings
 from kedro.io import MemoryDataset, SharedMemoryDataCatalog
 from rich import get_console
 from rich.console import Console
@@ -222,7 +223,11 @@ class RunMonitor:
             lines.append(("PostgreSQL", self.catalog["serving"].connect_command()))
         if (self.root / "Makefile").exists():
             where = "" if self.root.samefile(self.folder) else f"in {self.root}: "
-            targets = "make dashboard, make viz (lineage), make notebook, make sql"
+            default = settings.CONFIG_LOADER_ARGS["default_run_env"]
+            env = "" if self.environment == default else f" ENV={self.environment}"
+            names = ("dashboard", "viz", "notebook", "sql")
+            targets = ", ".join(f"make {name}{env}" for name in names)
+            targets = targets.replace(f"make viz{env}", f"make viz{env} (lineage)")
             lines.append(("Next", f"{where}{targets}"))
         return lines
 

@@ -88,7 +88,11 @@ def test_an_unknown_name_is_answered_with_the_choices(
         ("parameters_a.yml", "source: {}\n", ": 'source' is not one of sources, "),
         ("globals.yml", "lak: data/x\n", ": 'lak' is not one of lake, "),
         ("globals.yml", "engine: dukdb\n", ": engine: 'dukdb' must be duckdb or spark"),
-        ("globals.yml", "engine: {name: spark, opts: {}}\n", " must be duckdb or spark, or a mapp"),
+        (
+            "globals.yml",
+            "engine: {name: spark, opts: {}}\n",
+            ": engine: {'name': 'spark', 'opts': {}} must be duckdb or spark, or a mapping",
+        ),
         ("globals.yml", "- 3\n", ": must be a mapping of names to values"),
         ("catalog.yml", "a: b: c\n", ", line 1: mapping values are not allowed here"),
         ("catalog.yml", "x: {type: a, path: '${globals:no}'}\n", ": x.path: Globals key 'no' not "),

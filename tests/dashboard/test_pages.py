@@ -576,7 +576,7 @@ def test_figures_older_than_the_last_deadline_are_stale(
     ("locale", "old_data", "end"),
     [
         ("en-US", "Data from", "Data up to Feb 14, 2026. Published"),
-        ("pt-BR", "atrás", "Dados até 14 de fev. de 2026. Publicados"),
+        ("pt-BR", "atrás", "Dados até 14 de fev. de 2026. Última publicação"),
     ],
 )
 def test_a_new_publication_of_old_data_is_not_up_to_date(

@@ -106,7 +106,7 @@ class Summary:
             footer: a label and a text for each line at the end, such as where the results are.
         """
         console.print(self.table())
-        console.print(self._balance(), highlight=False)
+        console.print(self._balance(), highlight=False, soft_wrap=True)
         for rule, lines in self.reasons.items():
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
         for source, new_fields in self.drift.items():
