@@ -18,6 +18,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from kedro.framework.cli.cli import KedroCLI
+from kedro.framework.cli.hooks import manager as command_hooks
 from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.serving.embedded import EmbeddedServer
@@ -39,6 +40,9 @@ class Project:
 
     def kedro(self, *arguments: str, check: bool = True, width: int = 200) -> Completed:
         """Run a kedro command in this process, which saves the start of another one."""
+        # Kedro wraps the calls of its one manager of hooks anew for each command, so after some
+        # hundreds of commands in a process a call of a hook would nest too deep.
+        command_hooks._cli_hook_manager = None
         with _entered(self.root, width):
             result = CliRunner().invoke(KedroCLI(self.root), arguments, prog_name="kedro")
         errors = result.stderr
