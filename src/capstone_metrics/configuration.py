@@ -28,7 +28,7 @@ class Kind:
     includes: Callable[[Any], bool]
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -43,7 +43,7 @@ def _is_engine(entry: Mapping[str, Any]) -> bool:
 
 ANYTHING = Kind("anything", lambda _: True)
 BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
-WHOLE = Kind("a whole number", _is_whole)
+INTEGER = Kind("a whole number", _is_integer)
 NUMBER = Kind("a number", _is_number)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 LIST = Kind("a list", lambda value: isinstance(value, list | tuple))
@@ -53,7 +53,7 @@ TEXTS = Kind(
     "a list of texts",
     lambda value: isinstance(value, list | tuple) and all(isinstance(each, str) for each in value),
 )
-PORT = Kind("a port from 0 to 65535", lambda value: _is_whole(value) and 0 <= value < 1 << 16)
+PORT = Kind("a port from 0 to 65535", lambda value: _is_integer(value) and 0 <= value < 1 << 16)
 ENGINE = Kind(
     "duckdb or spark, or a mapping with one of these as name, and options",
     lambda value: _is_engine(dict(value) if isinstance(value, Mapping) else {"name": value}),
@@ -71,7 +71,7 @@ Schema = Kind | Mapping[str, Any] | list[Any]
 A name that may be missing ends in `?`; `*` stands for every name.
 """
 
-LAYER = {"starts": LIST, "minutes?": WHOLE}
+LAYER = {"starts": LIST, "minutes?": INTEGER}
 PARAMETERS: Mapping[str, Schema] = {
     "now": INSTANT,
     "from": optional(INSTANT),
@@ -84,9 +84,9 @@ PARAMETERS: Mapping[str, Schema] = {
     "sources": MAPPING,
     "marts": MAPPING,
     "quality": optional(MAPPING),
-    "publication": {"max_shrink_pct": NUMBER, "changes_kept_days": WHOLE},
+    "publication": {"max_shrink_pct": NUMBER, "changes_kept_days": INTEGER},
     "operations": {
-        "kept_days": WHOLE,
+        "kept_days": INTEGER,
         "prometheus_file?": optional(TEXT),
         "prometheus_port?": optional(PORT),
         "openlineage?": BOOLEAN,
@@ -189,11 +189,11 @@ class Configuration:
             try:
                 check(name, values[name], known[name])
             except CapstoneError as error:
-                raise CapstoneError(f"{self.place(kind, name)}: {error}") from None
+                raise CapstoneError(f"{self.location(kind, name)}: {error}") from None
         own = set(values) - set(known)
         if own and (base := self._declared(kind, self.environments[0])):
             for name in sorted(own - base):
-                raise unknown_name(self.place(kind, name), name, [*known, *base])
+                raise unknown_name(self.location(kind, name), name, [*known, *base])
 
     def check_files(self) -> None:
         """Check that no file declares parameters under a name of which files are not read.
@@ -229,7 +229,7 @@ class Configuration:
                     return f"{self._name(path)}: {' '.join(str(error).split())}."
         return None
 
-    def place(self, kind: str, name: str) -> str:
+    def location(self, kind: str, name: str) -> str:
         """Return the file that declares a name, the last that does; the kind if none does."""
         if kind == "parameters" and name in self.params:
             return "--params"

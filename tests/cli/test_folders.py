@@ -51,7 +51,7 @@ def test_a_run_below_the_root_finds_its_files_and_logs_no_more(project: Project)
     assert not (project.root / "src/data").exists()
 
 
-def test_outside_of_a_project_kedro_says_so(tmp_path: Path) -> None:
+def test_outside_of_a_project_kedro_reports_it(tmp_path: Path) -> None:
     done = kedro(tmp_path, "status")
 
     assert done.returncode == 2
@@ -69,7 +69,7 @@ def test_a_lake_without_a_run_is_one_sentence(project: Project, command: str) ->
     assert done.stderr.count("\n") == 1
 
 
-def test_the_quarantine_of_a_clean_lake_says_so(project: Project) -> None:
+def test_the_quarantine_of_a_clean_lake_is_reported_as_empty(project: Project) -> None:
     (project.root / "export.csv").write_text(EXPORT)
     declared = {"mine": {"type": "files", "format": "csv", "path": "export.csv"}}
     project.configure("parameters_sources.yml", sources=declared)

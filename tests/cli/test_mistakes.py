@@ -99,7 +99,7 @@ def test_an_unknown_name_is_answered_with_the_choices(
         ("sources.yml", "sources: {}\n", ": declares sources, but a file of this name is not read"),
     ],
 )
-def test_a_mistake_in_a_file_is_told_with_the_file(
+def test_a_mistake_in_a_file_is_reported_with_the_file(
     project: Project, file: str, content: str, expected: str
 ) -> None:
     (project.root / "conf/local" / file).write_bytes(content.encode("latin-1"))

@@ -65,21 +65,21 @@ def test_nothing_is_removed_where_nobody_can_be_asked(ran: Project) -> None:
     assert ran.files() == before
 
 
-@pytest.mark.parametrize("place", ["gold/mine.csv", "bronze/exports/mine.csv"])
-def test_a_file_that_a_source_reads_is_not_removed(ran: Project, place: str) -> None:
-    (ran.root / "data" / place).parent.mkdir(exist_ok=True)
-    (ran.root / "data" / place).write_text(EXPORT)
+@pytest.mark.parametrize("path", ["gold/mine.csv", "bronze/exports/mine.csv"])
+def test_a_file_that_a_source_reads_is_not_removed(ran: Project, path: str) -> None:
+    (ran.root / "data" / path).parent.mkdir(exist_ok=True)
+    (ran.root / "data" / path).write_text(EXPORT)
     declared = ran.root / "conf/escola/parameters_sources.yml"
-    declared.write_text(SOURCES.replace("data/exports/*.csv", f"data/{place}"))
+    declared.write_text(SOURCES.replace("data/exports/*.csv", f"data/{path}"))
     try:
         done = ran.kedro("reset", "--yes", check=False)
     finally:
         declared.write_text(SOURCES)
 
     assert done.returncode == 1
-    assert f"data/{place}: a file of the source mine lies in the lake" in done.stderr
-    assert (ran.root / "data" / place).read_text() == EXPORT
-    (ran.root / "data" / place).unlink()
+    assert f"data/{path}: a file of the source mine lies in the lake" in done.stderr
+    assert (ran.root / "data" / path).read_text() == EXPORT
+    (ran.root / "data" / path).unlink()
 
 
 def test_the_lake_of_another_environment_is_not_removed(ran: Project) -> None:
@@ -103,7 +103,7 @@ def test_a_server_of_ones_own_is_left_alone(ran: Project, monkeypatch: pytest.Mo
     assert "the database" not in done.stdout
 
 
-def test_a_user_who_says_no_keeps_everything(ran: Project) -> None:
+def test_nothing_is_removed_if_the_user_answers_no(ran: Project) -> None:
     before = ran.files()
     keyboard, terminal = os.openpty()
     os.write(keyboard, b"n\n")

@@ -243,7 +243,7 @@ def test_one_pass(browser: Browser, site: str, served: Served) -> None:
         check_the_file_of_a_mart(page, served)
         check_the_filters_are_in_the_url_which_opens_again(page)
         check_a_busy_database_and_one_that_is_away(page, served)
-        check_a_period_outside_of_the_data_is_said(page, site)
+        check_a_period_outside_of_the_data_is_shown(page, site)
         check_a_filter_without_rows(page, site)
 
 
@@ -320,7 +320,7 @@ def check_a_busy_database_and_one_that_is_away(page: Page, served: Served) -> No
     wait_for_page(page)
 
 
-def check_a_period_outside_of_the_data_is_said(page: Page, site: str) -> None:
+def check_a_period_outside_of_the_data_is_shown(page: Page, site: str) -> None:
     page.goto(f"{site}/?{OUTSIDE}")
     wait_for_page(page)
     expect(page.get_by_text("Você pediu o período de 1 de dez. de 2025")).to_be_visible()

@@ -360,7 +360,7 @@ def test_a_url_sets_the_filters(read: Read) -> None:
         ((LAST, LAST + dt.timedelta(days=9)), DEFAULT_PERIOD),  # one day of it has data
     ],
 )
-def test_a_period_outside_of_the_data_is_said(
+def test_a_period_outside_of_the_data_is_shown(
     requested: tuple[dt.date, dt.date], shown: tuple[dt.date, dt.date]
 ) -> None:
     app, texts = opened(**days(*requested)), Texts("en")
@@ -378,7 +378,7 @@ def test_a_period_outside_of_the_data_is_said(
     assert not app.info
 
 
-def test_a_period_outside_of_a_new_publication_is_said(published: Served) -> None:
+def test_a_period_outside_of_a_new_publication_is_shown(published: Served) -> None:
     app = opened(**days(*PERIOD))
     assert not app.info
 

@@ -306,7 +306,7 @@ class Lakes(RuleBasedStateMachine):
 
 
 @long_with_all
-def test_any_interleaving_ends_as_the_oracle_says(empty_project: Project) -> None:
+def test_any_interleaving_ends_as_the_oracle(empty_project: Project) -> None:
     Lakes.project = empty_project
     Lakes.TestCase.settings = settings(
         max_examples=examples(2, 15),

@@ -87,7 +87,7 @@ def _parquet(table: pa.Table) -> bytes:
     return file.getvalue()
 
 
-LOST_OBJECTS, LOST_ROWS = changed("objects"), changed("total", "current")
+BAD_OBJECTS, BAD_ROWS = changed("objects"), changed("total", "current")
 DAY = "data_postagem=2026-01-30"
 WINDOW = "fonte=faker/janela=2026-01-31T08"
 DAMAGES: dict[str, tuple[Any, ...]] = {
@@ -100,7 +100,7 @@ DAMAGES: dict[str, tuple[Any, ...]] = {
     f"silver/receipts/{WINDOW}/criacao.json": (
         *(delete, spoil, empty, changed("lines"), changed("accepted")),
     ),
-    "silver/head.json": (*(delete, spoil, empty, LOST_OBJECTS, LOST_ROWS, changed("generation")),),
+    "silver/head.json": (*(delete, spoil, empty, BAD_OBJECTS, BAD_ROWS, changed("generation")),),
     "gold/gold_video_views_dia_faculdade.csv": (delete, spoil, drop_line, change_number),
     "gold/manifest.json": (delete, spoil, empty, changed("silver_generation")),
 }
@@ -120,7 +120,7 @@ it is read."""
 
 SEEN_BY_STATUS = {
     "criacao.json": {delete},
-    "head.json": {delete, spoil, empty, LOST_OBJECTS, LOST_ROWS},
+    "head.json": {delete, spoil, empty, BAD_OBJECTS, BAD_ROWS},
     "gold_video_views_dia_faculdade.csv": {delete, spoil, drop_line, change_number},
     "manifest.json": {delete, spoil, empty},
 }

@@ -207,7 +207,7 @@ def test_a_load_writes_nothing_and_recovery_finishes_the_commit_of_a_dead_run(
 ) -> None:
     save(tmp_path, MORNING)
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "place", lambda *_: 1 / 0)
+        patch.setattr(Folder, "promote", lambda *_: 1 / 0)
         with pytest.raises(DatasetError, match="division"):
             save(tmp_path, EVENING)
     before = files(tmp_path)

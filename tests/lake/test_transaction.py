@@ -68,10 +68,10 @@ def dying(lake: Storage, steps: int) -> Storage:
     left = iter(range(steps))
 
     class Dying(type(lake)):  # type: ignore[misc]
-        def place(self, objects: Mapping[str, StagedObject]) -> None:
+        def promote(self, objects: Mapping[str, StagedObject]) -> None:
             for key, staged in objects.items():
                 self.step()
-                super().place({key: staged})
+                super().promote({key: staged})
 
         def delete(self, keys: Collection[str]) -> None:
             for key in keys:

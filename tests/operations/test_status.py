@@ -54,9 +54,7 @@ def test_a_lost_file_is_found_with_the_command_that_makes_it(
 @pytest.mark.parametrize(
     ("state", "health"), [("succeeded", Health.CRITICAL), ("running", Health.OK)]
 )
-def test_files_are_not_compared_while_a_run_puts_them_into_place(
-    state: str, health: Health
-) -> None:
+def test_files_are_not_compared_while_a_run_promotes_them(state: str, health: Health) -> None:
     moment = NOW.isoformat()
     record = {
         "run": "a",

@@ -51,7 +51,7 @@ def test_a_full_rebuild_merges_every_object() -> None:
 
 
 @pytest.mark.parametrize("head", [{}, {"generation": 3}, {"generation": 3, "format": FORMAT - 1}])
-def test_silver_without_a_head_of_this_format_is_rebuilt_and_says_so(
+def test_silver_without_a_head_of_this_format_is_rebuilt_with_a_message(
     head: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):

@@ -167,20 +167,20 @@ def taken_port() -> Iterator[int]:
         yield owner.getsockname()[1]
 
 
-def test_the_first_start_takes_the_usual_port_or_a_free_one_and_later_ones_keep_it(
+def test_the_first_start_takes_the_default_port_or_a_free_one_and_later_ones_reuse_it(
     own: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.port = None
-    with taken_port() as usual:
-        monkeypatch.setattr(embedded, "DEFAULT_PORT", usual)
+    with taken_port() as default:
+        monkeypatch.setattr(embedded, "DEFAULT_PORT", default)
         port = own.start().port
         own.stop()
     again = EmbeddedServer(own.folder, programs=own.programs).start().port
     own.stop()
     own.port_file.unlink()
 
-    assert port == again != usual
-    assert own.start().port == usual
+    assert port == again != default
+    assert own.start().port == default
 
 
 def test_a_server_does_not_move_from_a_port_that_was_taken(own: EmbeddedServer) -> None:

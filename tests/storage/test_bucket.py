@@ -40,7 +40,7 @@ USES: dict[str, Callable[[Bucket], object]] = {
     "keys": lambda lake: lake.keys(""),
     "create": lambda lake: lake.create("gold/new.csv", [b"new"]),
     "stage": lambda lake: lake.stage(staging_prefix("gold"), b"new"),
-    "place": lambda lake: lake.place({KEY: StagedObject("_tmp/none", "", 0)}),
+    "promote": lambda lake: lake.promote({KEY: StagedObject("_tmp/none", "", 0)}),
     "delete": lambda lake: lake.delete([KEY]),
     "locked": lambda lake: lake.locked("gold").__enter__(),
 }
@@ -211,7 +211,7 @@ def test_objects_whose_etag_is_no_digest_are_compared_by_their_bytes(bucket: Buc
     before = stamp(bucket, KEY)
     assert bucket.keys("gold") == [KEY]
     assert not matches(bucket, KEY, content)
-    another(bucket).place({KEY: stage(bucket, content)})
+    another(bucket).promote({KEY: stage(bucket, content)})
     assert bucket.create(KEY, [content])
     assert not bucket.create(KEY, [content[:-1]])
     assert not bucket.create(KEY, [content, b"more"])
@@ -388,7 +388,7 @@ def test_a_place_whose_etag_is_no_digest_is_compared_by_its_bytes(
     """As where a store encrypts with keys of its own."""
     write(bucket, KEY, b"old")
     before = stamp(bucket, KEY)
-    another(bucket).place({KEY: stage(bucket, staged)._replace(digest="of its own")})
+    another(bucket).promote({KEY: stage(bucket, staged)._replace(digest="of its own")})
     assert bucket.read(KEY) == staged
     assert (stamp(bucket, KEY) == before) is done
 
@@ -399,7 +399,7 @@ def test_an_object_that_is_no_longer_staged_is_named(placing: Bucket, key: str) 
     staged = stage(placing)
     placing.delete([staged.key])
     with pytest.raises(CapstoneError, match=rf"^{placing.address(staged.key)}: there is no such"):
-        placing.place({key: staged})
+        placing.promote({key: staged})
     assert placing.keys("gold") == [KEY]
     assert placing.read(KEY) == b"old"
 
@@ -458,7 +458,7 @@ def served(kind: type[Careless]) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.parametrize("use", ["create", "place", "locked"])
+@pytest.mark.parametrize("use", ["create", "promote", "locked"])
 def test_a_store_that_ignores_conditions_is_rejected(bucket: Bucket, use: str) -> None:
     with (
         served(Careless) as careless,
@@ -602,7 +602,7 @@ def test_a_write_with_read_access_only_is_one_sentence(
     assert lake.keys("gold") == [KEY]
     assert lake.read(KEY) == b"old"
     what = "the store denies access to these credentials; grant them s3:ListBucket on"
-    assert_one_sentence(lake, what, {"create", "stage", "place", "delete", "locked"})
+    assert_one_sentence(lake, what, {"create", "stage", "promote", "delete", "locked"})
     assert bucket.read(KEY) == b"old"
 
 
@@ -612,7 +612,7 @@ def test_a_write_with_read_access_only_is_one_sentence(
 def test_requests_are_counted_by_their_kind(bucket: Bucket) -> None:
     assert bucket._honours_conditional_copies
     before = request_counts()
-    bucket.place({KEY: stage(bucket)})
+    bucket.promote({KEY: stage(bucket)})
     bucket.exists(KEY)
     bucket.read(KEY)
     bucket.keys("")

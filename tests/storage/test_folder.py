@@ -60,12 +60,12 @@ def test_a_placed_file_is_the_staged_one(folder: Folder) -> None:
     write(folder, KEY, b"one")
     staged = stage(folder, b"two")
     file = folder.path(staged.key).stat().st_ino
-    folder.place({KEY: staged})
+    folder.promote({KEY: staged})
     assert folder.read(KEY) == b"two"
     assert folder.path(KEY).stat().st_ino == file
     assert temporary(folder) == []
     before = stamp(folder, KEY)
-    folder.place({KEY: staged})
+    folder.promote({KEY: staged})
     assert stamp(folder, KEY) == before
 
 
@@ -168,9 +168,11 @@ def test_a_deleted_object_takes_the_folders_that_it_leaves_empty(folder: Folder)
         pytest.param(lambda f: f.read("file/x"), "file/x", "not a directory", id="read below"),
         pytest.param(lambda f: f.read("folder"), "folder", "is a directory", id="read a folder"),
         pytest.param(lambda f: f.keys("file"), "file", "not a directory", id="keys of a file"),
-        pytest.param(lambda f: write(f, "file/x", b""), "file", "check the disk", id="place below"),
         pytest.param(
-            lambda f: write(f, "folder", b""), "folder", "is a directory", id="place over"
+            lambda f: write(f, "file/x", b""), "file", "check the disk", id="below a file"
+        ),
+        pytest.param(
+            lambda f: write(f, "folder", b""), "folder", "is a directory", id="over a folder"
         ),
         pytest.param(
             lambda f: f.overwrite("folder", b""), "folder", "is a directory", id="overwrite"
@@ -230,7 +232,7 @@ def closed(open_folder: Path) -> Iterator[Folder]:
         lambda lake: lake.keys(""),
         lambda lake: matches(lake, "closed/x", b"old"),
     ],
-    ids=["read", "open", "place", "delete", "create", "exists", "keys", "matches"],
+    ids=["read", "open", "promote", "delete", "create", "exists", "keys", "matches"],
 )
 def test_a_folder_that_this_user_may_not_enter_is_named(
     closed: Folder, use: Callable[[Folder], object]

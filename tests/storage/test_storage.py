@@ -118,7 +118,7 @@ def test_keys_are_all_of_many(storage: Storage, count: int, limit: int) -> None:
     keys = [f"silver/t/d={day:04}/x" for day in range(count)]
     staged = stage(storage, b"x")
     if isinstance(storage, Bucket):
-        storage.place(dict.fromkeys(keys, staged))
+        storage.promote(dict.fromkeys(keys, staged))
     else:
         for key in keys:
             storage.overwrite(key, b"x")
@@ -163,12 +163,12 @@ def test_keys_that_look_alike_are_distinct(storage: Storage) -> None:
         lambda lake, key: lake.delete([key]),
         lambda lake, key: lake.create(key, [b"x"]),
         lambda lake, key: lake.overwrite(key, b"x"),
-        lambda lake, key: lake.place({key: stage(lake, b"x")}),
-        lambda lake, key: lake.place({"gold/x": StagedObject(key, md5(b"outside"), 7)}),
+        lambda lake, key: lake.promote({key: stage(lake, b"x")}),
+        lambda lake, key: lake.promote({"gold/x": StagedObject(key, md5(b"outside"), 7)}),
     ],
     ids=[
         *("address", "keys", "exists", "read", "open", "delete", "create", "overwrite"),
-        *("place", "place from"),
+        *("promote", "promote from"),
     ],
 )
 def test_a_key_cannot_leave_the_lake(
@@ -240,13 +240,13 @@ def test_a_put_replaces_the_object(storage: Storage) -> None:
 def test_many_objects_are_placed_at_once(storage: Storage) -> None:
     objects = {f"silver/t/d={at}/x": stage(storage, b"%d" % at) for at in range(50)}
     write(storage, "silver/t/d=7/x", b"old")
-    storage.place(objects)
+    storage.promote(objects)
     assert storage.keys("silver") == sorted(objects)
     assert [storage.read(key) for key in objects] == [b"%d" % at for at in range(50)]
 
 
 def test_nothing_can_be_placed_and_deleted(storage: Storage) -> None:
-    storage.place({})
+    storage.promote({})
     storage.persist([])
     storage.delete([])
     assert in_layers(storage) == []
@@ -265,7 +265,7 @@ def test_objects_that_another_process_staged_are_placed(storage: Storage) -> Non
         (md5(b""), 0),
     ]
     storage.persist([staged.key for staged in objects.values()])
-    storage.place(objects)
+    storage.promote(objects)
     assert [storage.read(key) for key in objects] == [b"new", b""]
     assert storage.keys("bronze") == sorted(objects)
 
@@ -275,15 +275,15 @@ def test_two_workers_with_the_same_task_stage_two_objects(storage: Storage) -> N
     first, second = (another(storage).stage(prefix, b"same") for _ in range(2))
     assert first.key != second.key
     assert {first.key, second.key} == set(staged_keys(storage))
-    storage.place({KEY: second})
+    storage.promote({KEY: second})
     assert storage.read(KEY) == b"same"
 
 
 def test_objects_can_be_placed_again(storage: Storage) -> None:
     objects = {"gold/a.csv": stage(storage, b"a"), "gold/b.csv": stage(storage, b"b")}
-    storage.place({"gold/a.csv": objects["gold/a.csv"]})  # and then it was interrupted
+    storage.promote({"gold/a.csv": objects["gold/a.csv"]})  # and then it was interrupted
     for lake in (another(storage), storage, another(storage)):
-        lake.place(objects)
+        lake.promote(objects)
         assert [lake.read(key) for key in objects] == [b"a", b"b"]
 
 
@@ -293,15 +293,15 @@ def test_an_object_that_has_the_bytes_is_placed_though_they_are_no_longer_staged
 ) -> None:
     """As after a commit that two runs carried out at once: the first one tidied up."""
     staged = stage(storage, b"one")
-    storage.place({KEY: staged})
+    storage.promote({KEY: staged})
     storage.delete([staged.key])
     lake = storage if known else another(storage)
     before = stamp(storage, KEY)
-    lake.place({KEY: staged})
+    lake.promote({KEY: staged})
     assert stamp(storage, KEY) == before
     write(another(storage), KEY, b"two")
     with pytest.raises(CapstoneError, match="no such"):
-        lake.place({KEY: staged})
+        lake.promote({KEY: staged})
     assert storage.read(KEY) == b"two"
 
 
@@ -443,7 +443,7 @@ def test_a_missing_staged_object_is_named(storage: Storage) -> None:
     staged = stage(storage, b"x")
     storage.delete([staged.key])
     with pytest.raises(CapstoneError, match=r"no such .*\.$") as error:
-        storage.place({KEY: staged})
+        storage.promote({KEY: staged})
     assert str(error.value).startswith((storage.address(KEY), storage.address(staged.key)))
     assert "\n" not in str(error.value)
     assert not storage.exists(KEY)

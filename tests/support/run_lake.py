@@ -53,7 +53,7 @@ def write_in_place() -> None:
 
 def write_at_once() -> None:
     def write(self: Transaction, key: str, content: bytes) -> bool:
-        self.storage.place({key: self.storage.stage(self.prefix, content)})
+        self.storage.promote({key: self.storage.stage(self.prefix, content)})
         return True
 
     Transaction.write = write  # type: ignore[method-assign]

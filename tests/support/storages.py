@@ -100,7 +100,7 @@ def another(storage: Storage, kind: type[Storage] | None = None) -> Any:
 def write(storage: Storage, key: str, content: bytes) -> None:
     """Write an object as a commit does."""
     staged = storage.stage(staging_prefix("test"), content)
-    storage.place({key: staged})
+    storage.promote({key: staged})
     storage.delete([staged.key])
 
 

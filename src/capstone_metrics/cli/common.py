@@ -91,8 +91,8 @@ def configuration_message(error: Exception) -> CapstoneError | None:
         return CapstoneError(text)
     if isinstance(error, OmegaConfBaseException):
         key = str(error.full_key)
-        place = configuration.place("", key.partition(".")[0]) or "configuration"
-        return CapstoneError(f"{place}: {key}: {text.partition(' full_key: ')[0]}")
+        location = configuration.location("", key.partition(".")[0]) or "configuration"
+        return CapstoneError(f"{location}: {key}: {text.partition(' full_key: ')[0]}")
     if isinstance(error, DatasetError | ValueError) and DECLARATION_ERROR.search(text):
         return CapstoneError(f"configuration: {text}")
     return None

@@ -276,6 +276,6 @@ def _is_staged(storage: Storage, layer: Layer, record: Mapping[str, Any]) -> boo
 def _apply(storage: Storage, record: Mapping[str, Any]) -> None:
     """Move the objects of a recorded commit to their keys, the head last; it may be repeated."""
     head, puts = record["head"], record["put"]
-    storage.place({key: staged for key, staged in puts.items() if key != head})
+    storage.promote({key: staged for key, staged in puts.items() if key != head})
     storage.delete(record["delete"])
-    storage.place({head: puts[head]})
+    storage.promote({head: puts[head]})

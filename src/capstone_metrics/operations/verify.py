@@ -140,16 +140,16 @@ def _accounting_problems(lake: Lake) -> Iterator[str]:
 
 
 def _provenance_problems(lake: Lake) -> Iterator[str]:
-    place = [*VIDEO_KEY, "data_postagem"]
+    row_key = [*VIDEO_KEY, "data_postagem"]
     tables = lake.silver.tables
     rows, videos = tables["criacao"], tables["criacao"].select(*VIDEO_KEY).distinct()
     counts = {
         "rows": _count(rows),
         "videos": _count(videos),
         "rows of provenance": _count(tables["provenance"]),
-        "rows whose provenance is known": _count(rows.semi_join(tables["provenance"], place)),
+        "rows whose provenance is known": _count(rows.semi_join(tables["provenance"], row_key)),
         "videos in the index": _count(tables["video_index"]),
-        "rows that the index places": _count(rows.semi_join(tables["video_index"], place)),
+        "rows in the index": _count(rows.semi_join(tables["video_index"], row_key)),
     }
     if len(set(counts.values())) > 1:
         yield f"it has {', '.join(f'{count} {what}' for what, count in counts.items())}"

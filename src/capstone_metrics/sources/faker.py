@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstone_metrics.configuration import NUMBER, TEXT, WHOLE
+from capstone_metrics.configuration import INTEGER, NUMBER, TEXT
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.uint64]
 
-CHANNEL = {"faculdade": TEXT, "rede_social": TEXT, "qtd_inscritos": WHOLE}
+CHANNEL = {"faculdade": TEXT, "rede_social": TEXT, "qtd_inscritos": INTEGER}
 PROFILE = {name: [[NUMBER]] for name in ("views_per_follower", "like_rate", "comment_rate")}
 OPTIONS = {
-    "seed": WHOLE,
-    "history_days": WHOLE,
-    "observation_days": WHOLE,
+    "seed": INTEGER,
+    "history_days": INTEGER,
+    "observation_days": INTEGER,
     "posts_per_day": NUMBER,
-    "posting_hours": [WHOLE],
+    "posting_hours": [INTEGER],
     "channels": [CHANNEL],
     "profiles": {"*": PROFILE},
 }

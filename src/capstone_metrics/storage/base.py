@@ -100,8 +100,8 @@ class Storage(ABC):
         """Return whether an object is known to have bytes of this MD5 and size."""
 
     @abstractmethod
-    def place(self, objects: Mapping[str, StagedObject]) -> None:
-        """Put staged objects into place at their keys, replacing each object atomically.
+    def promote(self, objects: Mapping[str, StagedObject]) -> None:
+        """Promote staged objects to their keys, replacing each object atomically.
 
         It may be repeated after an interruption.
         """
@@ -137,7 +137,7 @@ class Storage(ABC):
             return file.read()
 
     def stage(self, prefix: str, content: bytes) -> StagedObject:
-        """Write bytes under a new key that starts with a prefix, for `place` to use later."""
+        """Write bytes under a new key that starts with a prefix, for `promote` to use later."""
         staged = StagedObject(f"{prefix}{uuid4().hex}", md5(content), len(content))
         self.overwrite(staged.key, content)
         return staged

@@ -247,12 +247,12 @@ class Bucket(Storage):
     def persist(self, keys: Collection[str]) -> None:
         """Do nothing: the store answers a write when it is durable."""
 
-    def place(self, objects: Mapping[str, StagedObject]) -> None:
+    def promote(self, objects: Mapping[str, StagedObject]) -> None:
         _ = self._honours_conditional_copies  # before threads ask for it
         with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS) as pool:
-            list(pool.map(self._place_one, objects, objects.values()))
+            list(pool.map(self._promote_one, objects, objects.values()))
 
-    def _place_one(self, key: str, staged: StagedObject) -> None:
+    def _promote_one(self, key: str, staged: StagedObject) -> None:
         """Copy a staged object over the known version of an object, or create it.
 
         A conflict is no error if the object already has the new bytes: the response was lost. Any

@@ -113,7 +113,7 @@ class Folder(Storage):
         stat = self.stat(key)
         return stat is not None and stat.size == size and md5(self.read(key)) == digest
 
-    def place(self, objects: Mapping[str, StagedObject]) -> None:
+    def promote(self, objects: Mapping[str, StagedObject]) -> None:
         for key, staged in objects.items():
             path = self.path(key)
             with translate_os_errors(path):

@@ -166,7 +166,7 @@ PREAMBLE = (
 
 
 @pytest.mark.parametrize("header", [["Views"], ["Date", "Likes"], [["Vistas"], ["Views"]], 4])
-def test_a_header_is_found_by_its_names_or_its_line(tmp_path: Path, header: Any) -> None:
+def test_a_header_is_identified_by_its_names_or_its_line(tmp_path: Path, header: Any) -> None:
     assert rows(tmp_path, PREAMBLE, format="csv", header=header, until="blank") == [
         {"Date": "2026-01-31", "Views": "5", "Likes": "1"}
     ]
@@ -179,7 +179,7 @@ def test_one_of_several_tables_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", [["Views", "Shares"], 3, 40])
-def test_a_header_that_is_not_there_is_named(tmp_path: Path, header: Any) -> None:
+def test_a_missing_header_is_named(tmp_path: Path, header: Any) -> None:
     with pytest.raises(CapstoneError, match=r"export: .*it begins with 'Report'; correct the"):
         rows(tmp_path, PREAMBLE, format="csv", header=header)
 
@@ -197,7 +197,7 @@ AROUND = [{"a": "0", "b": "x"}, {"a": "2", "b": "y"}]
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_a_row_that_cannot_be_split_stays_whole_and_costs_no_other(row: bytes, size: int) -> None:
+def test_a_row_that_cannot_be_split_is_one_value_and_costs_no_other(row: bytes, size: int) -> None:
     content = b"a,b\n0,x\n" + row + b"\n2,y\n"
     result = [json.loads(line) for line in in_chunks(content, size)]
     assert result == [AROUND[0], row.decode(), AROUND[1]]

@@ -71,7 +71,7 @@ def test_an_export_gives_its_records_in_their_order(folder: Path, name: str) -> 
                 assert text in record
 
 
-def test_a_row_that_is_shorter_or_longer_than_its_header_is_told_apart() -> None:
+def test_rows_shorter_or_longer_than_their_header_are_distinguished() -> None:
     (cut,) = [
         r
         for r in map(json.loads, records("kaggle_trending_2020", "BR_youtube_trending_data.csv"))

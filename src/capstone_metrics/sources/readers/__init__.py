@@ -36,7 +36,7 @@ def read(path: Path, reading: Reading, member: str = "") -> Iterator[bytes]:
         chunks: Iterator[bytes] = reader.records(path, file, reading)
         if reading.file_name:
             name = f"{path.name}/{member}" if member else path.name
-            chunks = _with_field(_whole_lines(chunks), reading.file_name, name)
+            chunks = _with_field(_complete_lines(chunks), reading.file_name, name)
         yield from chunks
 
 
@@ -47,7 +47,7 @@ def _with_field(chunks: Iterator[bytes], name: str, value: str) -> Iterator[byte
         yield OBJECT.sub(lambda m: m[1] + field + (m[2] or b","), chunk)
 
 
-def _whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _complete_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
     rest = b""
     for chunk in chunks:
         lines, end, cut = (rest + chunk).rpartition(b"\n")

@@ -56,9 +56,11 @@ def members(path: Path, reading: Reading) -> list[str]:
     visible = [name for name in names if not _is_hidden(name)]
     matches = [name for name in visible if _matches(name, reading.member or "*")]
     if not matches or (len(matches) > 1 and not reading.member):
-        wanted = f"none of its members is {reading.member!r}" if reading.member else "which member?"
+        missing = (
+            f"none of its members is {reading.member!r}" if reading.member else "which member?"
+        )
         raise CapstoneError(
-            f"{path}: {wanted} It has {shown(visible) or 'none'}; declare the one to read, "
+            f"{path}: {missing} It has {shown(visible) or 'none'}; declare the one to read, "
             "such as member: '*.csv'."
         )
     return matches

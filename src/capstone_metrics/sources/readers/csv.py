@@ -59,12 +59,12 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
     start = separator.end() if separator else 0
     rows = list(itertools.islice(dialect.rows(text, start), table.HEADER_ROWS))
     numbered = [(text.count("\n", 0, begin) + 1, values) for begin, _, values in rows]
-    place = table.find_header(numbered, reading.header)
-    if place is None:
+    header_row = table.find_header(numbered, reading.header)
+    if header_row is None:
         if not reading.header:
             return
         raise table.no_header(path, reading, rows[0][2] if rows else None)
-    index, names = place
+    index, names = header_row
     header = Header.of(path, names, keep_one_unnamed=True)
     body = len(text[: rows[index][1]].encode())
     rest = itertools.chain([head[body:]], chunks)
@@ -96,8 +96,8 @@ class Dialect:
         escapes = escaped.replace("?P<escaped>", "?:")
         doubled = f"{around}(?P<quote>{around})" if quote else "(?!)"
         quoted = f"{around}((?:[^{around}{before}]++|{around}{around}{escapes})*+){around}"
-        plain = f"((?:[^{between}{before}\\r\\n]{escapes})*+)"
-        self.value = re.compile(f"{quoted if quote else '(?!)()'}|{plain}")
+        unquoted = f"((?:[^{between}{before}\\r\\n]{escapes})*+)"
+        self.value = re.compile(f"{quoted if quote else '(?!)()'}|{unquoted}")
         self.escapes = re.compile(doubled + escaped)
 
     def rows(self, text: str, start: int = 0) -> Iterator[tuple[int, int, list[str]]]:
@@ -123,13 +123,13 @@ class Dialect:
         while True:
             match = self.value.match(text, start)
             assert match is not None
-            quoted, plain = match.groups()
-            if plain is None:
+            quoted, unquoted = match.groups()
+            if unquoted is None:
                 values.append(self._unescape(quoted))
-            elif self.quote and plain.startswith(self.quote):
+            elif self.quote and unquoted.startswith(self.quote):
                 return None, len(text)
             else:
-                values.append(self._unescape(plain) if self.escape else plain)
+                values.append(self._unescape(unquoted) if self.escape else unquoted)
             start = match.end()
             after = text[start : start + 1]
             if after == self.delimiter:
@@ -265,15 +265,15 @@ class _Rows:
         self,
         block: bytes,
         regular: tuple[memoryview, NDArray[np.int32]],
-        places: Positions,
+        positions: Positions,
         rows: Sequence[bytes],
     ) -> list[bytes | memoryview]:
-        """Return the lines of regular rows with those of other rows at their places."""
+        """Return the lines of regular rows with those of other rows at their positions."""
         content, offsets = regular
         lines: list[bytes | memoryview] = []
         begin = 0
-        for place, row in zip(places, rows, strict=True):
-            end = int(offsets[place]) if len(offsets) else 0
+        for position, row in zip(positions, rows, strict=True):
+            end = int(offsets[position]) if len(offsets) else 0
             values, _ = self.dialect.row(row.decode(), 0)
             assert values is not None
             lines += [content[begin:end], to_line(self.header.to_object(values))]
@@ -359,14 +359,14 @@ def _first_unusual(quotes: Positions, is_separator: NDArray[np.bool_], *, is_las
     is_doubled = np.zeros(len(quotes) + 1, bool)  # whether a quote follows the one before it
     is_doubled[1:-1] = np.diff(quotes) == 1
     bounded = np.concatenate(([True], is_separator, [is_last or not len(is_separator)]))
-    is_usual = np.where(
+    is_regular = np.where(
         is_opening,
         bounded[quotes] | is_doubled[:-1],
         bounded[quotes + 2] | is_doubled[1:],
     )
     if not is_last and len(quotes) and quotes[-1] == len(is_separator) - 1:
-        is_usual[-1] = True  # what follows is not known yet
-    unusual = np.flatnonzero(~is_usual)
+        is_regular[-1] = True  # what follows is not known yet
+    unusual = np.flatnonzero(~is_regular)
     if len(unusual):
         return int(quotes[unusual[0]])
     return int(quotes[-1]) if is_last and len(quotes) % 2 else len(is_separator)

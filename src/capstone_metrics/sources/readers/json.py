@@ -113,9 +113,9 @@ class _Documents:
     def check(self) -> None:
         """Raise an error if there were documents, and none had the list of records."""
         if self.other_fields is not None and not self.has_list:
-            wanted = " or ".join(".".join(path) for path in self.paths)
+            expected = " or ".join(".".join(path) for path in self.paths)
             raise CapstoneError(
-                f"{self.path}: has no {wanted}, where its records should be; its fields are "
+                f"{self.path}: has no {expected}, where its records should be; its fields are "
                 f"{shown(self.other_fields) or 'none'}; correct the declared records."
             )
 

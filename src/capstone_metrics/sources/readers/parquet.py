@@ -77,7 +77,7 @@ def _text(values: pa.Array) -> pa.Array:
     return write(values)
 
 
-def _plain(values: pa.Array) -> pa.Array:
+def _unquoted(values: pa.Array) -> pa.Array:
     return values.cast(pa.string())
 
 
@@ -128,9 +128,9 @@ def _floats(values: pa.Array) -> pa.Array:
     wide = values.cast(pa.float64())
     is_exact = pc.and_(pc.equal(wide, pc.floor(wide)), pc.less_equal(pc.abs(wide), MAX_EXACT))
     is_negative_zero = pc.equal(pc.divide(1.0, wide), -math.inf)
-    is_whole = pc.and_not(is_exact, is_negative_zero)
-    integers = pc.if_else(is_whole, wide, pa.scalar(None, pa.float64())).cast(pa.int64())
-    others = pc.if_else(is_whole, None, values)
+    is_integer = pc.and_not(is_exact, is_negative_zero)
+    integers = pc.if_else(is_integer, wide, pa.scalar(None, pa.float64())).cast(pa.int64())
+    others = pc.if_else(is_integer, None, values)
     return pc.coalesce(integers.cast(pa.string()), _fractions(others))
 
 
@@ -146,11 +146,11 @@ def _fractions(values: pa.Array) -> pa.Array:
 
 def _decimals(values: pa.Array) -> pa.Array:
     """Return the JSON of decimals: whole ones as integers."""
-    whole = pc.replace_substring_regex(values.cast(pa.string()), r"^(-?\d+)\.0+$", r"\1")
-    if pc.any(pc.match_substring_regex(whole, r"[eE]")).as_py():
-        plain = [None if t is None else f"{Decimal(t):f}" for t in whole.to_pylist()]
-        return pc.replace_substring_regex(pa.array(plain, pa.string()), r"^(-?\d+)\.0+$", r"\1")
-    return whole
+    text = pc.replace_substring_regex(values.cast(pa.string()), r"^(-?\d+)\.0+$", r"\1")
+    if pc.any(pc.match_substring_regex(text, r"[eE]")).as_py():
+        decimals = [None if t is None else f"{Decimal(t):f}" for t in text.to_pylist()]
+        return pc.replace_substring_regex(pa.array(decimals, pa.string()), r"^(-?\d+)\.0+$", r"\1")
+    return text
 
 
 def _binaries(values: pa.Array) -> pa.Array:
@@ -229,9 +229,9 @@ WRITERS = (
     (pa.types.is_list, _lists),
     (pa.types.is_large_list, _lists),
     (pa.types.is_fixed_size_list, _lists),
-    (pa.types.is_boolean, _plain),
-    (pa.types.is_integer, _plain),
-    (pa.types.is_null, _plain),
+    (pa.types.is_boolean, _unquoted),
+    (pa.types.is_integer, _unquoted),
+    (pa.types.is_null, _unquoted),
     (pa.types.is_decimal, _decimals),
     (pa.types.is_floating, _floats),
     (pa.types.is_binary, _binaries),

@@ -61,8 +61,8 @@ class Header:
                 f"{path}: a column is called {reserved.pop()!r}, a name that this project gives to "
                 "values without a column; rename it."
             )
-        is_kept = keep_one_unnamed and len(unnamed) == 1
-        return cls(tuple(names), frozenset() if is_kept else unnamed)
+        is_allowed = keep_one_unnamed and len(unnamed) == 1
+        return cls(tuple(names), frozenset() if is_allowed else unnamed)
 
     def to_object(self, values: Sequence[Any]) -> dict[str, Any]:
         """Return a row as the object of its values, told apart if it has too many or too few."""
@@ -88,22 +88,22 @@ def is_present(value: Any) -> bool:
 
 
 def find_header(
-    rows: Iterable[tuple[int, Sequence[Any]]], wanted: int | tuple[tuple[str, ...], ...]
+    rows: Iterable[tuple[int, Sequence[Any]]], expected: int | tuple[tuple[str, ...], ...]
 ) -> tuple[int, Sequence[Any]] | None:
     """Return the place and the values of the row that has the names of the columns, if any has.
 
     Args:
         rows: the rows of a table from its top, each with the number of its line.
-        wanted: the number of a line, or sets of names; the first row with a value without any.
+        expected: the number of a line, or sets of names; the first row with a value without any.
     """
     for position, (line, values) in enumerate(rows):
-        if isinstance(wanted, int):
-            if line >= wanted:
-                is_header = line == wanted and any(map(is_present, values))
+        if isinstance(expected, int):
+            if line >= expected:
+                is_header = line == expected and any(map(is_present, values))
                 return (position, values) if is_header else None
-        elif wanted:
+        elif expected:
             names = {str(value).strip() for value in values}
-            if any(names.issuperset(names_of_set) for names_of_set in wanted):
+            if any(names.issuperset(names_of_set) for names_of_set in expected):
                 return position, values
         elif any(map(is_present, values)):
             return position, values
@@ -113,10 +113,10 @@ def find_header(
 def no_header(path: Path, reading: Reading, first: Sequence[Any] | None) -> CapstoneError:
     """Return the error of a file in which the declared header is not found."""
     if isinstance(reading.header, int):
-        wanted = f"line {reading.header} has no header"
+        missing = f"line {reading.header} has no header"
     else:
         sets = " or of ".join(", ".join(names) for names in reading.header)
-        wanted = f"none of its first {HEADER_ROWS} lines has the columns {sets}"
+        missing = f"none of its first {HEADER_ROWS} lines has the columns {sets}"
     begins = f"it begins with {shown(first)!r}" if first else "it is empty"
     options = "header or sheet" if reading.format == "xlsx" else "header, delimiter or encoding"
-    return CapstoneError(f"{path}: {wanted}; {begins}; correct the declared {options}.")
+    return CapstoneError(f"{path}: {missing}; {begins}; correct the declared {options}.")

@@ -92,9 +92,9 @@ def _table(path: Path, workbook: Any, reading: Reading) -> tuple[Any, int]:
         sheet = workbook[name]
         head = [values for values, _ in zip(_values(sheet), range(table.HEADER_ROWS), strict=False)]
         first = first or next((v for v in head if any(map(table.is_present, v))), None)
-        place = table.find_header(enumerate(head, 1), reading.header)
-        if place:
-            return sheet, place[0] + 1
+        header_row = table.find_header(enumerate(head, 1), reading.header)
+        if header_row:
+            return sheet, header_row[0] + 1
     if reading.header:
         raise table.no_header(path, reading, [v for v in first or [] if v is not None])
     return None, 0
