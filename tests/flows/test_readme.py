@@ -66,11 +66,11 @@ MAKE_VARIABLES = {"ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 
 
 def exists(path: str, copy: Path) -> bool:
-    """Whether the repository has a path, or a run made it in some lake of the copy."""
+    """Whether the repository has a path, or the commands made it in the copy, in any of its lakes."""
     top, _, rest = path.partition("/")
-    if top not in WRITTEN_BY_RUNS:
-        return any(ROOT.glob(path))
-    return any(copy.glob(path)) or any(copy.glob(f"{top}/*/{rest}"))
+    if any(copy.glob(path)):
+        return True
+    return any(copy.glob(f"{top}/*/{rest}") if top in WRITTEN_BY_RUNS else ROOT.glob(path))
 
 
 def equip(root: Path) -> None:
