@@ -66,7 +66,7 @@ MAKE_VARIABLES = {"ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 
 
 def exists(path: str, copy: Path) -> bool:
-    """Whether the repository has a path, or the commands made it in the copy, in any of its lakes."""
+    """Whether the repository has a path, or the commands made it in a lake of the copy."""
     top, _, rest = path.partition("/")
     if any(copy.glob(path)):
         return True
