@@ -120,8 +120,9 @@ class Connection(Backend):  # type: ignore[misc]
     def register_rows(self, name: str, table: pa.Table, schema: ibis.Schema) -> None:
         """Create a view of the rows of a table."""
         kinds = pa.schema([(field.name, _in_utc(field.type)) for field in schema.to_pyarrow()])
-        single = table.cast(kinds).combine_chunks()  # Spark stops at an empty batch
-        frame = self._session.createDataFrame(single, PySparkSchema.from_ibis(schema))
+        # Spark stops at an empty batch, and at a table without any
+        rows = table.cast(kinds).combine_chunks() if len(table) else []
+        frame = self._session.createDataFrame(rows, PySparkSchema.from_ibis(schema))
         frame.createOrReplaceTempView(name)
 
     def view_table(self, name: str, schema: ibis.Schema) -> ir.Table:
