@@ -25,6 +25,7 @@ from tests.support.lakes import (
     finished,
     is_readable,
     line,
+    restore,
     run_here,
     started,
 )
@@ -78,11 +79,6 @@ def lake(empty_project: Project, prepared: Path) -> Path:
     data = empty_project.root / "data"
     restore(data, prepared)
     return data
-
-
-def restore(data: Path, prepared: Path) -> None:
-    clear(data)
-    shutil.copytree(prepared, data, dirs_exist_ok=True)
 
 
 def strace(log: Path, *options: str) -> list[str]:

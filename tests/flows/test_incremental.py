@@ -25,6 +25,7 @@ from tests.support.lakes import (
     finished,
     is_readable,
     line,
+    restore,
     run_here,
     started,
 )
@@ -69,8 +70,7 @@ PART_OF_V1 = "rede_social=tiktok/data_postagem=2026-01-30/part-0.parquet"
 def filled(empty_project: Project, prepared: Path) -> Path:
     """A copy of it in the folder of the project."""
     data = empty_project.root / "data"
-    clear(data)
-    shutil.copytree(prepared, data, dirs_exist_ok=True)
+    restore(data, prepared)
     return data
 
 

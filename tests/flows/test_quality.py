@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from tests.support.lakes import add, clear, content, expected, line, run_here
+from tests.support.lakes import add, clear, content, expected, line, restore, run_here
 from tests.support.project import project_copy
 from tests.support.runs import records
 
@@ -56,8 +56,7 @@ def filled(strict: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lake(strict: Project, filled: Path) -> Path:
     """A lake that has a Gold."""
     data = strict.root / "data"
-    clear(data)
-    shutil.copytree(filled, data, dirs_exist_ok=True)
+    restore(data, filled)
     return data
 
 

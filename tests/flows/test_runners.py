@@ -23,6 +23,7 @@ from tests.support.lakes import (
     expected,
     is_readable,
     line,
+    restore,
     run_here,
 )
 from tests.support.project import project_copy
@@ -89,8 +90,7 @@ def prepared(empty_project: Project, tmp_path_factory: pytest.TempPathFactory) -
 def lake(empty_project: Project, prepared: Path) -> Path:
     """A copy of it in the folder of the project."""
     data = empty_project.root / "data"
-    clear(data)
-    shutil.copytree(prepared, data, dirs_exist_ok=True)
+    restore(data, prepared)
     return data
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.lakes import accounts_balance, add, clear, content, expected, line, run_here
+from tests.support.lakes import (
+    accounts_balance,
+    add,
+    content,
+    expected,
+    line,
+    restore,
+    run_here,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +44,7 @@ def filled(empty_project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 def lake(empty_project: Project, filled: Path) -> Path:
     """A copy of it in the folder of the project."""
     data = empty_project.root / "data"
-    clear(data)
-    shutil.copytree(filled, data, dirs_exist_ok=True)
+    restore(data, filled)
     return data
 
 

@@ -65,6 +65,12 @@ def clear(data: Path) -> None:
         shutil.rmtree(data / layer, ignore_errors=True)
 
 
+def restore(data: Path, copy: Path) -> None:
+    """Make a lake again what a copy of it is."""
+    clear(data)
+    shutil.copytree(copy, data, dirs_exist_ok=True)
+
+
 def run_here(
     project: Project,
     pipelines: list[str] = LAKE_PIPELINES,
