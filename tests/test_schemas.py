@@ -31,9 +31,7 @@ def test_silver_has_the_columns_of_the_contract() -> None:
         ("run_id", "string"),
         ("ingestion_ts", "timestamp[us, tz=UTC]"),
     ]
-    assert " ".join(REQUIRED) == (
-        "faculdade rede_social data_postagem video_id views likes comentarios"
-    )
+    assert " ".join(REQUIRED) == "faculdade rede_social data_postagem video_id views"
 
 
 def test_a_mart_has_its_key_and_then_its_measures_in_the_order_declared() -> None:

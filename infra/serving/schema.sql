@@ -142,8 +142,8 @@ CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_dia_rede_social" (
     "data_postagem" date NOT NULL,
     "rede_social" text NOT NULL,
     "total_views" bigint NOT NULL,
-    "total_likes" bigint NOT NULL,
-    "total_comentarios" bigint NOT NULL,
+    "total_likes" bigint,
+    "total_comentarios" bigint,
     "total_videos" bigint NOT NULL,
     PRIMARY KEY ("data_postagem", "rede_social")
 );
@@ -152,8 +152,8 @@ CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_dia_faculdade" (
     "data_postagem" date NOT NULL,
     "faculdade" text NOT NULL,
     "total_views" bigint NOT NULL,
-    "total_likes" bigint NOT NULL,
-    "total_comentarios" bigint NOT NULL,
+    "total_likes" bigint,
+    "total_comentarios" bigint,
     "total_videos" bigint NOT NULL,
     PRIMARY KEY ("data_postagem", "faculdade")
 );

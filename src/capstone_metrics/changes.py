@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 2
+FORMAT = 3
 """The format of Silver's indexes, in its head. Silver of another format is rebuilt from Bronze."""
 
 
@@ -132,6 +132,12 @@ class ValidatedLines(NamedTuple):
     objects: Mapping[str, Mapping[str, Any]]
 
 
+def accounted_lines(receipt: Mapping[str, Any]) -> int:
+    """Return how many lines of an object have an outcome, by its receipt."""
+    counts = [receipt[name] for name in ("accepted", "quarantined", "withdrawn")]
+    return int(sum([*counts, *receipt["ignored"].values()]))
+
+
 @dataclass(frozen=True)
 class Bronze:
     """The objects of Bronze, which are read when they are asked for.
@@ -157,11 +163,13 @@ class Increment:
         validate: returns the validated lines of the objects.
         snapshot: Silver as of its last commit.
         is_full: whether Silver is rebuilt from these objects alone.
+        withdrawn: the names of the objects of Bronze that were read anew in another way.
     """
 
     validate: Callable[[Validator], ValidatedLines]
     snapshot: SilverSnapshot
     is_full: bool = False
+    withdrawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ SILVER = ibis.schema(validation.SILVER)
 """One row per video. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
 
 REQUIRED = validation.REQUIRED
-"""The fields of Silver that every accepted line has."""
+"""The fields of Silver that every source declares, and every accepted line has."""
 
 QUARANTINE = ibis.schema(validation.QUARANTINE)
 """One row per rejected line: its object and line number, and the rules that it broke.
@@ -42,6 +42,9 @@ PROVENANCE = ibis.schema(
 
 The observations of a video are ordered by `ingestion_ts`, then by `objeto` and `linha`.
 """
+
+LINE_OUTCOMES = ("current", "superseded", "quarantined", "ignored", "withdrawn")
+"""What becomes of the lines of Bronze; the counts of these add up to all lines."""
 
 VIDEO_KEY = ["rede_social", "video_id"]
 """What identifies a video: an id is unique within a network, and not across them."""
@@ -128,6 +131,13 @@ class Mart:
     def declared_measures(self) -> dict[str, dict[str, str]]:
         """The measures in the form of a declaration: {name: {aggregate: column}}."""
         return {each.name: {each.aggregate: each.column} for each in self.measures}
+
+    def may_be_null(self, column: str) -> bool:
+        """Return whether a column has no value where no value that it sums is known."""
+        return any(
+            measure.name == column and measure.aggregate == "sum" and measure.column not in REQUIRED
+            for measure in self.measures
+        )
 
     @property
     def source_columns(self) -> set[str]:

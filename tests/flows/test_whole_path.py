@@ -60,7 +60,9 @@ def test_a_first_run_ends_with_the_table(first: tuple[Project, str]) -> None:
     rows = len(list((copy.root / "data/silver/criacao").rglob("*.parquet")))
     assert rows
     assert re.search(rf"bronze\W+{lines:,}\W+{lines:,}", output)
-    assert re.search(rf"{lines} lines in Bronze = \d+ current in Silver \+ \d+ superseded", output)
+    assert re.search(
+        rf"{lines:,} lines in Bronze = [\d,]+ current in Silver \+ [\d,]+ superseded", output
+    )
     assert "data/gold/*.csv" in output
     assert "psql -h 127.0.0.1" in output
     for readme in READMES:
@@ -148,7 +150,7 @@ def rows_of(project: Project) -> dict[str, bytes]:
 
 def test_the_youtube_export_in_a_lake_of_its_own(project: Project) -> None:
     output = project.run("--env=youtube").stdout
-    identity = "3398 lines in Bronze = 2602 current in Silver + 796 superseded + 0 quarantined"
+    identity = "3,398 lines in Bronze = 2,602 current in Silver + 796 superseded + 0 quarantined"
     assert identity in output
     totals = (699_557_695, 28_959_279, 2_931_769, 2_602)
     for mart in KEYS:

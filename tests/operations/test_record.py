@@ -130,6 +130,7 @@ SAVED: list[Saved] = [
                 "run": RUN,
                 "total": {"lines": 6},
                 "reasons": {"views.missing": 2},
+                "ignored": {"only.type": 1},
                 "drift": {},
                 "outdated": [],
             },
@@ -139,6 +140,7 @@ SAVED: list[Saved] = [
             "windows": {"2026-01-31T08": {"lines": 6, "accepted": 4, "quarantined": 2}},
             "total": {"lines": 6},
             "reasons": {"views.missing": 2},
+            "ignored": {"only.type": 1},
         },
     ),
     (

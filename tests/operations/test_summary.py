@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
 ACCOUNTS = {
     "run": {"lines": 12, "accepted": 10, "superseded": 3, "quarantined": 2},
-    "total": {"lines": 1010, "current": 1005, "superseded": 3, "quarantined": 2},
+    "total": {
+        "lines": 1010,
+        "current": 1005,
+        "superseded": 3,
+        "quarantined": 2,
+        "ignored": 0,
+        "withdrawn": 0,
+    },
     "reasons": {"views": 2, "video_id": 1},
+    "ignored": {"only.type": 3},
     "drift": {"faker": ["[b]", "c"], "mine": []},
     "outdated": ["mine"],
 }
@@ -79,9 +87,10 @@ def test_the_table_has_a_line_for_each_layer(summary: Summary) -> None:
 
 def test_the_identity_and_the_reasons_are_shown(summary: Summary) -> None:
     assert {
-        "1010 lines in Bronze = 1005 current in Silver + 3 superseded + 2 quarantined",
+        "1,010 lines in Bronze = 1,005 current in Silver + 3 superseded + 2 quarantined",
         "  quarantined by views: 2",
         "  quarantined by video_id: 1",
+        "  ignored by only.type: 3",
         "  undeclared fields of faker, in Bronze only: [b], c",
         "  lines validated by an old declaration: mine; 'kedro quarantine replay' validates them"
         " again",

@@ -126,6 +126,7 @@ class Year:
             "run": counts,
             "total": {"lines": lines, "current": lines, "superseded": 0, "quarantined": 0},
             "reasons": {},
+            "ignored": {},
             "drift": {},
             "outdated": [],
         }

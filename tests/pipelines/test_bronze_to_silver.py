@@ -180,14 +180,30 @@ def test_the_accounts_cover_every_line() -> None:
     result = result_of(line() + line(views=5) + line(views="x", likes=-1), lines=3)
     update, accounts = account(result, counted(after=1, quarantined=1), NOTHING_UNUSUAL)
     head = update.head
-    assert accounts["run"] == {"lines": 3, "accepted": 2, "superseded": 1, "quarantined": 1}
-    assert head["total"] == {"lines": 3, "current": 1, "superseded": 1, "quarantined": 1}
+    assert accounts["run"] == {
+        "lines": 3,
+        "accepted": 2,
+        "superseded": 1,
+        "quarantined": 1,
+        "ignored": 0,
+        "withdrawn": 0,
+    }
+    assert head["total"] == {
+        "lines": 3,
+        "current": 1,
+        "superseded": 1,
+        "quarantined": 1,
+        "ignored": 0,
+        "withdrawn": 0,
+    }
     assert head["generation"] == 1
     assert update.receipts[NAME] == {
         "object": NAME,
         "lines": 3,
         "accepted": 2,
         "quarantined": 1,
+        "withdrawn": 0,
+        "ignored": {},
         "reasons": {"likes.negative": 1, "views.unreadable": 1},
         "new_fields": {},
     }

@@ -17,7 +17,7 @@ SOURCES: dict[str, Any] = {"faker": {"type": "faker"}}
 VOLUME = {"volume_pct": {"least": 50, "most": 200, "weeks": 4, "action": "warn"}}
 REJECTED = {"quarantine_pct": {"most": 40, "action": "block"}}
 DAY = dt.date(2026, 1, 31)
-HEAD = {"generation": 3, "format": 2}
+HEAD = {"generation": 3, "format": 3}
 
 
 def name_of(weeks: int = 0, name: str = "a", hour: str = "08") -> str:
@@ -64,7 +64,9 @@ def test_a_rebuild_compares_its_own_lines() -> None:
 
 
 def test_rejected_lines_are_counted_by_window() -> None:
-    objects = {name_of(): line() + line(views="x"), name_of(1): line() * 2 + line(views="x")}
+    early: dict[str, Any] = {"ingestion_ts": None, "data_postagem": "2026-01-20"}
+    before = line(**early) * 2 + line(**early, views="x")
+    objects = {name_of(): line() + line(views="x"), name_of(1): before}
     (message,) = checked(objects, {}, REJECTED)
     assert message.startswith("50.0 % of the 2 lines of window 2026-01-31T08 are in quarantine")
 

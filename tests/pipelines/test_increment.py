@@ -10,6 +10,8 @@ import pytest
 from capstone_metrics.changes import FORMAT, Bronze
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment
+from capstone_metrics.sources import withdrawn_objects
+from capstone_metrics.sources.readers import Reading
 from tests.pipelines.conftest import silver_snapshot
 
 if TYPE_CHECKING:
@@ -19,17 +21,20 @@ EARLY = "fonte=x/janela=2026-01-30T20/a.jsonl"
 MORNING = "fonte=x/janela=2026-01-31T08/a.jsonl"
 EVENING = "fonte=x/janela=2026-01-31T20/a.jsonl"
 NAMES = [EARLY, MORNING, EVENING]
+SOURCES = {"x": {"type": "faker"}}
 HEAD = {"generation": 3, "format": FORMAT, "objects": 0}
 
 
-def merging(silver: SilverSnapshot, **options: Any) -> tuple[list[str], bool]:
+def merging(
+    silver: SilverSnapshot, sources: Any = SOURCES, names: list[str] = NAMES, **options: Any
+) -> tuple[list[str], bool]:
     """Return the objects that a run merges, and whether it is a full rebuild."""
     read: Any = lambda names, _: names  # noqa: E731 - it stands for the lines
-    bronze = Bronze(NAMES, read, lambda: None, dict)  # type: ignore[arg-type, return-value]
+    bronze = Bronze(names, read, lambda: None, dict)  # type: ignore[arg-type, return-value]
     options = {"full": False, "first": None, "last": None, **options}
-    increment = find_increment(silver, bronze, **options)
-    names: Any = increment.validate(None)  # type: ignore[arg-type]
-    return names, increment.is_full
+    increment = find_increment(silver, bronze, sources, **options)
+    merged_names: Any = increment.validate(None)  # type: ignore[arg-type]
+    return merged_names, increment.is_full
 
 
 def merged(*names: str, head: dict[str, Any] = HEAD) -> SilverSnapshot:
@@ -56,7 +61,7 @@ def test_silver_without_a_head_of_this_format_is_rebuilt_with_a_message(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert merging(merged(EARLY, head=head)) == (NAMES, True)
-    expected = ["Silver lacks a head of format 2; it is rebuilt from all of Bronze."]
+    expected = ["Silver lacks a head of format 3; Silver is rebuilt from all of Bronze."]
     assert caplog.messages == (expected if head else [])
 
 
@@ -76,3 +81,38 @@ def test_lost_receipts_are_an_error_since_their_lines_would_be_counted_again() -
     assert merging(merged(EARLY, head=head), full=True) == (NAMES, True)
     # another run has committed since the head was read, so the commit of this one fails
     assert merging(merged(*NAMES, head=head)) == ([], False)
+
+
+CONTENT = "0" * 64
+FILE = {"type": "files", "format": "csv", "path": "x"}
+COMMA, SEMICOLON = ({**FILE, "delimiter": delimiter} for delimiter in (",", ";"))
+
+
+def object_of(declaration: dict[str, Any]) -> str:
+    """Return the name of an object that was read as declared."""
+    digest = Reading.of("x", declaration).digest
+    return f"fonte=x/janela=2026-01-31T08/file-000001-{CONTENT}-{digest}.jsonl"
+
+
+def test_a_file_that_was_read_anew_rebuilds_silver_and_withdraws_its_first_reading(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before, after = object_of(COMMA), object_of(SEMICOLON)
+    with caplog.at_level(logging.WARNING):
+        names = sorted([before, after])
+        assert merging(merged(before), {"x": SEMICOLON}, names) == (names, True)
+    assert caplog.messages == [
+        "Files of x were read anew in another way; Silver is rebuilt from all of Bronze."
+    ]
+    head = {**HEAD, "withdrawn": [before]}
+    assert merging(merged(*names, head=head), {"x": SEMICOLON}, names) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "withdrawn"), [(SEMICOLON, COMMA), (COMMA, SEMICOLON)], ids=["mended", "undone"]
+)
+def test_of_two_readings_of_a_file_the_declared_one_counts(
+    declaration: dict[str, Any], withdrawn: dict[str, Any]
+) -> None:
+    names = [object_of(COMMA), object_of(SEMICOLON), EARLY]
+    assert withdrawn_objects({"x": declaration}, names) == {object_of(withdrawn)}

@@ -42,7 +42,14 @@ def test_one_id_on_two_networks_is_two_videos() -> None:
     assert [row["views"] for row in rows(update).values()] == [1, 2]
     for table in ("provenance", "video_index"):
         assert rows(update, table).keys() == rows(update).keys()
-    assert update.head["total"] == {"lines": 2, "current": 2, "superseded": 0, "quarantined": 0}
+    assert update.head["total"] == {
+        "lines": 2,
+        "current": 2,
+        "superseded": 0,
+        "quarantined": 0,
+        "ignored": 0,
+        "withdrawn": 0,
+    }
 
 
 def test_an_observation_replaces_the_video_of_its_network_alone() -> None:
@@ -56,6 +63,8 @@ def test_an_observation_replaces_the_video_of_its_network_alone() -> None:
             "current": 2,
             "superseded": 1,
             "quarantined": 0,
+            "ignored": 0,
+            "withdrawn": 0,
         }
         silver = rebuild({MORNING: b"".join(both), EVENING: new}, SOURCES, NETWORKS).silver
         assert len(silver) == 2
@@ -81,7 +90,14 @@ def test_an_earlier_observation_changes_no_row() -> None:
     update = update_of(MORNING, line(views=1), silver=before)
     assert update.overwrites["criacao"].partitions == []
     assert rows(update) == {}
-    assert update.head["total"] == {"lines": 2, "current": 1, "superseded": 1, "quarantined": 0}
+    assert update.head["total"] == {
+        "lines": 2,
+        "current": 1,
+        "superseded": 1,
+        "quarantined": 0,
+        "ignored": 0,
+        "withdrawn": 0,
+    }
 
 
 def test_without_new_objects_nothing_changes() -> None:

@@ -21,10 +21,19 @@ NAMES = (
 TEXTS = {"faculdade", "rede_social", "video_id", "titulo_video", "categoria", "run_id"}
 INTEGERS = {"duracao_seg", "views", "likes", "comentarios", "leads_estimados"}
 COUNTERS = {"views", "likes", "comentarios"}
-REQUIRED = {"faculdade", "rede_social", "data_postagem", "video_id", *COUNTERS}
+REQUIRED = {"faculdade", "rede_social", "data_postagem", "video_id", "views"}
 SPACE = " \t\n\r\v\f"
-OFFSET = r"(Z|[+-](0\d|1[0-4]):?\d\d)"
-ISO = re.compile(rf"\d{{4}}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{{1,9}})?{OFFSET}?)?", re.ASCII)
+ISO = re.compile(
+    r"(\d{4})-?(\d\d)-?(\d\d)"
+    r"([T ](\d\d):?(\d\d)(:?(\d\d)([.,](\d{1,9}))?)?"
+    r"( ?(Z|UTC)|([+-])(0\d|1[0-4])(:?([0-5]\d))?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+SPOILT = re.compile(
+    r"#(N/A|N/D|NAME|NOME|VALUE|VALOR|REF|DIV/0|NULL|NUM|NULO).?"
+    r"|[+-]?\d([.,]\d{0,17})?e\+?\d{1,3}|\d{1,17}[.,]\d{0,17}e[+-]?\d{1,3}",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class Number(str):
@@ -48,7 +57,7 @@ class Lake:
         for row in self.silver.values():
             counts = (row["views"], row["likes"], row["comentarios"], 1)
             group = totals[tuple(row[k] for k in key)]
-            group[:] = [a + b for a, b in zip(group, counts, strict=True)]
+            group[:] = [a + (b or 0) for a, b in zip(group, counts, strict=True)]
         return dict(sorted(totals.items()))
 
 
@@ -121,12 +130,17 @@ def _validate(
         row[name], rules = _field(name, fields, source, zone)
         broken |= rules
     row["ingestion_ts"] = row["ingestion_ts"] or arrival.astimezone(dt.UTC)
-    if row["rede_social"] is not None and row["rede_social"] not in networks:
-        broken.add("rede_social.unknown")
-    day, seen = row["data_postagem"], row["ingestion_ts"].date()
-    if day is not None and day > seen + dt.timedelta(days=1):
-        broken.add("data_postagem.after_observation")
-    return row, broken
+    return row, broken | _broken_by_row(row, networks, arrival)
+
+
+def _broken_by_row(row: Any, networks: set[str], arrival: dt.datetime) -> set[str]:
+    day, seen, tolerance = row["data_postagem"], row["ingestion_ts"], dt.timedelta(days=1)
+    rules = {
+        "rede_social.unknown": row["rede_social"] not in {None, *networks},
+        "data_postagem.after_observation": day is not None and day > seen.date() + tolerance,
+        "ingestion_ts.after_arrival": seen > arrival + tolerance,
+    }
+    return {rule for rule, is_broken in rules.items() if is_broken}
 
 
 def _declared(source: Any) -> set[str]:
@@ -146,22 +160,35 @@ def _field(name: str, fields: Any, source: Any, zone: str) -> tuple[Any, set[str
     origins = rule.get("field", [])
     origins = [origins] if isinstance(origins, str) else origins
     quoted = source.get("format") == "csv" or "constant" in rule
-    values = (fields[origin] for origin in origins if origin in fields)
-    value = str(rule["constant"]) if "constant" in rule else next(values, None)
-    blank = isinstance(value, str) and not isinstance(value, Number) and not value.strip(SPACE)
-    if value is None or (blank and (quoted or name in {"faculdade", "video_id"})):
-        return None, {f"{name}.missing"} if name in REQUIRED else set()
-    try:
-        read = _value(name, value, rule, quoted, zone)
-    except (ValueError, OverflowError):
-        return None, {f"{name}.unreadable"}
-    if name in COUNTERS and read < 0:
-        return read, {f"{name}.negative"}
-    return read, set()
+    values = [str(rule["constant"])] if "constant" in rule else map(fields.get, origins)
+    for value in values:
+        blank = isinstance(value, str) and not isinstance(value, Number) and not value.strip(SPACE)
+        if value is None or (blank and (quoted or name in {"faculdade", "video_id"})):
+            continue
+        if name == "video_id" and isinstance(value, str) and _is_spoilt(value):
+            return None, {"video_id.mangled"}
+        try:
+            read = _value(name, value, rule, quoted, zone)
+        except (ValueError, OverflowError):
+            return None, {f"{name}.unreadable"}
+        if read is None:
+            continue
+        return read, {f"{name}.negative"} if name in COUNTERS and read < 0 else set()
+    is_declared = name in source.get("fields", NAMES)
+    is_missing = name in REQUIRED or (name in COUNTERS and is_declared)
+    return None, {f"{name}.missing"} if is_missing else set()
+
+
+def _is_spoilt(value: str) -> bool:
+    is_fraction = isinstance(value, Number) and not re.fullmatch("-?[0-9]+", value)
+    return is_fraction or (SPOILT.fullmatch(value.strip()) is not None and "\0" not in value)
 
 
 def _value(name: str, value: Any, rule: Any, quoted: bool, zone: str) -> Any:
     is_text = isinstance(value, str) and not isinstance(value, Number)
+    if name == "video_id":
+        _require(value, isinstance(value, str) and "\0" not in value)
+        return value.strip() or None
     if name in TEXTS:
         return _require(value, is_text and "\0" not in value)
     if name in INTEGERS or name in {"engagement_rate", "ctr_estimado"}:
@@ -172,20 +199,41 @@ def _value(name: str, value: Any, rule: Any, quoted: bool, zone: str) -> Any:
             return _require(int(number), -(2**63) <= int(number) < 2**63)
         _require(number, re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", number))
         return _require(float(number), abs(float(number)) < float("inf"))
-    _require(value, is_text)
+    return _time(name, _require(value, is_text), rule, zone)
+
+
+def _time(name: str, value: str, rule: Any, zone: str) -> Any:
     if "format" in rule:
         moment = dt.datetime.strptime(value, rule["format"])  # noqa: DTZ007
         _require(value, moment.strftime(rule["format"]) == value)
+        has_clock = "%H" in rule["format"]
     else:
-        _require(value, ISO.fullmatch(value))
-        clock = re.sub(r"\.(\d{1,6})\d*", lambda m: f".{m[1]:0<6}", value)
-        moment = dt.datetime.fromisoformat(clock)
+        moment, has_clock = _iso(value)
     _require(value, 1000 <= moment.year < 3000)
-    own_zone = ZoneInfo(rule.get("timezone", zone))
+    if not moment.tzinfo:
+        moment = moment.replace(tzinfo=ZoneInfo(rule.get("timezone", zone)))
     if name == "ingestion_ts":
-        return (moment if moment.tzinfo else moment.replace(tzinfo=own_zone)).astimezone(dt.UTC)
-    local = moment.astimezone(own_zone).replace(tzinfo=None) if moment.tzinfo else moment
+        return moment.astimezone(dt.UTC)
+    if not has_clock:
+        return moment.date() if name == "data_postagem" else None
+    is_kept_there = moment.tzinfo == ZoneInfo(zone)  # else an hour that is skipped would move
+    local = (moment if is_kept_there else moment.astimezone(ZoneInfo(zone))).replace(tzinfo=None)
     return local.date() if name == "data_postagem" else local
+
+
+def _iso(value: str) -> tuple[dt.datetime, bool]:
+    match = _require(ISO.fullmatch(value), ISO.fullmatch(value))
+    year, month, day, time, hour, minute, _, second, _, part, *offset = match.groups()
+    _, utc, sign, hours, _, minutes = offset
+    separators = {"-" in value[:8], *([":" in value[8:16]] if time else [])}
+    _require(value, len(separators) == 1)
+    zone: dt.tzinfo | None = dt.UTC if utc else None
+    if sign:
+        span = dt.timedelta(hours=int(hours), minutes=int(minutes or 0))
+        zone = dt.timezone(-span if sign == "-" else span)
+    micros = int((part or "0").ljust(6, "0")[:6])
+    clock = (int(hour or 0), int(minute or 0), int(second or 0), micros)
+    return dt.datetime(int(year), int(month), int(day), *clock, tzinfo=zone), bool(time)
 
 
 def _require(value: Any, condition: Any) -> Any:

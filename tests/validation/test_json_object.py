@@ -73,7 +73,7 @@ def shallow(pairs: Any) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("recursive_brackets", [100, -1])
 def test_an_object_is_what_python_reads(recursive_brackets: int, line: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_object, "MAX_RECURSIVE_BRACKETS", recursive_brackets)
+        patch.setattr(json_object, "MAX_DEPTH", recursive_brackets)
         pairs = parse_object(line)
     assert (None if pairs is None else shallow(pairs)) == by_python(line)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from capstone_metrics.validation import lines, scanner
 from capstone_metrics.validation.rules import validate_line
-from capstone_metrics.validation.silver import REQUIRED
+from capstone_metrics.validation.silver import REQUIRED, REQUIRED_IF_DECLARED
 from tests.support.mutations import PIECES, near_line
 from tests.support.selection import examples
 from tests.validation.conftest import LINE, OTHER_NAMES, ROW, SOURCES, outcome
@@ -76,7 +76,9 @@ USUAL = {
     "in another order": json.dumps(dict(sorted(LINE.items()))),
     "with escapes": text(titulo_video='é😀 "\\/\n'),
     "with an escaped slash": text(faculdade="a/b").replace("a/b", "a\\/b"),
-    "without what is optional": json.dumps({name: LINE[name] for name in REQUIRED}),
+    "without what is optional": json.dumps(
+        {name: LINE[name] for name in {*REQUIRED, *REQUIRED_IF_DECLARED}}
+    ),
     "with nulls": text(titulo_video=None, duracao_seg=None, ctr_estimado=None, run_id=None),
     "with a new field": text(curtidas_total=7),
     "with a nested field": text(extra={"a": [1, {"b": None}], "c": "]"}),

@@ -32,6 +32,7 @@ from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
 from capstone_metrics.cli.reset import reset
 from capstone_metrics.cli.servers import stop_programs
+from capstone_metrics.cli.source import source
 from capstone_metrics.errors import CapstoneError, unknown_name, user_message
 from capstone_metrics.packaging import pack_configuration
 
@@ -67,6 +68,7 @@ cli.add_command(dashboard)
 cli.add_command(status)
 cli.add_command(runs)
 cli.add_command(reset)
+cli.add_command(source)
 for command in (catalog, registry):
     cli.add_command(with_user_errors(command))
 with_user_errors(kedro_run)
@@ -331,9 +333,12 @@ def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
     from capstone_metrics.pipelines.bronze_to_silver.merge import merge  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.validate import validate  # noqa: PLC0415
 
-    params = (catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule"))
+    sources, *params = (
+        catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule")
+    )
     silver, bronze = catalog.load("silver"), catalog.load("bronze_criacao")
-    rebuilt = merge(validate(find_increment(silver, bronze, True, None, None), *params))
+    increment = find_increment(silver, bronze, sources, True, None, None)
+    rebuilt = merge(validate(increment, sources, *params))
     return [
         compare_tables(f"silver_{name}", silver.tables[name], rebuilt.overwrites[name].rows)
         for name in ("criacao", "quarentena")

@@ -44,14 +44,14 @@ def show_method(view: View) -> None:
 
 
 def show_line_counts(view: View, line_counts: LineCounts) -> None:
-    """Show how many lines of Bronze are current, superseded and quarantined, and if they add up."""
+    """Show how many lines of Bronze have each outcome, and if they add up."""
     texts = view.texts
     is_balanced = line_counts.is_balanced
     with st.container(border=True):
         show_badge(view, "accounted" if is_balanced else "unaccounted", is_ok=is_balanced)
-        names = ("lines", "current", "superseded", "quarantined")
-        for name, column in zip(names, st.columns(4), strict=True):
-            column.metric(texts(name), texts.number(getattr(line_counts, name)))
+        counts = {"lines": line_counts.lines, **line_counts.outcomes}
+        for (name, count), column in zip(counts.items(), st.columns(len(counts)), strict=True):
+            column.metric(texts(name), texts.number(count))
         if line_counts.counted_at:
             moment = texts.date_and_time(line_counts.counted_at, view.zone)
             st.caption(texts("counted_at", moment=moment))

@@ -38,12 +38,12 @@ FROM serving.runs ORDER BY run DESC LIMIT 20
 
 @dataclass(frozen=True)
 class LineCounts:
-    """How many lines of Bronze are current, superseded and quarantined, by the latest run.
+    """How many lines of Bronze have each outcome, by the latest run.
 
     Attributes:
         counted_at: when that run ended; None while it is running.
         lines: the lines in Bronze.
-        current, superseded, quarantined: how many of them are each.
+        current, superseded, quarantined, ignored, withdrawn: how many of them are each.
         reasons: {rule: the lines that broke it}; a line may break several.
     """
 
@@ -53,11 +53,20 @@ class LineCounts:
     superseded: int
     quarantined: int
     reasons: Mapping[str, int]
+    ignored: int = 0
+    withdrawn: int = 0
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many lines have each outcome; the last two only if a line has it."""
+        counts = {name: getattr(self, name) for name in ("current", "superseded", "quarantined")}
+        rare = {name: getattr(self, name) for name in ("ignored", "withdrawn")}
+        return counts | {name: count for name, count in rare.items() if count}
 
     @property
     def is_balanced(self) -> bool:
-        """Whether every line is current, superseded or quarantined."""
-        return self.lines == self.current + self.superseded + self.quarantined
+        """Whether every line has one outcome."""
+        return self.lines == sum(self.outcomes.values())
 
 
 def unchanged_at(transaction: ReadTransaction) -> dt.datetime | None:

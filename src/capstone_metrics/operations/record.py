@@ -160,6 +160,7 @@ class Recorder:
             "layers": {},
             "total": {},
             "reasons": {},
+            "ignored": {},
             "findings": [],
             "gold_generation": None,
             "published_generation": None,
@@ -220,7 +221,7 @@ class Recorder:
             self._add_window_counts(
                 {name: {count: r[count] for count in counts} for name, r in receipts}
             )
-            self.record |= {part: data.accounts[part] for part in ("total", "reasons")}
+            self.record |= {part: data.accounts[part] for part in ("total", "reasons", "ignored")}
         elif isinstance(data, QualityReport):
             self.record["findings"] += [finding.to_dict() for finding in data.findings]
         elif isinstance(data, GoldUpdate) and stats:

@@ -16,6 +16,8 @@ from capstone_metrics.operations.deadlines import (
     RecordedRun,
     slot_outcomes,
 )
+from capstone_metrics.operations.summary import balance
+from capstone_metrics.schemas import LINE_OUTCOMES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -391,11 +393,8 @@ def _damage_check(damage: Sequence[Damage], *, is_writing: bool) -> Check:
 def _accounting_checks(head: Mapping[str, Any]) -> Iterator[Check]:
     """Check that the lines of Bronze add up, and report the rate of quarantined ones."""
     total = head["total"]
-    is_balanced = total["lines"] == total["current"] + total["superseded"] + total["quarantined"]
-    message = (
-        "{lines:,} lines in Bronze {sign} {current:,} current in Silver + {superseded:,} superseded"
-        " + {quarantined:,} quarantined"
-    ).format(sign="=" if is_balanced else "≠", **total)
+    is_balanced = total["lines"] == sum(total[outcome] for outcome in LINE_OUTCOMES)
+    message = balance(total)
     hint = "" if is_balanced else "; run 'kedro verify' to see where"
     health = Health.OK if is_balanced else Health.CRITICAL
     yield Check("identity", health, message + hint, "verify")

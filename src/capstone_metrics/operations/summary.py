@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstone_metrics.changes import GoldUpdate, SilverUpdate
-from capstone_metrics.schemas import Publication
+from capstone_metrics.schemas import LINE_OUTCOMES, Publication
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +42,7 @@ class Summary:
         layers: the counts of each layer in this run.
         total: the number of lines of Bronze by outcome, over all runs.
         reasons: for each rule the number of lines that it quarantined, over all runs.
+        ignored: for each rule the number of lines that are no observations by it, over all runs.
         drift: for each source the undeclared fields that this run was the first to see.
         outdated: the sources of which some lines were validated by an earlier declaration.
         findings: what the quality rules found unusual.
@@ -50,6 +51,7 @@ class Summary:
     layers: dict[str, LayerCounts] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+    ignored: dict[str, int] = field(default_factory=dict)
     drift: dict[str, list[str]] = field(default_factory=dict)
     outdated: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -76,6 +78,7 @@ class Summary:
             row.rows_in, row.accepted = run["lines"], run["accepted"]
             row.superseded, row.quarantined = run["superseded"], run["quarantined"]
             self.total, self.reasons = accounts["total"], accounts["reasons"]
+            self.ignored = accounts["ignored"]
             self.drift, self.outdated = accounts["drift"], accounts["outdated"]
         elif isinstance(data, GoldUpdate):
             row.rows_in = row.accepted = data.manifest["silver_rows"]
@@ -91,7 +94,9 @@ class Summary:
             layer: LayerCounts(**{name: value for name, value in counts.items() if name in names})
             for layer, counts in record["layers"].items()
         }
-        return cls(layers, dict(record["total"]), dict(record["reasons"]))
+        return cls(
+            layers, dict(record["total"]), dict(record["reasons"]), dict(record.get("ignored", {}))
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -106,9 +111,11 @@ class Summary:
             footer: a label and a text for each line at the end, such as where the results are.
         """
         console.print(self.table())
-        console.print(self._balance(), highlight=False, soft_wrap=True)
+        console.print(balance(self.total) if self.total else "", highlight=False, soft_wrap=True)
         for rule, lines in self.reasons.items():
             console.print(f"  quarantined by {rule}: {lines}", highlight=False)
+        for rule, lines in self.ignored.items():
+            console.print(f"  ignored by {escape(rule)}: {lines}", highlight=False)
         for source, new_fields in self.drift.items():
             if new_fields:
                 names = escape(", ".join(new_fields))
@@ -140,14 +147,21 @@ class Summary:
                 table.add_row(name, *_cells(self.layers[name]))
         return table
 
-    def _balance(self) -> str:
-        """Return how the lines of Bronze add up, over all runs; empty without Silver."""
-        if not self.total:
-            return ""
-        return (
-            "{lines} lines in Bronze = {current} current in Silver + {superseded} superseded"
-            " + {quarantined} quarantined"
-        ).format_map(self.total)
+
+def balance(total: Mapping[str, int]) -> str:
+    """Return how the lines of Bronze add up, over all runs.
+
+    Args:
+        total: the number of lines, and how many have each outcome.
+    """
+    sign = "=" if total["lines"] == sum(total[outcome] for outcome in LINE_OUTCOMES) else "≠"
+    parts = [f"{total['current']:,} current in Silver"]
+    parts += [
+        f"{total[outcome]:,} {outcome}"
+        for outcome in LINE_OUTCOMES[1:]
+        if total[outcome] or outcome in {"superseded", "quarantined"}
+    ]
+    return f"{total['lines']:,} lines in Bronze {sign} {' + '.join(parts)}"
 
 
 def _cells(layer: LayerCounts) -> list[str]:

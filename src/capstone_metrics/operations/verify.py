@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
+from capstone_metrics.changes import accounted_lines
 from capstone_metrics.errors import user_message
 from capstone_metrics.schemas import VIDEO_KEY
 
@@ -133,8 +136,7 @@ def _accounting_problems(lake: Lake) -> Iterator[str]:
         superseded = receipt["accepted"] - current.pop(name, 0)
         if superseded < 0 or rejected != receipt["quarantined"]:
             yield f"{name} has {rejected} lines in quarantine and {superseded} superseded"
-        elif lines != receipt["accepted"] + rejected:
-            accounted = receipt["accepted"] + rejected
+        elif lines != (accounted := accounted_lines(receipt)):
             yield f"{name} has {lines} lines, of which {accounted} are accounted for"
     yield from (f"{name} has no receipt" for name in {**current, **quarantined})
 
@@ -164,6 +166,8 @@ def _head_problems(lake: Lake) -> Iterator[str]:
         "current": current,
         "superseded": sum(receipt["accepted"] for receipt in receipts) - current,
         "quarantined": sum(receipt["quarantined"] for receipt in receipts),
+        "ignored": sum(sum(receipt["ignored"].values()) for receipt in receipts),
+        "withdrawn": sum(receipt["withdrawn"] for receipt in receipts),
     }
     head = lake.silver.head
     accounts = {"objects": head["objects"], **head["total"]}
@@ -189,7 +193,7 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
             ((aggregate, column),) = rule.items()
             expected = getattr(criacao[column], aggregate)().to_pyarrow().as_py() or 0
             table = lake.gold.tables[name]
-            total = None if table is None else sum(table[measure].to_pylist())
+            total = None if table is None else pc.sum(table[measure]).as_py() or 0
             if total is not None and total != expected:
                 yield f"{name}.{measure} is {total} where Silver has {expected}; {REBUILD}"
 

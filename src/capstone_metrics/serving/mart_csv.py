@@ -81,7 +81,7 @@ class MartCsv:
         return parts
 
     def tuples(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows in the mart's column order: key columns as text, measures as int.
+        """Yield the rows in the mart's column order: key columns as text, measures as int, or None.
 
         A generator, so that the file is never in memory as Python objects.
         """
@@ -92,7 +92,8 @@ class MartCsv:
         width = len(self.mart.key)
         for row in rows:
             values = [row[index] for index in indices]
-            yield (*values[:width], *map(int, values[width:]))
+            measures = (int(value) if value else None for value in values[width:])
+            yield (*values[:width], *measures)
 
 
 def text_columns(mart: Mart) -> list[str]:

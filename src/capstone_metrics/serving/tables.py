@@ -104,6 +104,8 @@ def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]
     """Return the actions of ALTER TABLE that make a column as the mart declares it."""
     name = sql.Identifier(column)
     declared_type = sql_type(column)
+    if column not in table.columns and mart.may_be_null(column):
+        return [sql.SQL("ADD COLUMN {} {}").format(name, sql.SQL(declared_type))]
     if column not in table.columns:
         add = sql.SQL("ADD COLUMN {} {} NOT NULL DEFAULT {}")
         return [
@@ -111,6 +113,7 @@ def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]
             sql.SQL("ALTER COLUMN {} DROP DEFAULT").format(name),
         ]
     current_type, is_not_null = table.columns[column]
+    may_be_null = mart.may_be_null(column)
     actions = []
     if current_type != declared_type:
         if current_type.partition("(")[0] not in LOSSLESS_CASTS.get(declared_type, ()):
@@ -120,15 +123,23 @@ def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]
                 "the table as its owner and run 'kedro serving recreate'."
             )
         actions.append(sql.SQL("ALTER COLUMN {} TYPE {}").format(name, sql.SQL(declared_type)))
-    if not is_not_null:
-        actions.append(sql.SQL("ALTER COLUMN {} SET NOT NULL").format(name))
+    if is_not_null == may_be_null:
+        change = "DROP" if may_be_null else "SET"
+        actions.append(sql.SQL(f"ALTER COLUMN {{}} {change} NOT NULL").format(name))
     return actions
 
 
 def create_table_sql(mart: Mart) -> sql.Composed:
-    """Return the CREATE TABLE of a mart: its columns, all not null, and its primary key."""
+    """Return the CREATE TABLE of a mart: its columns, and its primary key.
+
+    Only a sum of values that may be unknown may be null.
+    """
     columns = (
-        sql.SQL("    {} {} NOT NULL,\n").format(sql.Identifier(column), sql.SQL(sql_type(column)))
+        sql.SQL("    {} {}{},\n").format(
+            sql.Identifier(column),
+            sql.SQL(sql_type(column)),
+            sql.SQL("" if mart.may_be_null(column) else " NOT NULL"),
+        )
         for column in mart.columns
     )
     return sql.SQL("CREATE TABLE IF NOT EXISTS {} (\n{}    PRIMARY KEY ({})\n)").format(

@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.configuration import LIST, MAPPING, TEXT, check
+from capstone_metrics.configuration import ANYTHING, LIST, MAPPING, TEXT, check
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.sources import faker, files
+from capstone_metrics.sources.presets import with_preset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from capstone_metrics.schedule import Calendar
 
     Objects = dict[str, Callable[[], Iterator[bytes]]]
 
 TYPES = {"faker": faker.objects, "files": files.objects}
-OPTIONS = {"type": TEXT, "fields?": MAPPING, "other_fields?": LIST, "schema_drift?": TEXT}
+OPTIONS = {
+    "type": TEXT,
+    "fields?": MAPPING,
+    "defaults?": MAPPING,
+    "other_fields?": LIST,
+    "schema_drift?": TEXT,
+    "only?": MAPPING,
+    "ignore?": ANYTHING,
+    "counters?": TEXT,
+}
 """The options of every source; those of its type are beside them."""
 
 TYPE_OPTIONS: dict[str, Mapping[str, Any]] = {"faker": faker.OPTIONS, "files": files.OPTIONS}
@@ -48,3 +58,27 @@ def new_objects(
         raise CapstoneError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
     check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
     return TYPES[type_name](name, declaration, calendar, existing)
+
+
+def with_presets(sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the declarations of sources, each with the options of the preset that it names.
+
+    Raises:
+        CapstoneError: if one names an unknown preset.
+    """
+    if not isinstance(sources, Mapping):
+        raise CapstoneError("sources: declare at least one source, by its type.")
+    return {name: with_preset(name, declaration) for name, declaration in sources.items()}
+
+
+def withdrawn_objects(sources: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:
+    """Return the objects of Bronze whose file was read anew in the way that is declared now.
+
+    Args:
+        sources: the declarations of the sources, by name.
+        names: the names of the objects.
+    """
+    declared = with_presets(sources)
+    return files.withdrawn(
+        {name: each for name, each in declared.items() if each.get("type") == "files"}, names
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -14,13 +15,19 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import translate_errors
 from capstone_metrics.sources.readers.options import OPTIONS as READING
+from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from capstone_metrics.schedule import Calendar
 
-OPTIONS = {"path?": TEXT, "format?": ANYTHING, **{f"{name}?": ANYTHING for name in READING}}
+OPTIONS = {
+    "path?": TEXT,
+    "preset?": TEXT,
+    "format?": ANYTHING,
+    **{f"{name}?": ANYTHING for name in READING},
+}
 OBJECT_NAME = re.compile(
     r"fonte=(?P<source>[^/]+)/janela=(?P<window>[^/]+)/"
     r"(?:file-(?P<number>\d+)-)?(?P<content>[0-9a-f]{64})(?:-(?P<reading>[0-9a-f]{8}))?\.jsonl"
@@ -96,6 +103,26 @@ def objects(
                 file = FileObject(str(window), number, content, reading.digest)
             new[file.name(name)] = partial(read, path, reading, member)
     return new
+
+
+def withdrawn(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> frozenset[str]:
+    """Return the objects whose content was read anew in another way.
+
+    Of the readings of a content the declared one counts; without it, the last by name.
+
+    Args:
+        sources: the declarations of the sources of files, by name.
+        names: the names of objects of Bronze, of any source.
+    """
+    readings: dict[tuple[str, str], list[tuple[bool, str]]] = defaultdict(list)
+    for name in names:
+        source = parse_object_name(name)[0]
+        file = FileObject.of(source, name) if source in sources else None
+        if file:
+            declared = Reading.of(source, sources[source]).digest
+            is_declared = (file.reading or declared) == declared
+            readings[source, file.content].append((is_declared, name))
+    return frozenset(name for objects in readings.values() for _, name in sorted(objects)[:-1])
 
 
 def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:

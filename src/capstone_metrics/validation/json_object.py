@@ -6,8 +6,10 @@ import json
 import re
 from typing import Any, NoReturn
 
-MAX_RECURSIVE_BRACKETS = 100
-"""A line with more brackets may be nested too deep for recursion, and is parsed without it."""
+MAX_DEPTH = 100
+"""A line that may be nested deeper is parsed without recursion."""
+
+BRACKETS = re.compile(r"[\[{]|[\]}]")
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 TOKEN = re.compile(
@@ -36,17 +38,30 @@ class Number(str):
 def parse_object(line: str) -> Pairs | None:
     """Return the keys and values of an object; None if the line is not one.
 
-    A nested value is a list or a tuple, whose content may be left out: Silver has no nested values.
+    A nested array is a list, and a nested object a tuple of pairs; deep ones are left empty.
     """
     try:
-        if line.count("[") + line.count("{") > MAX_RECURSIVE_BRACKETS:
+        if _may_be_deep(line):
             return _parse_nested(line)
         pairs = DECODER.decode(line)
         if SURROGATE.search(line):  # half a surrogate pair is not text
             json.dumps(pairs, ensure_ascii=False).encode()
+    except RecursionError:
+        return _parse_nested(line)
     except ValueError:
         return None
     return pairs if isinstance(pairs, tuple) else None
+
+
+def _may_be_deep(line: str) -> bool:
+    """Return whether a line may be nested deeper than recursion allows; brackets of texts count."""
+    if line.count("[") + line.count("{") <= MAX_DEPTH:
+        return False
+    depth = deepest = 0
+    for bracket in BRACKETS.findall(line):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest > MAX_DEPTH
 
 
 def _reject_constant(constant: str) -> NoReturn:

@@ -33,6 +33,9 @@ MAX_DIGITS = 18
 MAX_NUMBER_LENGTH, MAX_EXPONENT_DIGITS = 200, 2
 """A number within these is finite."""
 
+MAX_MANGLED_LENGTH = 44
+"""The longest id that may be a number with an exponent."""
+
 CENTURY_STARTS = 69
 """A year of two digits from this on is in the 20th century."""
 
@@ -431,10 +434,11 @@ def iso_time(b, q, end):
             q += 1
         if not 1 <= q - start <= 9:
             return 0, 0
+    known = layout.VALID | layout.HAS_CLOCK
     if q == end:
-        return layout.VALID, moment
+        return known, moment
     if b[q] == 90 and q + 1 == end:
-        return layout.VALID | layout.HAS_OFFSET, moment
+        return known | layout.HAS_OFFSET, moment
     if b[q] != 43 and b[q] != 45:
         return 0, 0
     colon = 1 if b[q + 3] == 58 else 0
@@ -444,7 +448,7 @@ def iso_time(b, q, end):
     if not (0 <= hours <= 14 and 0 <= minutes < 60):
         return 0, 0
     offset = hours * HOUR_US + minutes * MINUTE_US
-    return layout.VALID | layout.HAS_OFFSET, moment + (offset if b[q] == 45 else -offset)
+    return known | layout.HAS_OFFSET, moment + (offset if b[q] == 45 else -offset)
 
 
 @njit
@@ -469,7 +473,8 @@ def formatted_time(b, q, end, texts, spans, at):
     clock = clock_of(hour, minute, part(b, q, spans, at + layout.SECOND))
     if not valid or clock < 0:
         return 0, 0
-    return layout.VALID, days * DAY_US + clock
+    known = layout.VALID | (layout.HAS_CLOCK if spans[at + layout.HOUR] >= 0 else 0)
+    return known, days * DAY_US + clock
 
 
 @njit
@@ -625,6 +630,19 @@ def is_choice(source, start, stop, texts, spans, choices, count):
 
 
 @njit
+def is_surely_id(source, start, stop):
+    """Return whether an id has no blanks around it, and was not spoilt by a spreadsheet."""
+    first, last = source[start], source[stop - 1]
+    if first <= 32 or first >= 128 or last <= 32 or last >= 128 or first == 35:
+        return False
+    if stop - start <= MAX_MANGLED_LENGTH and (is_digit(first) or first == 43 or first == 45):
+        for k in range(start, stop):
+            if source[k] | 32 == 101:
+                return False
+    return True
+
+
+@njit
 def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, values, known, offsets,
                 built, scratch):  # fmt: skip
     """Read the value of a column of the current line; return whether it is accepted."""
@@ -639,8 +657,11 @@ def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, value
         if slots[origin + layout.LINE] == turn:
             slot = origin
             break
-    if slot < 0 or slots[slot + layout.TOKEN] == NULL:
+    may_be_missing = not flags & layout.REQUIRED and columns[at + layout.ORIGIN_COUNT] <= 1
+    if slot < 0:
         return not flags & layout.REQUIRED
+    if slots[slot + layout.TOKEN] == NULL:
+        return may_be_missing
     token, source = np.int64(slots[slot + layout.TOKEN]), b
     start, stop = np.int64(slots[slot + layout.START]), np.int64(slots[slot + layout.END])
     is_text = token == TEXT or token == ESCAPED_TEXT
@@ -655,7 +676,7 @@ def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, value
             while first < last and is_space(source[first]):
                 first += 1
             if first == last:
-                return not flags & layout.REQUIRED
+                return may_be_missing
             if flags & layout.QUOTED:
                 while is_space(source[last - 1]):
                     last -= 1
@@ -672,6 +693,8 @@ def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, value
             source, start, stop, texts, spans,
             columns[at + layout.CHOICES], columns[at + layout.CHOICE_COUNT],
         ):  # fmt: skip
+            return False
+        if flags & layout.IS_ID and not is_surely_id(source, start, stop):
             return False
     else:
         if flags & layout.QUOTED:

@@ -11,7 +11,7 @@ TEXT, INTEGER, NUMBER, TIME = range(4)
 # a column; ORIGINS, CHOICES and FORMAT are positions in the spans
 KIND, FLAGS, ORIGINS, ORIGIN_COUNT, CHOICES, CHOICE_COUNT, FORMAT = range(7)
 COLUMN_WIDTH = 7
-REQUIRED, BLANK_IS_MISSING, QUOTED, COUNTER = (1 << bit for bit in range(4))
+REQUIRED, BLANK_IS_MISSING, QUOTED, COUNTER, IS_ID = (1 << bit for bit in range(5))
 """The flags of a column."""
 
 SPAN_WIDTH = 3
@@ -36,5 +36,5 @@ SIZE, NAMES, DECLARED, COLUMNS, CAPACITY, TEXT_CAPACITY, IS_FROZEN = range(7)
 POSITION, LINES, FILLED_LINES, OTHERS, UNKNOWN_KEYS, IS_DONE = range(6)
 STATE_WIDTH = 6
 
-VALID, HAS_OFFSET = 1, 2
-"""What is known of a value: that there is one, and that its time was written with an offset."""
+VALID, HAS_OFFSET, HAS_CLOCK = 1, 2, 4
+"""What is known of a value: that there is one; of a time, that it has an offset, a time of day."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.validation.blocks import Block
     from capstone_metrics.validation.contract import Contract
+    from capstone_metrics.validation.objects import BronzeObject
     from capstone_metrics.validation.scanner import Scanner
 
 ROW = pa.schema({**{name: ARROW[kind] for name, kind in SILVER.items()}, "linha": pa.int64()})
@@ -44,14 +45,18 @@ class ValidatedLines:
         accepted: the lines that broke no rule, as `ROW`.
         rejected: the lines that broke a rule, as `REJECTED`.
         count: the number of lines that are not blank.
+        withdrawn: how many of these lines are of an object that was read anew in another way.
         reasons: how many lines broke each rule.
+        ignored: how many lines are no observations, by the rule that says so.
         new_fields: how many lines have each field that the contract does not name.
     """
 
     accepted: list[pa.RecordBatch] = field(default_factory=list)
     rejected: list[pa.RecordBatch] = field(default_factory=list)
     count: int = 0
+    withdrawn: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
     new_fields: Counter[str] = field(default_factory=Counter)
 
 
@@ -76,7 +81,7 @@ def validate_lines(
     early: list[tuple[int, int]] = []
     for columns, starts, numbers in zip(scan.columns, scan.starts, scan.numbers, strict=True):
         batch = _batch(block, numbers, dict(zip(SILVER, columns, strict=True)), ROW)
-        is_early = _is_before_posting(batch)
+        is_early = _is_untimely(batch, block.origin)
         if is_early.any():
             batch = batch.filter(pa.array(~is_early))
             early += zip(numbers[is_early].tolist(), starts[is_early].tolist(), strict=True)
@@ -89,6 +94,12 @@ def validate_lines(
     _validate_by_rules(other_lines, block, contract, networks, result)
     result.count = scan.filled_lines
     return result
+
+
+def count_lines(block: Block) -> ValidatedLines:
+    """Count the lines of a block of an object that was read anew in another way."""
+    count = sum(1 for line in block.lines() if line.strip())
+    return ValidatedLines(count=count, withdrawn=count)
 
 
 def _validate_by_rules(
@@ -105,7 +116,9 @@ def _validate_by_rules(
         outcome = validate_line(line, contract, block.origin, networks)
         if outcome.new_fields:
             result.new_fields.update(outcome.new_fields)
-        if outcome.broken:
+        if outcome.ignored:
+            result.ignored[outcome.ignored] += 1
+        elif outcome.broken:
             result.reasons.update(outcome.broken)
             rejected[number] = {"regras": outcome.broken, **text_of(line)}
         else:
@@ -137,12 +150,15 @@ def _batch(
     return pa.RecordBatch.from_arrays([every[name] for name in schema.names], schema=schema)
 
 
-def _is_before_posting(batch: pa.RecordBatch) -> NDArray[np.bool_]:
-    """Return which lines break `data_postagem.after_observation`."""
+def _is_untimely(batch: pa.RecordBatch, origin: BronzeObject) -> NDArray[np.bool_]:
+    """Return which lines were observed before they were posted, or after they arrived."""
     observed = batch["ingestion_ts"].view(pa.int64()).to_numpy()
     posted = batch["data_postagem"].view(pa.int32()).to_numpy()
-    is_early: NDArray[np.bool_] = posted > observed // DAY_US + 1
-    return is_early
+    arrival = int(origin.arrival.timestamp()) * 1_000_000
+    is_untimely: NDArray[np.bool_] = (posted > observed // DAY_US + 1) | (
+        observed > arrival + DAY_US
+    )
+    return is_untimely
 
 
 def text_of(line: bytes) -> dict[str, str]:

@@ -12,28 +12,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 from zoneinfo import ZoneInfo
 
-from capstone_metrics.validation.contract import ISO
+from capstone_metrics.validation.fields import DURATION
 from capstone_metrics.validation.json_object import Number, parse_object
-from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, REQUIRED, SILVER
+from capstone_metrics.validation.numerals import INTEGER, NUMBER, read_duration
+from capstone_metrics.validation.paths import find
+from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
+from capstone_metrics.validation.times import ISO, TimeFormat, read_iso, read_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from capstone_metrics.validation.contract import Contract, Field
+    from capstone_metrics.validation.contract import Contract
+    from capstone_metrics.validation.fields import Field, Origin
     from capstone_metrics.validation.objects import BronzeObject
+    from capstone_metrics.validation.times import Moment
 
 BLANK = " \t\n\r\v\f"
-INTEGER = re.compile("-?[0-9]+")
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-ISO_TIME = re.compile(
-    r"[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
-    r"([T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):?[0-5]\d)?)?",
-    re.ASCII,
-)
 INT64 = 1 << 63
 DAY = dt.timedelta(days=1)
-CENTURY_STARTS = 69
-"""Years of two digits from this one on are in the 20th century, as for strptime of POSIX."""
+MANGLED = re.compile(
+    r"#(?:N/[AD]|NAME|NOME|VALUE|VALOR|REF|DIV/0|NULL|NUM|NULO).?"
+    r"|[+-]?\d(?:[.,]\d{0,17})?E\+?\d{1,3}|\d{1,17}[.,]\d{0,17}E[+-]?\d{1,3}",
+    re.ASCII | re.IGNORECASE,
+)
+"""An id that a spreadsheet spoilt: an error of its own, or a number that lost its last digits."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Outcome:
         row: the values of Silver, by column; they count only if no rule is broken.
         broken: the rules that the line broke.
         new_fields: the fields of the line that the contract does not name.
+        ignored: the rule by which the line is no observation; None if it may be one.
     """
 
     row: Mapping[str, Any]
     broken: tuple[str, ...] = ()
     new_fields: tuple[str, ...] = ()
+    ignored: str | None = None
 
     @classmethod
     def rejected(cls, rule: str) -> Outcome:
@@ -69,20 +73,14 @@ def validate_line(
     """
     if contract is None:
         return Outcome.rejected("source.undeclared")
-    try:
-        text = line.decode()
-    except UnicodeDecodeError:
-        return Outcome.rejected("line.not_utf8")
-    pairs = parse_object(text)
-    if pairs is None:
-        return Outcome.rejected("line.not_json")
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        return Outcome.rejected("line.repeated_keys")
+    values = _record_of(line)
+    if isinstance(values, str):
+        return Outcome.rejected(values)
+    if ignored := contract.selection.rule_of(values):
+        return Outcome({}, ignored=ignored)
 
     broken = [rule for name, rule in contract.shape_rules.items() if name in values]
-    known = contract.known_fields.union(contract.shape_rules)
-    new_fields = tuple(name for name in values if name not in known)
+    new_fields = tuple(name for name in values if not contract.is_known(name))
     if new_fields and contract.is_frozen:
         broken.append("line.new_field")
     row: dict[str, Any] = dict.fromkeys(SILVER)
@@ -92,11 +90,44 @@ def validate_line(
             broken.append(f"{name}.{rule}")
     row["ingestion_ts"] = row["ingestion_ts"] or origin.arrival
     row["run_id"] = origin.run_id if row["run_id"] is None else row["run_id"]
-    if row["rede_social"] is not None and row["rede_social"] not in networks:
-        broken.append("rede_social.unknown")
-    if row["data_postagem"] and row["data_postagem"] > (row["ingestion_ts"] + DAY).date():
-        broken.append("data_postagem.after_observation")
+    broken += _broken_by_row(row, origin, networks)
+    _leave_out_other_days(contract, row)
     return Outcome(row, tuple(broken), new_fields)
+
+
+def _record_of(line: bytes) -> dict[str, Any] | str:
+    """Return the values of a line by their names, or the rule that it broke as a whole."""
+    try:
+        pairs = parse_object(line.decode())
+    except UnicodeDecodeError:
+        return "line.not_utf8"
+    if pairs is None:
+        return "line.not_json"
+    values = dict(pairs)
+    return values if len(values) == len(pairs) else "line.repeated_keys"
+
+
+def _broken_by_row(
+    row: Mapping[str, Any], origin: BronzeObject, networks: Collection[str]
+) -> Iterator[str]:
+    """Yield the rules that a row broke beyond those of its single fields."""
+    if row["rede_social"] is not None and row["rede_social"] not in networks:
+        yield "rede_social.unknown"
+    if row["data_postagem"] and row["data_postagem"] > (row["ingestion_ts"] + DAY).date():
+        yield "data_postagem.after_observation"
+    if row["ingestion_ts"] > origin.arrival + DAY:
+        yield "ingestion_ts.after_arrival"
+
+
+def _leave_out_other_days(contract: Contract, row: dict[str, Any]) -> None:
+    """Leave a time empty that must be on the day of another field, and is not."""
+    for name, field in contract.fields.items():
+        if field.same_day_as and row[name] and row[name].date() != row[field.same_day_as]:
+            row[name] = None
+
+
+class NoValue(Exception):  # noqa: N818 - it is not an error
+    """A value means that there is none."""
 
 
 def read_field(field: Field, values: Mapping[str, Any]) -> tuple[Any, str | None]:
@@ -106,57 +137,164 @@ def read_field(field: Field, values: Mapping[str, Any]) -> tuple[Any, str | None
         field: the field of Silver.
         values: the values of the line, by the names that its source uses.
     """
-    value: Any = field.constant
-    if value is None:
-        value = next((values[name] for name in field.origins if name in values), None)
-    is_never_blank = field.quoted or field.name in NEVER_BLANK
-    if value is None or (is_never_blank and _is_text(value) and not value.strip(BLANK)):
-        return None, "missing" if field.name in REQUIRED else None
-    try:
-        value = READERS[SILVER[field.name]](field, value)
-    except (ValueError, OverflowError):
-        return None, "unreadable"
+    for origin in field.origins:
+        if field.constant is not None:
+            value: Any = field.constant
+        elif len(origin.paths) == 1:
+            value = find(values, origin.paths[0])
+        else:
+            value = _joined([find(values, path) for path in origin.paths])
+        try:
+            near = _near(origin.near, values) if origin.near else None
+            return _checked(field, read_value(field, origin, value, near))
+        except NoValue:
+            continue
+        except MangledIdError:
+            return None, "mangled"
+        except (ValueError, OverflowError):
+            return None, "unreadable"
+    return None, "missing" if field.is_required else None
+
+
+class MangledIdError(ValueError):
+    """An id was spoilt by a spreadsheet."""
+
+
+def _checked(field: Field, value: Any) -> tuple[Any, str | None]:
     return value, "negative" if field.name in COUNTERS and value < 0 else None
 
 
-def _read_text(_: Field, value: Any) -> str:
+def _joined(parts: list[Any]) -> str | None:
+    """Return texts joined by a blank, without blank ones; None if there is none."""
+    texts = [part.strip() for part in parts if isinstance(part, str) and part.strip()]
+    return " ".join(texts) if texts else None
+
+
+def read_value(field: Field, origin: Origin, value: Any, near: dt.date | None) -> Any:
+    """Return a value of a field as Silver has it.
+
+    Args:
+        field: the field of Silver.
+        origin: how the value is written.
+        value: the value in the record; None if it has none.
+        near: the day near which a date without a year is.
+
+    Raises:
+        NoValue: if it means that there is none.
+        ValueError: if it cannot be read.
+    """
+    if value is None:
+        raise NoValue
+    if not origin.is_plain and isinstance(value, str | bool):
+        value = _translated(origin, value)
+    if _is_text(value) and not value.strip(BLANK):
+        is_text_column = SILVER[field.name] == "string"
+        if origin.empty is not None:
+            value = origin.empty if is_text_column else Number(origin.empty)
+        elif field.quoted or field.name in NEVER_BLANK or not (origin.is_plain or is_text_column):
+            raise NoValue
+    return READERS[SILVER[field.name]](field, origin, value, near)
+
+
+def _translated(origin: Origin, value: Any) -> Any:
+    """Apply the pattern, the replacements and the words for no value of an origin."""
+    text: Any = value
+    if isinstance(value, bool):
+        text = str(value).lower()
+    if origin.regex and (_is_text(value) or isinstance(value, Number)):
+        match = origin.regex.search(text)
+        if match is None:
+            raise NoValue
+        groups = [group for group in match.groups() if group is not None]
+        text = value = groups[0] if groups else match[0]
+    if text.strip() in origin.missing:
+        raise NoValue
+    if origin.replacements:
+        value = origin.replacements.get(text.strip().casefold(), value)
+    return value
+
+
+def _near(origin: Origin, values: Mapping[str, Any]) -> dt.date | None:
+    """Return the day of the moment at an origin; None if there is none that can be read."""
+    value = find(values, origin.paths[0])
+    try:
+        text = _translated(origin, value) if isinstance(value, str) else None
+        return _moment(origin, text, None).time.date() if text is not None else None
+    except (NoValue, ValueError, OverflowError):
+        return None
+
+
+def _read_text(field: Field, _: Origin, value: Any, __: dt.date | None) -> str:
+    if field.name == "video_id":
+        return _read_id(value)
     text = _text(value)
     return _unreadable(text) if "\0" in text else text
 
 
-def _read_integer(field: Field, value: Any) -> int:
-    text = _number(field, value)
-    integer = int(text) if INTEGER.fullmatch(text) else _unreadable(text)
-    return integer if -INT64 <= integer < INT64 else _unreadable(text)
+def _read_id(value: Any) -> str:
+    """Return an id without blanks around it; a whole number is one, by its digits."""
+    text = value if isinstance(value, str) else _unreadable(value)
+    text = text.strip()
+    if "\0" in text:
+        _unreadable(text)
+    if not text:
+        raise NoValue
+    if MANGLED.fullmatch(text) or (isinstance(value, Number) and not INTEGER.fullmatch(text)):
+        raise MangledIdError(text)
+    return text
 
 
-def _read_number(field: Field, value: Any) -> float:
-    text = _number(field, value)
+def _read_integer(field: Field, origin: Origin, value: Any, _: dt.date | None) -> int:
+    if origin.formats == (DURATION,):
+        integer = read_duration(value.strip() if isinstance(value, str) else _unreadable(value))
+    else:
+        text = _number(field, origin, value)
+        if not origin.numbers.is_plain:
+            text = re.sub(r"\.0+$", "", text) if origin.numbers.compact else text
+        integer = int(text) if INTEGER.fullmatch(text) else _unreadable(text)
+    return integer if -INT64 <= integer < INT64 else _unreadable(value)
+
+
+def _read_number(field: Field, origin: Origin, value: Any, _: dt.date | None) -> float:
+    text = _number(field, origin, value)
     number = float(text) if NUMBER.fullmatch(text) else _unreadable(text)
+    if origin.numbers.percent and field.name == "ctr_estimado":
+        number *= 100  # which is in percent
     return number if abs(number) < float("inf") else _unreadable(text)
 
 
-def _read_date(field: Field, value: Any) -> dt.date:
-    return _read_local_time(field, value).date()
+def _read_date(field: Field, origin: Origin, value: Any, near: dt.date | None) -> dt.date:
+    return _local(field, origin, _moment(origin, value, near)).date()
 
 
-def _read_local_time(field: Field, value: Any) -> dt.datetime:
-    """Return a time as the local time in the zone of the field."""
-    moment = _moment(field, value)
-    if moment.tzinfo:
-        moment = moment.astimezone(ZoneInfo(field.timezone)).replace(tzinfo=None)
-    return moment
+def _read_local_time(field: Field, origin: Origin, value: Any, near: dt.date | None) -> dt.datetime:
+    moment = _moment(origin, value, near)
+    if not moment.has_clock:
+        raise NoValue
+    return _local(field, origin, moment)
 
 
-def _read_instant(field: Field, value: Any) -> dt.datetime:
-    """Return a time in UTC.
+def _local(field: Field, origin: Origin, moment: Moment) -> dt.datetime:
+    """Return a time as the local time in the zone in which it is kept; a date is that date.
 
     In an hour that a clock change skips or repeats, the offset before the change applies.
     """
-    moment = _moment(field, value)
-    if not moment.tzinfo:
-        moment = moment.replace(tzinfo=ZoneInfo(field.timezone))
-    return moment.astimezone(dt.UTC)
+    time = moment.time
+    if not moment.has_clock:
+        return time.replace(tzinfo=None)
+    if not time.tzinfo:
+        if origin.timezone == field.zone:
+            return time
+        time = time.replace(tzinfo=ZoneInfo(origin.timezone))
+    return time.astimezone(ZoneInfo(field.zone)).replace(tzinfo=None)
+
+
+def _read_instant(_: Field, origin: Origin, value: Any, near: dt.date | None) -> dt.datetime:
+    """Return a time in UTC."""
+    time = _moment(origin, value, near).time
+    if not time.tzinfo:
+        time = time.replace(tzinfo=ZoneInfo(origin.timezone))
+    return time.astimezone(dt.UTC)
 
 
 READERS = {
@@ -170,18 +308,18 @@ READERS = {
 """For each type of Silver, the function that reads its values."""
 
 
-def _moment(field: Field, value: Any) -> dt.datetime:
-    """Parse a time; it has a zone only if it is written with an offset."""
-    text = _text(value)
-    if field.format == ISO:
-        return dt.datetime.fromisoformat(text if ISO_TIME.fullmatch(text) else _unreadable(text))
-    time_format = field.time_format
-    if not time_format.pattern.fullmatch(text):
-        _unreadable(text)
-    part = {name: int(text[where]) for name, where in time_format.parts.items()}
-    year = part.get("%Y") or part["%y"] + (1900 if part["%y"] >= CENTURY_STARTS else 2000)
-    hour, minute, second = (part.get(name, 0) for name in ("%H", "%M", "%S"))
-    return dt.datetime(year, part["%m"], part["%d"], hour, minute, second)  # noqa: DTZ001 - local
+def _moment(origin: Origin, value: Any, near: dt.date | None) -> Moment:
+    """Parse a time by the first format that fits."""
+    for form in origin.time_formats:
+        try:
+            if isinstance(form, TimeFormat):
+                return form.read(_text(value), near)
+            if form == ISO:
+                return read_iso(_text(value))
+            return read_number(value if isinstance(value, str) else _unreadable(value), form)
+        except ValueError:
+            continue
+    return _unreadable(value)
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
@@ -192,10 +330,14 @@ def _text(value: Any) -> str:
     return value if _is_text(value) else _unreadable(value)
 
 
-def _number(field: Field, value: Any) -> str:
-    if field.quoted:
-        return _text(value).strip(BLANK)
-    return value if type(value) is Number else _unreadable(value)
+def _number(field: Field, origin: Origin, value: Any) -> str:
+    """Return the digits of a number."""
+    if not origin.numbers.is_plain:
+        text = value.strip() if isinstance(value, str) else _unreadable(value)
+        return text if isinstance(value, Number) else origin.numbers.normalized(text)
+    if isinstance(value, Number):
+        return value if not field.quoted or origin.empty is not None else _unreadable(value)
+    return _text(value).strip(BLANK) if field.quoted else _unreadable(value)
 
 
 def _unreadable(value: Any) -> NoReturn:

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from capstone_metrics.validation import layout, values
-from capstone_metrics.validation.contract import ISO
 from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.rules import read_field
-from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, REQUIRED, SILVER, TIMES
+from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
+from capstone_metrics.validation.times import FIXED_TOKENS, TimeFormat
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from capstone_metrics.validation.blocks import Block
     from capstone_metrics.validation.compiler import Scan
-    from capstone_metrics.validation.contract import Contract, Field
+    from capstone_metrics.validation.contract import Contract
+    from capstone_metrics.validation.fields import Field
     from capstone_metrics.validation.objects import BronzeObject
 
     Numbers = NDArray[np.int32]
@@ -40,9 +41,6 @@ to so many names."""
 
 ESCAPED = frozenset(map(chr, range(32))) | {'"', "\\"}
 """The characters that JSON always escapes; a key with one of them is left to the rules."""
-
-FORMAT_TOKENS = ("%Y", "%y", "%m", "%d", "%H", "%M", "%S")
-"""The tokens of a format, in the order of `layout`."""
 
 
 @dataclass
@@ -81,7 +79,11 @@ class Plan:
         self.contract, self.networks, self.learned = contract, networks, learned
         self.fields = [field for field in contract.fields.values() if field.constant is None]
         declared = [*contract.source_fields, *sorted(contract.other_fields)]
-        declared = [name for name in dict.fromkeys(declared) if not ESCAPED.intersection(name)]
+        declared = [
+            name
+            for name in dict.fromkeys(declared)
+            if "*" not in name and not ESCAPED.intersection(name)
+        ]
         self.declared, self.names = len(declared), [*declared, *learned]
         self._texts, self._spans = bytearray(), list[int]()
         self.name_table, self.hashes = self._name_table()
@@ -109,25 +111,24 @@ class Plan:
         kinds = {"string": layout.TEXT, "int64": layout.INTEGER, "float64": layout.NUMBER}
         column[layout.KIND] = kinds.get(kind, layout.TIME)
         column[layout.FLAGS] = (
-            (layout.REQUIRED if field.name in REQUIRED else 0)
+            (layout.REQUIRED if field.is_required else 0)
             | (layout.BLANK_IS_MISSING if field.quoted or field.name in NEVER_BLANK else 0)
             | (layout.QUOTED if field.quoted and is_number else 0)
             | (layout.COUNTER if field.name in COUNTERS else 0)
+            | (layout.IS_ID if field.name == "video_id" else 0)
         )
-        origins = [self.names.index(name) for name in field.origins if name in self.names]
+        origins = [self.names.index(path) for path in field.paths if path in self.names]
         column[layout.ORIGINS], column[layout.ORIGIN_COUNT] = self._span(origins), len(origins)
         choices = list(self.networks) if field.name == "rede_social" else []
         column[layout.CHOICES], column[layout.CHOICE_COUNT] = (
             self._span(part for choice in choices for part in self._literal(choice)),
             len(choices),
         )
-        is_formatted = kind in TIMES and field.format != ISO
-        column[layout.FORMAT] = self._format(field) if is_formatted else -1
+        form = field.origin.time_formats[0]
+        column[layout.FORMAT] = self._format(form) if isinstance(form, TimeFormat) else -1
         return column
 
-    def _format(self, field: Field) -> int:
-        form = field.time_format
-
+    def _format(self, form: TimeFormat) -> int:
         def in_bytes(offset: int) -> int:
             longer = (len(text.encode()) - len(text) for at, text in form.literals if at < offset)
             return offset + sum(longer)
@@ -135,7 +136,7 @@ class Plan:
         literals = [
             part for at, text in form.literals for part in self._literal(text, in_bytes(at))
         ]
-        parts = [form.parts.get(token) for token in FORMAT_TOKENS]
+        parts = [form.parts.get(token) for token in FIXED_TOKENS]  # as in `layout`
         offsets = [in_bytes(part.start) if part else -1 for part in parts]
         return self._span(
             [*offsets, in_bytes(form.length), self._span(literals), len(form.literals)]
@@ -200,8 +201,11 @@ class Scanner:
     def of(cls, scan: Scan | None, contract: Contract, networks: Collection[str]) -> Scanner | None:
         """Return the scanner of a source; None if every line has to be left to the rules.
 
-        That is so without the compiled `kernel.scan`, or if a constant breaks a rule.
+        That is so without the compiled `kernel.scan`, if some field is not plain, or if a constant
+        breaks a rule.
         """
+        if scan is None or not contract.is_plain:
+            return None
         constants: dict[str, Any] = {}
         broken: list[str] = []
         for name in SILVER:
@@ -210,7 +214,7 @@ class Scanner:
                 constants[name], rule = read_field(column, {}) if column else (None, None)
                 broken += [rule] if rule else []
         network = constants.get("rede_social")
-        if scan is None or broken or not networks or (network and network not in networks):
+        if broken or not networks or (network and network not in networks):
             return None
         return cls(scan, contract, networks, constants)
 
@@ -231,7 +235,8 @@ class Scanner:
             result.numbers.append(WORKSPACE.numbers[:rows].copy())
             result.others += map(tuple, others)
             for number in np.flatnonzero(counts).tolist():
-                result.new_fields[plan.names[number]] += int(counts[number])
+                if not plan.contract.is_known(plan.names[number]):
+                    result.new_fields[plan.names[number]] += int(counts[number])
         result.filled_lines = int(state[layout.FILLED_LINES])
         return result
 

@@ -25,16 +25,14 @@ SILVER = {
 TIMES = ("date", "timestamp(6)", "timestamp('UTC', 6)")
 """The types of dates and times."""
 
-REQUIRED = (
-    "faculdade",
-    "rede_social",
-    "data_postagem",
-    "video_id",
-    "views",
-    "likes",
-    "comentarios",
-)
-"""The columns that every accepted line has a value for."""
+REQUIRED = ("faculdade", "rede_social", "data_postagem", "video_id", "views")
+"""The columns that every source declares, and every accepted line has a value for."""
+
+REQUIRED_IF_DECLARED = ("likes", "comentarios")
+"""The columns that a line has a value for unless its source leaves them out, or says otherwise."""
+
+OPTIONAL = tuple(name for name in SILVER if name not in {*REQUIRED, *REQUIRED_IF_DECLARED})
+"""The columns that a line may always leave empty."""
 
 COUNTERS = ("views", "likes", "comentarios")
 """The columns that are never negative."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from capstone_metrics.validation.blocks import BLOCK_BYTES, ObjectReader
 from capstone_metrics.validation.compiler import load_scan
 from capstone_metrics.validation.layout import PADDING
-from capstone_metrics.validation.lines import REJECTED, ROW, validate_lines
+from capstone_metrics.validation.lines import REJECTED, ROW, count_lines, validate_lines
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.scanner import Scanner
 from capstone_metrics.validation.silver import SILVER
@@ -59,6 +59,8 @@ class ObjectResult:
         bytes, sha256: the size and the hash of its content.
         lines: the number of its lines that are not blank.
         accepted, quarantined: how many of these lines broke no rule, and how many broke one.
+        ignored: how many of them are no observations, by the rule that says so.
+        withdrawn: how many of them were read anew in another way.
         reasons: how many lines broke each rule.
         new_fields: how many lines have each field that the contract does not name.
     """
@@ -69,6 +71,8 @@ class ObjectResult:
     lines: int = 0
     accepted: int = 0
     quarantined: int = 0
+    withdrawn: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     new_fields: Counter[str] = field(default_factory=Counter)
 
@@ -77,13 +81,19 @@ class ObjectResult:
         self.lines += lines.count
         self.accepted += sum(batch.num_rows for batch in lines.accepted)
         self.quarantined += sum(batch.num_rows for batch in lines.rejected)
+        self.ignored.update(lines.ignored)
+        self.withdrawn += lines.withdrawn
         self.reasons.update(lines.reasons)
         self.new_fields.update(lines.new_fields)
 
     def receipt(self) -> dict[str, Any]:
         """Return the counts of the object, for its receipt."""
-        names = ("lines", "bytes", "sha256", "accepted", "quarantined")
-        counters = {"reasons": self.reasons, "new_fields": self.new_fields}
+        names = ("lines", "bytes", "sha256", "accepted", "quarantined", "withdrawn")
+        counters = {
+            "ignored": self.ignored,
+            "reasons": self.reasons,
+            "new_fields": self.new_fields,
+        }
         return {name: getattr(self, name) for name in names} | {
             name: dict(sorted(counter.items())) for name, counter in counters.items()
         }
@@ -113,11 +123,14 @@ class Validator:
         contracts: the contracts of the sources, by `fonte`.
         networks: the known values of `rede_social`.
         zone: the time zone of windows.
+        withdrawn: the names of the objects that were read anew in another way, whose lines only
+            count.
     """
 
     contracts: Mapping[str, Contract]
     networks: tuple[str, ...]
     zone: str
+    withdrawn: frozenset[str] = frozenset()
 
     def validate(
         self, objects: Objects, threads: int = os.cpu_count() or 1
@@ -164,7 +177,9 @@ class Validator:
             for result, block in chain(first, blocks):
                 fonte = result.origin.fonte
                 how = self.contracts.get(fonte), scanners.get(fonte), self.networks
-                future = pool.submit(validate_lines, block, *how) if block else None
+                is_withdrawn = result.origin.objeto in self.withdrawn
+                task = (count_lines, block) if is_withdrawn else (validate_lines, block, *how)
+                future = pool.submit(*task) if block else None
                 running.append((result, block, future))
                 if len(running) > 2 * threads:
                     yield finish_first()

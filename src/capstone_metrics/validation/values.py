@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 
-from capstone_metrics.validation.layout import HAS_OFFSET, VALID
+from capstone_metrics.validation.layout import HAS_CLOCK, HAS_OFFSET, VALID
 from capstone_metrics.validation.silver import SILVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from capstone_metrics.validation.contract import Field
+    from capstone_metrics.validation.fields import Field
 
     Integers = NDArray[np.int64]
     Known = NDArray[np.uint8]
@@ -75,19 +75,28 @@ def times(known: Known, values: Integers, field: Field) -> pa.Array:
         field: the field of the times.
     """
     kind = ARROW[SILVER[field.name]]
-    is_instant = kind == ARROW["timestamp('UTC', 6)"]
-    if field.timezone != "UTC":
-        has_offset = known & HAS_OFFSET
-        moved = np.flatnonzero(
-            (known & VALID) & (has_offset == 0 if is_instant else has_offset > 0)
-        )
-        if len(moved):
-            sign = -1 if is_instant else 1
-            values = values.copy()
-            values[moved] += sign * offsets(values[moved], field.timezone, is_local=is_instant)
+    has_offset, has_clock = (known & HAS_OFFSET) > 0, (known & HAS_CLOCK) > 0
+    zone = field.origin.timezone
+    if kind == ARROW["timestamp('UTC', 6)"]:
+        values = _moved(values, ((known & VALID) > 0) & ~has_offset, zone, is_local=True)
+        return _array(kind, known, values)
+    if zone != field.zone:
+        values = _moved(values, has_clock & ~has_offset, zone, is_local=True)
+        has_offset = has_clock
+    values = _moved(values, has_offset, field.zone, is_local=False)
     if kind == pa.date32():
         return _array(kind, known, (values // DAY_US).astype(np.int32))
-    return _array(kind, known, values)
+    return _array(kind, has_clock.astype(np.uint8), values)  # a date has no time
+
+
+def _moved(values: Integers, which: NDArray[Any], zone: str, *, is_local: bool) -> Integers:
+    """Return moments, of which some are taken to UTC, or from UTC to local times."""
+    moved = np.flatnonzero(which) if zone != "UTC" else ()
+    if len(moved):
+        values = values.copy()
+        offset = offsets(values[moved], zone, is_local=is_local)
+        values[moved] += -offset if is_local else offset
+    return values
 
 
 def offsets(moments: Integers, zone: str, *, is_local: bool) -> Integers:

@@ -9,12 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from capstone_metrics.changes import FORMAT, SilverUpdate
+from capstone_metrics.changes import FORMAT, SilverUpdate, accounted_lines
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.quality import QualityReport
-from capstone_metrics.schemas import REQUIRED
+from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED
 from capstone_metrics.validation.objects import parse_object_name
 
 FINDINGS_KEPT = dt.timedelta(days=30)
@@ -41,8 +41,8 @@ def account(
         validated by a declaration that has changed since (`outdated`).
 
     Raises:
-        CapstoneError: unless each line of each object was accepted or quarantined, and the lines
-            of Bronze in total equal the current, the superseded and the quarantined ones.
+        CapstoneError: unless each line of each object has one outcome, and the lines of Bronze in
+            total equal the sum of those with each outcome.
     """
     receipts = _receipts(validation)
     new_rows = merged.rows_after - merged.rows_before
@@ -52,6 +52,8 @@ def account(
         # an accepted line adds a row, or supersedes one of the same video, or is superseded by it
         "superseded": merged.accepted - new_rows,
         "quarantined": merged.quarantined,
+        "ignored": sum(sum(receipt["ignored"].values()) for receipt in receipts.values()),
+        "withdrawn": sum(receipt["withdrawn"] for receipt in receipts.values()),
     }
     head = _head(validation, receipts, run, new_rows) | {"findings": _findings(validation, report)}
     previous_head = validation.snapshot.head
@@ -88,16 +90,15 @@ def _head(
     """
     previous = validation.snapshot.head
     base = {} if validation.is_full else previous  # a full rebuild counts every line again
-    total = dict.fromkeys(("lines", "current", "superseded", "quarantined"), 0)
-    total |= base.get("total", {})
+    total = dict.fromkeys(("lines", *LINE_OUTCOMES), 0) | base.get("total", {})
     total["current"] += new_rows
-    for count in ("lines", "superseded", "quarantined"):
+    for count in total.keys() - {"current"}:
         total[count] += run[count]
-    accounted = total["current"] + total["superseded"] + total["quarantined"]
-    _require_equal("Bronze", total["lines"], accounted)
-    reasons = Counter(base.get("reasons", {}))
+    _require_equal("Bronze", total["lines"], sum(total[outcome] for outcome in LINE_OUTCOMES))
+    reasons, ignored = Counter(base.get("reasons", {})), Counter(base.get("ignored", {}))
     for receipt in receipts.values():
         reasons.update(receipt["reasons"])
+        ignored.update(receipt["ignored"])
     digests = {
         fonte: [validation.declaration_digests.get(fonte, UNDECLARED)]
         for fonte in {parse_object_name(name)[0] for name in receipts}
@@ -109,9 +110,18 @@ def _head(
         "objects": base.get("objects", 0) + len(receipts),
         "total": total,
         "reasons": dict(sorted(reasons.items())),
+        "ignored": dict(sorted(ignored.items())),
+        "withdrawn": _withdrawn(validation, base, receipts),
         "new_fields": _merge_names(base.get("new_fields", {}), _undeclared_fields(receipts)),
         "declarations": _merge_names(base.get("declarations", {}), digests),
     }
+
+
+def _withdrawn(
+    validation: ValidationResult, base: Mapping[str, Any], receipts: Mapping[str, Any]
+) -> list[str]:
+    """Return the names of the merged objects that were read anew in another way."""
+    return sorted({*base.get("withdrawn", ()), *(validation.withdrawn & receipts.keys())})
 
 
 def _findings(validation: ValidationResult, report: QualityReport) -> list[dict[str, Any]]:
@@ -196,11 +206,11 @@ def _receipts(validation: ValidationResult) -> dict[str, Any]:
     """Return the receipt of each object: its size, its hash, and the outcome of its lines.
 
     Raises:
-        CapstoneError: if some lines of an object were neither accepted nor quarantined.
+        CapstoneError: if some lines of an object have no outcome.
     """
     receipts = {}
     for name, counts in validation.objects.items():
-        _require_equal(name, counts["lines"], counts["accepted"] + counts["quarantined"])
+        _require_equal(name, counts["lines"], accounted_lines(counts))
         receipts[name] = {"object": name, **counts}
     return receipts
 

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from capstone_metrics.changes import FORMAT, Bronze, Increment, SilverSnapshot
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Span
+from capstone_metrics.sources import withdrawn_objects
 from capstone_metrics.validation.objects import parse_object_name
 
 log = logging.getLogger(__name__)
 
 
 def find_increment(
-    silver: SilverSnapshot, bronze: Bronze, full: bool, first: str | None, last: str | None
+    silver: SilverSnapshot,
+    bronze: Bronze,
+    sources: Mapping[str, Any],
+    full: bool,
+    first: str | None,
+    last: str | None,
 ) -> Increment:
     """Return the increment of the objects without a receipt, in a backfill of its windows only.
 
     The receipts are read after the head of Silver: if another run commits in between, the commit of
-    this run fails. Without a head of the current format, Silver is built from all of Bronze.
+    this run fails. Silver is built from all of Bronze if its head is not of the current format, or
+    if a file whose lines it has was read anew in another way.
 
     Args:
         silver: Silver as of its last commit.
         bronze: all objects of Bronze.
+        sources: the declarations of the sources, by `fonte`.
         full: whether to rebuild Silver from all objects.
         first: the first day or window of a backfill; None without one.
         last: the last day or window of a backfill.
@@ -35,9 +45,11 @@ def find_increment(
     span = Span.of(first, last)
     if span and full:
         raise CapstoneError("full: Silver is rebuilt from all of Bronze; omit from and to.")
-    is_full = full or silver.head.get("format") != FORMAT
-    if is_full and silver.generation and not full:
-        log.warning("Silver lacks a head of format %s; it is rebuilt from all of Bronze.", FORMAT)
+    withdrawn = withdrawn_objects(sources, bronze.names)
+    reason = None if full else _rebuild_reason(silver, withdrawn)
+    if reason and silver.generation:
+        log.warning("%s; Silver is rebuilt from all of Bronze.", reason)
+    is_full = full or reason is not None
     merged = set() if is_full else silver.merged_objects()
     if not is_full and len(merged) < silver.head["objects"]:
         raise CapstoneError(
@@ -50,4 +62,14 @@ def find_increment(
         for name in bronze.names
         if name not in merged and (span is None or parse_object_name(name)[1] in span)
     ]
-    return Increment(partial(bronze.validate, names), silver, is_full)
+    return Increment(partial(bronze.validate, names), silver, is_full, withdrawn)
+
+
+def _rebuild_reason(silver: SilverSnapshot, withdrawn: frozenset[str]) -> str | None:
+    """Return why Silver has to be rebuilt; None if it has not."""
+    if silver.head.get("format") != FORMAT:
+        return f"Silver lacks a head of format {FORMAT}"
+    merged = silver.merged_objects() if withdrawn or silver.head.get("withdrawn") else set()
+    changed = (withdrawn & merged).symmetric_difference(silver.head.get("withdrawn", ()))
+    fontes = sorted({parse_object_name(name)[0] for name in changed})
+    return f"Files of {', '.join(fontes)} were read anew in another way" if fontes else None

@@ -18,6 +18,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "silver_snapshot",
                     "bronze_criacao",
+                    "params:sources",
                     "params:full",
                     "params:from",
                     "params:to",

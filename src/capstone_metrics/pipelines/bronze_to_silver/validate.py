@@ -9,6 +9,7 @@ from typing import Any
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import Increment, SilverSnapshot
+from capstone_metrics.sources import with_presets
 from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.validator import Validator
 
@@ -22,10 +23,12 @@ class ValidationResult:
             columns of Silver, and the object and line number in Bronze.
         rejected: the lines that broke a rule, with the columns of the quarantine.
         objects: for each Bronze object, by its name, its `lines`, `bytes` and `sha256`; how many
-            lines were `accepted` and `quarantined`; how many broke each rule (`reasons`), and how
-            many have each field that its source does not declare (`new_fields`).
+            lines were `accepted`, `quarantined` and `withdrawn`; how many were `ignored` by each
+            rule, or broke each rule (`reasons`), and how many have each field that its source does
+            not declare (`new_fields`).
         snapshot: Silver as of its last commit.
         is_full: whether Silver is rebuilt from these lines alone.
+        withdrawn: the names of the objects of Bronze that were read anew in another way.
         declaration_digests: the digest of the declaration of each source, by `fonte`.
     """
 
@@ -34,6 +37,7 @@ class ValidationResult:
     objects: Mapping[str, Mapping[str, Any]]
     snapshot: SilverSnapshot
     is_full: bool = False
+    withdrawn: frozenset[str] = frozenset()
     declaration_digests: Mapping[str, str] = field(default_factory=dict)
 
     def count_lines(self, outcome: str) -> int:
@@ -60,15 +64,18 @@ def validate(
     """
     timezone = schedule["timezone"]
     contracts = {
-        fonte: contract_of(fonte, declaration, timezone) for fonte, declaration in sources.items()
+        fonte: contract_of(fonte, declaration, timezone)
+        for fonte, declaration in with_presets(sources).items()
     }
-    validated = increment.validate(Validator(contracts, tuple(networks), timezone))
+    validator = Validator(contracts, tuple(networks), timezone, increment.withdrawn)
+    validated = increment.validate(validator)
     return ValidationResult(
         accepted=validated.accepted,
         rejected=validated.rejected,
         objects=validated.objects,
         snapshot=increment.snapshot,
         is_full=increment.is_full,
+        withdrawn=increment.withdrawn,
         declaration_digests={
             fonte: contract.digest(sorted(networks), timezone)
             for fonte, contract in contracts.items()

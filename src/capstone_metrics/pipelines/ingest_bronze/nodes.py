@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from capstone_metrics.changes import Bronze
-from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Calendar, Span
-from capstone_metrics.sources import new_objects
+from capstone_metrics.sources import new_objects, with_presets
 
 Objects = dict[str, Callable[[], Iterator[bytes]]]
 """A function for each object, by its name, that yields the bytes of the object in chunks."""
@@ -35,12 +34,10 @@ def ingest(
     Raises:
         CapstoneError: if a source, the schedule, the instant or the backfill is invalid.
     """
-    if not isinstance(sources, Mapping):
-        raise CapstoneError("sources: declare at least one source, by its type.")
     calendar = Calendar.of(schedule, now, Span.of(first, last))
     existing = frozenset(bronze.names)
     return {
         object_name: read_chunks
-        for name, declaration in sources.items()
+        for name, declaration in with_presets(sources).items()
         for object_name, read_chunks in new_objects(name, declaration, calendar, existing).items()
     }

@@ -166,7 +166,7 @@ def reconcile(
     entries = {}
     for mart in marts_of(declarations).values():
         table = read_csv(files[mart.name])
-        totals = {name: sum(table[name].to_pylist()) for name in mart.measure_names}
+        totals = {name: _total(table[name]) for name in mart.measure_names}
         expected = _expected_totals(scope, mart)
         if totals != expected:
             raise CapstoneError(
@@ -246,13 +246,19 @@ def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
     if scope.rows is None:
         return dict(scope.gold.manifest["marts"][mart.name]["totals"])
     measures = scope.rows.agg(**_measures(scope.rows, mart))
-    rebuilt: dict[str, int] = measures.to_pyarrow().to_pylist()[0]
+    (row,) = measures.to_pyarrow().to_pylist()
+    rebuilt: dict[str, int] = {name: total or 0 for name, total in row.items()}
     current = scope.reusable_rows(mart)
     if scope.days is None or current is None:
         return rebuilt
     is_reused = [day not in scope.days for day in current["data_postagem"].to_pylist()]
     reused = current.filter(pa.array(is_reused, pa.bool_()))
-    return {name: total + sum(reused[name].to_pylist()) for name, total in rebuilt.items()}
+    return {name: total + _total(reused[name]) for name, total in rebuilt.items()}
+
+
+def _total(measure: pa.ChunkedArray) -> int:
+    """Return the sum of the known values of a measure."""
+    return sum(value for value in measure.to_pylist() if value is not None)
 
 
 def _check_silver(silver: ir.Table, provenance: ir.Table, head_rows: int | None) -> None:
@@ -287,6 +293,6 @@ def _of_days(table: ir.Table, days: set[dt.date] | None) -> ir.Table:
 
 def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.Scalar]:
     return {
-        name: getattr(silver[column], aggregate)().fill_null(0).cast("int64")
+        name: getattr(silver[column], aggregate)().cast("int64")
         for name, aggregate, column in mart.measures
     }

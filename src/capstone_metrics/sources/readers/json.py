@@ -112,7 +112,7 @@ class _Documents:
 
     def check(self) -> None:
         """Raise an error if there were documents, and none had the list of records."""
-        if self.other_fields is not None and not self.has_list:
+        if self.other_fields is not None and not self.has_list and () not in self.paths:
             expected = " or ".join(".".join(path) for path in self.paths)
             raise CapstoneError(
                 f"{self.path}: has no {expected}, where its records should be; its fields are "
@@ -175,7 +175,7 @@ class _Documents:
 
     def _page(self, text: Buffer, fields: Mapping[str, Buffer]) -> Iterator[bytes]:
         """Yield the records of an object that has a list of them."""
-        values = (_lookup(fields, path) for path in self.paths)
+        values = (_lookup(fields, path) for path in self.paths if path)
         value = next((value for value in values if value is not None), None)
         if value is None:
             self.other_fields = self.other_fields or list(fields)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Parser = Callable[[str, Any], Any]
 
+DOCUMENT = "."
+"""The path of a document that is a record itself."""
+
 NAMED_CHARACTERS = {"tab": "\t", "space": " ", "none": ""}
 
 
@@ -25,7 +28,8 @@ class Reading:
 
     Attributes:
         format: the form of the files, once they are out of a zip or gz.
-        member: a pattern of the members of a zip that are read; empty for its only one.
+        member: patterns of the members of a zip that are read, of which the first that one has
+            counts; empty for its only one.
         file_name: the field that each record gets with the name of its file; empty for none.
         encoding: of text without a byte order mark; empty for UTF-8.
         delimiter: between the values of a CSV; empty for the one of its `sep=` line, or a comma.
@@ -35,12 +39,13 @@ class Reading:
             that line has every one of one set; empty for the first line with values.
         until: `blank` if the table ends at the first blank line below its header.
         sheet: of a workbook; empty for its only one, or the one that has the header.
-        records: paths to the list of records in a JSON document; the first that exists counts.
+        records: paths to the list of records in a JSON document; the first that exists counts. An
+            empty path is the document itself.
         envelope: the fields that each record gets from around the list: their names and paths.
     """
 
     format: str
-    member: str = ""
+    member: tuple[str, ...] = ()
     file_name: str = ""
     encoding: str = ""
     delimiter: str = ""
@@ -101,6 +106,10 @@ def _text(setting: str, value: Any) -> str:
     return value
 
 
+def _texts(setting: str, value: Any) -> tuple[str, ...]:
+    return tuple(_text(setting, each) for each in (value if _is_list(value) else [value]))
+
+
 def _encoding(setting: str, value: Any) -> str:
     try:
         name = codecs.lookup(value).name
@@ -150,7 +159,8 @@ def _until(setting: str, value: Any) -> str:
 
 
 def _records(setting: str, value: Any) -> tuple[tuple[str, ...], ...]:
-    return tuple(_path(setting, path) for path in (value if _is_list(value) else [value]))
+    paths = value if _is_list(value) else [value]
+    return tuple(() if path == DOCUMENT else _path(setting, path) for path in paths)
 
 
 def _envelope(setting: str, value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -180,7 +190,7 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-COMMON: dict[str, Parser] = {"member": _text, "file_name": _text}
+COMMON: dict[str, Parser] = {"member": _texts, "file_name": _text}
 FORMATS: dict[str, dict[str, Parser]] = {
     "csv": {
         "encoding": _encoding,

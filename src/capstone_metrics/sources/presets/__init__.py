@@ -1,0 +1,152 @@
+"""Presets: the declarations of known exports, one YAML file each, which a source can name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.sources.readers import Reading, members, read
+from capstone_metrics.sources.readers.options import OPTIONS as READING
+from capstone_metrics.validation.json_object import parse_object
+from capstone_metrics.validation.paths import find
+
+FOLDER = Path(__file__).parent
+SAMPLE_RECORDS = 50
+"""How many records are looked at to recognise a file."""
+
+ABOUT = ("description", "networks", "recognised_by", "lacks")
+"""What a file of a preset has besides the options of a source."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The declaration of a known export.
+
+    Attributes:
+        name: the name of its file.
+        description: what the export is, and where one gets it.
+        networks: the values that `rede_social` may have.
+        recognised_by: sets of fields; a record of the export has all of one set.
+        lacks: the required columns that the export does not have, so that it gives no rows.
+        options: the options of the source.
+    """
+
+    name: str
+    description: str
+    networks: tuple[str, ...]
+    recognised_by: tuple[tuple[str, ...], ...]
+    lacks: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, content: Mapping[str, Any]) -> Preset:
+        """Parse the content of the file of a preset."""
+        return cls(
+            name=name,
+            description=content["description"],
+            networks=tuple(content.get("networks", ())),
+            recognised_by=tuple(
+                map(tuple, content.get("recognised_by") or content.get("header") or ())
+            ),
+            lacks=tuple(content.get("lacks", ())),
+            options={key: value for key, value in content.items() if key not in ABOUT},
+        )
+
+    def matched_fields(self, path: Path) -> int:
+        """Return how many fields of a file tell that it is this export; 0 if it is none.
+
+        Of a table without records the header is known by its names; one field is said to tell.
+        """
+        records = _first_records(path, Reading.of(self.name, self.options))
+        if records == []:
+            return 1 if "header" in self.options else 0
+        return max(
+            (
+                len(fields)
+                for fields in self.recognised_by
+                for record in records or ()
+                if all(_has(record, name) for name in fields)
+            ),
+            default=0,
+        )
+
+    def has_records(self, path: Path) -> bool:
+        """Return whether a file of this export has a record."""
+        return bool(_first_records(path, Reading.of(self.name, self.options)))
+
+
+def _has(record: Mapping[str, Any], path: str) -> bool:
+    return path in record or find(record, path) is not None
+
+
+def _first_records(path: Path, reading: Reading) -> list[dict[str, Any]] | None:
+    """Return the first records of a file; None if it cannot be read in this way."""
+    try:
+        member = members(path, reading)[0]
+        chunks = read(path, reading, member)
+        lines = (line for chunk in chunks for line in chunk.split(b"\n") if line.strip())
+        first = list(itertools.islice(lines, SAMPLE_RECORDS))
+    except CapstoneError:
+        return None
+    return [dict(parse_object(line.decode(errors="replace")) or ()) for line in first]
+
+
+@cache
+def all_presets() -> dict[str, Preset]:
+    """Return the presets by name."""
+    paths = sorted(FOLDER.glob("*.yml"))
+    return {path.stem: Preset.of(path.stem, _content(path)) for path in paths}
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
+
+
+def recognised(path: Path) -> Preset | None:
+    """Return the preset of a file; None if it is no known export."""
+    presets = all_presets()
+    matches = {name: preset.matched_fields(path) for name, preset in presets.items()}
+    best = max(matches, key=matches.__getitem__, default=None)
+    return presets[best] if best is not None and matches[best] else None
+
+
+def with_preset(name: str, declaration: Any) -> Any:
+    """Return a declaration with the options of the preset that it names, and its own before them.
+
+    Args:
+        name: the name of the source.
+        declaration: its declaration. Under `fields` and `defaults` it overrides single entries.
+
+    Raises:
+        CapstoneError: for an unknown preset.
+    """
+    if not isinstance(declaration, Mapping) or "preset" not in declaration:
+        return declaration
+    presets = all_presets()
+    preset = presets.get(declaration["preset"])
+    if preset is None:
+        raise unknown_name(f"sources.{name}.preset", declaration["preset"], presets)
+    if preset.lacks:
+        raise CapstoneError(f"sources.{name}.preset: {preset.name} {why_refused(preset)}.")
+    options = {**preset.options}
+    if declaration.get("format", options["format"]) != options["format"]:
+        options = {key: value for key, value in options.items() if key not in READING}
+    merged = {**options, **{k: v for k, v in declaration.items() if k != "preset"}}
+    for part in ("fields", "defaults"):
+        both = [each.get(part, {}) for each in (options, declaration)]
+        if all(isinstance(each, Mapping) for each in both) and any(both):
+            merged[part] = {**both[0], **both[1]}
+    return merged
+
+
+def why_refused(preset: Preset) -> str:
+    """Return why an export gives no rows, as a part of a sentence."""
+    return f"has no field for {', '.join(preset.lacks)} ({preset.description})"

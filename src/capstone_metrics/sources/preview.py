@@ -1,0 +1,175 @@
+"""What a file would give: its rows, and which records are ignored or rejected, and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.sources.presets import (
+    all_presets,
+    recognised,
+    why_refused,
+    with_preset,
+)
+from capstone_metrics.sources.readers import Reading, members, read
+from capstone_metrics.sources.readers.content import shown
+from capstone_metrics.validation.contract import Contract, contract_of
+from capstone_metrics.validation.json_object import parse_object
+from capstone_metrics.validation.objects import BronzeObject
+from capstone_metrics.validation.paths import find
+from capstone_metrics.validation.rules import validate_line
+from capstone_metrics.validation.silver import REQUIRED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+SOURCE = "preview"
+
+
+@dataclass
+class Preview:
+    """What becomes of the records of files.
+
+    Attributes:
+        rows: the latest observation of each video, by the names of the columns of Silver.
+        superseded: the other observations.
+        ignored: the records that are no observations, with the rule that says so.
+        rejected: the records that broke rules, with their names.
+        refused: for each file that gives no rows, why.
+
+    An entry has the name of its `file` and the number of its `record`, from 1.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    superseded: list[dict[str, Any]] = field(default_factory=list)
+    ignored: list[dict[str, Any]] = field(default_factory=list)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the preview as JSON values."""
+        return asdict(self)
+
+
+class Arrival(NamedTuple):
+    """Where and when a file would arrive: the known networks, the moment, and the zone of it."""
+
+    networks: Collection[str]
+    moment: dt.datetime
+    timezone: str
+
+
+def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Preview:
+    """Return what the records of a file would become.
+
+    Args:
+        path: of the file.
+        declaration: of its source.
+        arrival: where it would arrive.
+
+    Raises:
+        CapstoneError: if the declaration is invalid.
+    """
+    declared = with_preset(SOURCE, declaration)
+    contract = contract_of(SOURCE, declared, arrival.timezone)
+    reading = Reading.of(SOURCE, declared)
+    try:
+        lines = [
+            line
+            for member in members(path, reading)
+            for line in b"".join(read(path, reading, member)).split(b"\n")
+            if line.strip()
+        ]
+        _require_fields(lines, contract)
+    except CapstoneError as error:
+        return Preview(refused={path.name: str(error)})
+    window = arrival.moment.astimezone(ZoneInfo(arrival.timezone)).strftime("%Y-%m-%dT%H")
+    origin = BronzeObject(f"fonte={SOURCE}/janela={window}/file.jsonl", arrival.timezone)
+    result, latest = Preview(), dict[tuple[str, str], tuple[dt.datetime, int]]()
+    accepted: dict[int, Mapping[str, Any]] = {}
+    for number, line in enumerate(lines, 1):
+        place = {"file": path.name, "record": number}
+        outcome = validate_line(line, contract, origin, arrival.networks)
+        if outcome.ignored:
+            result.ignored.append({**place, "rule": outcome.ignored})
+        elif outcome.broken:
+            text = line.decode(errors="replace")
+            result.rejected.append({**place, "rules": list(outcome.broken), "text": text})
+        else:
+            accepted[number] = outcome.row
+            video = outcome.row["rede_social"], outcome.row["video_id"]
+            order = outcome.row["ingestion_ts"], number
+            latest[video] = max(order, latest.get(video, order))
+    kept = {number for _, number in latest.values()}
+    for number, row in accepted.items():
+        place = {"file": path.name, "record": number}
+        if number in kept:
+            result.rows.append({**place, **{name: _json(value) for name, value in row.items()}})
+        else:
+            result.superseded.append({**place, "video_id": row["video_id"]})
+    return result
+
+
+def _require_fields(lines: list[bytes], contract: Contract) -> None:
+    """Raise an error if no record has a field for a required column."""
+    records = [
+        dict(pairs) for line in lines if (pairs := parse_object(line.decode(errors="replace")))
+    ]
+    if not records:
+        return
+    missing = [
+        name
+        for name in REQUIRED
+        if contract.fields[name].constant is None
+        and not any(
+            find(record, path) is not None
+            for path in contract.fields[name].paths
+            for record in records
+        )
+    ]
+    if missing:
+        raise CapstoneError(
+            f"it has no field for {', '.join(missing)}; its fields are {shown(records[0])}."
+        )
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, dt.date) else value
+
+
+def preview_file(
+    path: Path,
+    preset_name: str | None,
+    overrides: Mapping[str, Any],
+    arrival: Arrival,
+) -> tuple[str | None, Preview]:
+    """Return the name of the preset of a file, and what its records would become.
+
+    Args:
+        path: of the file.
+        preset_name: the name of its preset; None to recognise it.
+        overrides: the options of the source that the preset lacks.
+        arrival: where it would arrive; the networks of the preset are known, too.
+
+    Raises:
+        CapstoneError: for an unknown preset, or invalid options.
+    """
+    presets = all_presets()
+    if preset_name is not None and preset_name not in presets:
+        raise unknown_name("--preset", preset_name, presets)
+    preset = presets[preset_name] if preset_name is not None else recognised(path)
+    if preset is None:
+        return None, Preview(refused={path.name: "it is no known export; declare its fields."})
+    if preset.lacks and not preset.has_records(path):
+        return preset.name, Preview()
+    if preset.lacks:
+        return preset.name, Preview(refused={path.name: f"it {why_refused(preset)}."})
+    declaration = {"preset": preset.name, **overrides}
+    networks = {*arrival.networks, *preset.networks}
+    return preset.name, preview(path, declaration, arrival._replace(networks=networks))

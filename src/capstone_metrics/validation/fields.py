@@ -1,0 +1,397 @@
+"""The origin of each field of Silver: where in a record its value is, and how it is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.validation.numerals import NumberFormat
+from capstone_metrics.validation.paths import check_path, is_nested
+from capstone_metrics.validation.silver import OPTIONAL, REQUIRED, SILVER, TIMES
+from capstone_metrics.validation.times import ISO, UNITS_PER_SECOND, TimeFormat
+
+DURATION = "duration"
+NUMBERS = ("int64", "float64")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One place of a record from which a value may come, and how it is written there.
+
+    The names of these attributes are part of the digest of a contract, which the lake stores.
+
+    Attributes:
+        paths: of the values, which are joined by a blank if there are several.
+        pattern: a regular expression; its first group that matches is the value. Empty for none.
+        values: what is read instead of some values, as pairs.
+        missing: the texts that mean that there is no value.
+        empty: what is read instead of a blank; None for no value.
+        numbers: how numbers are written.
+        formats: `iso`, the formats of dates or times, of which the first that fits counts, or
+            `duration`.
+        languages: of the names of months.
+        timezone: the zone of times without an offset.
+        near: where the moment is found near which a date without a year is.
+    """
+
+    paths: tuple[str, ...] = ()
+    pattern: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
+    empty: str | None = None
+    numbers: NumberFormat = field(default_factory=NumberFormat)
+    formats: tuple[str, ...] = (ISO,)
+    languages: tuple[str, ...] = ("en",)
+    timezone: str = "UTC"
+    near: Origin | None = None
+
+    @cached_property
+    def time_formats(self) -> tuple[TimeFormat | str, ...]:
+        """The parsed formats; those without tokens by their name."""
+        names = {ISO, DURATION, *UNITS_PER_SECOND}
+        return tuple(
+            text if text in names else TimeFormat.of(text, "format", self.languages)
+            for text in self.formats
+        )
+
+    @cached_property
+    def regex(self) -> re.Pattern[str] | None:
+        """The parsed pattern; None without one."""
+        return re.compile(self.pattern) if self.pattern else None
+
+    @cached_property
+    def replacements(self) -> dict[str, str]:
+        """What is read instead of a value, by the value without case and blanks around it."""
+        return {value.strip().casefold(): read for value, read in self.values}
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether the value is that of one field as it stands, so that the scanner can read it."""
+        return (
+            len(self.paths) <= 1
+            and not any(map(is_nested, self.paths))
+            and not (self.pattern or self.values or self.missing or self.near)
+            and self.empty is None
+            and self.numbers.is_plain
+            and all(form == ISO or getattr(form, "parts", {}) for form in self.time_formats)
+            and len(self.formats) == 1
+        )
+
+
+@dataclass(frozen=True)
+class Field:
+    """The origins of a field of Silver.
+
+    The names of these attributes are part of the digest of a contract, which the lake stores.
+
+    Attributes:
+        name: the name of the field in Silver.
+        origins: the places from which it may come; the first with a value counts.
+        constant: the value of the field in every line, if it has no origin.
+        zone: the zone in which dates and local times are kept.
+        quoted: whether every value is written as text, as in CSV; true of a constant.
+        is_required: whether an accepted line has a value.
+        same_day_as: another field, on whose day the value must be, or else is left empty.
+    """
+
+    name: str
+    origins: tuple[Origin, ...] = ()
+    constant: str | None = None
+    zone: str = "UTC"
+    quoted: bool = False
+    is_required: bool = False
+    same_day_as: str = ""
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths that values are read from."""
+        nears = (origin.near for origin in self.origins if origin.near)
+        return [path for origin in (*self.origins, *nears) for path in origin.paths]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the scanner can read the field: its origins differ in their names alone."""
+        if not all(origin.is_plain for origin in self.origins) or self.same_day_as:
+            return False
+        return len({replace(origin, paths=()) for origin in self.origins}) == 1
+
+    @property
+    def origin(self) -> Origin:
+        """How the values are written, if the field is plain."""
+        return self.origins[0]
+
+
+def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[str, Field]:
+    """Parse the `fields` of a source; without any, its fields have the names of Silver.
+
+    Args:
+        name: the name of the source.
+        declaration: its declaration.
+        timezone: the zone in which times are kept, and in which they are written by default.
+
+    Raises:
+        CapstoneError: for the first invalid one.
+    """
+    setting = f"sources.{name}.fields"
+    declared = declaration.get("fields") or {column: column for column in SILVER}
+    if not isinstance(declared, Mapping):
+        raise CapstoneError(f"{setting}: {declared!r} must be {{column of Silver: its field}}.")
+    for column in declared:
+        if column not in SILVER:
+            raise unknown_name(setting, column, SILVER)
+    defaults = declaration.get("defaults", {})
+    if not isinstance(defaults, Mapping):
+        raise CapstoneError(f"sources.{name}.defaults: {defaults!r} must be {{option: value}}.")
+    for option in defaults:
+        if option not in OPTIONS:
+            raise unknown_name(f"sources.{name}.defaults", option, OPTIONS)
+    base = Field("", zone=timezone, quoted=declaration.get("format") == "csv")
+    return {
+        column: _field(
+            f"{setting}.{column}",
+            replace(base, name=column, is_required=column not in OPTIONAL),
+            {k: v for k, v in defaults.items() if k in _options_of(column)},
+            rule,
+        )
+        for column, rule in declared.items()
+    }
+
+
+def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) -> Field:
+    """Parse the rule of one field; what it does not set is as in a base, or in the defaults."""
+    options = {"field": rule} if isinstance(rule, str | list | tuple) else rule
+    places = {"field", "join", "constant"}
+    allowed = _options_of(base.name)
+    if not isinstance(options, Mapping) or len(places & set(options)) != 1:
+        raise CapstoneError(
+            f"{setting}: {rule!r} is not the name of a field, a list of alternatives, "
+            "{field: name}, {join: [name, name]} or {constant: value}."
+        )
+    for option in options:
+        if option not in {*places, *allowed, *FIELD_OPTIONS}:
+            raise unknown_name(setting, option, [*places, *sorted(allowed), *FIELD_OPTIONS])
+    if "constant" in options:
+        return _constant(setting, base, options)
+    own = {k: v for k, v in options.items() if k not in FIELD_OPTIONS}
+    parts = own["field"] if isinstance(own.get("field"), list | tuple) else [own.get("field")]
+    if not parts:
+        raise CapstoneError(f"{setting}: {rule!r} names no field.")
+    origins = []
+    for part in parts:
+        alternative = {**own, "field": part} if "field" in own else own
+        if isinstance(part, Mapping):
+            rest = {k: v for k, v in own.items() if k != "field"}
+            alternative = {**rest, **part}
+        origins.append(_origin(setting, base, {**defaults, **alternative}, allowed))
+    is_optional = _flag(f"{setting}.optional", options.get("optional"))
+    if is_optional and base.name in REQUIRED:
+        raise CapstoneError(f"{setting}.optional: {base.name} is required; remove the option.")
+    same_day_as = str(options.get("same_day_as", ""))
+    if same_day_as and (base.name != "posted_at" or same_day_as != "data_postagem"):
+        raise CapstoneError(f"{setting}.same_day_as: only posted_at may have it, of data_postagem.")
+    return replace(
+        base,
+        origins=tuple(origins),
+        is_required=base.is_required and not is_optional,
+        same_day_as=same_day_as,
+    )
+
+
+def _constant(setting: str, base: Field, options: Mapping[str, Any]) -> Field:
+    """Parse a constant, which is written as text and has no options but those of a time."""
+    timezone, formats = options.get("timezone", base.zone), options.get("format", ISO)
+    origin = Origin(timezone=_zone(setting, timezone), formats=_formats(setting, formats))
+    if extra := set(options) - {"constant", "timezone", "format"}:
+        raise CapstoneError(f"{setting}.{extra.pop()}: a constant has no such option; remove it.")
+    if not isinstance(options["constant"], str | int | float) or options["constant"] == "":
+        raise CapstoneError(f"{setting}.constant: {options['constant']!r} is no text or number.")
+    return replace(base, constant=str(options["constant"]), origins=(origin,), quoted=True)
+
+
+def _origin(
+    setting: str, base: Field, options: Mapping[str, Any], allowed: Mapping[str, Any]
+) -> Origin:
+    for option in options:
+        if option not in {"field", "join", *allowed}:
+            raise unknown_name(setting, option, ["field", "join", *allowed])
+    if ("field" in options) == ("join" in options):
+        raise CapstoneError(f"{setting}: name the field, or the fields to join.")
+    paths = options["join"] if "join" in options else [options["field"]]
+    if (
+        not isinstance(paths, list | tuple)
+        or not paths
+        or not all(isinstance(path, str | int) and str(path) for path in paths)
+    ):
+        raise CapstoneError(f"{setting}: {paths!r} is not a list of names of fields.")
+    for path in paths:
+        check_path(setting, str(path))
+    parsed = {
+        option: allowed[option](f"{setting}.{option}", value)
+        for option, value in options.items()
+        if option in allowed and option != "near"
+    }
+    numbers = NumberFormat(**{name: parsed.pop(name) for name in NUMBER_OPTIONS if name in parsed})
+    if numbers.thousands == "." and "decimal" not in options:
+        numbers = replace(numbers, decimal=",")
+    if numbers.thousands and numbers.thousands == numbers.decimal:
+        raise CapstoneError(
+            f"{setting}: thousands and decimal are both {numbers.decimal!r}; they must differ."
+        )
+    origin = Origin(
+        paths=tuple(map(str, paths)),
+        pattern=parsed.get("pattern", ""),
+        values=parsed.get("values", ()),
+        missing=parsed.get("missing", ()),
+        empty=parsed.get("empty"),
+        numbers=numbers,
+        formats=parsed.get("format", (ISO,)),
+        languages=parsed.get("language", ("en",)),
+        timezone=parsed.get("timezone", base.zone),
+        near=_near(setting, base, options["near"]) if "near" in options else None,
+    )
+    _check_formats(setting, base, origin)
+    return origin
+
+
+def _near(setting: str, base: Field, rule: Any) -> Origin:
+    options = {"field": rule} if isinstance(rule, str) else rule
+    if not isinstance(options, Mapping):
+        raise CapstoneError(f"{setting}.near: {rule!r} is not the name of a field, nor a mapping.")
+    allowed = {k: v for k, v in _options_of("posted_at").items() if k != "near"}
+    return _origin(f"{setting}.near", base, options, allowed)
+
+
+def _check_formats(setting: str, base: Field, origin: Origin) -> None:
+    """Raise an error for formats that do not fit the field."""
+    kind = SILVER[base.name]
+    for text in origin.formats:
+        is_duration = text == DURATION
+        if is_duration != (kind not in TIMES) and text != ISO:
+            wanted = "duration" if kind not in TIMES else "that of a date or time"
+            raise CapstoneError(
+                f"{setting}.format: {text!r}; the format of {base.name} is {wanted}."
+            )
+        if text in {ISO, DURATION, *UNITS_PER_SECOND}:
+            continue
+        form = TimeFormat.of(text, f"{setting}.format", origin.languages)
+        if not form.has_year and origin.near is None:
+            raise CapstoneError(
+                f"{setting}.format: {text!r} has no year; give it one, or say by near where the "
+                "moment is near which the date is."
+            )
+
+
+def _texts(setting: str, value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values or not all(isinstance(each, str | int | float) for each in values):
+        raise CapstoneError(f"{setting}: {value!r} is not a text or a list of texts.")
+    return tuple(str(each) for each in values)
+
+
+def _formats(setting: str, value: Any) -> tuple[str, ...]:
+    texts = _texts(setting, value)
+    if not all(texts):
+        raise CapstoneError(f"{setting}: {value!r} has an empty format.")
+    return texts
+
+
+def _languages(setting: str, value: Any) -> tuple[str, ...]:
+    languages = _texts(setting, value)
+    from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - slow, and only for languages
+
+    for language in languages:
+        try:
+            Locale.parse(language)
+        except (ValueError, UnknownLocaleError) as error:
+            raise CapstoneError(
+                f"{setting}: {language!r} is not a known language; use a code such as en or pt_BR."
+            ) from error
+    return languages
+
+
+def _zone(setting: str, value: Any) -> str:
+    try:
+        ZoneInfo(str(value))
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+        raise CapstoneError(
+            f"{setting}: {value!r} is not a known time zone; use a name such as America/Sao_Paulo."
+        ) from error
+    return str(value)
+
+
+def _pattern(setting: str, value: Any) -> str:
+    try:
+        re.compile(value)
+    except (re.error, TypeError) as error:
+        raise CapstoneError(
+            f"{setting}: {value!r} is not a regular expression ({error}); write one such as "
+            r"'/video/(\d+)'."
+        ) from error
+    return str(value)
+
+
+def _replacements(setting: str, value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not value:
+        raise CapstoneError(f"{setting}: {value!r} must be {{value of the source: value}}.")
+    return tuple((str(key), str(each)) for key, each in value.items())
+
+
+def _empty(setting: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise CapstoneError(f"{setting}: {value!r} is no value, such as 0.")
+    return str(value)
+
+
+def _flag(setting: str, value: Any) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise CapstoneError(f"{setting}: {value!r} must be true or false.")
+    return bool(value)
+
+
+def _separator(setting: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value == "-":
+        raise CapstoneError(f"{setting}: {value!r} is not one character in quotes, such as '.'.")
+    return value
+
+
+Parser = Callable[[str, Any], Any]
+COMMON_OPTIONS: dict[str, Parser] = {
+    "pattern": _pattern,
+    "values": _replacements,
+    "missing": _texts,
+    "empty": _empty,
+}
+TIME_OPTIONS: dict[str, Parser] = {
+    "format": _formats,
+    "language": _languages,
+    "timezone": _zone,
+    "near": lambda _, value: value,
+}
+NUMBER_OPTIONS: dict[str, Parser] = {
+    "text": _flag,
+    "thousands": _separator,
+    "decimal": _separator,
+    "compact": _languages,
+    "percent": _flag,
+}
+OPTIONS = {**COMMON_OPTIONS, **TIME_OPTIONS, **NUMBER_OPTIONS}
+"""The options by which a value is read, each with the function that parses it."""
+
+FIELD_OPTIONS = ("optional", "same_day_as")
+"""The options of a field as a whole."""
+
+
+def _options_of(column: str) -> dict[str, Parser]:
+    """Return the options by which the values of a column of Silver are read."""
+    kind = SILVER[column]
+    if kind in TIMES:
+        return {**COMMON_OPTIONS, **TIME_OPTIONS}
+    if kind in NUMBERS:
+        duration = {"format": _formats} if column == "duracao_seg" else {}
+        return {**COMMON_OPTIONS, **NUMBER_OPTIONS, **duration}
+    return COMMON_OPTIONS

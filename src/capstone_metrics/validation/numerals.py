@@ -1,0 +1,105 @@
+"""How a source writes its numbers: digits, with separators, abbreviated, or in percent."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache, cached_property
+
+SPACES = " \u00a0\u2009\u202f"
+"""A blank between thousands may be any of these."""
+
+INTEGER = re.compile("-?[0-9]+")
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+DURATION = re.compile(
+    r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?|(?:(?:(\d+):)?(\d{1,2}):)(\d{2})(?:\.\d+)?",
+    re.ASCII,
+)
+SECONDS = (86_400, 3_600, 60, 1, 3_600, 60, 1)
+"""The seconds of each group of `DURATION`."""
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How numbers are written.
+
+    Attributes:
+        text: whether a number may also be a text of digits.
+        thousands: the character between groups of three digits; empty for none.
+        decimal: the character before decimals.
+        compact: the languages of abbreviations such as `1.2M` or `1,5 mil`; empty for none.
+        percent: whether `4.5%` is read as 4.5 hundredths.
+    """
+
+    text: bool = False
+    thousands: str = ""
+    decimal: str = "."
+    compact: tuple[str, ...] = ()
+    percent: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are written as JSON and CSV have them."""
+        return self == NumberFormat()
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        integer = r"\d+"
+        if self.thousands:
+            separator = f"[{re.escape(self.thousands)}{SPACES}]"
+            integer = rf"(?:\d{{1,3}}(?:{separator}\d{{3}})+|\d+)"
+        suffix = rf"(?:[{SPACES}]?([^\W\d_]+)\.?)?" if self.compact else "()"
+        percent = rf"([{SPACES}]?%)?" if self.percent else "()"
+        return re.compile(rf"(-?{integer})(?:{re.escape(self.decimal)}(\d+))?{suffix}{percent}")
+
+    def normalized(self, text: str) -> str:
+        """Return a written number as digits with a point before decimals.
+
+        Raises:
+            ValueError: if it is not written so.
+        """
+        match = self._pattern.fullmatch(text)
+        if match is None:
+            if NUMBER.fullmatch(text) and not self.thousands and self.decimal == ".":
+                return text  # with an exponent
+            raise ValueError(text)
+        integer, decimals, suffix, percent = match.groups()
+        integer = re.sub(r"[^\d-]", "", integer)
+        number = f"{integer}.{decimals}" if decimals else integer
+        if not suffix and not percent:
+            return number
+        factor = compact_factors(self.compact).get(suffix.casefold()) if suffix else 1
+        if factor is None:
+            raise ValueError(text)
+        return f"{Decimal(number) * factor / (100 if percent else 1):f}"
+
+
+@cache
+def compact_factors(languages: tuple[str, ...]) -> dict[str, int]:
+    """Return what each abbreviation of some languages stands for, such as 1 000 for `mil`."""
+    from babel import Locale  # noqa: PLC0415 - slow, and only needed for abbreviations
+
+    factors: dict[str, int] = {}
+    for language in languages:
+        for forms in Locale.parse(language).compact_decimal_formats["short"].values():
+            for number, form in forms.items():
+                zeros = form.pattern.count("0")
+                suffix = re.sub(rf"[0'{SPACES}.]", "", form.pattern).casefold()
+                if suffix:
+                    factors.setdefault(suffix, int(number) // 10 ** (zeros - 1))
+    return factors
+
+
+def read_duration(text: str) -> int:
+    """Return a duration in whole seconds: `PT1M5S`, `1:05`, `0:01:05` or `65.4`.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        return int(text.partition(".")[0])
+    match = DURATION.fullmatch(text)
+    if match is None or text in {"P", "PT"}:
+        raise ValueError(text)
+    return sum(int(part or 0) * unit for part, unit in zip(match.groups(), SECONDS, strict=True))
