@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 from kedro.framework.cli.utils import env_option
+from kedro.framework.project import settings as kedro_settings
+from kedro.utils import find_kedro_project
+from rich.console import Console
+from rich.table import Table
 
-from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
+from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
 from capstone_metrics.errors import CapstoneError
 
 if TYPE_CHECKING:
-    from capstone_metrics.sources.preview import Preview
+    from collections.abc import Callable, Mapping
+
+    from capstone_metrics.sources.preview import Arrival, Declared, Preview
+
+    Command = Callable[..., None]
 
 SHOWN_RECORDS = 10
+SHOWN_CHARACTERS = 60
+SHOWN_COLUMNS = ("data_postagem", "video_id", "views", "likes", "comentarios", "titulo_video")
+SOURCE_FILE = "parameters_sources.yml"
 
 
 @click.group()
@@ -23,74 +36,226 @@ def source() -> None:
     """Recognise an export, show what it would give, and add it to an environment."""
 
 
+def _file_options(command: Command) -> Command:
+    """Add the argument and the options that the commands about a file have in common."""
+    options = (
+        click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False)),
+        click.option("--preset", help="Which known export it is; recognised if left out."),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="COLUMN=VALUE",
+            help="A value that the file lacks, such as faculdade='Escola Azul'; or timezone=….",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @source.command()
 @env_option
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--preset", help="The export that the file is; recognised if left out.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    help="A value that the file lacks, such as faculdade='Escola Azul'; timezone is one, too.",
-)
+@_file_options
+@click.option("--json", "as_json", is_flag=True, help="Print the declaration and records as JSON.")
+@show_user_errors()
+def inspect(
+    env: str | None, file: Path, preset: str | None, settings: tuple[str, ...], as_json: bool
+) -> None:
+    """Recognise FILE or guess how it is read; print the declaration, and its first records."""
+    declared, result = _preview(env, file, preset, settings)
+    if as_json:
+        echo_json({"source": declared.declaration, **_about(declared), **result.to_dict()})
+        return
+    _show_about(declared)
+    if not result.refused:
+        click.echo(_yaml({"sources": {_name_of(file, declared): declared.declaration}}))
+    _show(result)
+
+
+@source.command()
+@env_option
+@_file_options
 @click.option("--json", "as_json", is_flag=True, help="Print every record as JSON.")
 @show_user_errors()
 def preview(
     env: str | None, file: Path, preset: str | None, settings: tuple[str, ...], as_json: bool
 ) -> None:
     """Show what FILE would give: rows, ignored and rejected records. Nothing is written."""
-    from capstone_metrics.sources.preview import Arrival, preview_file  # noqa: PLC0415 - only here
+    declared, result = _preview(env, file, preset, settings)
+    if as_json:
+        echo_json({**_about(declared), **result.to_dict()})
+        return
+    _show_about(declared)
+    _show(result)
+
+
+@source.command()
+@env_option
+@_file_options
+@click.option("--name", help="The name of the source; made of that of the file if left out.")
+@show_user_errors()
+def add(
+    env: str | None, file: Path, preset: str | None, settings: tuple[str, ...], name: str | None
+) -> None:
+    """Declare FILE as a source of an environment, which is made if it does not exist."""
+    declared, result = _preview(None, file, preset, settings)
+    if result.refused:
+        raise CapstoneError(f"{file}: {next(iter(result.refused.values()))}")
+    environment = env or kedro_settings.CONFIG_LOADER_ARGS["default_run_env"]
+    folder = _project() / kedro_settings.CONF_SOURCE / environment
+    new_files = {}
+    if environment not in environments():
+        new_files["globals.yml"] = {
+            "lake": f"data/{environment}",
+            "database": f"capstone_{environment}".replace("-", "_"),
+        }
+    path = folder / SOURCE_FILE
+    name = name or _name_of(file, declared)
+    content = path.read_text(encoding="utf-8") if path.exists() else ""
+    path_text = _with_source(path, content, name, declared, _networks_of(result, declared))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file_name, value in new_files.items():
+        (folder / file_name).write_text(_yaml(value), encoding="utf-8")
+    path.write_text(path_text, encoding="utf-8")
+    _show(result)
+    click.echo(
+        f"Added {name} to {path.relative_to(_project())}. Next: kedro run --env={environment}"
+    )
+
+
+def _preview(
+    env: str | None, file: Path, preset: str | None, settings: tuple[str, ...]
+) -> tuple[Declared, Preview]:
+    from capstone_metrics.sources.preview import declared_of, preview_declared  # noqa: PLC0415
+
+    declared = declared_of(file, preset, _overrides(settings), path=_path_of(file))
+    return declared, preview_declared(file, declared, _arrival(env))
+
+
+def _arrival(env: str | None) -> Arrival:
+    from capstone_metrics.sources.preview import Arrival  # noqa: PLC0415 - only here
 
     catalog = load_catalog(env)
     schedule, networks = (catalog.load(f"params:{name}") for name in ("schedule", "networks"))
-    arrival = Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"])
-    name, result = preview_file(file, preset, _overrides(settings), arrival)
-    if as_json:
-        echo_json({"preset": name, **result.to_dict()})
-    else:
-        _show(name, result)
-        if result.refused:
-            raise SystemExit(1)
+    return Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"])
 
 
 def _overrides(settings: tuple[str, ...]) -> dict[str, Any]:
     """Return the options of a source that `--set` gives."""
     from capstone_metrics.validation.silver import SILVER  # noqa: PLC0415 - only here
 
-    overrides: dict[str, Any] = {"fields": {}, "defaults": {}}
+    overrides: dict[str, dict[str, Any]] = {"fields": {}, "defaults": {}}
     for each in settings:
         column, sign, value = each.partition("=")
         if sign and column == "timezone":
             overrides["defaults"]["timezone"] = value
-        elif sign and column in SILVER:
+        elif sign and value and column in SILVER:
             overrides["fields"][column] = {"constant": value}
         else:
             raise CapstoneError(
                 f"--set: {each!r} is not COLUMN=VALUE; choose from {', '.join(SILVER)}, timezone."
             )
-    return overrides
+    return {option: values for option, values in overrides.items() if values}
 
 
-def _show(preset: str | None, result: Preview) -> None:
-    """Print a preview."""
-    if preset:
-        click.echo(f"preset      {preset}")
+def _project() -> Path:
+    return Path(find_kedro_project(Path.cwd()) or Path.cwd())
+
+
+def _path_of(file: Path) -> str:
+    """Return the path of a file as a source declares it: from the project, if it is in it."""
+    path = file.resolve()
+    root = _project().resolve()
+    text = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return re.sub(r"([*?\[])", r"[\1]", text)
+
+
+def _name_of(file: Path, declared: Declared) -> str:
+    """Return a name for the source of a file: that of its preset, or letters of its own."""
+    words = re.findall(r"[a-z0-9]+", file.name.split(".")[0].casefold())
+    return declared.preset or "_".join(words)[:40].strip("_") or "export"
+
+
+def _networks_of(result: Preview, declared: Declared) -> list[str]:
+    """Return the networks to declare: those of the rows, or else all of the preset."""
+    return sorted({row["rede_social"] for row in result.rows} or set(declared.networks))
+
+
+def _with_source(
+    path: Path, content: str, name: str, declared: Declared, networks: list[str]
+) -> str:
+    """Return a file of declarations with one more source; the rest of it stays as it is."""
+    present = yaml.safe_load(content) or {}
+    sources = present.get("sources") or {}
+    if name in sources:
+        raise CapstoneError(
+            f"{path}: has a source {name} already; choose another --name, or have its path match "
+            "both files."
+        )
+    if not content.strip():
+        return _yaml({"networks": networks, "sources": {name: declared.declaration}})
+    missing = [each for each in networks if each not in present.get("networks", [])]
+    if missing:
+        content = _with_networks(path, content, present.get("networks"), missing)
+    block = _indented(_yaml({name: declared.declaration}))
+    if "sources" not in present:
+        return f"{content.rstrip()}\n\nsources:\n{block}"
+    start = re.search(r"^sources:[ \t]*(#.*)?$\n?", content, re.MULTILINE)
+    if start is None:
+        raise CapstoneError(f"{path}: write sources: on a line of its own, each source below it.")
+    return f"{content[: start.end()].rstrip()}\n{block}{content[start.end() :]}"
+
+
+def _with_networks(path: Path, content: str, present: Any, missing: list[str]) -> str:
+    """Return a file of declarations with more networks."""
+    text = _yaml({"networks": [*(present or []), *missing]})
+    if present is None:
+        return f"{text}{content}"
+    replaced = re.sub(r"^networks:.*(\n[ \t]*-.*)*\n?", lambda _: text, content, flags=re.MULTILINE)
+    if yaml.safe_load(replaced).get("networks") != [*present, *missing]:
+        raise CapstoneError(f"{path}: add {', '.join(missing)} to its networks, and run again.")
+    return replaced
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}" for line in text.splitlines(keepends=True))
+
+
+def _about(declared: Declared) -> dict[str, Any]:
+    return {"preset": declared.preset, "missing": list(declared.missing)}
+
+
+def _show_about(declared: Declared) -> None:
+    if declared.preset:
+        click.echo(f"Recognised as {declared.preset}: {declared.description}")
+    else:
+        click.echo("No known export: the declaration is guessed from names and values; check it.")
+
+
+def _show(result: Preview) -> None:
+    """Print the outcome of the records of a file; exit with 1 if it is refused."""
     for file, why in result.refused.items():
-        click.echo(f"refused     {file}: {why}")
-    counts = {name: len(getattr(result, name)) for name in ("rows", "superseded")}
-    counts |= {name: len(getattr(result, name)) for name in ("ignored", "rejected")}
-    click.echo(
-        f"records     {sum(counts.values())} = " + " + ".join(f"{n} {k}" for k, n in counts.items())
-    )
+        raise CapstoneError(f"{file}: {why}")
+    counts = {kind: len(getattr(result, kind)) for kind in ("rows", "superseded", "ignored")}
+    counts["rejected"] = len(result.rejected)
+    parts = " + ".join(f"{count} {kind}" for kind, count in counts.items())
+    click.echo(f"{sum(counts.values())} records = {parts}")
+    table = Table()
+    for column in SHOWN_COLUMNS[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(SHOWN_COLUMNS[-1], overflow="ellipsis", no_wrap=True)
     for row in result.rows[:SHOWN_RECORDS]:
-        values = (
-            f"{k}={v}" for k, v in row.items() if v is not None and k not in {"file", "run_id"}
-        )
-        click.echo(f"  {', '.join(values)}")
+        table.add_row(*("" if row[name] is None else str(row[name]) for name in SHOWN_COLUMNS))
+    if result.rows:
+        Console().print(table)
     for each in result.ignored[:SHOWN_RECORDS]:
-        click.echo(f"  ignored   record {each['record']}: {each['rule']}")
+        click.echo(f"ignored   record {each['record']}: {each['rule']}")
     for each in result.rejected[:SHOWN_RECORDS]:
-        click.echo(
-            f"  rejected  record {each['record']}: {', '.join(each['rules'])}: {each['text']}"
-        )
+        text = " ".join(each["text"].split())
+        shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+        click.echo(f"rejected  record {each['record']}: {', '.join(each['rules'])}: {shown}")

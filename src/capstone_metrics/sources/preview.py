@@ -14,6 +14,7 @@ from capstone_metrics.sources.presets import (
     why_refused,
     with_preset,
 )
+from capstone_metrics.sources.proposal import propose
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import shown
 from capstone_metrics.validation.contract import Contract, contract_of
@@ -21,7 +22,7 @@ from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import validate_line
-from capstone_metrics.validation.silver import REQUIRED
+from capstone_metrics.validation.silver import REQUIRED, SILVER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -143,33 +144,83 @@ def _json(value: Any) -> Any:
     return value.isoformat() if isinstance(value, dt.date) else value
 
 
-def preview_file(
-    path: Path,
-    preset_name: str | None,
-    overrides: Mapping[str, Any],
-    arrival: Arrival,
-) -> tuple[str | None, Preview]:
-    """Return the name of the preset of a file, and what its records would become.
+@dataclass(frozen=True)
+class Declared:
+    """How a file is declared as a source.
+
+    Attributes:
+        declaration: the options of the source.
+        preset: the name of the known export that it is; None if the options are guessed.
+        description: of this export.
+        networks: the values that `rede_social` may have by the preset, or has in the file.
+        missing: the required columns that neither the file nor the user gives.
+    """
+
+    declaration: dict[str, Any]
+    preset: str | None = None
+    description: str = ""
+    networks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def declared_of(
+    file: Path, preset_name: str | None, overrides: Mapping[str, Any], path: str
+) -> Declared:
+    """Return how a file is declared: by a preset, or else as it is guessed.
 
     Args:
-        path: of the file.
+        file: the file.
         preset_name: the name of its preset; None to recognise it.
-        overrides: the options of the source that the preset lacks.
-        arrival: where it would arrive; the networks of the preset are known, too.
+        overrides: the options that the user gives.
+        path: of the file, as a source declares it.
 
     Raises:
-        CapstoneError: for an unknown preset, or invalid options.
+        CapstoneError: for an unknown preset, or a file that cannot be read at all.
     """
     presets = all_presets()
     if preset_name is not None and preset_name not in presets:
         raise unknown_name("--preset", preset_name, presets)
-    preset = presets[preset_name] if preset_name is not None else recognised(path)
+    preset = presets[preset_name] if preset_name is not None else recognised(file)
+    given = overrides.get("fields", {})
     if preset is None:
-        return None, Preview(refused={path.name: "it is no known export; declare its fields."})
-    if preset.lacks and not preset.has_records(path):
-        return preset.name, Preview()
-    if preset.lacks:
-        return preset.name, Preview(refused={path.name: f"it {why_refused(preset)}."})
-    declaration = {"preset": preset.name, **overrides}
-    networks = {*arrival.networks, *preset.networks}
-    return preset.name, preview(path, declaration, arrival._replace(networks=networks))
+        proposal = propose(file, given)
+        fields = {**given, **proposal.declaration["fields"]}
+        in_order = {column: fields[column] for column in SILVER if column in fields}
+        declaration = {"path": path, **proposal.declaration, **overrides, "fields": in_order}
+        return Declared(declaration, networks=proposal.networks, missing=proposal.missing)
+    fields = {**preset.options.get("fields", {}), **given}
+    return Declared(
+        {"type": "files", "preset": preset.name, "path": path, **overrides},
+        preset.name,
+        preset.description,
+        preset.networks,
+        preset.lacks or tuple(column for column in REQUIRED if column not in fields),
+    )
+
+
+def preview_declared(file: Path, declared: Declared, arrival: Arrival) -> Preview:
+    """Return what the records of a file would become as it is declared."""
+    preset = all_presets()[declared.preset] if declared.preset else None
+    if preset and preset.lacks and not preset.has_records(file):
+        return Preview()
+    if preset and preset.lacks:
+        return Preview(refused={file.name: f"it {why_refused(preset)}."})
+    if declared.missing:
+        columns = ", ".join(declared.missing)
+        hint = " ".join(f"--set {column}=…" for column in declared.missing)
+        return Preview(refused={file.name: f"it has no field for {columns}; give it: {hint}."})
+    given = declared.declaration.get("fields", {}).get("rede_social")
+    network = [given["constant"]] if isinstance(given, dict) and "constant" in given else []
+    networks = {*arrival.networks, *declared.networks, *network}
+    return preview(file, declared.declaration, arrival._replace(networks=networks))
+
+
+def preview_file(
+    file: Path, preset_name: str | None, overrides: Mapping[str, Any], arrival: Arrival
+) -> tuple[str | None, Preview]:
+    """Return the name of the preset of a file, and what its records would become."""
+    try:
+        declared = declared_of(file, preset_name, overrides, path=file.name)
+    except CapstoneError as error:
+        return None, Preview(refused={file.name: str(error)})
+    return declared.preset, preview_declared(file, declared, arrival)

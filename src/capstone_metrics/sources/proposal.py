@@ -1,0 +1,332 @@
+"""Propose the declaration of a file that is no known export, from its names and values."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+import json
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from capstone_metrics.errors import CapstoneError
+from capstone_metrics.sources.presets import all_presets
+from capstone_metrics.sources.readers import Reading, members, read
+from capstone_metrics.sources.readers.content import BYTE_ORDER_MARKS, ZIP, opened
+from capstone_metrics.sources.readers.table import HEADER_ROWS
+from capstone_metrics.validation.conditions import text_of
+from capstone_metrics.validation.fields import fields_of
+from capstone_metrics.validation.json_object import Number, parse_object
+from capstone_metrics.validation.paths import find
+from capstone_metrics.validation.rules import read_field
+from capstone_metrics.validation.silver import REQUIRED, SILVER, TIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    Record = Mapping[str, Any]
+
+SOURCE = "proposal"
+HEAD_BYTES = 1 << 20
+SAMPLE_RECORDS = 200
+DELIMITERS = (",", ";", "\t", "|")
+READABLE = 0.5
+"""Of the values of a field, the part that a proposed format has to read."""
+
+LINK = r"(?:/(?:video|videos|shorts|reel|reels|p|live|status)/|youtu\.be/|watch\?v=)([\w-]{5,})"
+"""The id of a video in a link to it."""
+
+ZONE = "America/Sao_Paulo"
+DATE_FORMATS = (
+    "iso",
+    "epoch",
+    "epoch_ms",
+    *("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y", "%d/%m/%y", "%d-%m-%Y", "%d.%m.%Y"),
+    *("%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y", "%m/%d/%Y %-I:%M %p"),
+    *("%-d/%-m/%Y %-H:%M", "%-d/%-m/%Y", "%-m/%-d/%Y %-H:%M", "%-m/%-d/%Y"),
+    *("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y%m%d", "%d-%b-%y", "%-d-%b-%y"),
+    *("%b %-d, %Y", "%b %-d, %Y %-I:%M %p", "%B %-d, %Y", "%-d %b %Y", "%-d %B %Y"),
+    *("%-d de %b de %Y", "%-d de %B de %Y", "%-d. %B %Y", "%-d. %b %Y"),
+)
+LANGUAGES = ("en", "pt", "es", "fr", "de", "it")
+NUMBER_OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"text": True},
+    {"thousands": "."},
+    {"thousands": ","},
+    {"compact": "en", "thousands": ","},
+    {"compact": "pt", "thousands": ".", "decimal": ","},
+)
+"""What is tried in this order; the first that reads most values is proposed."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A declaration that was guessed.
+
+    Attributes:
+        declaration: the options of the source, without what is missing.
+        missing: the required columns for which no field was found.
+        networks: the values of the field for `rede_social`.
+    """
+
+    declaration: dict[str, Any]
+    missing: tuple[str, ...]
+    networks: tuple[str, ...]
+
+
+def propose(path: Path, given: Iterable[str] = ()) -> Proposal:
+    """Propose how a file is read.
+
+    Args:
+        path: of the file.
+        given: the columns whose values are given otherwise.
+
+    Raises:
+        CapstoneError: if the file has no records.
+    """
+    options = _reading_options(path)
+    records = _records(path, options)
+    if not records:
+        raise CapstoneError(f"{path}: has no records from which its fields could be guessed.")
+    names = tuple(dict.fromkeys(itertools.chain.from_iterable(map(_paths, records))))
+    fields: dict[str, Any] = {}
+    for column, name in _matches(names, skipped=set(given)).items():
+        rule = _rule(column, name, records, is_csv=options["format"] == "csv")
+        if rule is not None:
+            fields[column] = rule
+    if "video_id" not in {*fields, *given} and (link := _link(names, records)):
+        fields["video_id"] = link
+    missing = [column for column in REQUIRED if column not in {*fields, *given}]
+    declaration = {"type": "files", **options, "fields": fields}
+    network = fields.get("rede_social")
+    values = {text_of(find(record, network)) for record in records} if network else ()
+    networks = sorted(value.strip() for value in values if value and value.strip())
+    return Proposal(declaration, tuple(missing), tuple(networks))
+
+
+def _reading_options(path: Path) -> dict[str, Any]:
+    """Guess the format of a file, and the options of this format."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic == b"PAR1":
+        return {"format": "parquet"}
+    if magic == ZIP and path.suffix.lower() in {".xlsx", ".xlsm"}:
+        return {"format": "xlsx", **_sheet_options(path)}
+    options: dict[str, Any] = {}
+    if magic == ZIP:
+        try:
+            members(path, Reading("csv"))
+        except CapstoneError:
+            options["member"] = "*.csv"
+    member = members(path, Reading("csv", member=tuple(options.values())))[0]
+    with opened(path, member) as file:
+        head = file.read(HEAD_BYTES)
+    text, encoding = _decoded(head)
+    if encoding:
+        options["encoding"] = encoding
+    start = text.lstrip()[:1]
+    if start in {"{", "["}:
+        return {"format": "json", **options, **_json_options(text)}
+    return {"format": "csv", **options, **_csv_options(text)}
+
+
+def _sheet_options(path: Path) -> dict[str, Any]:
+    """Guess the sheet of a workbook, and which row has the names of its columns."""
+    from openpyxl import load_workbook  # noqa: PLC0415 - slow, and only for workbooks
+
+    workbook = load_workbook(path, read_only=True)
+    for sheet in workbook.worksheets:
+        rows = sheet.iter_rows(max_row=HEADER_ROWS, values_only=True)
+        for row in rows:
+            names = [str(name).strip() for name in row if name is not None]
+            if _known(names):
+                header = [name for name in names if _column_of(name)][:3]
+                return {"sheet": sheet.title, "header": header}
+    return {}
+
+
+def _decoded(head: bytes) -> tuple[str, str]:
+    """Return the beginning of a text, and its encoding unless the text itself tells it."""
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            return head[len(mark) :].decode(encoding, errors="ignore"), ""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(head), ""
+    except UnicodeDecodeError:
+        return head.decode("cp1252", errors="replace"), "cp1252"
+
+
+def _json_options(text: str) -> dict[str, Any]:
+    """Guess where the records of a document are: in the longest list of objects."""
+    try:
+        document, _ = json.JSONDecoder().raw_decode(text.lstrip())
+    except ValueError:
+        return {}
+    lists = sorted(_lists(document), key=lambda each: -each[1])
+    return {"records": lists[0][0]} if lists and lists[0][0] else {}
+
+
+def _lists(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
+    """Yield the path and the length of each list of objects that is not within another list."""
+    if isinstance(value, list):
+        if value and all(isinstance(each, dict) for each in value):
+            yield path, len(value)
+    elif isinstance(value, dict) and depth < 4:  # noqa: PLR2004 - deeper ones belong to a record
+        for name, each in value.items():
+            yield from _lists(each, f"{path}.{name}" if path else name, depth + 1)
+
+
+def _csv_options(text: str) -> dict[str, Any]:
+    """Guess the delimiter of a CSV, and which line has the names of its columns."""
+    lines = text.splitlines()[:SAMPLE_RECORDS]
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == len("sep=,"):
+        delimiter, declared = lines[0][-1], True
+    else:
+        delimiter, declared = max(DELIMITERS, key=lambda each: _regularity(lines, each)), False
+    rows = list(itertools.islice(csv.reader(io.StringIO(text), delimiter=delimiter), 50))
+    width = Counter(len(row) for row in rows).most_common(1)[0][0] if rows else 0
+    header = next((row for row in rows if _known(row) and len(row) >= width), None)
+    options: dict[str, Any] = {}
+    if delimiter != "," and not declared:
+        options["delimiter"] = {"\t": "tab"}.get(delimiter, delimiter)
+    first = next((row for row in rows if any(cell.strip() for cell in row)), None)
+    if header and header != first and not declared:
+        names = [name.strip() for name in header if _column_of(name)]
+        options["header"] = names[:3]
+    return options
+
+
+def _regularity(lines: Sequence[str], delimiter: str) -> int:
+    """Return in how many lines a delimiter stands as often as in most of them."""
+    counts = Counter(line.count(delimiter) for line in lines if line.strip())
+    return max((n * min(count, 3) for count, n in counts.items() if count), default=0)
+
+
+def _known(row: Sequence[str]) -> bool:
+    return sum(1 for name in row if _column_of(name)) > 1
+
+
+def _records(path: Path, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    reading = Reading.of(SOURCE, options)
+    member = members(path, reading)[0]
+    lines = (line for chunk in read(path, reading, member) for line in chunk.split(b"\n"))
+    parsed = (parse_object(line.decode(errors="replace")) for line in lines if line.strip())
+    return [dict(pairs) for pairs in itertools.islice(filter(None, parsed), SAMPLE_RECORDS)]
+
+
+def _paths(record: Record, prefix: str = "") -> Iterator[str]:
+    """Yield the paths of the values of a record that are not nested."""
+    for name, value in record.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, tuple):
+            yield from _paths(dict(value), f"{path}.")
+        elif not isinstance(value, list):
+            yield path
+
+
+def _normalized(name: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(c for c in decomposed if c.isalnum())
+
+
+@cache
+def _synonyms() -> dict[str, str]:
+    """Return the column of each name that a known export has for it."""
+    names: dict[str, str] = {_normalized(column): column for column in SILVER}
+    for preset in all_presets().values():
+        for column, rule in preset.options.get("fields", {}).items():
+            for name in _names(rule):
+                names.setdefault(_normalized(name), column)
+                names.setdefault(_normalized(name.rpartition(".")[2]), column)
+    return names
+
+
+def _names(rule: Any) -> Iterator[str]:
+    if isinstance(rule, str):
+        yield rule
+    elif isinstance(rule, list):
+        for each in rule:
+            yield from _names(each)
+    elif isinstance(rule, dict) and "pattern" not in rule:  # a link is no id
+        yield from _names(rule.get("field", []))
+
+
+def _column_of(name: str) -> str | None:
+    return _synonyms().get(_normalized(name))
+
+
+def _matches(names: Sequence[str], skipped: set[str]) -> dict[str, str]:
+    """Return a field for each column: of its own name first, then in the order of the file."""
+    found: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: _normalized(name) not in map(_normalized, SILVER)):
+        column = _column_of(name) or _column_of(name.rpartition(".")[2])
+        if column and column not in {*found, *skipped}:
+            found[column] = name
+    if "data_postagem" in found and "posted_at" not in {*found, *skipped}:
+        found["posted_at"] = found["data_postagem"]
+    if "posted_at" in found and "data_postagem" not in found:
+        found["data_postagem"] = found["posted_at"]
+    return found
+
+
+def _link(names: Sequence[str], records: Sequence[Record]) -> dict[str, str] | None:
+    """Return the rule by which an id is read from links to videos; None if there are none."""
+    for name in names:
+        links = (text_of(find(record, name)) for record in records)
+        matches = sum(1 for link in links if link and re.search(LINK, link))
+        if matches >= READABLE * len(records):
+            return {"field": name, "pattern": LINK}
+    return None
+
+
+def _rule(column: str, name: str, records: Sequence[Record], *, is_csv: bool) -> Any:
+    """Return the rule by which most values of a field are read; None if there is none."""
+    values = [record for record in records if _has_value(find(record, name))]
+    if not values:
+        return {"field": name, "optional": True} if column in {"likes", "comentarios"} else name
+    candidates = [{"field": name, **options} for options in _options(column, values, name)]
+    scores = [_score(column, rule, values, is_csv=is_csv) for rule in candidates]
+    best = candidates[scores.index(max(scores))]
+    if max(scores) < READABLE * len(values) and column not in REQUIRED:
+        return None
+    if column in {"likes", "comentarios"} and len(values) < len(records):
+        best["optional"] = True
+    return best if len(best) > 1 else name
+
+
+def _has_value(value: Any) -> bool:
+    text = text_of(value)
+    return text is not None and bool(text.strip())
+
+
+def _options(column: str, records: Sequence[Record], name: str) -> Iterator[dict[str, Any]]:
+    """Yield the options of a field that are tried."""
+    if SILVER[column] in TIMES:
+        for form in DATE_FORMATS:
+            if "%b" not in form.lower():
+                yield {} if form == "iso" else {"format": form}
+                continue
+            for language in LANGUAGES:
+                yield {"format": form, **({} if language == "en" else {"language": language})}
+    elif column == "duracao_seg":
+        yield from ({}, {"format": "duration"})
+    elif SILVER[column] in {"int64", "float64"}:
+        is_number = all(isinstance(find(record, name), Number) for record in records)
+        yield from NUMBER_OPTIONS[:1] if is_number else NUMBER_OPTIONS
+    else:
+        yield {}
+
+
+def _score(column: str, rule: dict[str, Any], records: Sequence[Record], *, is_csv: bool) -> int:
+    """Return how many values a rule reads."""
+    declaration = {"fields": {column: rule}, **({"format": "csv"} if is_csv else {})}
+    field = fields_of(SOURCE, declaration, ZONE)[column]
+    outcomes = (read_field(field, record) for record in records)
+    return sum(1 for _, broken in outcomes if broken is None)
