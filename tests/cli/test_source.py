@@ -121,6 +121,7 @@ def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
         (["week.csv", "--set=rede=x"], "--set: 'rede=x' is not COLUMN=VALUE; choose from fac"),
         (["week.csv", "--preset=youtube"], "--preset: 'youtube' is not one of youtube_"),
         (["pyproject.toml"], "pyproject.toml: "),
+        (["weak.csv"], "weak.csv: there is no such file, seen from "),
     ],
 )
 def test_a_mistake_is_one_sentence(copy: Project, arguments: list[str], message: str) -> None:

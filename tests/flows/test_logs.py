@@ -73,7 +73,14 @@ def test_every_line_is_json_and_has_the_run(
     assert (end["event"], end["level"], end["state"]) == ("run_ended", "INFO", "succeeded")
     for name in ("layers", "total", "reasons", "seconds"):
         assert end[name] == record[name]
-    assert end["total"] == {"lines": 3, "current": 2, "superseded": 0, "quarantined": 1}
+    assert end["total"] == {
+        "lines": 3,
+        "current": 2,
+        "superseded": 0,
+        "quarantined": 1,
+        "ignored": 0,
+        "withdrawn": 0,
+    }
 
 
 def test_a_failed_run_logs_where_and_why(

@@ -36,7 +36,14 @@ def test_the_rows_of_a_record_are_those_of_the_lake(empty_project: Project, lake
     silver = record["layers"]["silver"]
     assert silver["rows_in"] == 6 == silver["accepted"] + silver["quarantined"]
     assert silver["quarantined"] == 2 == len(rejected)
-    assert record["total"] == {"lines": 6, "current": 3, "superseded": 1, "quarantined": 2}
+    assert record["total"] == {
+        "lines": 6,
+        "current": 3,
+        "superseded": 1,
+        "quarantined": 2,
+        "ignored": 0,
+        "withdrawn": 0,
+    }
     assert record["total"] == json.loads((lake / "silver/head.json").read_text())["total"]
     assert record["windows"] == {
         "2026-01-31T08": {"lines": 3, "accepted": 2, "quarantined": 1},

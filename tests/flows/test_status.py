@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from capstone_metrics.schemas import LINE_OUTCOMES
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.flows.test_metrics import samples
@@ -90,9 +91,16 @@ def test_record_output_status_and_database_have_the_same_numbers(ran: tuple[Proj
     (listed_run,) = json.loads(project.kedro("runs", "--json").stdout)
 
     total = record["total"]
-    assert total["lines"] == total["current"] + total["superseded"] + total["quarantined"]
+    assert total["lines"] == sum(total[outcome] for outcome in LINE_OUTCOMES)
     identity = "4 lines in Bronze = 2 current in Silver + 1 superseded + 1 quarantined"
-    assert record["total"] == {"lines": 4, "current": 2, "superseded": 1, "quarantined": 1}
+    assert record["total"] == {
+        "lines": 4,
+        "current": 2,
+        "superseded": 1,
+        "quarantined": 1,
+        "ignored": 0,
+        "withdrawn": 0,
+    }
     assert identity in output
     assert document["checks"]["identity"]["said"] == identity
     assert listed_run == record
@@ -131,7 +139,7 @@ def test_metrics_log_and_lineage_have_the_same_numbers(ran: tuple[Project, str])
     for name, layer in record["layers"].items():
         for kind, count in kinds.items():
             assert metrics.get(("layer_rows", kind, name)) == layer[count]
-    assert {kind: metrics["lines", kind] for kind in ("current", "superseded", "quarantined")} == {
+    assert {kind: metrics["lines", kind] for kind in LINE_OUTCOMES} == {
         kind: count for kind, count in record["total"].items() if kind != "lines"
     }
 

@@ -40,7 +40,7 @@ DECLARED = RunSpec(
 CANARY = "canário-9f3b"
 DAY = "fonte=x/janela=2026-01-31"
 SNAPSHOT = SilverSnapshot(0, {}, {}, set, lambda _: {}, lambda *_: None)
-RUN = {"lines": 6, "accepted": 4, "superseded": 0, "quarantined": 2}
+RUN = {"lines": 6, "accepted": 4, "superseded": 0, "quarantined": 2, "ignored": 0, "withdrawn": 0}
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_node_is_at_work_until_all_its_outputs_are_saved(
     }  # fmt: skip
 
 
-RECEIPT = {"lines": 3, "accepted": 2, "quarantined": 1, "reasons": {}}
+RECEIPT = {"lines": 3, "accepted": 2, "quarantined": 1, "reasons": {}, "ignored": {}}
 Saved = tuple[str, str, Any, dict[str, WriteStats], dict[str, Any]]
 SAVED: list[Saved] = [
     (

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ACCOUNTS = {
-    "run": {"lines": 12, "accepted": 10, "superseded": 3, "quarantined": 2},
+    "run": {
+        "lines": 15,
+        "accepted": 10,
+        "superseded": 3,
+        "quarantined": 2,
+        "ignored": 3,
+        "withdrawn": 0,
+    },
     "total": {
         "lines": 1010,
         "current": 1005,
@@ -61,10 +68,12 @@ def test_each_layer_counts_its_own_rows(summary: Summary) -> None:
     assert summary.layers == {
         "bronze": LayerCounts(rows_in=10, accepted=10, written=10, seconds=0.25),
         "silver": LayerCounts(
-            rows_in=12,
+            rows_in=15,
             accepted=10,
             superseded=3,
             quarantined=2,
+            ignored=3,
+            withdrawn=0,
             written=6,
             removed=1,
             seconds=0.25,
@@ -79,7 +88,7 @@ def test_the_table_has_a_line_for_each_layer(summary: Summary) -> None:
 
     assert [row for row in rows if row] == [
         ["bronze", "10", "10", "", "", "10", "0.2"],
-        ["silver", "12", "10", "3", "2", "6 (-1)", "0.2"],
+        ["silver", "15", "10", "3", "2", "6 (-1)", "0.2"],
         ["gold", "1,005", "1,005", "", "", "2", "0.2"],
         ["serving", "3", "3", "", "", "3 (-1)", "0.2"],
     ]

@@ -121,10 +121,24 @@ class Year:
             return Publication(manifest, {}, {})
         if layer == "bronze":
             return {}
-        counts = {"lines": lines, "accepted": lines, "superseded": 0, "quarantined": 0}
+        counts = {
+            "lines": lines,
+            "accepted": lines,
+            "superseded": 0,
+            "quarantined": 0,
+            "ignored": 0,
+            "withdrawn": 0,
+        }
         accounts = {
             "run": counts,
-            "total": {"lines": lines, "current": lines, "superseded": 0, "quarantined": 0},
+            "total": {
+                "lines": lines,
+                "current": lines,
+                "superseded": 0,
+                "quarantined": 0,
+                "ignored": 0,
+                "withdrawn": 0,
+            },
             "reasons": {},
             "ignored": {},
             "drift": {},

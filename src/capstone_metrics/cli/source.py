@@ -39,7 +39,7 @@ def source() -> None:
 def _file_options(command: Command) -> Command:
     """Add the argument and the options that the commands about a file have in common."""
     options = (
-        click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False)),
+        click.argument("file", type=click.Path(path_type=Path)),
         click.option("--preset", help="Which known export it is; recognised if left out."),
         click.option(
             "--set",
@@ -129,6 +129,8 @@ def _preview(
 ) -> tuple[Declared, Preview]:
     from capstone_metrics.sources.preview import declared_of, preview_declared  # noqa: PLC0415
 
+    if not file.is_file():
+        raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
     declared = declared_of(file, preset, _overrides(settings), path=_path_of(file))
     return declared, preview_declared(file, declared, _arrival(env))
 

@@ -29,6 +29,8 @@ class LayerCounts:
     accepted: int | None = None
     superseded: int | None = None
     quarantined: int | None = None
+    ignored: int | None = None
+    withdrawn: int | None = None
     written: int = 0
     removed: int = 0
     seconds: float = 0.0
@@ -77,6 +79,7 @@ class Summary:
             run = accounts["run"]
             row.rows_in, row.accepted = run["lines"], run["accepted"]
             row.superseded, row.quarantined = run["superseded"], run["quarantined"]
+            row.ignored, row.withdrawn = run["ignored"], run["withdrawn"]
             self.total, self.reasons = accounts["total"], accounts["reasons"]
             self.ignored = accounts["ignored"]
             self.drift, self.outdated = accounts["drift"], accounts["outdated"]

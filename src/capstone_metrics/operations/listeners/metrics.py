@@ -23,6 +23,8 @@ COUNTS = {
     "accepted": "accepted",
     "superseded": "superseded",
     "quarantined": "quarantined",
+    "ignored": "ignored",
+    "withdrawn": "withdrawn",
     "written": "written",
     "removed": "removed",
 }
