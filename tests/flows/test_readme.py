@@ -16,6 +16,7 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 from capstone_metrics.schemas import REQUIRED, SILVER
+from capstone_metrics.sources.presets import all_presets
 from tests.support.markdown import (
     PAGES,
     README,
@@ -209,13 +210,24 @@ def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
 
 def test_the_page_of_the_lake_has_the_columns_of_silver() -> None:
     section = read("docs/lake.md").partition("## Columns of Silver")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`.+`) \| (\w+)\S* .*?\| (yes)? *\|", section, re.MULTILINE)
+    rows = re.findall(r"^\| (`.+`) \| (\w+)\S* .*?\| (yes|if declared)? *\|", section, re.MULTILINE)
     columns = [(name, *row) for names, *row in rows for name in re.findall(r"`(\w+)`", names)]
 
     assert [name for name, *_ in columns] == list(SILVER)
-    assert {name for name, _, required in columns if required} == set(REQUIRED)
+    assert {name for name, _, required in columns if required == "yes"} == set(REQUIRED)
     for name, kind, _ in columns:
         assert str(SILVER[name]).startswith(kind)
+
+
+def test_the_page_of_sources_names_each_preset_and_what_its_files_lack() -> None:
+    page = read("docs/sources.md")
+    rows = dict(re.findall(r"^\| `(\w+)` \| .+ \| (.*) \|$", page, re.MULTILINE))
+    for name, preset in all_presets().items():
+        if preset.lacks:
+            assert name not in rows
+            continue
+        lacking = [column for column in REQUIRED if column not in preset.options["fields"]]
+        assert re.findall(r"`(\w+)`", rows[name]) == lacking
 
 
 def test_pictures_are_small() -> None:
