@@ -242,7 +242,7 @@ def test_a_lake_on_a_read_only_mount_gets_one_sentence(empty_project: Project, l
 
 
 @needs_mounts
-@pytest.mark.parametrize("room", [slow(0), 1 << 15, slow(1 << 17)])
+@pytest.mark.parametrize("room", [slow(0), 1 << 15, slow(1 << 16)])
 def test_a_full_disk_is_reported_and_tears_nothing(
     empty_project: Project, prepared: Path, room: int
 ) -> None:

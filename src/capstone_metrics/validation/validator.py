@@ -40,8 +40,11 @@ LINE_BITS = 40
 """The bits of the line number in a position in Bronze; the bits above them are of its object."""
 
 BUFFER_BYTES = BLOCK_BYTES + PADDING
-BATCH_BYTES = 1 << 28
-"""A batch is complete when its rows have this many bytes."""
+BATCH_BYTES, BATCH_PIECES = 1 << 28, 1 << 11
+"""A batch is complete when its rows have this many bytes, or come from so many blocks.
+
+The rows of a small object take some kilobytes, however few they are.
+"""
 
 SCANNED_BYTES, COMPILED_BYTES = 1 << 20, 1 << 25
 """From how many bytes of lines on it is worthwhile to load the scanner, and to compile it."""
@@ -144,7 +147,7 @@ class Validator:
         batch = _Batch()
         for result, lines in self._validate_blocks(objects, threads):
             batch.add(result, lines)
-            if batch.bytes >= BATCH_BYTES:
+            if batch.bytes >= BATCH_BYTES or batch.pieces >= BATCH_PIECES:
                 yield batch.finish()
                 batch = _Batch()
         if batch.objects:
@@ -220,6 +223,11 @@ class _Batch:
         self.objects: list[ObjectResult] = []
         self._accepted: list[tuple[BronzeObject, pa.RecordBatch]] = []
         self._rejected: list[pa.RecordBatch] = []
+
+    @property
+    def pieces(self) -> int:
+        """The number of blocks whose rows the batch has."""
+        return len(self._accepted) + len(self._rejected)
 
     def add(self, result: ObjectResult, lines: ValidatedLines | None) -> None:
         """Add the next lines of an object; None at its end."""
