@@ -16,11 +16,12 @@ from capstone_metrics.validation.rules import validate_line
 from capstone_metrics.validation.silver import REQUIRED, REQUIRED_IF_DECLARED
 from tests.support.mutations import PIECES, near_line
 from tests.support.selection import examples
-from tests.validation.conftest import LINE, OTHER_NAMES, ROW, SOURCES, outcome
+from tests.validation.conftest import LINE, MAPPED, OTHER_NAMES, ROW, SOURCES, outcome
 
 LINES_PER_SEED = 200
 
-sources = st.sampled_from(list(SOURCES))
+EVERY = {**SOURCES, **MAPPED}
+sources = st.sampled_from(list(EVERY))
 pieces = st.sampled_from([*PIECES, b"\n", *(json.dumps(name).encode() for name in LINE)])
 contents = st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join)
 
@@ -28,7 +29,7 @@ contents = st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join)
 def difference(seed: int) -> tuple[str, bytes] | None:
     """Return a line that the scanner and the rules see differently, and its source."""
     random = Random(seed)
-    for source, (_, good) in SOURCES.items():
+    for source, (_, good) in EVERY.items():
         near = [near_line(random, good, OTHER_NAMES) for _ in range(LINES_PER_SEED)]
         together = b"\n".join(near)
         if outcome(together, source, is_scanned=True) != outcome(
@@ -58,7 +59,7 @@ def test_any_bytes_have_the_same_outcome(source: str, content: bytes) -> None:
 def test_mutated_lines_have_the_same_outcome(
     source: str, seed: int, changes: list[tuple[int, bytes]]
 ) -> None:
-    content = near_line(Random(seed), SOURCES[source][1], OTHER_NAMES)
+    content = near_line(Random(seed), EVERY[source][1], OTHER_NAMES)
     for place, piece in changes:
         at = place % (len(content) + 1)
         content = content[:at] + piece + content[at:]
@@ -101,6 +102,15 @@ def test_a_usual_row_of_csv_is_not_left_to_the_rules(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(lines, "validate_line", None)
     row = json.dumps({**ROW, "v": " 0012 ", "visto": ""}).encode()
     assert len(outcome(row, "csv", is_scanned=True)["accepted"]) == 1
+
+
+@pytest.mark.parametrize("source", MAPPED)
+def test_mapped_fields_are_not_left_to_the_rules(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "validate_line", None)
+    line = json.dumps(MAPPED[source][1]).encode()
+    assert len(outcome(line, source, is_scanned=True)["accepted"]) == 1
 
 
 def test_a_field_of_few_lines_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:

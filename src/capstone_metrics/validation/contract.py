@@ -43,11 +43,6 @@ class Contract:
         paths = (path for field in self.fields.values() for path in field.paths)
         return sorted({*paths, *self.selection.paths})
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the scanner can read the fields."""
-        return self.selection.is_empty and all(field.is_plain for field in self.fields.values())
-
     @cached_property
     def _known_fields(self) -> frozenset[str]:
         paths = self.source_fields

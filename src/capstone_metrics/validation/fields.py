@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from capstone_metrics.errors import CapstoneError, unknown_name
 from capstone_metrics.validation.numerals import NumberFormat
-from capstone_metrics.validation.paths import check_path, is_nested
+from capstone_metrics.validation.paths import check_path
 from capstone_metrics.validation.silver import OPTIONAL, REQUIRED, SILVER, TIMES
 from capstone_metrics.validation.times import ISO, UNITS_PER_SECOND, TimeFormat
 
@@ -74,7 +74,7 @@ class Origin:
         """Whether the value is that of one field as it stands, so that the scanner can read it."""
         return (
             len(self.paths) <= 1
-            and not any(map(is_nested, self.paths))
+            and not any("[" in path for path in self.paths)
             and not (self.pattern or self.values or self.missing or self.near)
             and self.empty is None
             and self.numbers.is_plain

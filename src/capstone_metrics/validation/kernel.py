@@ -520,14 +520,19 @@ def is_surely_finite(b, q, end):
 
 
 @njit
-def find_name(b, q, length, texts, names, hashes):
-    """Return the number of a key, UNUSUAL if it is unknown."""
+def find_name(b, q, length, parent, texts, names, hashes):
+    """Return the number of a key in an object, UNUSUAL if it is unknown.
+
+    `parent` is the number of the field that the object is in, or -1.
+    """
     first, last = (np.int64(b[q]), np.int64(b[q + length - 1])) if length else (0, 0)
     name = hashes[(length * 31 + first * 7 + last * 3) & (HASH_SIZE - 1)]
     while name >= 0:
         at = name * NAME_WIDTH
-        if names[at + layout.NAME_LENGTH] == length and is_same(
-            b, q, texts, names[at + layout.NAME_OFFSET], length
+        if (
+            names[at + layout.NAME_LENGTH] == length
+            and names[at + layout.NAME_PARENT] == parent
+            and is_same(b, q, texts, names[at + layout.NAME_OFFSET], length)
         ):
             return name
         name = names[at + layout.NAME_NEXT]
@@ -548,49 +553,65 @@ def is_name(b, q, texts, start, length):
 
 @njit
 def read_fields(b, q, turn, sizes, state, texts, names, hashes, slots, follows):
-    """Read the fields of an object that has at least one.
+    """Read the fields of an object that has at least one, and of the declared ones in it.
 
     Returns:
-        Whether it is valid and each key is known, the offset behind it or where it is not valid,
-        and the number of fields that are not declared.
+        Whether it is valid and each key of a line is known, the offset behind it or where it is not
+        valid, and the number of fields that are not declared.
     """
-    new, previous = 0, sizes[layout.NAMES]
+    new, previous, parent = 0, sizes[layout.NAMES], np.int64(-1)
     while b[q] == 34:
         q += 1
         name = np.int64(follows[previous])
         at = name * NAME_WIDTH
         length = np.int64(names[at + layout.NAME_LENGTH])
-        if is_name(b, q, texts, np.int64(names[at + layout.NAME_OFFSET]), length):
+        if names[at + layout.NAME_PARENT] == parent and is_name(
+            b, q, texts, np.int64(names[at + layout.NAME_OFFSET]), length
+        ):
             q += length
         else:
             end, token = text_end(b, q)
             if end < 0 or token != TEXT:
                 return False, q, new
-            name = find_name(b, q, end - q, texts, names, hashes)
-            if name < 0:
+            name = find_name(b, q, end - q, parent, texts, names, hashes)
+            if name < 0 and parent < 0:
                 state[layout.UNKNOWN_KEYS] += 1
                 return False, q, new
-            follows[previous] = name
+            if name >= 0:
+                follows[previous] = name
             q = end
         slot = name * SLOT_WIDTH
-        if slots[slot + layout.LINE] == turn:
-            return False, q, new
-        slots[slot + layout.LINE] = turn
-        new += name >= sizes[layout.DECLARED]
-        previous = name
+        if name >= 0:
+            if slots[slot + layout.LINE] == turn:
+                return False, q, new
+            slots[slot + layout.LINE] = turn
+            new += name >= sizes[layout.DECLARED]
+            previous = name
         q = skip_blank(b, q + 1)
         if b[q] != 58:
             return False, q, new
         start = skip_blank(b, q + 1)
-        if b[start] == 91 or b[start] == 123:
-            end, token = nested_end(b, start), NESTED
+        if b[start] == 123 and name >= 0 and names[name * NAME_WIDTH + layout.NAME_HAS_FIELDS]:
+            slots[slot + layout.TOKEN] = NESTED
+            q = skip_blank(b, start + 1)
+            if b[q] != 125:
+                parent = name
+                continue
+            end = q + 1
         else:
-            end, token = scalar_end(b, start)
-        if end < 0:
-            return False, start, new
-        slots[slot + layout.TOKEN], slots[slot + layout.START] = token, start
-        slots[slot + layout.END] = end
+            if b[start] == 91 or b[start] == 123:
+                end, token = nested_end(b, start), NESTED
+            else:
+                end, token = scalar_end(b, start)
+            if end < 0:
+                return False, start, new
+            if name >= 0:
+                slots[slot + layout.TOKEN], slots[slot + layout.START] = token, start
+                slots[slot + layout.END] = end
         q = skip_blank(b, end)
+        while b[q] == 125 and parent >= 0:
+            parent = np.int64(names[parent * NAME_WIDTH + layout.NAME_PARENT])
+            q = skip_blank(b, q + 1)
         if b[q] == 125:
             return True, skip_blank(b, q + 1), new
         if b[q] != 44:
@@ -681,6 +702,17 @@ def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, value
                 while is_space(source[last - 1]):
                     last -= 1
                 start, stop = first, last
+    if kind == layout.RAW:
+        if token == NESTED:
+            return False
+        known[cell] = layout.VALID
+        if token == BOOLEAN:
+            known[cell] |= layout.IS_BOOLEAN
+        elif not is_text:
+            known[cell] |= layout.IS_NUMBER
+        area = column * (sizes[layout.TEXT_CAPACITY] + layout.PADDING)
+        offsets[ends + 1] = copy(source, start, stop, built, area + written) - area
+        return True
     if kind == layout.TIME:
         if not is_text:
             return False

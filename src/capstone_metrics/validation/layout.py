@@ -5,8 +5,8 @@ from __future__ import annotations
 PADDING = 64
 """Bytes behind a block that can be read; the first is a line feed."""
 
-TEXT, INTEGER, NUMBER, TIME = range(4)
-"""The kinds of columns."""
+TEXT, INTEGER, NUMBER, TIME, RAW = range(5)
+"""The kinds of columns. A raw one has each value as the text that stands in the line."""
 
 # a column; ORIGINS, CHOICES and FORMAT are positions in the spans
 KIND, FLAGS, ORIGINS, ORIGIN_COUNT, CHOICES, CHOICE_COUNT, FORMAT = range(7)
@@ -20,9 +20,10 @@ SPAN_WIDTH = 3
 # a format: the offset of each part or -1, its length, and the position of its literals in the spans
 YEAR, SHORT_YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, LENGTH, LITERALS, LITERAL_COUNT = range(10)
 
-# the name of a field: its span in the texts, and the next name with the same hash
-NAME_OFFSET, NAME_LENGTH, NAME_NEXT = range(3)
-NAME_WIDTH = 3
+# the name of a field: its span in the texts, the next name with the same hash, the field that it
+# is in or -1, and whether fields in it are read
+NAME_OFFSET, NAME_LENGTH, NAME_NEXT, NAME_PARENT, NAME_HAS_FIELDS = range(5)
+NAME_WIDTH = 5
 HASH_SIZE = 1024
 
 # a field of the current line, and the last line that had it
@@ -36,5 +37,7 @@ SIZE, NAMES, DECLARED, COLUMNS, CAPACITY, TEXT_CAPACITY, IS_FROZEN = range(7)
 POSITION, LINES, FILLED_LINES, OTHERS, UNKNOWN_KEYS, IS_DONE = range(6)
 STATE_WIDTH = 6
 
-VALID, HAS_OFFSET, HAS_CLOCK = 1, 2, 4
-"""What is known of a value: that there is one; of a time, that it has an offset, a time of day."""
+VALID, HAS_OFFSET, HAS_CLOCK, IS_NUMBER, IS_BOOLEAN = (1 << bit for bit in range(5))
+"""What is known of a value: that there is one; that its time has an offset, or a time of day; that
+it stands as a number or a boolean, and not as a text.
+"""

@@ -79,12 +79,18 @@ def validate_lines(
         return result
     scan = scanner.read(block)
     early: list[tuple[int, int]] = []
-    for columns, starts, numbers in zip(scan.columns, scan.starts, scan.numbers, strict=True):
+    for chunk, columns in enumerate(scan.columns):
+        starts, numbers = scan.starts[chunk], scan.numbers[chunk]
         batch = _batch(block, numbers, dict(zip(SILVER, columns, strict=True)), ROW)
-        is_early = _is_untimely(batch, block.origin)
-        if is_early.any():
-            batch = batch.filter(pa.array(~is_early))
-            early += zip(numbers[is_early].tolist(), starts[is_early].tolist(), strict=True)
+        is_left = scan.left[chunk] | _is_untimely(batch, block.origin)
+        is_ignored = np.zeros(len(numbers), bool)
+        for rule, ignored in scan.ignored[chunk]:
+            is_ignored |= ignored
+            result.ignored[rule] += int(ignored.sum())
+        is_left &= ~is_ignored
+        if is_left.any() or is_ignored.any():
+            batch = batch.filter(pa.array(~(is_left | is_ignored)))
+            early += zip(numbers[is_left].tolist(), starts[is_left].tolist(), strict=True)
         result.accepted.append(batch)
     early_lines, other_lines = (
         [(number, block.line(start)) for number, start in left] for left in (early, scan.others)
@@ -153,7 +159,7 @@ def _batch(
 def _is_untimely(batch: pa.RecordBatch, origin: BronzeObject) -> NDArray[np.bool_]:
     """Return which lines were observed before they were posted, or after they arrived."""
     observed = batch["ingestion_ts"].view(pa.int64()).to_numpy()
-    posted = batch["data_postagem"].view(pa.int32()).to_numpy()
+    posted = batch["data_postagem"].view(pa.int32()).fill_null(0).to_numpy()
     arrival = int(origin.arrival.timestamp()) * 1_000_000
     is_untimely: NDArray[np.bool_] = (posted > observed // DAY_US + 1) | (
         observed > arrival + DAY_US

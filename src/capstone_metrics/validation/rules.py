@@ -76,11 +76,11 @@ def validate_line(
     values = _record_of(line)
     if isinstance(values, str):
         return Outcome.rejected(values)
+    new_fields = tuple(name for name in values if not contract.is_known(name))
     if ignored := contract.selection.rule_of(values):
-        return Outcome({}, ignored=ignored)
+        return Outcome({}, new_fields=new_fields, ignored=ignored)
 
     broken = [rule for name, rule in contract.shape_rules.items() if name in values]
-    new_fields = tuple(name for name in values if not contract.is_known(name))
     if new_fields and contract.is_frozen:
         broken.append("line.new_field")
     row: dict[str, Any] = dict.fromkeys(SILVER)

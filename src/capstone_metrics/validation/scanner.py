@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from capstone_metrics.validation import layout, values
+from capstone_metrics.validation.columns import (
+    BOOLEAN,
+    NUMBER,
+    Converter,
+    RawColumn,
+    ignored_lines,
+)
 from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
 from capstone_metrics.validation.times import FIXED_TOKENS, TimeFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -28,12 +36,16 @@ if TYPE_CHECKING:
     from capstone_metrics.validation.objects import BronzeObject
 
     Numbers = NDArray[np.int32]
+    Columns = tuple[list[pa.Array], NDArray[np.bool_], list[tuple[str, NDArray[np.bool_]]]]
 
 CAPACITY, TEXT_CAPACITY = 1 << 13, 1 << 20
 """How many lines a chunk has at most, and how many bytes one of its columns of texts has.
 
 A line that does not fit is left to the rules.
 """
+
+MAX_COLUMNS = 3 * len(SILVER)
+"""The most columns that are read; a source with more fields is left to the rules."""
 
 LEARNING_SHARE, SAMPLE, MAX_NAMES = 8, 64, 512
 """If one line in so many has an unknown field, names are learned from a sample of so many lines, up
@@ -52,6 +64,8 @@ class BlockScan:
         starts: for each chunk, where the accepted lines start in the block.
         numbers: for each chunk, the numbers of the accepted lines; the block's first line has 0.
         others: the number of each line that is left to the rules, and where it starts.
+        left: for each chunk, which of the accepted lines are left to the rules after all.
+        ignored: for each chunk, which lines are ignored by which rule.
         new_fields: how many accepted lines have each field that the contract does not name.
         filled_lines: the number of lines that are not blank.
     """
@@ -59,6 +73,8 @@ class BlockScan:
     columns: list[list[pa.Array]] = field(default_factory=list)
     starts: list[Numbers] = field(default_factory=list)
     numbers: list[Numbers] = field(default_factory=list)
+    left: list[NDArray[np.bool_]] = field(default_factory=list)
+    ignored: list[list[tuple[str, NDArray[np.bool_]]]] = field(default_factory=list)
     others: list[tuple[int, int]] = field(default_factory=list)
     new_fields: Counter[str] = field(default_factory=Counter)
     filled_lines: int = 0
@@ -77,32 +93,63 @@ class Plan:
         self, contract: Contract, networks: Collection[str], learned: tuple[str, ...] = ()
     ) -> None:
         self.contract, self.networks, self.learned = contract, networks, learned
-        self.fields = [field for field in contract.fields.values() if field.constant is None]
-        declared = [*contract.source_fields, *sorted(contract.other_fields)]
-        declared = [
-            name
-            for name in dict.fromkeys(declared)
-            if "*" not in name and not ESCAPED.intersection(name)
-        ]
-        self.declared, self.names = len(declared), [*declared, *learned]
+        read = [field for field in contract.fields.values() if field.constant is None]
+        self.fields = [field for field in read if field.is_plain]
+        self.raw_fields = [field for field in read if not field.is_plain]
+        paths = [path for field in self.raw_fields for path in field.paths]
+        self.raw_paths = list(dict.fromkeys([*paths, *contract.selection.paths]))
+        self._entries: dict[tuple[int, str], int] = {}
+        for path in (*contract.source_fields, *sorted(contract.other_fields)):
+            if "*" not in path and not ESCAPED.intersection(path):
+                self._entry(path)
+        self.declared = len(self._entries)
+        for name in learned:
+            self._entries.setdefault((-1, name), len(self._entries))
+        self.names = ["" if parent >= 0 else name for parent, name in self._entries]
         self._texts, self._spans = bytearray(), list[int]()
         self.name_table, self.hashes = self._name_table()
-        self.columns = np.array([self._column(field) for field in self.fields], np.int32)
+        columns = [
+            *(self._column(field) for field in self.fields),
+            *(self._raw_column(path) for path in self.raw_paths),
+        ]
+        self.columns = np.array(columns, np.int32).reshape(-1, layout.COLUMN_WIDTH)
         self.texts = np.frombuffer(bytes(self._texts) + bytes(layout.PADDING), np.uint8)
         self.spans = np.array([*self._spans, 0], np.int32)
         following = range(1, len(self.names) + 1)
         self.follows = np.array([*following, 0], np.int32) % max(len(self.names), 1)
 
+    def _entry(self, path: str) -> int:
+        """Add a path; return the number of its last name. A column of a table is one name."""
+        parts = [path] if self.contract.selection.is_table else path.split(".")
+        number = -1
+        for part in parts:
+            number = self._entries.setdefault((number, part), len(self._entries))
+        return number
+
     def _name_table(self) -> tuple[Numbers, Numbers]:
-        table = np.full((len(self.names) + 1, layout.NAME_WIDTH), -1, np.int32)
+        table = np.full((len(self._entries) + 1, layout.NAME_WIDTH), -1, np.int32)
+        table[:, layout.NAME_HAS_FIELDS] = 0
         hashes = np.full(layout.HASH_SIZE, -1, np.int32)
-        for number, name in enumerate(self.names):
+        for (parent, name), number in self._entries.items():
             content = name.encode()
             first, last = (content[0], content[-1]) if content else (0, 0)
             slot = (len(content) * 31 + first * 7 + last * 3) % layout.HASH_SIZE
-            table[number] = self._text(content + b'"'), len(content), hashes[slot]
+            table[number] = self._text(content + b'"'), len(content), hashes[slot], parent, 0
             hashes[slot] = number
+            if parent >= 0:
+                table[parent, layout.NAME_HAS_FIELDS] = 1
         return table, hashes
+
+    def _origins(self, paths: Iterable[str]) -> tuple[int, int]:
+        """Add the names of paths to the spans; return their position and their number."""
+        origins = [self._entry(path) for path in paths if not ESCAPED.intersection(path)]
+        return self._span(origins), len(origins)
+
+    def _raw_column(self, path: str) -> list[int]:
+        column = [0] * layout.COLUMN_WIDTH
+        column[layout.KIND] = layout.RAW
+        column[layout.ORIGINS], column[layout.ORIGIN_COUNT] = self._origins([path])
+        return column
 
     def _column(self, field: Field) -> list[int]:
         column = [0] * layout.COLUMN_WIDTH
@@ -117,8 +164,7 @@ class Plan:
             | (layout.COUNTER if field.name in COUNTERS else 0)
             | (layout.IS_ID if field.name == "video_id" else 0)
         )
-        origins = [self.names.index(path) for path in field.paths if path in self.names]
-        column[layout.ORIGINS], column[layout.ORIGIN_COUNT] = self._span(origins), len(origins)
+        column[layout.ORIGINS], column[layout.ORIGIN_COUNT] = self._origins(field.paths)
         choices = list(self.networks) if field.name == "rede_social" else []
         column[layout.CHOICES], column[layout.CHOICE_COUNT] = (
             self._span(part for choice in choices for part in self._literal(choice)),
@@ -162,7 +208,7 @@ class _Workspace(local):
     """The arrays that a scan writes to; each thread has its own for all its scans."""
 
     def __init__(self) -> None:
-        columns = len(SILVER)
+        columns = MAX_COLUMNS
         self.starts, self.numbers = np.empty((2, CAPACITY), np.int32)
         self.values = np.empty((columns, CAPACITY), np.int64)
         self.known = np.empty((columns, CAPACITY), np.uint8)
@@ -196,15 +242,17 @@ class Scanner:
         self._scan = scan
         self._plan = Plan(contract, networks)
         self._constants = constants
+        self._converters = [Converter(field, networks) for field in self._plan.raw_fields]
 
     @classmethod
     def of(cls, scan: Scan | None, contract: Contract, networks: Collection[str]) -> Scanner | None:
         """Return the scanner of a source; None if every line has to be left to the rules.
 
-        That is so without the compiled `kernel.scan`, if some field is not plain, or if a constant
+        That is so without the compiled `kernel.scan`, if a path leads into a list, or if a constant
         breaks a rule.
         """
-        if scan is None or not contract.is_plain:
+        paths = [*contract.source_fields, *SILVER]
+        if scan is None or any("[" in path for path in paths) or len(paths) > MAX_COLUMNS:
             return None
         constants: dict[str, Any] = {}
         broken: list[str] = []
@@ -230,7 +278,10 @@ class Scanner:
             ):
                 state = before
                 continue
-            result.columns.append(list(self._columns(plan, block.origin, rows)))
+            columns, left, ignored = self._columns(plan, block.origin, rows)
+            result.columns.append(columns)
+            result.left.append(left)
+            result.ignored.append(ignored)
             result.starts.append(WORKSPACE.starts[:rows].copy())
             result.numbers.append(WORKSPACE.numbers[:rows].copy())
             result.others += map(tuple, others)
@@ -251,6 +302,7 @@ class Scanner:
             for line in lines
             for name, _ in parse_object(line.decode(errors="replace")) or ()
             if name not in plan.names and name not in plan.contract.shape_rules
+            if name not in plan.contract.source_fields
             if not ESCAPED.intersection(name)
         )
         names = [name for name, lines_with_name in count.items() if lines_with_name > 1]
@@ -269,7 +321,7 @@ class Scanner:
         """
         work, names = WORKSPACE, len(plan.names)
         sizes = np.array(
-            [block.size, names, plan.declared, len(plan.fields), CAPACITY, TEXT_CAPACITY,
+            [block.size, names, plan.declared, len(plan.columns), CAPACITY, TEXT_CAPACITY,
              plan.contract.is_frozen],
             np.int64,
         )  # fmt: skip
@@ -282,18 +334,42 @@ class Scanner:
         )  # fmt: skip
         return counts, self._scan(*(array.ctypes.data for array in arrays))
 
-    def _columns(self, plan: Plan, origin: BronzeObject, rows: int) -> Iterator[pa.Array]:
-        """Yield the columns of Silver from the workspace."""
-        defaults = {"ingestion_ts": origin.arrival, "run_id": origin.run_id}
-        numbers = {field.name: number for number, field in enumerate(plan.fields)}
-        for name, kind in SILVER.items():
-            if name in numbers:
-                array = _array(plan.fields[numbers[name]], numbers[name], rows)
-            else:
-                array = pa.repeat(pa.scalar(self._constants[name], values.ARROW[kind]), rows)
-            if array.null_count and name in defaults:
-                array = array.fill_null(pa.scalar(defaults[name], array.type))
-            yield array
+    def _columns(self, plan: Plan, origin: BronzeObject, rows: int) -> Columns:
+        """Return the columns of Silver from the workspace, and what becomes of some lines.
+
+        Returns:
+            The columns; which lines are left to the rules; and for each rule of `only`, which lines
+            are ignored by it.
+        """
+        raw = {
+            path: _raw_column(number, rows)
+            for number, path in enumerate(plan.raw_paths, len(plan.fields))
+        }
+        left, ignored = np.zeros(rows, bool), list[tuple[str, "NDArray[np.bool_]"]]()
+        if not plan.contract.selection.is_empty and plan.contract.selection.paths:
+            left, ignored = ignored_lines(plan.contract.selection, raw)
+        arrays = {field.name: _array(field, at, rows) for at, field in enumerate(plan.fields)}
+        for converter in self._converters:
+            arrays[converter.field.name], is_left = converter.read(raw)
+            left = left | is_left
+        for name, value in self._constants.items():
+            arrays[name] = pa.repeat(pa.scalar(value, values.ARROW[SILVER[name]]), rows)
+        for name, default in (("ingestion_ts", origin.arrival), ("run_id", origin.run_id)):
+            if arrays[name].null_count:
+                arrays[name] = arrays[name].fill_null(pa.scalar(default, arrays[name].type))
+        for name, column in plan.contract.fields.items():
+            if column.same_day_as:
+                is_same = pc.equal(arrays[name].cast(pa.date32()), arrays[column.same_day_as])
+                arrays[name] = pc.if_else(is_same.fill_null(False), arrays[name], None)
+        return [arrays[name] for name in SILVER], left, ignored
+
+
+def _raw_column(number: int, rows: int) -> RawColumn:
+    """Return the texts of a field of the source in the workspace."""
+    known = WORKSPACE.known[number, :rows]
+    texts = values.texts(known, WORKSPACE.ends[number, : rows + 1], WORKSPACE.texts[number])
+    is_number, is_boolean = (known & layout.IS_NUMBER) > 0, (known & layout.IS_BOOLEAN) > 0
+    return RawColumn(texts, is_number * np.uint8(NUMBER) + is_boolean * np.uint8(BOOLEAN))
 
 
 def _array(column: Field, number: int, rows: int) -> pa.Array:
