@@ -130,6 +130,10 @@ class LakeProject(Project):
         (root / "conf/local").mkdir()
         (root / "conf/local/parameters_sources.yml").write_text(yaml.safe_dump(parameters))
 
+    def remove(self, layer: str) -> None:
+        """Remove a layer of the lake."""
+        shutil.rmtree(self.root / "data" / layer, ignore_errors=True)
+
     def run(self, now: dt.datetime) -> Cost:
         """Run the pipelines up to Gold at an instant."""
         pipelines = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"

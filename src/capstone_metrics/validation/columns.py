@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from capstone_metrics.validation.conditions import Condition, Selection
+    from capstone_metrics.validation.conditions import Selection
     from capstone_metrics.validation.fields import Field
 
     Mask = NDArray[np.bool_]
+    Record = tuple[tuple[str | None, ...], tuple[int, ...]]
 
 TEXT, NUMBER, BOOLEAN = range(3)
 """The kinds of values in JSON that are not nested."""
@@ -67,17 +68,22 @@ class Converter:
         self.networks = frozenset(networks)
         self.paths = list(dict.fromkeys(field.paths))
         self._integers = _integer_pattern(field)
-        self._known: dict[tuple[Any, ...], tuple[Any, bool]] = {}
+        self._known: dict[Record, tuple[Any, bool]] = {}
 
-    def read(self, raw: Mapping[str, RawColumn]) -> tuple[pa.Array, Mask]:
+    def read(self, raw: Mapping[str, RawColumn], rows: int) -> tuple[pa.Array, Mask]:
         """Return the values, and which lines have to be left to the rules.
 
         Args:
-            raw: the columns of the source by their paths.
+            raw: the columns of the source by their paths, of those that lines have.
+            rows: the number of lines.
         """
+        if not any(path in raw for path in self.paths):
+            nulls = pa.nulls(rows, ARROW[SILVER[self.field.name]])
+            return nulls, np.full(rows, self.field.is_required)
         if self._integers:
             return self._read_integers(raw[self.paths[0]])
-        return self._read_distinct([raw[path] for path in self.paths])
+        absent = RawColumn(pa.nulls(rows, pa.string()), np.zeros(rows, np.uint8))
+        return self._read_distinct([raw.get(path, absent) for path in self.paths])
 
     def _read_distinct(self, columns: Sequence[RawColumn]) -> tuple[pa.Array, Mask]:
         """Read each distinct combination of the values of some columns once."""
@@ -92,33 +98,38 @@ class Converter:
         _, first = np.unique(codes, return_index=True)
         texts = [column.texts.take(pa.array(first)).to_pylist() for column in columns]
         kinds = [column.kinds[first].tolist() for column in columns]
-        found = [
-            self._value(tuple(zip(*each, strict=True)))
-            for each in zip(zip(*texts, strict=True), zip(*kinds, strict=True), strict=True)
-        ]
+        records = zip(zip(*texts, strict=True), zip(*kinds, strict=True), strict=True)
+        found = self._values(list(records))
         kind = ARROW[SILVER[self.field.name]]
         values = pa.array([value for value, _ in found], kind).take(pa.array(codes))
         return values, np.array([is_left for _, is_left in found], bool)[codes]
 
-    def _value(self, values: tuple[tuple[str | None, int], ...]) -> tuple[Any, bool]:
-        """Return the value of a line, and whether the line has to be left to the rules.
+    def _values(self, records: list[Record]) -> list[tuple[Any, bool]]:
+        """Return the value of each record, and whether its line has to be left to the rules."""
+        known = self._known
+        if len(known) > REMEMBERED:
+            known = self._known = {}
+        found = list(map(known.get, records))
+        for position, record in enumerate(records):
+            if found[position] is None:
+                found[position] = known[record] = self._value(*record)
+        return cast("list[tuple[Any, bool]]", found)
+
+    def _value(self, texts: tuple[str | None, ...], kinds: tuple[int, ...]) -> tuple[Any, bool]:
+        """Return a value by the rules, and whether its line has to be left to them.
 
         Args:
-            values: the text at each path, and its kind.
+            texts: the text at each path.
+            kinds: the kind of each.
         """
-        if (known := self._known.get(values)) is not None:
-            return known
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
         record = {
             path: None if text is None else JSON_VALUES[kind](text)
-            for path, (text, kind) in zip(self.paths, values, strict=True)
+            for path, text, kind in zip(self.paths, texts, kinds, strict=True)
         }
         value, broken = read_field(self.field, record)
         is_unknown = self.field.name == "rede_social" and value not in self.networks
         is_left = broken is not None or (is_unknown and value is not None)
-        self._known[values] = result = (None if is_left else value), is_left
-        return result
+        return (None if is_left else value), is_left
 
     def _read_integers(self, column: RawColumn) -> tuple[pa.Array, Mask]:
         """Read digits as an array, and all other values one by one."""
@@ -131,8 +142,8 @@ class Converter:
             digits = pc.replace_substring_regex(digits, f"[{re.escape(separator)}{SPACES}]", "")
         values = digits.cast(pa.int64())
         is_read = matches.to_numpy(zero_copy_only=False)
-        if not self.field.quoted and self.field.origins[0].numbers.is_plain:
-            is_read = is_read & (column.kinds == NUMBER)  # a text of digits is no number
+        if self.field.origins[0].numbers.is_plain:
+            is_read = is_read & (column.kinds == (TEXT if self.field.quoted else NUMBER))
         if self.field.name in COUNTERS:
             is_read = is_read & ~(values.fill_null(0).to_numpy() < 0)
         is_left = ~known if self.field.is_required else np.zeros(len(known), bool)
@@ -164,33 +175,36 @@ def _has_digit(text: str) -> bool:
 
 
 def ignored_lines(
-    selection: Selection, raw: Mapping[str, RawColumn]
+    selection: Selection, raw: Mapping[str, RawColumn], rows: int
 ) -> tuple[Mask, list[tuple[str, Mask]]]:
     """Return which lines may be ignored by `ignore`, and for each rule of `only` which lines are.
 
     Args:
         selection: which records are no observations.
-        raw: the columns of the source by their paths.
+        raw: the columns of the source by their paths, of those that lines have.
+        rows: the number of lines.
     """
-    rows = len(next(iter(raw.values())).texts)
     may_be = np.zeros(rows, bool)
     for group in selection.ignore:
-        may_be |= _holds(group[0], raw[group[0].path])
+        if all(condition.path in raw for condition in group):
+            may_be |= _where(group[0].holds, raw[group[0].path])
     rules = []
     left = ~may_be
-    for condition in selection.only:
-        column = raw[condition.path]
-        is_filled = pc.match_substring_regex(column.texts, r"\S").fill_null(False)
-        is_other = is_filled.to_numpy(zero_copy_only=False) & ~_holds(condition, column)
-        rules.append((f"only.{condition.path}", is_other & left))
-        left = left & ~is_other
+    for condition in (each for each in selection.only if each.path in raw):
+
+        def is_other(text: str, holds: Callable[[str], bool] = condition.holds) -> bool:
+            return bool(text.strip()) and not holds(text)
+
+        is_ignored = _where(is_other, raw[condition.path]) & left
+        rules.append((f"only.{condition.path}", is_ignored))
+        left = left & ~is_ignored
     return may_be, rules
 
 
-def _holds(condition: Condition, column: RawColumn) -> Mask:
-    """Return for which lines a condition holds."""
+def _where(holds: Callable[[str], bool], column: RawColumn) -> Mask:
+    """Return for which lines a condition holds, which is tried once for each distinct text."""
     encoded = column.texts.dictionary_encode()
-    holds = [condition.holds(text) for text in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.fill_null(len(holds)).to_numpy(zero_copy_only=False)
-    mask: Mask = np.array([*holds, False], bool)[codes]
+    found = [holds(text) for text in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
+    mask: Mask = np.array([*found, False], bool)[codes]
     return mask

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from capstone_metrics.errors import CapstoneError
@@ -31,10 +32,14 @@ class Condition:
     values: tuple[str, ...] = ()
     pattern: str = ""
 
+    @cached_property
+    def _search(self) -> Callable[[str], object]:
+        return re.compile(self.pattern).search
+
     def holds(self, text: str) -> bool:
         """Return whether it holds for the value of the field."""
         if self.pattern:
-            return re.search(self.pattern, text) is not None
+            return self._search(text) is not None
         return text.strip().casefold() in self.values
 
 
@@ -71,8 +76,8 @@ class Selection:
         for group in self.ignore:
             if all(_holds(each, record) for each in group):
                 return f"ignore.{group[0].path}"
-        if "_extra" in record or "_missing" in record:  # its values may be those of other columns
-            return None
+        if self.is_table and {"_extra", "_missing"} & record.keys():
+            return None  # its values may be those of other columns
         for each in self.only:
             text = text_of(find(record, each.path))
             if text and text.strip() and not each.holds(text):

@@ -33,9 +33,6 @@ MAX_DIGITS = 18
 MAX_NUMBER_LENGTH, MAX_EXPONENT_DIGITS = 200, 2
 """A number within these is finite."""
 
-MAX_MANGLED_LENGTH = 44
-"""The longest id that may be a number with an exponent."""
-
 CENTURY_STARTS = 69
 """A year of two digits from this on is in the 20th century."""
 
@@ -656,10 +653,15 @@ def is_surely_id(source, start, stop):
     first, last = source[start], source[stop - 1]
     if first <= 32 or first >= 128 or last <= 32 or last >= 128 or first == 35:
         return False
-    if stop - start <= MAX_MANGLED_LENGTH and (is_digit(first) or first == 43 or first == 45):
+    if is_digit(first) or first == 43 or first == 45:
+        has_exponent = False
         for k in range(start, stop):
-            if source[k] | 32 == 101:
-                return False
+            c = source[k]
+            if c | 32 == 101:
+                has_exponent = True
+            elif not is_digit(c) and not 43 <= c <= 46:  # + , - .
+                return True
+        return not has_exponent
     return True
 
 

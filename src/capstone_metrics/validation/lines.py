@@ -86,7 +86,7 @@ def validate_lines(
         is_ignored = np.zeros(len(numbers), bool)
         for rule, ignored in scan.ignored[chunk]:
             is_ignored |= ignored
-            result.ignored[rule] += int(ignored.sum())
+            result.ignored += Counter({rule: int(ignored.sum())})
         is_left &= ~is_ignored
         if is_left.any() or is_ignored.any():
             batch = batch.filter(pa.array(~(is_left | is_ignored)))

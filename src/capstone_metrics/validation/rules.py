@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 from zoneinfo import ZoneInfo
 
-from capstone_metrics.validation.fields import DURATION
+from capstone_metrics.validation.fields import DURATION, NUMBERS
 from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.numerals import INTEGER, NUMBER, read_duration
 from capstone_metrics.validation.paths import find
@@ -188,10 +188,11 @@ def read_value(field: Field, origin: Origin, value: Any, near: dt.date | None) -
     if not origin.is_plain and isinstance(value, str | bool):
         value = _translated(origin, value)
     if _is_text(value) and not value.strip(BLANK):
-        is_text_column = SILVER[field.name] == "string"
+        kind = SILVER[field.name]
         if origin.empty is not None:
-            value = origin.empty if is_text_column else Number(origin.empty)
-        elif field.quoted or field.name in NEVER_BLANK or not (origin.is_plain or is_text_column):
+            is_number = kind in NUMBERS and not field.quoted
+            value = Number(origin.empty) if is_number else origin.empty
+        elif field.quoted or field.name in NEVER_BLANK or not (origin.is_plain or kind == "string"):
             raise NoValue
     return READERS[SILVER[field.name]](field, origin, value, near)
 
@@ -336,7 +337,7 @@ def _number(field: Field, origin: Origin, value: Any) -> str:
         text = value.strip() if isinstance(value, str) else _unreadable(value)
         return text if isinstance(value, Number) else origin.numbers.normalized(text)
     if isinstance(value, Number):
-        return value if not field.quoted or origin.empty is not None else _unreadable(value)
+        return _unreadable(value) if field.quoted else value
     return _text(value).strip(BLANK) if field.quoted else _unreadable(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import local
 from typing import TYPE_CHECKING, Any
 
@@ -86,25 +86,32 @@ class Plan:
     Args:
         contract: the contract of the source.
         networks: the known values of `rede_social`.
-        learned: the names of further fields, which lines were found to have.
+        seen: the names of fields that lines were found to have. A line with another one is left to
+            the rules.
     """
 
     def __init__(
-        self, contract: Contract, networks: Collection[str], learned: tuple[str, ...] = ()
+        self, contract: Contract, networks: Collection[str], seen: Collection[str]
     ) -> None:
-        self.contract, self.networks, self.learned = contract, networks, learned
-        read = [field for field in contract.fields.values() if field.constant is None]
+        self.contract, self.networks, self.seen = contract, networks, frozenset(seen)
+        read = [self._as_seen(f) for f in contract.fields.values() if f.constant is None]
         self.fields = [field for field in read if field.is_plain]
-        self.raw_fields = [field for field in read if not field.is_plain]
-        paths = [path for field in self.raw_fields for path in field.paths]
-        self.raw_paths = list(dict.fromkeys([*paths, *contract.selection.paths]))
+        raw_fields = [field for field in read if not field.is_plain]
+        self.converters = [Converter(field, networks) for field in raw_fields]
+        paths = [path for field in raw_fields for path in field.paths]
+        self.raw_paths = [
+            path
+            for path in dict.fromkeys([*paths, *contract.selection.paths])
+            if self._is_seen(path)
+        ]
         self._entries: dict[tuple[int, str], int] = {}
-        for path in (*contract.source_fields, *sorted(contract.other_fields)):
-            if "*" not in path and not ESCAPED.intersection(path):
+        for path in (*contract.source_fields, *filter(contract.is_known, sorted(self.seen))):
+            if self._is_seen(path):
                 self._entry(path)
         self.declared = len(self._entries)
-        for name in learned:
-            self._entries.setdefault((-1, name), len(self._entries))
+        if not contract.is_frozen:
+            for name in sorted(self.seen):
+                self._entries.setdefault((-1, name), len(self._entries))
         self.names = ["" if parent >= 0 else name for parent, name in self._entries]
         self._texts, self._spans = bytearray(), list[int]()
         self.name_table, self.hashes = self._name_table()
@@ -117,6 +124,19 @@ class Plan:
         self.spans = np.array([*self._spans, 0], np.int32)
         following = range(1, len(self.names) + 1)
         self.follows = np.array([*following, 0], np.int32) % max(len(self.names), 1)
+
+    def _as_seen(self, field: Field) -> Field:
+        """Return a field with those of its origins that lines have, if any; they differ in nothing.
+
+        An origin that no line has gives no value, so the next one counts.
+        """
+        origins = tuple(o for o in field.origins if any(map(self._is_seen, o.paths)))
+        return replace(field, origins=origins or field.origins[:1])
+
+    def _is_seen(self, path: str) -> bool:
+        """Return whether lines have the field in which a path begins."""
+        is_table = self.contract.selection.is_table
+        return (path if is_table else path.partition(".")[0]) in self.seen
 
     def _entry(self, path: str) -> int:
         """Add a path; return the number of its last name. A column of a table is one name."""
@@ -142,7 +162,7 @@ class Plan:
 
     def _origins(self, paths: Iterable[str]) -> tuple[int, int]:
         """Add the names of paths to the spans; return their position and their number."""
-        origins = [self._entry(path) for path in paths if not ESCAPED.intersection(path)]
+        origins = [self._entry(path) for path in paths if self._is_seen(path)]
         return self._span(origins), len(origins)
 
     def _raw_column(self, path: str) -> list[int]:
@@ -240,9 +260,8 @@ class Scanner:
         constants: Mapping[str, Any],
     ) -> None:
         self._scan = scan
-        self._plan = Plan(contract, networks)
+        self._plan = Plan(contract, networks, ())
         self._constants = constants
-        self._converters = [Converter(field, networks) for field in self._plan.raw_fields]
 
     @classmethod
     def of(cls, scan: Scan | None, contract: Contract, networks: Collection[str]) -> Scanner | None:
@@ -251,8 +270,7 @@ class Scanner:
         That is so without the compiled `kernel.scan`, if a path leads into a list, or if a constant
         breaks a rule.
         """
-        paths = [*contract.source_fields, *SILVER]
-        if scan is None or any("[" in path for path in paths) or len(paths) > MAX_COLUMNS:
+        if scan is None or any("[" in path for path in contract.source_fields):
             return None
         constants: dict[str, Any] = {}
         broken: list[str] = []
@@ -273,7 +291,9 @@ class Scanner:
             before, plan = state.copy(), self._plan
             counts, rows = self._scan_lines(block, plan, state)
             others = WORKSPACE.others[: state[layout.OTHERS]].tolist()
-            if state[layout.UNKNOWN_KEYS] > max(rows, SAMPLE) / LEARNING_SHARE and self._learn(
+            is_first = not plan.seen
+            is_common = state[layout.UNKNOWN_KEYS] > max(rows, SAMPLE) / LEARNING_SHARE
+            if (is_first or is_common) and self._learn(
                 plan, (block.line(start) for _, start in others[:SAMPLE])
             ):
                 state = before
@@ -294,21 +314,26 @@ class Scanner:
     def _learn(self, plan: Plan, lines: Iterable[bytes]) -> bool:
         """Add names that more than one of some lines has to the plan; return whether there are any.
 
-        So lines are scanned even if most of them have a field that the contract does not name. A
-        name on a single line is likely part of what is wrong with that line.
+        So only names that lines have are looked for, and lines are scanned even if most of them
+        have a field that the contract does not name. A name on a single line is likely part of what
+        is wrong with that line.
         """
         count = Counter(
             name
             for line in lines
             for name, _ in parse_object(line.decode(errors="replace")) or ()
-            if name not in plan.names and name not in plan.contract.shape_rules
-            if name not in plan.contract.source_fields
+            if name not in plan.seen and name not in plan.contract.shape_rules
             if not ESCAPED.intersection(name)
+            if plan.contract.is_known(name) or not plan.contract.is_frozen
         )
-        names = [name for name, lines_with_name in count.items() if lines_with_name > 1]
-        if plan.contract.is_frozen or not names or len(plan.names) + len(names) > MAX_NAMES:
+        lowest = min(max(count.values(), default=0), 2)
+        names = [name for name, lines_with_name in count.items() if lines_with_name >= lowest]
+        if not names or len(plan.seen) + len(names) > MAX_NAMES:
             return False
-        self._plan = Plan(plan.contract, plan.networks, (*plan.learned, *names))
+        grown = Plan(plan.contract, plan.networks, {*plan.seen, *names})
+        if len(grown.columns) > MAX_COLUMNS:
+            return False
+        self._plan = grown
         return True
 
     def _scan_lines(
@@ -347,10 +372,10 @@ class Scanner:
         }
         left, ignored = np.zeros(rows, bool), list[tuple[str, "NDArray[np.bool_]"]]()
         if not plan.contract.selection.is_empty and plan.contract.selection.paths:
-            left, ignored = ignored_lines(plan.contract.selection, raw)
+            left, ignored = ignored_lines(plan.contract.selection, raw, rows)
         arrays = {field.name: _array(field, at, rows) for at, field in enumerate(plan.fields)}
-        for converter in self._converters:
-            arrays[converter.field.name], is_left = converter.read(raw)
+        for converter in plan.converters:
+            arrays[converter.field.name], is_left = converter.read(raw, rows)
             left = left | is_left
         for name, value in self._constants.items():
             arrays[name] = pa.repeat(pa.scalar(value, values.ARROW[SILVER[name]]), rows)
