@@ -235,7 +235,9 @@ class Configuration:
             return "--params"
         for environment in reversed(self.environments):
             for path in self._files(environment):
-                if path.name.startswith(kind) and name in _content(path):
+                parts = path.relative_to(self.source / environment).parts
+                is_of_kind = any(part.startswith(kind) for part in parts)
+                if is_of_kind and name in _content(path):
                     return self._name(path)
         return kind
 

@@ -15,8 +15,8 @@ from capstone_metrics.validation import silver as validation
 SILVER = ibis.schema(validation.SILVER)
 """One row per video. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
 
-REQUIRED = validation.REQUIRED
-"""The fields of Silver that every source declares, and every accepted line has."""
+REQUIRED, REQUIRED_IF_DECLARED = validation.REQUIRED, validation.REQUIRED_IF_DECLARED
+"""The fields of Silver that every accepted line has; the latter unless a source leaves them out."""
 
 QUARANTINE = ibis.schema(validation.QUARANTINE)
 """One row per rejected line: its object and line number, and the rules that it broke.

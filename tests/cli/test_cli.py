@@ -50,13 +50,13 @@ def ran(open_folder: Path) -> Iterator[tuple[Project, str]]:
             "ingest_bronze",
             "2026-01-31T20:05",
             {"sources": {"mine": {"type": "files", "format": "csv", "path": "no/such.csv"}}},
-            "sources.mine.path: no file at 'no/such.csv'",
+            "conf/local/parameters_mine.yml: sources.mine.path: no file at 'no/such.csv'",
         ),
         (
             "silver_to_gold",
             "2026-01-31T20:05",
             {"marts": {"gold_mine": {"key": ["canal"], "measures": {"n": {"count": "views"}}}}},
-            "marts.gold_mine.key: ['canal'] must be",
+            "conf/local/parameters_mine.yml: marts.gold_mine.key: ['canal'] must be",
         ),
     ],
 )

@@ -128,8 +128,13 @@ def test_a_mistake_in_the_catalog_is_one_sentence(
 @pytest.mark.parametrize(
     ("declaration", "expected"),
     [
-        ({"type": "files", "format": "csv", "pth": "x.csv"}, "'pth' is not one of path, "),
-        ({"type": "faker", "sed": 1}, "'sed' is not one of seed, "),
+        ({"type": "files", "format": "csv", "pth": "x.csv"}, ": 'pth' is not one of path, "),
+        ({"type": "faker", "sed": 1}, ": 'sed' is not one of seed, "),
+        (
+            {"type": "files", "format": "csv", "path": "x", "fields": {"views": {"feld": "v"}}},
+            ".fields.views: {'feld': 'v'} is not the name of a field",
+        ),
+        ({"type": "files", "preset": "youtube"}, ".preset: 'youtube' is not one of youtube_"),
     ],
 )
 def test_a_mistake_in_a_source_is_one_sentence(
@@ -138,7 +143,8 @@ def test_a_mistake_in_a_source_is_one_sentence(
     project.configure("parameters_sources.yml", sources={"mine": declaration})
 
     done = project.kedro(*INGEST, check=False)
-    assert sentence(done).startswith(f"sources.mine: {expected}")
+    location = "conf/local/parameters_sources.yml"
+    assert sentence(done).startswith(f"{location}: sources.mine{expected}")
 
 
 def test_a_parameter_of_a_users_own_in_base_may_be_overridden(project: Project) -> None:

@@ -83,7 +83,9 @@ def test_the_days_of_a_plan_are_those_that_change(empty_project: Project, lake: 
 
 def test_silver_reads_the_objects_of_the_span_alone(empty_project: Project, lake: Path) -> None:
     for day in (28, 29, 30):
-        add(lake, f"2026-01-{day}T08", line(video_id=str(day), data_postagem="2026-01-27"))
+        seen = f"2026-01-{day}T11:00:00Z"
+        video = line(video_id=str(day), data_postagem="2026-01-27", ingestion_ts=seen)
+        add(lake, f"2026-01-{day}T08", video)
     run_here(empty_project, **{"from": "2026-01-29", "to": "2026-01-29T08"})
     assert [row[0] for row in content(lake)["silver"]] == ["29"]
     run_here(empty_project)

@@ -84,6 +84,8 @@ def test_a_receipt_counts_the_lines_of_an_object(filled: Path) -> None:
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "accepted": 2,
         "quarantined": 2,
+        "withdrawn": 0,
+        "ignored": {},
         "reasons": {"line.not_json": 1, "views.unreadable": 1},
         "new_fields": {},
     }

@@ -131,7 +131,8 @@ def accept_network(project: Project) -> None:
 def two_windows(project: Project) -> None:
     """Add two windows, one of which a backfill names."""
     for day in (28, 29):
-        video = line(video_id=f"b{day}", data_postagem=f"2026-01-{day}")
+        seen = f"2026-01-{day}T11:00:00Z"
+        video = line(video_id=f"b{day}", data_postagem=f"2026-01-{day}", ingestion_ts=seen)
         add(project.root / "data", f"2026-01-{day}T08", video)
 
 

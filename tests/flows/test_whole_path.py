@@ -66,7 +66,7 @@ def test_a_first_run_ends_with_the_table(first: tuple[Project, str]) -> None:
     assert "data/gold/*.csv" in output
     assert "psql -h 127.0.0.1" in output
     for readme in READMES:
-        assert missing_output(readme, output) == []
+        assert missing_output(readme, output, is_first=True) == []
 
 
 def test_bronze_has_every_window_of_the_history(first: tuple[Project, str]) -> None:

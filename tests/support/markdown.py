@@ -75,9 +75,16 @@ def paths(text: str) -> list[str]:
     return [code.replace("…", "*") for code in CODE.findall(prose) if PATH.fullmatch(code)]
 
 
-def missing_output(page: str, output: str) -> list[str]:
-    """Return the lines of a page's console block that an output lacks, timings aside."""
+def missing_output(page: str, output: str, *, is_first: bool = False) -> list[str]:
+    """Return the lines of a page's console blocks that an output lacks, timings aside.
+
+    Args:
+        page: the page.
+        output: what the commands printed.
+        is_first: whether they are those before the first console block.
+    """
     printed = {SECONDS.sub("", line.rstrip()) for line in output.splitlines()}
-    ((_, shown),) = blocks(read(page), "console")
+    texts = [shown for _, shown in blocks(read(page), "console")]
+    shown = "\n".join(texts[:1] if is_first else texts)
     lines = [line for line in shown.splitlines() if not line.startswith("PostgreSQL")]
     return [line for line in lines if SECONDS.sub("", line) not in printed]

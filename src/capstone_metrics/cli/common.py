@@ -34,6 +34,9 @@ DECLARATION_ERROR = re.compile(
 )
 """What the messages of Kedro say about a declaration, and not about data."""
 
+DECLARED = re.compile(r"(sources|marts|quality)\.\w")
+"""How the message of an error in a declaration begins."""
+
 log = logging.getLogger(__name__)
 
 
@@ -63,8 +66,15 @@ def show_user_errors() -> Iterator[None]:
     except Exception as error:
         if message := user_message(error) or configuration_message(error):
             log.debug("The error's traceback:", exc_info=error)
-            raise UserError(str(message)) from None
+            raise UserError(_with_location(str(message))) from None
         raise
+
+
+def _with_location(message: str) -> str:
+    """Return a message about a declaration with the file that has it."""
+    if setting := DECLARED.match(message):
+        return f"{_configuration().location('parameters', setting[1])}: {message}"
+    return message
 
 
 def with_user_errors(command: click.Command) -> click.Command:

@@ -9,6 +9,7 @@ from capstone_metrics.configuration import ANYTHING, LIST, MAPPING, TEXT, check
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.sources import faker, files
 from capstone_metrics.sources.presets import with_preset
+from capstone_metrics.validation.contract import contract_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -57,6 +58,7 @@ def new_objects(
     if type_name not in TYPES:
         raise CapstoneError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
     check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
+    contract_of(name, declaration, str(calendar.zone))  # so that a mistake stops a run at its start
     return TYPES[type_name](name, declaration, calendar, existing)
 
 

@@ -14,7 +14,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.quality import QualityReport
-from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED
+from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED, REQUIRED_IF_DECLARED
 from capstone_metrics.validation.objects import parse_object_name
 
 FINDINGS_KEPT = dt.timedelta(days=30)
@@ -166,7 +166,8 @@ def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
         broken_by_every_line = {
             rule for rule, lines in receipt["reasons"].items() if lines == receipt["lines"]
         }
-        missing = [field for field in REQUIRED if f"{field}.missing" in broken_by_every_line]
+        fields = (*REQUIRED, *REQUIRED_IF_DECLARED)
+        missing = [field for field in fields if f"{field}.missing" in broken_by_every_line]
         fonte, *_ = parse_object_name(name)
         if missing:
             problem = f"has {', '.join(missing)} in none"
