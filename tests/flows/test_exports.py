@@ -66,11 +66,11 @@ def test_every_export_comes_into_silver_as_it_is_expected(exporting: Project) ->
         (row["run_id"].rpartition("-2026-")[0], row["video_id"]): row
         for row in silver_rows(exporting)
     }
-    found = 0
+    row_count = 0
     for export in EXPORTS.iterdir():
         expectation = expectation_of(export)
         for expected in expectation["rows"]:
-            found += 1
+            row_count += 1
             (row,) = (
                 row
                 for (source, video_id), row in rows.items()
@@ -81,7 +81,7 @@ def test_every_export_comes_into_silver_as_it_is_expected(exporting: Project) ->
                 "ingestion_ts",
             }:
                 assert comparable(column, row[column]) == expected[column], (export.name, column)
-    assert found == len(rows)
+    assert row_count == len(rows)
     accounts = [expectation_of(export)["files"] for export in EXPORTS.iterdir()]
     head = json.loads((exporting.root / "data/silver/head.json").read_text())
     files = [
@@ -92,7 +92,7 @@ def test_every_export_comes_into_silver_as_it_is_expected(exporting: Project) ->
     ]
     assert head["total"] == {
         "lines": sum(file["records"] for file in files),
-        "current": found,
+        "current": row_count,
         "superseded": sum(file["superseded"] for file in files),
         "quarantined": sum(file["rejected"] for file in files),
         "ignored": sum(file["ignored"] for file in files),

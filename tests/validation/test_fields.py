@@ -81,8 +81,8 @@ def test_a_number_is_read_as_it_is_written(
     options: dict[str, Any], value: Any, expected: int | None
 ) -> None:
     rule = {"field": "n", **options}
-    wanted = {"leads_estimados.unreadable"} if expected is None else expected
-    assert read("leads_estimados", rule, {"n": value}) == wanted
+    correct = {"leads_estimados.unreadable"} if expected is None else expected
+    assert read("leads_estimados", rule, {"n": value}) == correct
 
 
 def test_a_percentage_is_a_ratio_or_stays_in_percent_as_its_column_is() -> None:
@@ -121,9 +121,9 @@ DATES: list[tuple[Any, Any, str | None]] = [
 
 @pytest.mark.parametrize(("form", "value", "expected"), DATES)
 def test_a_date_is_read_as_it_is_written(form: Any, value: Any, expected: str | None) -> None:
-    found = read("data_postagem", {"field": "d", "format": form}, {"d": value})
-    wanted = {"data_postagem.unreadable"} if expected is None else dt.date.fromisoformat(expected)
-    assert found == wanted
+    actual = read("data_postagem", {"field": "d", "format": form}, {"d": value})
+    correct = {"data_postagem.unreadable"} if expected is None else dt.date.fromisoformat(expected)
+    assert actual == correct
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_months_have_the_names_of_the_declared_languages(
     language: Any, form: str, value: str, expected: str | None
 ) -> None:
     rule = {"field": "d", "format": form, "language": language}
-    wanted = {"data_postagem.unreadable"} if expected is None else dt.date.fromisoformat(expected)
-    assert read("data_postagem", rule, {"d": value}) == wanted
+    correct = {"data_postagem.unreadable"} if expected is None else dt.date.fromisoformat(expected)
+    assert read("data_postagem", rule, {"d": value}) == correct
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_a_date_without_a_year_is_near_another_moment(
     moment: str | None, day: str, expected: str | None
 ) -> None:
     rule = {"field": "d", "format": "%B %-d", "near": {"field": "at", "format": "%Y-%m-%d"}}
-    found = read("data_postagem", rule, {"d": day, "at": moment})
+    actual = read("data_postagem", rule, {"d": day, "at": moment})
     if expected is None or day == "February 29":
-        assert found == {"data_postagem.unreadable"}
+        assert actual == {"data_postagem.unreadable"}
     else:
-        assert found == dt.date.fromisoformat(expected)
+        assert actual == dt.date.fromisoformat(expected)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_a_time_is_read_in_its_zone_and_kept_in_that_of_the_schedule(
 ) -> None:
     rule = {"field": "t", "timezone": zone}
     assert read("data_postagem", rule, {"t": written}) == dt.date.fromisoformat(day)
-    wanted = dt.datetime.fromisoformat(f"{day}T{clock}") if clock else None
-    assert read("posted_at", rule, {"t": written}) == wanted
+    correct = dt.datetime.fromisoformat(f"{day}T{clock}") if clock else None
+    assert read("posted_at", rule, {"t": written}) == correct
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_time_is_read_in_its_zone_and_kept_in_that_of_the_schedule(
     ],
 )
 def test_a_duration_is_in_whole_seconds(value: Any, expected: int | None) -> None:
-    wanted = {"duracao_seg.unreadable"} if expected is None else expected
-    assert read("duracao_seg", {"field": "d", "format": "duration"}, {"d": value}) == wanted
+    correct = {"duracao_seg.unreadable"} if expected is None else expected
+    assert read("duracao_seg", {"field": "d", "format": "duration"}, {"d": value}) == correct
 
 
 INSIGHTS = {

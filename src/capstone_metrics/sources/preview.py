@@ -105,10 +105,10 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
             video = outcome.row["rede_social"], outcome.row["video_id"]
             order = outcome.row["ingestion_ts"], number
             latest[video] = max(order, latest.get(video, order))
-    kept = {number for _, number in latest.values()}
+    latest_numbers = {number for _, number in latest.values()}
     for number, row in accepted.items():
         place = {"file": path.name, "record": number}
-        if number in kept:
+        if number in latest_numbers:
             result.rows.append({**place, **{name: _json(value) for name, value in row.items()}})
         else:
             result.superseded.append({**place, "video_id": row["video_id"]})

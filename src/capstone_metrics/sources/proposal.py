@@ -72,7 +72,7 @@ class Proposal:
 
     Attributes:
         declaration: the options of the source, without what is missing.
-        missing: the required columns for which no field was found.
+        missing: the required columns for which no field was columns.
         networks: the values of the field for `rede_social`.
     """
 
@@ -264,16 +264,16 @@ def _column_of(name: str) -> str | None:
 
 def _matches(names: Sequence[str], skipped: set[str]) -> dict[str, str]:
     """Return a field for each column: of its own name first, then in the order of the file."""
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for name in sorted(names, key=lambda name: _normalized(name) not in map(_normalized, SILVER)):
         column = _column_of(name) or _column_of(name.rpartition(".")[2])
-        if column and column not in {*found, *skipped}:
-            found[column] = name
-    if "data_postagem" in found and "posted_at" not in {*found, *skipped}:
-        found["posted_at"] = found["data_postagem"]
-    if "posted_at" in found and "data_postagem" not in found:
-        found["data_postagem"] = found["posted_at"]
-    return found
+        if column and column not in {*columns, *skipped}:
+            columns[column] = name
+    if "data_postagem" in columns and "posted_at" not in {*columns, *skipped}:
+        columns["posted_at"] = columns["data_postagem"]
+    if "posted_at" in columns and "data_postagem" not in columns:
+        columns["data_postagem"] = columns["posted_at"]
+    return columns
 
 
 def _link(names: Sequence[str], records: Sequence[Record]) -> dict[str, str] | None:

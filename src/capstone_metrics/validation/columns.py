@@ -1,4 +1,4 @@
-"""Read columns whose values are found or written in other ways than the scanner reads by itself.
+"""Read columns whose values are results or written in other ways than the scanner reads by itself.
 
 The scanner gives the text of each value. A converter reads each distinct text once, by the rules
 themselves; whole numbers, of which few are equal, are read as arrays where that is the same.
@@ -99,21 +99,21 @@ class Converter:
         texts = [column.texts.take(pa.array(first)).to_pylist() for column in columns]
         kinds = [column.kinds[first].tolist() for column in columns]
         records = zip(zip(*texts, strict=True), zip(*kinds, strict=True), strict=True)
-        found = self._values(list(records))
+        results = self._values(list(records))
         kind = ARROW[SILVER[self.field.name]]
-        values = pa.array([value for value, _ in found], kind).take(pa.array(codes))
-        return values, np.array([is_left for _, is_left in found], bool)[codes]
+        values = pa.array([value for value, _ in results], kind).take(pa.array(codes))
+        return values, np.array([is_left for _, is_left in results], bool)[codes]
 
     def _values(self, records: list[Record]) -> list[tuple[Any, bool]]:
         """Return the value of each record, and whether its line has to be left to the rules."""
         known = self._known
         if len(known) > REMEMBERED:
             known = self._known = {}
-        found = list(map(known.get, records))
+        results = list(map(known.get, records))
         for position, record in enumerate(records):
-            if found[position] is None:
-                found[position] = known[record] = self._value(*record)
-        return cast("list[tuple[Any, bool]]", found)
+            if results[position] is None:
+                results[position] = known[record] = self._value(*record)
+        return cast("list[tuple[Any, bool]]", results)
 
     def _value(self, texts: tuple[str | None, ...], kinds: tuple[int, ...]) -> tuple[Any, bool]:
         """Return a value by the rules, and whether its line has to be left to them.
@@ -187,13 +187,13 @@ def ignored_lines(
     may_be = np.zeros(rows, bool)
     for group in selection.ignore:
         if all(condition.path in raw for condition in group):
-            may_be |= _where(group[0].holds, raw[group[0].path])
+            may_be |= _where(group[0].is_met, raw[group[0].path])
     rules = []
     left = ~may_be
     for condition in (each for each in selection.only if each.path in raw):
 
-        def is_other(text: str, holds: Callable[[str], bool] = condition.holds) -> bool:
-            return bool(text.strip()) and not holds(text)
+        def is_other(text: str, is_met: Callable[[str], bool] = condition.is_met) -> bool:
+            return bool(text.strip()) and not is_met(text)
 
         is_ignored = _where(is_other, raw[condition.path]) & left
         rules.append((f"only.{condition.path}", is_ignored))
@@ -201,10 +201,10 @@ def ignored_lines(
     return may_be, rules
 
 
-def _where(holds: Callable[[str], bool], column: RawColumn) -> Mask:
-    """Return for which lines a condition holds, which is tried once for each distinct text."""
+def _where(is_met: Callable[[str], bool], column: RawColumn) -> Mask:
+    """Return which lines meet a condition, which is tried once for each distinct text."""
     encoded = column.texts.dictionary_encode()
-    found = [holds(text) for text in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
-    mask: Mask = np.array([*found, False], bool)[codes]
+    results = [is_met(text) for text in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.fill_null(len(results)).to_numpy(zero_copy_only=False)
+    mask: Mask = np.array([*results, False], bool)[codes]
     return mask

@@ -36,8 +36,8 @@ class Condition:
     def _search(self) -> Callable[[str], object]:
         return re.compile(self.pattern).search
 
-    def holds(self, text: str) -> bool:
-        """Return whether it holds for the value of the field."""
+    def is_met(self, text: str) -> bool:
+        """Return whether the value of the field meets it."""
         if self.pattern:
             return self._search(text) is not None
         return text.strip().casefold() in self.values
@@ -74,13 +74,13 @@ class Selection:
         if self.is_table and (rule := self._table_rule(record)):
             return rule
         for group in self.ignore:
-            if all(_holds(each, record) for each in group):
+            if all(_is_met(each, record) for each in group):
                 return f"ignore.{group[0].path}"
         if self.is_table and {"_extra", "_missing"} & record.keys():
             return None  # its values may be those of other columns
         for each in self.only:
             text = text_of(find(record, each.path))
-            if text and text.strip() and not each.holds(text):
+            if text and text.strip() and not each.is_met(text):
                 return f"only.{each.path}"
         return None
 
@@ -93,9 +93,9 @@ class Selection:
         return f"ignore.{ONE_VALUE}" if self.one_value and filled == [0] and has_more else None
 
 
-def _holds(condition: Condition, record: Mapping[str, Any]) -> bool:
+def _is_met(condition: Condition, record: Mapping[str, Any]) -> bool:
     text = text_of(find(record, condition.path))
-    return text is not None and condition.holds(text)
+    return text is not None and condition.is_met(text)
 
 
 def _is_filled(value: Any) -> bool:

@@ -87,7 +87,7 @@ def _step(value: Any, step: Step) -> Any:
 
 def _field(value: Any, name: str) -> Any:
     if isinstance(value, tuple):
-        return next((found for key, found in value if key == name), None)
+        return next((each for key, each in value if key == name), None)
     return value.get(name) if isinstance(value, dict) else None
 
 

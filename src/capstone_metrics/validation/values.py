@@ -78,18 +78,18 @@ def times(known: Known, values: Integers, field: Field) -> pa.Array:
     has_offset, has_clock = (known & HAS_OFFSET) > 0, (known & HAS_CLOCK) > 0
     zone = field.origin.timezone
     if kind == ARROW["timestamp('UTC', 6)"]:
-        values = _moved(values, ((known & VALID) > 0) & ~has_offset, zone, is_local=True)
+        values = _shifted(values, ((known & VALID) > 0) & ~has_offset, zone, is_local=True)
         return _array(kind, known, values)
     if zone != field.zone:
-        values = _moved(values, has_clock & ~has_offset, zone, is_local=True)
+        values = _shifted(values, has_clock & ~has_offset, zone, is_local=True)
         has_offset = has_clock
-    values = _moved(values, has_offset, field.zone, is_local=False)
+    values = _shifted(values, has_offset, field.zone, is_local=False)
     if kind == pa.date32():
         return _array(kind, known, (values // DAY_US).astype(np.int32))
     return _array(kind, has_clock.astype(np.uint8), values)  # a date has no time
 
 
-def _moved(values: Integers, which: NDArray[Any], zone: str, *, is_local: bool) -> Integers:
+def _shifted(values: Integers, which: NDArray[Any], zone: str, *, is_local: bool) -> Integers:
     """Return moments, of which some are taken to UTC, or from UTC to local times."""
     moved = np.flatnonzero(which) if zone != "UTC" else ()
     if len(moved):

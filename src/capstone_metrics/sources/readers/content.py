@@ -54,8 +54,8 @@ def members(path: Path, reading: Reading) -> list[str]:
     if reading.format == "xlsx" and WORKBOOK in names:
         return [""]
     visible = [name for name in names if not _is_hidden(name)]
-    found = ([name for name in visible if _matches(name, pattern)] for pattern in reading.member)
-    matches = next(filter(None, found), []) if reading.member else visible
+    matching = ([name for name in visible if _matches(name, pattern)] for pattern in reading.member)
+    matches = next(filter(None, matching), []) if reading.member else visible
     if not matches or (len(matches) > 1 and not reading.member):
         patterns = " or ".join(map(repr, reading.member))
         missing = f"none of its members is {patterns}." if patterns else "which member?"
