@@ -77,7 +77,7 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
         "id": row["video_id"],
         "snippet": {
             "publishedAt": f"{posted.isoformat()}Z",
-            "channelId": "UCz1x2c3v4b5n6m7a8s9d0fQ",
+            "channelId": f"UC-{row['faculdade']}",
             "title": row["titulo_video"],
             "description": "Aula gratuita.\nInscreva-se.",
             "channelTitle": row["faculdade"],
