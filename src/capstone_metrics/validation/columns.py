@@ -87,6 +87,11 @@ class Converter:
 
     def _read_distinct(self, columns: Sequence[RawColumn]) -> tuple[pa.Array, Mask]:
         """Read each distinct combination of the values of some columns once."""
+        if len(columns) == 1 and not columns[0].kinds.any():
+            encoded = columns[0].texts.dictionary_encode()
+            texts = [*encoded.dictionary.to_pylist(), None]
+            codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
+            return self._taken([((text,), (TEXT,)) for text in texts], codes)
         codes = np.zeros(len(columns[0].texts), np.int64)
         for column in columns:
             encoded = column.texts.dictionary_encode()
@@ -96,10 +101,14 @@ class Converter:
                 codes * (3 * len(encoded.dictionary) + 3) + part, return_inverse=True
             )
         _, first = np.unique(codes, return_index=True)
-        texts = [column.texts.take(pa.array(first)).to_pylist() for column in columns]
+        parts = [column.texts.take(pa.array(first)).to_pylist() for column in columns]
         kinds = [column.kinds[first].tolist() for column in columns]
-        records = zip(zip(*texts, strict=True), zip(*kinds, strict=True), strict=True)
-        results = self._values(list(records))
+        records = zip(zip(*parts, strict=True), zip(*kinds, strict=True), strict=True)
+        return self._taken(list(records), codes)
+
+    def _taken(self, records: list[Record], codes: NDArray[Any]) -> tuple[pa.Array, Mask]:
+        """Return the values of lines, and which are left, by the position of each line's record."""
+        results = self._values(records)
         kind = ARROW[SILVER[self.field.name]]
         values = pa.array([value for value, _ in results], kind).take(pa.array(codes))
         return values, np.array([is_left for _, is_left in results], bool)[codes]
