@@ -185,6 +185,8 @@ class RunMonitor:
         if self.recorder:
             self.recorder.end(error)
             self._sync_runs(self.recorder)
+            if self.summary.layers:
+                self.summary.show(self.console, (), is_complete=False)
 
     def _recover(self, pipeline: Pipeline) -> None:
         """Finish what a killed run left undone in the layers that this run saves.

@@ -152,3 +152,23 @@ def test_a_file_that_was_read_wrongly_is_right_after_its_declaration_was_mended(
     )
     assert gold.read_bytes() == before
     exporting.kedro("verify", "--full")
+
+
+def test_an_export_of_which_every_line_is_rejected_is_named_and_mended(exporting: Project) -> None:
+    (exporting.root / "exports/a.csv").write_text(EXPORT, encoding="utf-8")
+    wrong = {**DECLARED["fields"], "data_postagem": "Publicado"}
+    for fields in (wrong, DECLARED["fields"]):
+        source = DECLARED | {"delimiter": ";", "fields": fields}
+        exporting.configure("parameters_sources.yml", sources={"mine": source}, networks=["tiktok"])
+        if fields is wrong:
+            done = exporting.run(LAKE, check=False)
+            assert done.returncode == 1
+            assert (
+                "Silver has no row: all 1 lines are in the quarantine "
+                "(data_postagem.unreadable in 1)." in done.stderr
+            )
+            assert "1 lines in Bronze = 0 current in Silver" in done.stdout
+            again = exporting.run(LAKE, "--env=local", check=False)
+            assert "run 'kedro quarantine replay --env=local'." in again.stderr
+    exporting.kedro("quarantine", "replay")
+    assert len(silver_rows(exporting)) == 1

@@ -37,6 +37,11 @@ DECLARATION_ERROR = re.compile(
 DECLARED = re.compile(r"(sources|marts|quality)\.\w")
 """How the message of an error in a declaration begins."""
 
+COMMAND = re.compile(
+    r"\bkedro (?:run|status|verify|reset|runs|quarantine(?: replay)?|serving [a-z]+)\b(?! --env)"
+)
+"""A command that a message names, which is about an environment."""
+
 log = logging.getLogger(__name__)
 
 
@@ -66,12 +71,14 @@ def show_user_errors() -> Iterator[None]:
     except Exception as error:
         if message := user_message(error) or configuration_message(error):
             log.debug("The error's traceback:", exc_info=error)
-            raise UserError(_with_location(str(message))) from None
+            raise UserError(_in_context(str(message))) from None
         raise
 
 
-def _with_location(message: str) -> str:
-    """Return a message about a declaration with the file that has it."""
+def _in_context(message: str) -> str:
+    """Return a message with the file of the declaration, and with the environment of commands."""
+    if env := _option("env"):
+        message = COMMAND.sub(lambda command: f"{command[0]} --env={env}", message)
     if setting := DECLARED.match(message):
         return f"{_configuration().location('parameters', setting[1])}: {message}"
     return message

@@ -106,12 +106,15 @@ class Summary:
         """Return whether the run wrote nothing."""
         return not any(layer.written or layer.removed for layer in self.layers.values())
 
-    def show(self, console: Console, footer: Iterable[tuple[str, str]]) -> None:
+    def show(
+        self, console: Console, footer: Iterable[tuple[str, str]], *, is_complete: bool = True
+    ) -> None:
         """Print the table, the balance of all lines, and what else there is to report.
 
         Args:
             console: where to print.
             footer: a label and a text for each line at the end, such as where the results are.
+            is_complete: whether the run has ended without an error.
         """
         console.print(self.table())
         console.print(balance(self.total) if self.total else "", highlight=False, soft_wrap=True)
@@ -133,7 +136,7 @@ class Summary:
             )
         for finding in self.findings:
             console.print(f"  unusual: {escape(finding)}", highlight=False, soft_wrap=True)
-        if self.is_idle:
+        if self.is_idle and is_complete:
             console.print("Nothing new: every file and every table is as it was.")
         for label, text in footer:
             line = f"[bold]{label:<11}[/bold] {escape(text)}"

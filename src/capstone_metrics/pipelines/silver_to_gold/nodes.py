@@ -22,6 +22,9 @@ from capstone_metrics.schemas import VIDEO_KEY, Mart, marts_of
 VIDEO_AND_DAY = [*VIDEO_KEY, "data_postagem"]
 """The columns that identify a video, and the day that it is on."""
 
+MAX_RULES = 5
+"""How many rules a message names."""
+
 NOT_INFORMED = "(não informado)"
 """Stands for a missing text in a key: its videos are counted, and no key is null."""
 
@@ -84,6 +87,7 @@ def find_rebuild_scope(
     marts = marts_of(declarations)
     if not silver.head:
         raise CapstoneError("There is no Silver to build Gold from; run 'kedro run' first.")
+    _require_rows(silver.head)
     days = _days(silver, gold, full, first, last)
     scope = RebuildScope(days, None, gold, silver.head)
     if any(scope.reusable_rows(mart) is None for mart in marts.values()):
@@ -95,6 +99,20 @@ def find_rebuild_scope(
     committed = _of_days(silver.tables["provenance"], days).select(*VIDEO_AND_DAY).cache()
     _check_silver(rows, committed, silver.head["total"]["current"] if days is None else None)
     return RebuildScope(days, rows, gold, silver.head)
+
+
+def _require_rows(head: Mapping[str, Any]) -> None:
+    """Raise an error if every line was rejected: a declaration does not fit what it reads."""
+    total = head["total"]
+    if total["current"] or not total["quarantined"]:
+        return
+    rules = sorted(head["reasons"].items(), key=lambda each: (-each[1], each[0]))[:MAX_RULES]
+    named = ", ".join(f"{rule} in {lines:,}" for rule, lines in rules)
+    raise CapstoneError(
+        f"Silver has no row: all {total['quarantined']:,} lines are in the quarantine ({named}). "
+        "'kedro quarantine --lines=5' shows them; correct the source, then run "
+        "'kedro quarantine replay'."
+    )
 
 
 def _days(
