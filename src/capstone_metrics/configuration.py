@@ -88,7 +88,6 @@ PARAMETERS: Mapping[str, Schema] = {
     "operations": {
         "kept_days": INTEGER,
         "prometheus_file?": optional(TEXT),
-        "prometheus_port?": optional(PORT),
         "openlineage?": BOOLEAN,
     },
     "schedule": {

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import socket
 import sys
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.operations.listeners.metrics import MetricsServer
 from tests.support.lakes import add, clear, line, run_here
 from tests.support.project import ROOT, project_copy
 from tests.support.runs import records
-from tests.support.waiting import SECONDS
-from tests.support.webhook import closed_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,62 +100,6 @@ def test_a_failed_run_is_marked(watched: Project, lake: Path) -> None:
     assert values["run_info", record["run"], "failed"] == 1
     assert values["run_succeeded",] == 0
     assert ("layer_committed_timestamp_seconds", "gold") not in values
-
-
-def test_prometheus_is_answered_while_a_run_lasts_and_not_after(
-    watched: Project, lake: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add(lake, "2026-01-31T08", *(line(video_id=f"v{number}") for number in range(30)))
-    port = closed_port()
-    declared = {"kept_days": 400, "prometheus_port": port}
-    watched.configure("parameters_operations.yml", operations=declared)
-    scraped: list[Numbers] = []
-    node_begun, node_ended = MetricsServer.on_node_start, MetricsServer.on_node_end
-
-    def scrape() -> None:
-        text = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SECONDS).read().decode()
-        scraped.append(samples(text))
-
-    def scrape_at_begin(self: MetricsServer, record: Any, node: str) -> None:
-        node_begun(self, record, node)
-        scrape()
-
-    def scrape_at_end(self: MetricsServer, record: Any, node: str) -> None:
-        node_ended(self, record, node)
-        scrape()
-
-    monkeypatch.setattr(MetricsServer, "on_node_start", scrape_at_begin)
-    monkeypatch.setattr(MetricsServer, "on_node_end", scrape_at_end)
-    run_here(watched)
-    (record,) = records(lake)
-
-    assert len(scraped) == 2 * len(record["nodes"])
-    assert {numbers["run_info", record["run"], "running"] for numbers in scraped} == {1}
-    nodes = {
-        key[1]
-        for numbers in scraped
-        for key in numbers
-        if key[0] == "node_at_work" and numbers[key]
-    }
-    assert nodes <= set(record["nodes"])
-    assert {"validate", "merge"} <= nodes
-    last = scraped[-1]
-    assert last["layer_rows", "written", "silver"] == record["layers"]["silver"]["written"] == 30
-    with pytest.raises(OSError, match="refused"):
-        urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SECONDS)
-
-
-def test_an_occupied_port_is_one_warning(
-    watched: Project, lake: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        declared = {"kept_days": 400, "prometheus_port": listener.getsockname()[1]}
-        watched.configure("parameters_operations.yml", operations=declared)
-        run_here(watched)
-
-    (warning,) = caplog.messages
-    assert warning.startswith("operations.prometheus_port: 127.0.0.1:")
-    assert records(lake)[0]["state"] == "succeeded"
 
 
 def test_a_file_that_cannot_be_written_is_one_warning(

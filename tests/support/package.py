@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from capstone_metrics.cli import package as command
+from capstone_metrics.cli.package import package as command
 from tests.support.project import ROOT, Completed
 
 PROGRAMS = Path(sys.executable).parent

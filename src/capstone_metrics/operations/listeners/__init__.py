@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from capstone_metrics.operations.listeners.alerts import AlertListener, alerter_of
 from capstone_metrics.operations.listeners.lineage import Lineage
 from capstone_metrics.operations.listeners.logs import is_json, json_logs
-from capstone_metrics.operations.listeners.metrics import MetricsFile, MetricsServer
+from capstone_metrics.operations.listeners.metrics import MetricsFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +29,6 @@ def listeners_of(
         yield json_logs
     if path := config.get("prometheus_file"):
         yield MetricsFile(str(path))
-    if port := config.get("prometheus_port"):
-        yield MetricsServer(port)
     if config.get("openlineage"):
         yield Lineage()
     if alerter := alerter_of(document):

@@ -1,4 +1,4 @@
-"""Metrics of a run for Prometheus: in a file when it has ended, over HTTP while it lasts."""
+"""Metrics of a run for Prometheus, in a file when it has ended."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from wsgiref.simple_server import WSGIServer
 
-    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client import Metric
 
     from capstone_metrics.operations.listeners.listener import Record
 
@@ -30,46 +29,12 @@ COUNTS = {
 }
 """The counts of a layer, and the value of their label `kind`."""
 
-LOOPBACK = "127.0.0.1"
 
-
-class MetricsListener(Listener):
-    """Collects the metrics of a run, as a collector of the official client.
-
-    Every metric has the label `environment`; times are seconds since 1970.
-    """
-
-    def __init__(self) -> None:
-        self.metrics: list[Metric] = []
-
-    def collect(self) -> list[Metric]:
-        """Return the latest metrics; safe in any thread."""
-        return self.metrics
-
-    def update(self, record: Record) -> None:
-        """Set the metrics from a run record."""
-        self.metrics = list(_metrics(record))
-
-    def registry(self) -> CollectorRegistry:
-        """Return a registry with these metrics only.
-
-        Raises:
-            CapstoneError: if the official client is not installed.
-        """
-        try:
-            from prometheus_client import CollectorRegistry  # noqa: PLC0415
-        except ImportError as error:
-            raise CapstoneError(
-                "the extra 'metrics' of this package is not installed; install it or remove the "
-                "setting."
-            ) from error
-        registry = CollectorRegistry()
-        registry.register(self)
-        return registry
-
-
-class MetricsFile(MetricsListener):
+class MetricsFile(Listener):
     """Writes the metrics to a file for the node exporter, atomically, when a run has ended.
+
+    Every metric has the label `environment`; times are seconds since 1970. The file is written by
+    the official client, whose collector this is.
 
     Args:
         path: the path of the file, which ends in `.prom`.
@@ -78,54 +43,31 @@ class MetricsFile(MetricsListener):
     name = "operations.prometheus_file"
 
     def __init__(self, path: str) -> None:
-        super().__init__()
         self.path = path
+        self.metrics: list[Metric] = []
+
+    def collect(self) -> list[Metric]:
+        """Return the metrics."""
+        return self.metrics
 
     def on_run_end(self, record: Record) -> None:
-        registry = self.registry()
-        from prometheus_client import write_to_textfile  # noqa: PLC0415
-
-        self.update(record)
+        try:
+            from prometheus_client import (  # noqa: PLC0415 - optional
+                CollectorRegistry,
+                write_to_textfile,
+            )
+        except ImportError as error:
+            raise CapstoneError(
+                "the extra 'metrics' of this package is not installed; install it or remove the "
+                "setting."
+            ) from error
+        self.metrics = list(_metrics(record))
+        registry = CollectorRegistry()
+        registry.register(self)
         try:
             write_to_textfile(self.path, registry)
         except OSError as error:
             raise CapstoneError(f"{self.path}: {_cause(error)}.") from error
-
-
-class MetricsServer(MetricsListener):
-    """Serves the metrics to Prometheus on loopback while a run lasts.
-
-    Args:
-        port: the port to listen on.
-    """
-
-    name = "operations.prometheus_port"
-
-    def __init__(self, port: int) -> None:
-        super().__init__()
-        self.port = port
-        self.server: WSGIServer | None = None
-
-    def on_run_start(self, record: Record) -> None:
-        registry = self.registry()
-        from prometheus_client import start_http_server  # noqa: PLC0415
-
-        self.update(record)
-        try:
-            self.server, _ = start_http_server(self.port, LOOPBACK, registry)
-        except (OSError, OverflowError, TypeError) as error:
-            raise CapstoneError(f"{LOOPBACK}:{self.port}: {_cause(error)}.") from error
-
-    def on_node_start(self, record: Record, node: str) -> None:
-        self.update(record)
-
-    def on_node_end(self, record: Record, node: str) -> None:
-        self.update(record)
-
-    def on_run_end(self, record: Record) -> None:
-        if self.server:
-            self.server.shutdown()
-            self.server.server_close()
 
 
 def _metrics(record: Record) -> Iterator[Metric]:
@@ -148,8 +90,6 @@ def _metrics(record: Record) -> Iterator[Metric]:
         yield gauge("run_ended_timestamp_seconds", "When the last run ended.", {(): end})
         yield gauge("run_seconds", "How long the last run took.", {(): record["seconds"]})
         yield gauge("run_succeeded", "Whether the last run succeeded.", {(): succeeded})
-    at_work = {(name,): float(name in record["at_work"]) for name in record["nodes"]}
-    yield gauge("node_at_work", "Whether the run is at a node.", at_work, "node")
     rows = {
         (name, kind): layer[count]
         for name, layer in layers.items()

@@ -1,0 +1,50 @@
+"""Commands about rejected lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from kedro.framework.cli.utils import env_option
+from kedro.framework.session import KedroSession
+
+from capstone_metrics.cli.common import load_catalog, require_layers, show_user_errors
+from capstone_metrics.errors import unknown_name
+
+
+@click.group(name="quarantine", invoke_without_command=True)
+@env_option
+@click.option("--rule", help="Show only lines that broke this rule.")
+@click.option("--lines", default=0, help="How many rejected lines to show.")
+@click.pass_context
+@show_user_errors()
+def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int) -> None:
+    """Count the rejected lines by the rule they broke, and show some of them."""
+    if ctx.invoked_subcommand:
+        return
+    catalog = load_catalog(env)
+    require_layers(catalog, "silver")
+    reasons = catalog.load("silver").head["reasons"]
+    if rule and rule not in reasons:
+        raise unknown_name("--rule", rule, reasons)
+    if not reasons:
+        click.echo("No line is in quarantine.")
+    for name, count in reasons.items():
+        click.echo(f"{count:>10}  {name}")
+    rejected = catalog.load("silver_quarentena")
+    if rule:
+        rejected = rejected.filter(rejected.regras.contains(rule))
+    shown = rejected.order_by("objeto", "linha").limit(lines)
+    for row in shown.to_pyarrow().to_pylist() if lines else ():
+        click.echo(f"{row['objeto']}:{row['linha']} {', '.join(row['regras'])}")
+        click.echo(f"    {row['texto'] or row['texto_base64']}")
+
+
+@quarantine.command()
+@env_option
+@show_user_errors()
+def replay(env: str | None) -> None:
+    """Validate all lines of Bronze again, after a rule or a declaration was fixed."""
+    session: Any
+    with KedroSession.create(env=env, runtime_params={"full": True}) as session:
+        session.run(pipeline_names=["bronze_to_silver", "silver_to_gold"])
