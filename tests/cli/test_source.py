@@ -94,6 +94,45 @@ def test_an_unknown_export_is_guessed_and_joins_the_sources_of_an_environment(
     assert again.returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "networks"),
+    [
+        (
+            "sources:\n    velha:\n        type: faker\n",
+            ["tiktok", "instagram_reels", "youtube_shorts"],
+        ),
+        ("networks:\nsources:\n  velha: {type: faker}\n", None),
+        ("sources:\n- type: faker\n", None),
+    ],
+)
+def test_a_file_of_declarations_is_extended_or_left_alone(
+    copy: Project, content: str, networks: list[str] | None
+) -> None:
+    path = copy.root / "conf/local/parameters_sources.yml"
+    path.write_text(content)
+    command = ("source", "add", "week.csv", "--env=local", "--set=rede_social=tiktok")
+    done = copy.kedro(*command, check=False)
+    if done.returncode:
+        assert "Traceback" not in done.stderr
+        assert path.read_text() == content
+        assert networks is None
+        return
+    after = declared(copy, "local")
+    assert list(after["sources"]) == ["week", "velha"]
+    assert after["sources"]["velha"] == {"type": "faker"}
+    assert networks is None or set(after.get("networks", networks)) == set(networks)
+
+
+@pytest.mark.parametrize("option", ["--env=base", "--env=../x", "--name=a b"])
+def test_no_other_file_is_written(copy: Project, option: str) -> None:
+    before = {path: path.read_bytes() for path in (copy.root / "conf").rglob("*.yml")}
+    command = ("source", "add", "week.csv", option, "--set=rede_social=tiktok")
+    done = copy.kedro(*command, check=False)
+    assert done.returncode == 1
+    assert option.partition("=")[0] in done.stderr
+    assert {path: path.read_bytes() for path in (copy.root / "conf").rglob("*.yml")} == before
+
+
 def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
     before = {path for path in copy.root.rglob("*") if path.is_file()}
     output = copy.kedro("source", "preview", "week.csv", "--set=rede_social=tiktok", "--json")

@@ -108,6 +108,13 @@ def test_a_file_that_was_read_anew_rebuilds_silver_and_withdraws_its_first_readi
     assert merging(merged(*names, head=head), {"x": SEMICOLON}, names) == ([], False)
 
 
+def test_a_backfill_does_not_rebuild_silver_from_its_windows_alone() -> None:
+    before, after = object_of(COMMA), object_of(SEMICOLON)
+    names = sorted([before, after])
+    with pytest.raises(CapstoneError, match="run once without from and to"):
+        merging(merged(before), {"x": SEMICOLON}, names, first="2026-01-31", last="2026-01-31")
+
+
 @pytest.mark.parametrize(
     ("declaration", "withdrawn"), [(SEMICOLON, COMMA), (COMMA, SEMICOLON)], ids=["mended", "undone"]
 )

@@ -57,6 +57,9 @@ NUMBERS: list[tuple[dict[str, Any], Any, int | None]] = [
     (DOT, "12.0400", None),
     (DOT, ".040", None),
     (DOT, "12,5", None),
+    (DOT, "0.123", None),
+    (DOT, 1.234, None),
+    (DOT, 1234, 1234),
     (COMMA, "1,034,567", 1034567),
     (COMMA, "12,04", None),
     (COMMA, "1,O24", None),
@@ -72,6 +75,9 @@ NUMBERS: list[tuple[dict[str, Any], Any, int | None]] = [
     (PT, "1 bi", 1_000_000_000),
     (PT, "12.040", 12_040),
     (PT, "mil", None),
+    (PT, "12,000", None),
+    (PT, "1,000 mil", 1_000),
+    ({"compact": ["es", "en"]}, "1 B", None),  # a thousand millions, or a million of them
     ({"compact": "es"}, "3 M", 3_000_000),
 ]
 
@@ -89,6 +95,7 @@ def test_a_percentage_is_a_ratio_or_stays_in_percent_as_its_column_is() -> None:
     rule = {"field": "p", "percent": True, "decimal": ","}
     assert read("engagement_rate", rule, {"p": "4,65%"}) == pytest.approx(0.0465)
     assert read("ctr_estimado", rule, {"p": "4,65 %"}) == pytest.approx(4.65)
+    assert read("ctr_estimado", rule, {"p": "4,65"}) == pytest.approx(4.65)
     assert read("ctr_estimado", rule, {"p": "4.65%"}) == {"ctr_estimado.unreadable"}
 
 
@@ -202,6 +209,7 @@ def test_a_time_is_read_in_its_zone_and_kept_in_that_of_the_schedule(
         (31, 31),
         ("PT", None),
         ("1:2", None),
+        ("0:99", None),
         ("-5", None),
         ("31,4", None),
     ],
@@ -248,7 +256,8 @@ def test_a_path_leads_into_a_record(path: str, record: Any, expected: int | None
         (["a", {"field": "b", "text": True}], {"b": "2"}, 2),
         ({"field": ["a", "b"], "text": True}, {"a": "", "b": "2"}, 2),
         ({"field": "a", "missing": ["n/d", -1]}, {"a": -1}, None),
-        ({"field": "a", "missing": "n/d", "text": True}, {"a": " n/d "}, None),
+        ({"field": "a", "missing": "n/d", "text": True}, {"a": " N/D "}, None),
+        ({"field": "a", "values": {"nenhum": 0}}, {"a": "Nenhum"}, 0),
         ({"field": "a", "empty": 0}, {"a": " "}, 0),
         ({"field": "a", "pattern": r"(\d+) views", "text": True}, {"a": "12 views"}, 12),
         ({"field": "a", "pattern": r"(\d+) views", "text": True}, {"a": "none"}, None),
@@ -342,6 +351,7 @@ def test_blank_rows_and_footers_of_a_table_are_ignored(record: Any, rule: str | 
         ({"video_id": {"field": "u", "pattern": "("}}, "'\\('.* is not a regular expression"),
         ({"video_id": {"join": []}}, "is not a list of names of fields"),
         ({"video_id": {"field": "a[b"}}, "'a\\[b' is not a path such as"),
+        ({"video_id": {"field": ".a"}}, "'.a' is not a path such as"),
         ({"rede_social": {"field": "r", "values": ["a"]}}, "must be .value of the source: value"),
         ({"views": {"constant": 1, "text": True}}, "views.text: a constant has no such option"),
     ],

@@ -104,13 +104,35 @@ def test_a_usual_row_of_csv_is_not_left_to_the_rules(monkeypatch: pytest.MonkeyP
     assert len(outcome(row, "csv", is_scanned=True)["accepted"]) == 1
 
 
-@pytest.mark.parametrize("source", MAPPED)
+@pytest.mark.parametrize("source", ["nested", "table"])
 def test_mapped_fields_are_not_left_to_the_rules(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lines, "validate_line", None)
     line = json.dumps(MAPPED[source][1]).encode()
     assert len(outcome(line, source, is_scanned=True)["accepted"]) == 1
+
+
+FLAT = MAPPED["flat"][1]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**FLAT, "canal.nome": "flat"},
+        {name: value for name, value in FLAT.items() if name != "n"} | {"n.v": 1234},
+        {**FLAT, "meta.tipo": "total"},
+        {**FLAT, "meta": {"tipo": "Total"}},
+        {**FLAT, "n": {"v": 1.234}},
+        {**FLAT, "n": {"v": 1234}},
+        {**FLAT, "n": {"v": "0.123"}},
+        {**FLAT, "dia": None},
+    ],
+)
+def test_many_alike_have_the_same_outcome(row: dict[str, Any]) -> None:
+    content = b"\n".join([json.dumps(FLAT).encode(), *[json.dumps(row).encode()] * 100])
+    scanned = outcome(content, "flat", is_scanned=True)
+    assert scanned == outcome(content, "flat", is_scanned=False)
 
 
 def test_a_field_of_few_lines_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,25 +99,30 @@ def add(
     env: str | None, file: Path, preset: str | None, settings: tuple[str, ...], name: str | None
 ) -> None:
     """Declare FILE as a source of an environment, which is made if it does not exist."""
-    declared, result = _preview(None, file, preset, settings)
+    environment = env or kedro_settings.CONFIG_LOADER_ARGS["default_run_env"]
+    _check_name("--env", environment)
+    if environment == kedro_settings.CONFIG_LOADER_ARGS["base_env"]:
+        raise CapstoneError(f"--env: every environment reads {environment}; name one of your own.")
+    is_new = environment not in environments()
+    declared, result = _preview(None if is_new else environment, file, preset, settings)
     if result.refused:
         raise CapstoneError(f"{file}: {next(iter(result.refused.values()))}")
-    environment = env or kedro_settings.CONFIG_LOADER_ARGS["default_run_env"]
-    folder = _project() / kedro_settings.CONF_SOURCE / environment
-    new_files = {}
-    if environment not in environments():
-        new_files["globals.yml"] = {
-            "lake": f"data/{environment}",
-            "database": f"capstone_{environment}".replace("-", "_"),
-        }
-    path = folder / SOURCE_FILE
     name = name or _name_of(file, declared)
+    _check_name("--name", name)
+    folder = _project() / kedro_settings.CONF_SOURCE / environment
+    path = folder / SOURCE_FILE
     content = path.read_text(encoding="utf-8") if path.exists() else ""
-    path_text = _with_source(path, content, name, declared, _networks_of(result, declared))
+    networks = _networks_of(result, declared)
+    if not is_new:
+        known = load_catalog(environment).load("params:networks")
+        networks = [*known, *(each for each in networks if each not in known)]
+    text = _with_source(path, content, name, declared, networks)
     folder.mkdir(parents=True, exist_ok=True)
-    for file_name, value in new_files.items():
-        (folder / file_name).write_text(_yaml(value), encoding="utf-8")
-    path.write_text(path_text, encoding="utf-8")
+    if is_new and not (folder / "globals.yml").exists():
+        database = f"capstone_{environment}".replace("-", "_").lower()
+        settings_of_new = {"lake": f"data/{environment}", "database": database}
+        (folder / "globals.yml").write_text(_yaml(settings_of_new), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     _show(result)
     click.echo(
         f"Added {name} to {path.relative_to(_project())}. Next: kedro run --env={environment}"
@@ -184,10 +189,19 @@ def _networks_of(result: Preview, declared: Declared) -> list[str]:
     return sorted({row["rede_social"] for row in result.rows} or set(declared.networks))
 
 
+def _check_name(option: str, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise CapstoneError(f"{option}: {name!r} must be made of letters, digits, - and _.")
+
+
 def _with_source(
     path: Path, content: str, name: str, declared: Declared, networks: list[str]
 ) -> str:
-    """Return a file of declarations with one more source; the rest of it stays as it is."""
+    """Return a file of declarations with one more source; the rest of it stays as it is.
+
+    Raises:
+        CapstoneError: if it has a source of this name, or cannot be extended as text.
+    """
     present = yaml.safe_load(content) or {}
     sources = present.get("sources") or {}
     if name in sources:
@@ -195,37 +209,61 @@ def _with_source(
             f"{path}: has a source {name} already; choose another --name, or have its path match "
             "both files."
         )
+    declaration = _escaped(declared.declaration)
     if not content.strip():
-        return _yaml({"networks": networks, "sources": {name: declared.declaration}})
-    missing = [each for each in networks if each not in present.get("networks", [])]
-    if missing:
-        content = _with_networks(path, content, present.get("networks"), missing)
-    block = _indented(_yaml({name: declared.declaration}))
-    if "sources" not in present:
-        return f"{content.rstrip()}\n\nsources:\n{block}"
-    start = re.search(r"^sources:[ \t]*(#.*)?$\n?", content, re.MULTILINE)
+        return _yaml({"networks": networks, "sources": {name: declaration}})
+    is_missing = not set(networks) <= set(present.get("networks") or ())
+    extended = _with_networks(content, present, networks) if is_missing else content
+    extended = _with_block(extended, name, declaration)
+    expected = {**present, "sources": {name: declaration, **sources}}
+    if is_missing:
+        expected["networks"] = networks
+    try:
+        is_right = yaml.safe_load(extended) == expected
+    except yaml.YAMLError:
+        is_right = False
+    if not is_right:
+        block = _yaml({name: declaration})
+        raise CapstoneError(
+            f"{path}: cannot be extended without changing the rest of it; add this under sources, "
+            f"and {', '.join(networks)} to networks:\n{block}"
+        )
+    return extended
+
+
+def _with_block(content: str, name: str, declaration: Mapping[str, Any]) -> str:
+    """Return a file of declarations with a source before the others, indented as they are."""
+    start = re.search(r"^sources:[ \t]*(#.*)?(?:\n|$)", content, re.MULTILINE)
     if start is None:
-        raise CapstoneError(f"{path}: write sources: on a line of its own, each source below it.")
+        return f"{content.rstrip()}\n\nsources:\n{_indented(_yaml({name: declaration}), '  ')}"
+    first = re.search(r"^([ \t]+)\S", content[start.end() :], re.MULTILINE)
+    block = _indented(_yaml({name: declaration}), first[1] if first else "  ")
     return f"{content[: start.end()].rstrip()}\n{block}{content[start.end() :]}"
 
 
-def _with_networks(path: Path, content: str, present: Any, missing: list[str]) -> str:
-    """Return a file of declarations with more networks."""
-    text = _yaml({"networks": [*(present or []), *missing]})
-    if present is None:
+def _with_networks(content: str, present: Mapping[str, Any], networks: list[str]) -> str:
+    """Return a file of declarations with these networks."""
+    text = _yaml({"networks": networks})
+    if "networks" not in present:
         return f"{text}{content}"
-    replaced = re.sub(r"^networks:.*(\n[ \t]*-.*)*\n?", lambda _: text, content, flags=re.MULTILINE)
-    if yaml.safe_load(replaced).get("networks") != [*present, *missing]:
-        raise CapstoneError(f"{path}: add {', '.join(missing)} to its networks, and run again.")
-    return replaced
+    return re.sub(r"^networks:.*(\n[ \t]*-.*)*\n?", lambda _: text, content, flags=re.MULTILINE)
+
+
+def _escaped(value: Any) -> Any:
+    """Return a declaration in which `${` is a text, and no reference to a setting."""
+    if isinstance(value, dict):
+        return {key: _escaped(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(each) for each in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
 
 
 def _yaml(value: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100)
 
 
-def _indented(text: str) -> str:
-    return "".join(f"  {line}" for line in text.splitlines(keepends=True))
+def _indented(text: str, margin: str) -> str:
+    return "".join(f"{margin}{line}" for line in text.splitlines(keepends=True))
 
 
 def _about(declared: Declared) -> dict[str, Any]:

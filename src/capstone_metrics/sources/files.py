@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections import defaultdict
 from functools import partial
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from capstone_metrics.schedule import Calendar
+
+log = logging.getLogger(__name__)
 
 OPTIONS = {
     "path?": TEXT,
@@ -102,6 +105,14 @@ def objects(
                 number += 1
                 file = FileObject(str(window), number, content, reading.digest)
             new[file.name(name)] = partial(read, path, reading, member)
+    stale = {f.content for f in known if (f.content, reading.digest) not in readings}
+    if stale:
+        log.warning(
+            "sources.%s: %d contents in Bronze were read in another way than is declared now, and "
+            "are not at its path; their lines stay as they were read.",
+            name,
+            len(stale),
+        )
     return new
 
 

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import re
+import sys
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from capstone_metrics.sources.presets import all_presets
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import BYTE_ORDER_MARKS, ZIP, opened
 from capstone_metrics.sources.readers.table import HEADER_ROWS
+from capstone_metrics.sources.readers.xlsx import BROKEN
 from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.fields import fields_of
 from capstone_metrics.validation.json_object import Number, parse_object
@@ -36,6 +38,12 @@ SOURCE = "proposal"
 HEAD_BYTES = 1 << 20
 SAMPLE_RECORDS = 200
 DELIMITERS = (",", ";", "\t", "|")
+MIN_ID_LENGTH = 5
+VAGUE_NAMES = frozenset(
+    ("date", "data", "fecha", "datum", "dia", "day", "impressions", "impressoes", "impresiones")
+)
+"""Names that may be of something else: a day of a report, and views that are none."""
+
 READABLE = 0.5
 """Of the values of a field, the part that a proposed format has to read."""
 
@@ -62,6 +70,8 @@ NUMBER_OPTIONS: tuple[dict[str, Any], ...] = (
     {"thousands": ","},
     {"compact": "en", "thousands": ","},
     {"compact": "pt", "thousands": ".", "decimal": ","},
+    {"percent": True},
+    {"percent": True, "decimal": ","},
 )
 """What is tried in this order; the first that reads most values is proposed."""
 
@@ -89,6 +99,26 @@ def propose(path: Path, given: Iterable[str] = ()) -> Proposal:
         given: the columns whose values are given otherwise.
 
     Raises:
+        CapstoneError: if the file has no records, or nothing is known of what it is.
+    """
+    try:
+        return _propose(path, given)
+    except (*BROKEN, RecursionError, csv.Error) as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise CapstoneError(
+            f"{path}: is none of CSV, JSON, Parquet and Excel that can be read ({detail}); save it "
+            "again as one of these."
+        ) from error
+
+
+def _propose(path: Path, given: Iterable[str]) -> Proposal:
+    """Propose how a file is read.
+
+    Args:
+        path: of the file.
+        given: the columns whose values are given otherwise.
+
+    Raises:
         CapstoneError: if the file has no records.
     """
     options = _reading_options(path)
@@ -97,7 +127,7 @@ def propose(path: Path, given: Iterable[str] = ()) -> Proposal:
         raise CapstoneError(f"{path}: has no records from which its fields could be guessed.")
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(map(_paths, records))))
     fields: dict[str, Any] = {}
-    for column, name in _matches(names, skipped=set(given)).items():
+    for column, name in _matches(names, records, skipped=set(given)).items():
         rule = _rule(column, name, records, is_csv=options["format"] == "csv")
         if rule is not None:
             fields[column] = rule
@@ -142,7 +172,7 @@ def _sheet_options(path: Path) -> dict[str, Any]:
     from openpyxl import load_workbook  # noqa: PLC0415 - slow, and only for workbooks
 
     workbook = load_workbook(path, read_only=True)
-    for sheet in workbook.worksheets:
+    for sheet in (each for each in workbook.worksheets if hasattr(each, "iter_rows")):
         rows = sheet.iter_rows(max_row=HEADER_ROWS, values_only=True)
         for row in rows:
             names = [str(name).strip() for name in row if name is not None]
@@ -164,23 +194,35 @@ def _decoded(head: bytes) -> tuple[str, str]:
 
 
 def _json_options(text: str) -> dict[str, Any]:
-    """Guess where the records of a document are: in the longest list of objects."""
+    """Guess where the records of a document are: in the list with the most known fields."""
     try:
         document, _ = json.JSONDecoder().raw_decode(text.lstrip())
     except ValueError:
         return {}
-    lists = sorted(_lists(document), key=lambda each: -each[1])
-    return {"records": lists[0][0]} if lists and lists[0][0] else {}
+    best = max(_lists(document), key=lambda each: each[1], default=("", (0, 0)))
+    return {"records": best[0]} if best[0] else {}
 
 
-def _lists(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
-    """Yield the path and the length of each list of objects that is not within another list."""
+def _lists(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the path of each list of objects, its number of known columns, and its length."""
     if isinstance(value, list):
         if value and all(isinstance(each, dict) for each in value):
-            yield path, len(value)
+            names = (name.rpartition(".")[2] for name in _document_paths(value[0]))
+            yield path, (len({_column_of(name) for name in names} - {None}), len(value))
+            for name, each in value[0].items():
+                yield from _lists(each, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, dict) and depth < 4:  # noqa: PLR2004 - deeper ones belong to a record
         for name, each in value.items():
             yield from _lists(each, f"{path}.{name}" if path else name, depth + 1)
+
+
+def _document_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the paths of the values of an object of a document that are not in a list."""
+    for name, each in value.items():
+        if isinstance(each, dict):
+            yield from _document_paths(each, f"{prefix}{name}.")
+        elif not isinstance(each, list):
+            yield f"{prefix}{name}"
 
 
 def _csv_options(text: str) -> dict[str, Any]:
@@ -190,7 +232,10 @@ def _csv_options(text: str) -> dict[str, Any]:
         delimiter, declared = lines[0][-1], True
     else:
         delimiter, declared = max(DELIMITERS, key=lambda each: _regularity(lines, each)), False
-    rows = list(itertools.islice(csv.reader(io.StringIO(text), delimiter=delimiter), 50))
+    csv.field_size_limit(sys.maxsize)
+    rows = list(
+        itertools.islice(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter), 50)
+    )
     width = Counter(len(row) for row in rows).most_common(1)[0][0] if rows else 0
     header = next((row for row in rows if _known(row) and len(row) >= width), None)
     options: dict[str, Any] = {}
@@ -262,18 +307,39 @@ def _column_of(name: str) -> str | None:
     return _synonyms().get(_normalized(name))
 
 
-def _matches(names: Sequence[str], skipped: set[str]) -> dict[str, str]:
-    """Return a field for each column: of its own name first, then in the order of the file."""
-    columns: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: _normalized(name) not in map(_normalized, SILVER)):
+def _matches(names: Sequence[str], records: Sequence[Record], skipped: set[str]) -> dict[str, str]:
+    """Return a field for each column, the likeliest of those that have a name for it."""
+    candidates: dict[str, list[str]] = {}
+    for name in names:
         column = _column_of(name) or _column_of(name.rpartition(".")[2])
-        if column and column not in {*columns, *skipped}:
-            columns[column] = name
+        if column and column not in skipped:
+            candidates.setdefault(column, []).append(name)
+    columns = {
+        column: min(each, key=lambda name: _unlikeliness(column, name, records))
+        for column, each in candidates.items()
+    }
     if "data_postagem" in columns and "posted_at" not in {*columns, *skipped}:
         columns["posted_at"] = columns["data_postagem"]
     if "posted_at" in columns and "data_postagem" not in columns:
         columns["data_postagem"] = columns["posted_at"]
     return columns
+
+
+def _unlikeliness(column: str, name: str, records: Sequence[Record]) -> tuple[bool, bool, int, int]:
+    """Return a key by which the likeliest field for a column sorts first.
+
+    It has the column's own name, no name for something else as well, distinct values if it is an
+    id, and no object around it.
+    """
+    plain = _normalized(name.rpartition(".")[2])
+    texts = {text_of(find(record, name)) for record in records} if column == "video_id" else ()
+    is_counted = all(text and text.isdigit() and len(text) < MIN_ID_LENGTH for text in texts)
+    return (
+        plain != _normalized(column),
+        plain in VAGUE_NAMES or (bool(texts) and is_counted),
+        -len(texts),
+        name.count("."),
+    )
 
 
 def _link(names: Sequence[str], records: Sequence[Record]) -> dict[str, str] | None:
@@ -296,7 +362,7 @@ def _rule(column: str, name: str, records: Sequence[Record], *, is_csv: bool) ->
     best = candidates[scores.index(max(scores))]
     if max(scores) < READABLE * len(values) and column not in REQUIRED:
         return None
-    if column in {"likes", "comentarios"} and len(values) < len(records):
+    if column in {"likes", "comentarios"}:
         best["optional"] = True
     return best if len(best) > 1 else name
 
@@ -319,7 +385,9 @@ def _options(column: str, records: Sequence[Record], name: str) -> Iterator[dict
         yield from ({}, {"format": "duration"})
     elif SILVER[column] in {"int64", "float64"}:
         is_number = all(isinstance(find(record, name), Number) for record in records)
-        yield from NUMBER_OPTIONS[:1] if is_number else NUMBER_OPTIONS
+        is_rate = SILVER[column] == "float64"
+        options = NUMBER_OPTIONS[:1] if is_number else NUMBER_OPTIONS
+        yield from (each for each in options if is_rate or "percent" not in each)
     else:
         yield {}
 

@@ -38,6 +38,9 @@ TEXT, NUMBER, BOOLEAN = range(3)
 JSON_VALUES: tuple[Callable[[str], Any], ...] = (str, Number, "true".__eq__)
 """What makes a value of its text, by its kind."""
 
+WHOLE = r"^-?[0-9]{1,18}$"
+"""A whole number that surely fits into 64 bits."""
+
 REMEMBERED = 1 << 16
 """How many distinct values of a column are remembered from one chunk to the next."""
 
@@ -151,6 +154,9 @@ class Converter:
             digits = pc.replace_substring_regex(digits, f"[{re.escape(separator)}{SPACES}]", "")
         values = digits.cast(pa.int64())
         is_read = matches.to_numpy(zero_copy_only=False)
+        if separator and (column.kinds == NUMBER).any():  # the point of a number is no separator
+            is_whole = pc.match_substring_regex(column.texts, WHOLE).fill_null(False)
+            is_read = is_read & ((column.kinds == TEXT) | is_whole.to_numpy(zero_copy_only=False))
         if self.field.origins[0].numbers.is_plain:
             is_read = is_read & (column.kinds == (TEXT if self.field.quoted else NUMBER))
         if self.field.name in COUNTERS:
@@ -174,9 +180,9 @@ def _integer_pattern(field: Field) -> str | None:
     if not is_simple or origin.regex or origin.values or any(map(_has_digit, origin.missing)):
         return None
     if not origin.numbers.thousands:
-        return r"^-?[0-9]{1,18}$"
+        return WHOLE
     separator = f"[{re.escape(origin.numbers.thousands)}{SPACES}]"
-    return rf"^-?(?:[0-9]{{1,3}}(?:{separator}[0-9]{{3}}){{1,4}}|[0-9]{{1,18}})$"
+    return rf"^-?(?:[1-9][0-9]{{0,2}}(?:{separator}[0-9]{{3}}){{1,4}}|[0-9]{{1,18}})$"
 
 
 def _has_digit(text: str) -> bool:

@@ -124,22 +124,25 @@ def selection_of(name: str, declaration: Mapping[str, Any], *, is_table: bool) -
                 raise CapstoneError(f"{setting}.ignore: {ONE_VALUE} is of csv and xlsx alone.")
             one_value = True
         else:
-            groups.append(_conditions(f"{setting}.ignore", group))
-    only = _conditions(f"{setting}.only", declaration["only"]) if "only" in declaration else ()
+            groups.append(_conditions(f"{setting}.ignore", group, is_table=is_table))
+    only: tuple[Condition, ...] = ()
+    if "only" in declaration:
+        only = _conditions(f"{setting}.only", declaration["only"], is_table=is_table)
     return Selection(only, tuple(groups), one_value, is_table)
 
 
-def _conditions(setting: str, value: Any) -> tuple[Condition, ...]:
+def _conditions(setting: str, value: Any, *, is_table: bool) -> tuple[Condition, ...]:
     if not isinstance(value, Mapping) or not value:
         raise CapstoneError(
             f"{setting}: {value!r} must be {{field: value}}, {{field: [value, value]}} or "
             "{field: {pattern: …}}."
         )
+    for path in () if is_table else value:
+        check_path(setting, str(path))
     return tuple(_condition(setting, str(path), each) for path, each in value.items())
 
 
 def _condition(setting: str, path: str, value: Any) -> Condition:
-    check_path(setting, path)
     if isinstance(value, Mapping):
         pattern = value.get("pattern")
         try:

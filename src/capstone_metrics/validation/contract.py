@@ -12,7 +12,7 @@ from typing import Any
 
 from capstone_metrics.errors import CapstoneError, unknown_name
 from capstone_metrics.validation.conditions import Selection, selection_of
-from capstone_metrics.validation.fields import Field, fields_of
+from capstone_metrics.validation.fields import TABLES, Field, fields_of
 from capstone_metrics.validation.silver import REQUIRED
 
 
@@ -73,7 +73,6 @@ class Contract:
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-TABLES = ("csv", "xlsx")
 SHAPE_RULES = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}
 """The rule that each field stands for, by which a row says that it does not fit its header."""
 

@@ -16,6 +16,9 @@ from capstone_metrics.validation.silver import OPTIONAL, REQUIRED, SILVER, TIMES
 from capstone_metrics.validation.times import ISO, UNITS_PER_SECOND, TimeFormat
 
 DURATION = "duration"
+TABLES = ("csv", "xlsx")
+"""The formats whose records are the rows of a table."""
+
 NUMBERS = ("int64", "float64")
 
 
@@ -70,6 +73,11 @@ class Origin:
         return {value.strip().casefold(): read for value, read in self.values}
 
     @cached_property
+    def missing_words(self) -> frozenset[str]:
+        """The words for no value, without case and blanks around them."""
+        return frozenset(word.strip().casefold() for word in self.missing)
+
+    @cached_property
     def is_plain(self) -> bool:
         """Whether the value is that of one field as it stands, so that the scanner can read it."""
         return (
@@ -96,6 +104,7 @@ class Field:
         zone: the zone in which dates and local times are kept.
         quoted: whether every value is written as text, as in CSV; true of a constant.
         is_required: whether an accepted line has a value.
+        is_of_table: whether its origins are columns of a table, and no paths.
         same_day_as: another field, on whose day the value must be, or else is left empty.
     """
 
@@ -105,6 +114,7 @@ class Field:
     zone: str = "UTC"
     quoted: bool = False
     is_required: bool = False
+    is_of_table: bool = False
     same_day_as: str = ""
 
     @property
@@ -150,7 +160,8 @@ def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[
     for option in defaults:
         if option not in OPTIONS:
             raise unknown_name(f"sources.{name}.defaults", option, OPTIONS)
-    base = Field("", zone=timezone, quoted=declaration.get("format") == "csv")
+    form = declaration.get("format")
+    base = Field("", zone=timezone, quoted=form == "csv", is_of_table=form in TABLES)
     return {
         column: _field(
             f"{setting}.{column}",
@@ -228,7 +239,7 @@ def _origin(
         or not all(isinstance(path, str | int) and str(path) for path in paths)
     ):
         raise CapstoneError(f"{setting}: {paths!r} is not a list of names of fields.")
-    for path in paths:
+    for path in () if base.is_of_table else paths:  # a column of a table is one name
         check_path(setting, str(path))
     parsed = {
         option: allowed[option](f"{setting}.{option}", value)

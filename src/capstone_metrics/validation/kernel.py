@@ -721,6 +721,8 @@ def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, value
         known[cell], values[cell] = read_time(
             source, start, stop, texts, spans, np.int64(columns[at + layout.FORMAT])
         )
+        if flags & layout.NEEDS_CLOCK and columns[at + layout.ORIGIN_COUNT] > 1:
+            return known[cell] & layout.HAS_CLOCK != 0  # else the next origin may have one
         return known[cell] != 0
     if kind == layout.TEXT:
         if not is_text or not is_choice(

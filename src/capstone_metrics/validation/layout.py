@@ -11,7 +11,7 @@ TEXT, INTEGER, NUMBER, TIME, RAW = range(5)
 # a column; ORIGINS, CHOICES and FORMAT are positions in the spans
 KIND, FLAGS, ORIGINS, ORIGIN_COUNT, CHOICES, CHOICE_COUNT, FORMAT = range(7)
 COLUMN_WIDTH = 7
-REQUIRED, BLANK_IS_MISSING, QUOTED, COUNTER, IS_ID = (1 << bit for bit in range(5))
+REQUIRED, BLANK_IS_MISSING, QUOTED, COUNTER, IS_ID, NEEDS_CLOCK = (1 << bit for bit in range(6))
 """The flags of a column."""
 
 SPAN_WIDTH = 3

@@ -13,7 +13,7 @@ SPACES = " \u00a0\u2009\u202f"
 INTEGER = re.compile("-?[0-9]+")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 DURATION = re.compile(
-    r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?|(?:(?:(\d+):)?(\d{1,2}):)(\d{2})(?:\.\d+)?",
+    r"P(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?|(?:(?:(\d+):(?=[0-5]\d:))?(\d{1,3}):)([0-5]\d)(?:\.\d+)?",
     re.ASCII,
 )
 SECONDS = (86_400, 3_600, 60, 1, 3_600, 60, 1)
@@ -48,7 +48,7 @@ class NumberFormat:
         integer = r"\d+"
         if self.thousands:
             separator = f"[{re.escape(self.thousands)}{SPACES}]"
-            integer = rf"(?:\d{{1,3}}(?:{separator}\d{{3}})+|\d+)"
+            integer = rf"(?:[1-9]\d{{0,2}}(?:{separator}\d{{3}})+|\d+)"
         suffix = rf"(?:[{SPACES}]?([^\W\d_]+)\.?)?" if self.compact else "()"
         percent = rf"([{SPACES}]?%)?" if self.percent else "()"
         return re.compile(rf"(-?{integer})(?:{re.escape(self.decimal)}(\d+))?{suffix}{percent}")
@@ -72,23 +72,27 @@ class NumberFormat:
         factor = compact_factors(self.compact).get(suffix.casefold()) if suffix else 1
         if factor is None:
             raise ValueError(text)
-        return f"{Decimal(number) * factor / (100 if percent else 1):f}"
+        value = Decimal(number) * factor / (100 if percent else 1)
+        return f"{value:.0f}" if value == value.to_integral_value() else f"{value:f}"
 
 
 @cache
 def compact_factors(languages: tuple[str, ...]) -> dict[str, int]:
-    """Return what each abbreviation of some languages stands for, such as 1 000 for `mil`."""
+    """Return what each abbreviation stands for, such as 1 000 for `mil`.
+
+    One that stands for two numbers in the languages is left out.
+    """
     from babel import Locale  # noqa: PLC0415 - slow, and only needed for abbreviations
 
-    factors: dict[str, int] = {}
+    factors: dict[str, set[int]] = {}
     for language in languages:
         for forms in Locale.parse(language).compact_decimal_formats["short"].values():
             for number, form in forms.items():
                 zeros = form.pattern.count("0")
                 suffix = re.sub(rf"[0'{SPACES}.]", "", form.pattern).casefold()
                 if suffix:
-                    factors.setdefault(suffix, int(number) // 10 ** (zeros - 1))
-    return factors
+                    factors.setdefault(suffix, set()).add(int(number) // 10 ** (zeros - 1))
+    return {suffix: next(iter(each)) for suffix, each in factors.items() if len(each) == 1}
 
 
 def read_duration(text: str) -> int:

@@ -45,14 +45,16 @@ def is_nested(path: str) -> bool:
 
 def check_path(setting: str, path: str) -> None:
     """Raise a `CapstoneError` for a path that is neither a name nor well formed."""
-    if "[" in path:
+    if is_nested(path):
         try:
-            steps_of(path)
-        except ValueError as error:
+            is_formed = not path.startswith(".") and bool(steps_of(path))
+        except ValueError:
+            is_formed = False
+        if not is_formed:
             raise CapstoneError(
                 f"{setting}: {path!r} is not a path such as statistics.viewCount, tags[0] or "
                 "insights.data[name=views].values[0].value."
-            ) from error
+            )
 
 
 def find(record: Mapping[str, Any], path: str) -> Any:

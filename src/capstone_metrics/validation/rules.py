@@ -186,18 +186,21 @@ def read_value(field: Field, origin: Origin, value: Any, near: dt.date | None) -
     if value is None:
         raise NoValue
     if not origin.is_plain and isinstance(value, str | bool):
-        value = _translated(origin, value)
+        value = _translated(origin, value, is_number=_is_unquoted_number(field))
     if _is_text(value) and not value.strip(BLANK):
         kind = SILVER[field.name]
         if origin.empty is not None:
-            is_number = kind in NUMBERS and not field.quoted
-            value = Number(origin.empty) if is_number else origin.empty
+            value = Number(origin.empty) if _is_unquoted_number(field) else origin.empty
         elif field.quoted or field.name in NEVER_BLANK or not (origin.is_plain or kind == "string"):
             raise NoValue
     return READERS[SILVER[field.name]](field, origin, value, near)
 
 
-def _translated(origin: Origin, value: Any) -> Any:
+def _is_unquoted_number(field: Field) -> bool:
+    return SILVER[field.name] in NUMBERS and not field.quoted
+
+
+def _translated(origin: Origin, value: Any, *, is_number: bool = False) -> Any:
     """Apply the pattern, the replacements and the words for no value of an origin."""
     text: Any = value
     if isinstance(value, bool):
@@ -208,10 +211,12 @@ def _translated(origin: Origin, value: Any) -> Any:
             raise NoValue
         groups = [group for group in match.groups() if group is not None]
         text = value = groups[0] if groups else match[0]
-    if text.strip() in origin.missing:
+    word = text.strip().casefold()
+    if word in origin.missing_words:
         raise NoValue
-    if origin.replacements:
-        value = origin.replacements.get(text.strip().casefold(), value)
+    if word in origin.replacements:
+        read = origin.replacements[word]
+        return Number(read) if is_number else read
     return value
 
 
@@ -250,8 +255,6 @@ def _read_integer(field: Field, origin: Origin, value: Any, _: dt.date | None) -
         integer = read_duration(value.strip() if isinstance(value, str) else _unreadable(value))
     else:
         text = _number(field, origin, value)
-        if not origin.numbers.is_plain:
-            text = re.sub(r"\.0+$", "", text) if origin.numbers.compact else text
         integer = int(text) if INTEGER.fullmatch(text) else _unreadable(text)
     return integer if -INT64 <= integer < INT64 else _unreadable(value)
 
@@ -259,7 +262,7 @@ def _read_integer(field: Field, origin: Origin, value: Any, _: dt.date | None) -
 def _read_number(field: Field, origin: Origin, value: Any, _: dt.date | None) -> float:
     text = _number(field, origin, value)
     number = float(text) if NUMBER.fullmatch(text) else _unreadable(text)
-    if origin.numbers.percent and field.name == "ctr_estimado":
+    if "%" in str(value) and field.name == "ctr_estimado":
         number *= 100  # which is in percent
     return number if abs(number) < float("inf") else _unreadable(text)
 

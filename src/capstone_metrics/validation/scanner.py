@@ -133,6 +133,14 @@ class Plan:
         origins = tuple(o for o in field.origins if any(map(self._is_seen, o.paths)))
         return replace(field, origins=origins or field.origins[:1])
 
+    def is_flat_path(self, name: str) -> bool:
+        """Return whether the name of a field is a whole declared path, which comes first.
+
+        Lines with such a field are left to the rules.
+        """
+        is_table = self.contract.selection.is_table
+        return not is_table and "." in name and name in self.contract.source_fields
+
     def _is_seen(self, path: str) -> bool:
         """Return whether lines have the field in which a path begins."""
         is_table = self.contract.selection.is_table
@@ -183,6 +191,7 @@ class Plan:
             | (layout.QUOTED if field.quoted and is_number else 0)
             | (layout.COUNTER if field.name in COUNTERS else 0)
             | (layout.IS_ID if field.name == "video_id" else 0)
+            | (layout.NEEDS_CLOCK if field.name == "posted_at" else 0)
         )
         column[layout.ORIGINS], column[layout.ORIGIN_COUNT] = self._origins(field.paths)
         choices = list(self.networks) if field.name == "rede_social" else []
@@ -267,10 +276,12 @@ class Scanner:
     def of(cls, scan: Scan | None, contract: Contract, networks: Collection[str]) -> Scanner | None:
         """Return the scanner of a source; None if every line has to be left to the rules.
 
-        That is so without the compiled `kernel.scan`, if a path leads into a list, or if a constant
-        breaks a rule.
+        That is so without the compiled `kernel.scan`, if a path leads into a list, if a row with
+        one value may be accepted, or if a constant breaks a rule.
         """
-        if scan is None or any("[" in path for path in contract.source_fields):
+        is_table = contract.selection.is_table
+        has_picks = not is_table and any("[" in path for path in contract.source_fields)
+        if scan is None or has_picks or (is_table and not _rejects_footers(contract)):
             return None
         constants: dict[str, Any] = {}
         broken: list[str] = []
@@ -323,6 +334,7 @@ class Scanner:
             for line in lines
             for name, _ in parse_object(line.decode(errors="replace")) or ()
             if name not in plan.seen and name not in plan.contract.shape_rules
+            if not plan.is_flat_path(name)
             if not ESCAPED.intersection(name)
             if plan.contract.is_known(name) or not plan.contract.is_frozen
         )
@@ -387,6 +399,18 @@ class Scanner:
                 is_same = pc.equal(arrays[name].cast(pa.date32()), arrays[column.same_day_as])
                 arrays[name] = pc.if_else(is_same.fill_null(False), arrays[name], None)
         return [arrays[name] for name in SILVER], left, ignored
+
+
+def _rejects_footers(contract: Contract) -> bool:
+    """Return whether a row of a table needs two values to be accepted, so that no footer is."""
+    needed = {
+        path
+        for field in contract.fields.values()
+        if field.is_required and field.constant is None
+        if all(origin.empty is None for origin in field.origins)
+        for path in field.paths
+    }
+    return len(needed) > 1
 
 
 def _raw_column(number: int, rows: int) -> RawColumn:

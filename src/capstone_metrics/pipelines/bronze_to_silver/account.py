@@ -163,8 +163,9 @@ def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
         CapstoneError: for the first such object. Its lines are already in the quarantine.
     """
     for name, receipt in silver_accounts["receipts"].items():
+        observations = receipt["accepted"] + receipt["quarantined"]
         broken_by_every_line = {
-            rule for rule, lines in receipt["reasons"].items() if lines == receipt["lines"]
+            rule for rule, lines in receipt["reasons"].items() if lines == observations
         }
         fields = (*REQUIRED, *REQUIRED_IF_DECLARED)
         missing = [field for field in fields if f"{field}.missing" in broken_by_every_line]
@@ -178,9 +179,10 @@ def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
         else:
             continue
         raise CapstoneError(
-            f"{name} {problem} of its {receipt['lines']} lines: they are in the quarantine, and "
+            f"{name} {problem} of its {observations} lines: they are in the quarantine, and "
             f"Gold was not rebuilt. Correct sources.{fonte}.{setting}, then run "
-            "'kedro quarantine replay'."
+            "'kedro quarantine replay'; or correct how its files are read, such as the delimiter, "
+            "then run again."
         )
 
 

@@ -39,14 +39,19 @@ def find_increment(
         last: the last day or window of a backfill.
 
     Raises:
-        CapstoneError: for a backfill and a full rebuild at once; if receipts were deleted, since
-            the lines of their objects would be counted again.
+        CapstoneError: for a backfill where a full rebuild is asked for or needed; if receipts were
+            deleted, since the lines of their objects would be counted again.
     """
     span = Span.of(first, last)
     if span and full:
         raise CapstoneError("full: Silver is rebuilt from all of Bronze; omit from and to.")
     withdrawn = withdrawn_objects(sources, bronze.names)
     reason = None if full else _rebuild_reason(silver, withdrawn)
+    if reason and silver.generation and span:
+        raise CapstoneError(
+            f"{reason}, so Silver has to be rebuilt from all of Bronze; run once without from and "
+            "to."
+        )
     if reason and silver.generation:
         log.warning("%s; Silver is rebuilt from all of Bronze.", reason)
     is_full = full or reason is not None

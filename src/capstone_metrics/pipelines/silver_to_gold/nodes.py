@@ -110,8 +110,8 @@ def _require_rows(head: Mapping[str, Any]) -> None:
     named = ", ".join(f"{rule} in {lines:,}" for rule, lines in rules)
     raise CapstoneError(
         f"Silver has no row: all {total['quarantined']:,} lines are in the quarantine ({named}). "
-        "'kedro quarantine --lines=5' shows them; correct the source, then run "
-        "'kedro quarantine replay'."
+        "'kedro quarantine --lines=5' shows them; correct the fields of the source, then run "
+        "'kedro quarantine replay', or how its files are read, then run again."
     )
 
 
