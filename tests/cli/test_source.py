@@ -32,6 +32,9 @@ def copy(open_folder: Path) -> Iterator[Project]:
     with project_copy(open_folder) as project:
         shutil.copy(EXPORTS / STUDIO, project.root / "studio.csv")
         (project.root / "week.csv").write_text(WEEK)
+        (project.root / "icon.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+        (project.root / "old.xlsx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+        (project.root / "spoilt.xlsx").write_bytes(b"PK\x03\x04 and no more")
         yield project
 
 
@@ -46,7 +49,7 @@ def test_a_known_export_is_added_to_a_new_environment_and_run(copy: Project) -> 
     shown = copy.kedro("source", "inspect", "studio.csv", given).stdout
     assert "Recognised as youtube_studio" in shown
     assert "14 records = 11 rows + 0 superseded + 1 ignored + 2 rejected" in shown
-    assert "rejected  record 11: views.unreadable: " in shown
+    assert "rejected  record 11: views.unreadable: Views = '#VALUE!'" in shown
     added = copy.kedro("source", "add", "studio.csv", "--env=escola", given).stdout
     assert "Next: kedro run --env=escola" in added
     assert declared(copy, "escola") == {
@@ -123,14 +126,38 @@ def test_a_file_of_declarations_is_extended_or_left_alone(
     assert networks is None or set(after.get("networks", networks)) == set(networks)
 
 
-@pytest.mark.parametrize("option", ["--env=base", "--env=../x", "--name=a b"])
-def test_no_other_file_is_written(copy: Project, option: str) -> None:
+@pytest.mark.parametrize(
+    "options", [["--env=base"], ["--env=../x"], ["--name=a b", "--env=ours"]], ids=" ".join
+)
+def test_no_other_file_is_written(copy: Project, options: list[str]) -> None:
     before = {path: path.read_bytes() for path in (copy.root / "conf").rglob("*.yml")}
-    command = ("source", "add", "week.csv", option, "--set=rede_social=tiktok")
+    command = ("source", "add", "week.csv", *options, "--set=rede_social=tiktok")
     done = copy.kedro(*command, check=False)
     assert done.returncode == 1
-    assert option.partition("=")[0] in done.stderr
+    assert f"{options[0].partition('=')[0]}: " in done.stderr
     assert {path: path.read_bytes() for path in (copy.root / "conf").rglob("*.yml")} == before
+
+
+def test_a_field_that_no_known_export_has_is_named(copy: Project) -> None:
+    (copy.root / "ours.csv").write_text(
+        "Relatório da semana;;;;\nUnidade;Dt. post;Peça;Cód.;Plays\n"
+        "A;30/01/2026;Aula;az-1;12.040\nTotal;;;;12.040\n"
+    )
+    named = ("data_postagem=Dt. post", "video_id=Cód.", "views=Plays", "faculdade=Unidade")
+    options = [f"--field={each}" for each in named]
+    output = copy.kedro(
+        "source", "preview", "ours.csv", "--set=rede_social=kwai", "--json", *options
+    )
+    result = json.loads(output.stdout)
+    assert [(row["video_id"], row["views"], row["data_postagem"]) for row in result["rows"]] == [
+        ("az-1", 12040, "2026-01-30")
+    ]
+    assert [each["rule"] for each in result["ignored"]] == ["ignore.Unidade"]
+
+
+def test_an_environment_has_to_be_named(copy: Project) -> None:
+    done = copy.kedro("source", "add", "week.csv", "--set=rede_social=tiktok", check=False)
+    assert "--env: name an environment of your own" in done.stderr
 
 
 def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
@@ -147,7 +174,8 @@ def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
     ]
     refused = copy.kedro("source", "preview", "week.csv", "--json")
     assert json.loads(refused.stdout)["refused"] == {
-        "week.csv": "it has no field for rede_social; give it: --set rede_social=…."
+        "week.csv": "it has no field for rede_social; its fields are Perfil, Publicado em, Link, "
+        "Visualizações, Curtidas; give the value, or name the field: --set rede_social='…'."
     }
     after = {path for path in copy.root.rglob("*") if path.is_file()}
     assert {path for path in after - before if "__pycache__" not in path.parts} == set()
@@ -156,8 +184,14 @@ def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["week.csv"], "week.csv: it has no field for rede_social; give it: --set rede_social"),
-        (["week.csv", "--set=rede=x"], "--set: 'rede=x' is not COLUMN=VALUE; choose from fac"),
+        (["week.csv"], "week.csv: it has no field for rede_social; its fields are Perfil, "),
+        (["week.csv", "--set=rede=x"], "--set: 'rede' is not one of rede_social, "),
+        (["week.csv", "--set=views=1"], "--set: 'views' is not one of "),
+        (["week.csv", "--set=rede_social"], "--set: 'rede_social' is not COLUMN=VALUE"),
+        (["week.csv", "--field=views=Plays"], "--field: 'Plays' is not one of Perfil, "),
+        (["icon.png"], "icon.png: is no CSV, JSON, Parquet or Excel file."),
+        (["old.xlsx"], "old.xlsx: is an old workbook, which is not read; save it as .xlsx."),
+        (["spoilt.xlsx"], "spoilt.xlsx: is none of CSV, JSON, Parquet and Excel that can be read"),
         (["week.csv", "--preset=youtube"], "--preset: 'youtube' is not one of youtube_"),
         (["pyproject.toml"], "pyproject.toml: "),
         (["weak.csv"], "weak.csv: there is no such file, seen from "),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import yaml
@@ -13,10 +14,11 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings as kedro_settings
 from kedro.utils import find_kedro_project
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,8 +38,28 @@ def source() -> None:
     """Recognise an export, show what it would give, and add it to an environment."""
 
 
+class _Request(NamedTuple):
+    """What a command asks about: a file, its preset, and what it lacks or calls differently."""
+
+    file: Path
+    preset: str | None
+    settings: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
 def _file_options(command: Command) -> Command:
-    """Add the argument and the options that the commands about a file have in common."""
+    """Give a command the argument and the options of a file, as one `_Request`."""
+
+    @functools.wraps(command)
+    def with_request(
+        file: Path,
+        preset: str | None,
+        settings: tuple[str, ...],
+        fields: tuple[str, ...],
+        **others: Any,
+    ) -> None:
+        command(request=_Request(file, preset, settings, fields), **others)
+
     options = (
         click.argument("file", type=click.Path(path_type=Path)),
         click.option("--preset", help="Which known export it is; recognised if left out."),
@@ -48,10 +70,18 @@ def _file_options(command: Command) -> Command:
             metavar="COLUMN=VALUE",
             help="A value that the file lacks, such as faculdade='Escola Azul'; or timezone=….",
         ),
+        click.option(
+            "--field",
+            "fields",
+            multiple=True,
+            metavar="COLUMN=FIELD",
+            help="Which field of the file is a column, such as views='Plays'.",
+        ),
     )
+    result: Command = with_request
     for option in reversed(options):
-        command = option(command)
-    return command
+        result = option(result)
+    return result
 
 
 @source.command()
@@ -59,17 +89,15 @@ def _file_options(command: Command) -> Command:
 @_file_options
 @click.option("--json", "as_json", is_flag=True, help="Print the declaration and records as JSON.")
 @show_user_errors()
-def inspect(
-    env: str | None, file: Path, preset: str | None, settings: tuple[str, ...], as_json: bool
-) -> None:
+def inspect(env: str | None, request: _Request, as_json: bool) -> None:
     """Recognise FILE or guess how it is read; print the declaration, and its first records."""
-    declared, result = _preview(env, file, preset, settings)
+    declared, result = _preview(env, request)
     if as_json:
         echo_json({"source": declared.declaration, **_about(declared), **result.to_dict()})
         return
     _show_about(declared)
     if not result.refused:
-        click.echo(_yaml({"sources": {_name_of(file, declared): declared.declaration}}))
+        click.echo(_yaml({"sources": {_name_of(request.file, declared): declared.declaration}}))
     _show(result)
 
 
@@ -78,11 +106,9 @@ def inspect(
 @_file_options
 @click.option("--json", "as_json", is_flag=True, help="Print every record as JSON.")
 @show_user_errors()
-def preview(
-    env: str | None, file: Path, preset: str | None, settings: tuple[str, ...], as_json: bool
-) -> None:
+def preview(env: str | None, request: _Request, as_json: bool) -> None:
     """Show what FILE would give: rows, ignored and rejected records. Nothing is written."""
-    declared, result = _preview(env, file, preset, settings)
+    declared, result = _preview(env, request)
     if as_json:
         echo_json({**_about(declared), **result.to_dict()})
         return
@@ -95,18 +121,22 @@ def preview(
 @_file_options
 @click.option("--name", help="The name of the source; made of that of the file if left out.")
 @show_user_errors()
-def add(
-    env: str | None, file: Path, preset: str | None, settings: tuple[str, ...], name: str | None
-) -> None:
+def add(env: str | None, request: _Request, name: str | None) -> None:
     """Declare FILE as a source of an environment, which is made if it does not exist."""
-    environment = env or kedro_settings.CONFIG_LOADER_ARGS["default_run_env"]
+    if env is None:
+        raise CapstoneError("--env: name an environment of your own, such as --env=escola.")
+    environment = env
     _check_name("--env", environment)
     if environment == kedro_settings.CONFIG_LOADER_ARGS["base_env"]:
         raise CapstoneError(f"--env: every environment reads {environment}; name one of your own.")
     is_new = environment not in environments()
-    declared, result = _preview(None if is_new else environment, file, preset, settings)
+    file = request.file
+    declared, result = _preview(None if is_new else environment, request)
     if result.refused:
         raise CapstoneError(f"{file}: {next(iter(result.refused.values()))}")
+    if not result.rows:
+        _show(result)
+        raise CapstoneError(f"{file}: gives no row as it is declared; nothing was added.")
     name = name or _name_of(file, declared)
     _check_name("--name", name)
     folder = _project() / kedro_settings.CONF_SOURCE / environment
@@ -125,18 +155,21 @@ def add(
     path.write_text(text, encoding="utf-8")
     _show(result)
     click.echo(
+        "Only this file is read; for the next ones too, make its path a pattern such as "
+        f"{file.parent.as_posix()}/*{file.suffix}."
+    )
+    click.echo(
         f"Added {name} to {path.relative_to(_project())}. Next: kedro run --env={environment}"
     )
 
 
-def _preview(
-    env: str | None, file: Path, preset: str | None, settings: tuple[str, ...]
-) -> tuple[Declared, Preview]:
+def _preview(env: str | None, request: _Request) -> tuple[Declared, Preview]:
     from capstone_metrics.sources.preview import declared_of, preview_declared  # noqa: PLC0415
 
+    file, overrides = request.file, _overrides(request.settings, request.fields)
     if not file.is_file():
         raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
-    declared = declared_of(file, preset, _overrides(settings), path=_path_of(file))
+    declared = declared_of(file, request.preset, overrides, path=_path_of(file))
     return declared, preview_declared(file, declared, _arrival(env))
 
 
@@ -148,22 +181,32 @@ def _arrival(env: str | None) -> Arrival:
     return Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"])
 
 
-def _overrides(settings: tuple[str, ...]) -> dict[str, Any]:
-    """Return the options of a source that `--set` gives."""
+def _overrides(settings: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Any]:
+    """Return the options of a source that `--set` and `--field` give."""
+    from capstone_metrics.sources.preview import SETTABLE  # noqa: PLC0415 - only here
     from capstone_metrics.validation.silver import SILVER  # noqa: PLC0415 - only here
 
     overrides: dict[str, dict[str, Any]] = {"fields": {}, "defaults": {}}
     for each in settings:
-        column, sign, value = each.partition("=")
-        if sign and column == "timezone":
+        column, value = _pair("--set", each, (*SETTABLE, "timezone"))
+        if column == "timezone":
             overrides["defaults"]["timezone"] = value
-        elif sign and value and column in SILVER:
-            overrides["fields"][column] = {"constant": value}
         else:
-            raise CapstoneError(
-                f"--set: {each!r} is not COLUMN=VALUE; choose from {', '.join(SILVER)}, timezone."
-            )
+            overrides["fields"][column] = {"constant": value}
+    for each in fields:
+        column, value = _pair("--field", each, tuple(SILVER))
+        overrides["fields"][column] = value
     return {option: values for option, values in overrides.items() if values}
+
+
+def _pair(option: str, text: str, choices: tuple[str, ...]) -> tuple[str, str]:
+    """Return the column and the value of an option, `COLUMN=VALUE`."""
+    column, sign, value = text.partition("=")
+    if not sign or not value:
+        raise CapstoneError(f"{option}: {text!r} is not COLUMN=VALUE, such as {choices[0]}=….")
+    if column not in choices:
+        raise unknown_name(option, column, choices)
+    return column, value
 
 
 def _project() -> Path:
@@ -285,17 +328,31 @@ def _show(result: Preview) -> None:
     counts["rejected"] = len(result.rejected)
     parts = " + ".join(f"{count} {kind}" for kind, count in counts.items())
     click.echo(f"{sum(counts.values())} records = {parts}")
-    table = Table()
-    for column in SHOWN_COLUMNS[:-1]:
-        table.add_column(column, no_wrap=True)
-    table.add_column(SHOWN_COLUMNS[-1], overflow="ellipsis", no_wrap=True)
-    for row in result.rows[:SHOWN_RECORDS]:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in SHOWN_COLUMNS))
     if result.rows:
-        Console().print(table)
+        Console().print(_table(result))
     for each in result.ignored[:SHOWN_RECORDS]:
         click.echo(f"ignored   record {each['record']}: {each['rule']}")
     for each in result.rejected[:SHOWN_RECORDS]:
-        text = " ".join(each["text"].split())
-        shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+        values = (f"{name} = {_short(str(value))!r}" for name, value in each["values"].items())
+        shown = "; ".join(values) or _short(each["text"])
         click.echo(f"rejected  record {each['record']}: {', '.join(each['rules'])}: {shown}")
+
+
+def _table(result: Preview) -> Table:
+    """Return the first rows as a table, in which only titles are shortened."""
+    table = Table()
+    rows = [["" if row[c] is None else str(row[c]) for c in SHOWN_COLUMNS] for row in result.rows]
+    rows = rows[:SHOWN_RECORDS]
+    for column, cells in zip(SHOWN_COLUMNS, zip(*rows, strict=True), strict=True):
+        is_title = column == SHOWN_COLUMNS[-1]
+        width = None if is_title else max(map(len, (column, *cells)))
+        table.add_column(column, overflow="ellipsis", no_wrap=True, min_width=width)
+    for row in rows:
+        table.add_row(*(" ".join(escape(cell).split()) for cell in row))
+    return table
+
+
+def _short(text: str) -> str:
+    """Return a text in one line, of which a long one is shortened."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"

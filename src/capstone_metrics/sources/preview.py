@@ -17,6 +17,7 @@ from capstone_metrics.sources.presets import (
 from capstone_metrics.sources.proposal import propose
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import shown
+from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.contract import Contract, contract_of
 from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.objects import BronzeObject
@@ -25,10 +26,12 @@ from capstone_metrics.validation.rules import validate_line
 from capstone_metrics.validation.silver import REQUIRED, SILVER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 SOURCE = "preview"
+SETTABLE = ("faculdade", "rede_social", "categoria")
+"""The columns that may have one value for all records of a file."""
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Preview:
         rows: the latest observation of each video, by the names of the columns of Silver.
         superseded: the other observations.
         ignored: the records that are no observations, with the rule that says so.
-        rejected: the records that broke rules, with their names.
+        rejected: the records that broke rules, with the names of these and the values to blame.
         refused: for each file that gives no rows, why.
 
     An entry has the name of its `file` and the number of its `record`, from 1.
@@ -99,7 +102,9 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
             result.ignored.append({**place, "rule": outcome.ignored})
         elif outcome.broken:
             text = line.decode(errors="replace")
-            result.rejected.append({**place, "rules": list(outcome.broken), "text": text})
+            values = _values_of(outcome.broken, contract, text)
+            rejected = {"rules": list(outcome.broken), "values": values, "text": text}
+            result.rejected.append({**place, **rejected})
         else:
             accepted[number] = outcome.row
             video = outcome.row["rede_social"], outcome.row["video_id"]
@@ -113,6 +118,15 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
         else:
             result.superseded.append({**place, "video_id": row["video_id"]})
     return result
+
+
+def _values_of(rules: Iterable[str], contract: Contract, text: str) -> dict[str, Any]:
+    """Return the values of a record that broke rules, by the names of its fields."""
+    record = dict(parse_object(text) or ())
+    columns = (rule.partition(".")[0] for rule in rules)
+    fields = [contract.fields[column] for column in columns if column in contract.fields]
+    values = {path: find(record, path) for field in fields for path in field.paths}
+    return {path: value for path, value in values.items() if text_of(value) is not None}
 
 
 def _require_fields(lines: list[bytes], contract: Contract) -> None:
@@ -154,6 +168,7 @@ class Declared:
         description: of this export.
         networks: the values that `rede_social` may have by the preset, or has in the file.
         missing: the required columns that neither the file nor the user gives.
+        names: the fields of a file whose declaration is guessed.
     """
 
     declaration: dict[str, Any]
@@ -161,6 +176,7 @@ class Declared:
     description: str = ""
     networks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def declared_of(
@@ -183,11 +199,17 @@ def declared_of(
     preset = presets[preset_name] if preset_name is not None else recognised(file)
     given = overrides.get("fields", {})
     if preset is None:
-        proposal = propose(file, given)
+        named = {column: rule for column, rule in given.items() if isinstance(rule, str)}
+        proposal = propose(file, given.keys() - named.keys(), named)
         fields = {**given, **proposal.declaration["fields"]}
         in_order = {column: fields[column] for column in SILVER if column in fields}
         declaration = {"path": path, **proposal.declaration, **overrides, "fields": in_order}
-        return Declared(declaration, networks=proposal.networks, missing=proposal.missing)
+        return Declared(
+            declaration,
+            networks=proposal.networks,
+            missing=proposal.missing,
+            names=proposal.names,
+        )
     fields = {**preset.options.get("fields", {}), **given}
     return Declared(
         {"type": "files", "preset": preset.name, "path": path, **overrides},
@@ -206,13 +228,24 @@ def preview_declared(file: Path, declared: Declared, arrival: Arrival) -> Previe
     if preset and preset.lacks:
         return Preview(refused={file.name: f"it {why_refused(preset)}."})
     if declared.missing:
-        columns = ", ".join(declared.missing)
-        hint = " ".join(f"--set {column}=…" for column in declared.missing)
-        return Preview(refused={file.name: f"it has no field for {columns}; give it: {hint}."})
+        return Preview(refused={file.name: _missing(declared)})
     given = declared.declaration.get("fields", {}).get("rede_social")
     network = [given["constant"]] if isinstance(given, dict) and "constant" in given else []
     networks = {*arrival.networks, *declared.networks, *network}
     return preview(file, declared.declaration, arrival._replace(networks=networks))
+
+
+def _missing(declared: Declared) -> str:
+    """Return which required columns a file has no field for, and how to give them."""
+    hints = [
+        f"--set {column}='…'" if column in SETTABLE else f"--field {column}='…'"
+        for column in declared.missing
+    ]
+    fields = f"; its fields are {shown(declared.names)}" if declared.names else ""
+    return (
+        f"it has no field for {', '.join(declared.missing)}{fields}; give the value, or name the "
+        f"field: {' '.join(hints)}."
+    )
 
 
 def preview_file(

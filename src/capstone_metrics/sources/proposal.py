@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, unknown_name
 from capstone_metrics.sources.presets import all_presets
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import BYTE_ORDER_MARKS, ZIP, opened
 from capstone_metrics.sources.readers.table import HEADER_ROWS
 from capstone_metrics.sources.readers.xlsx import BROKEN
-from capstone_metrics.validation.conditions import text_of
-from capstone_metrics.validation.fields import fields_of
+from capstone_metrics.validation.conditions import ONE_VALUE, text_of
+from capstone_metrics.validation.fields import TABLES, fields_of
 from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import read_field
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     Record = Mapping[str, Any]
 
 SOURCE = "proposal"
+OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 HEAD_BYTES = 1 << 20
 SAMPLE_RECORDS = 200
 DELIMITERS = (",", ";", "\t", "|")
+TOTALS = ("Total", "Total geral", "Grand total")
 MIN_ID_LENGTH = 5
 VAGUE_NAMES = frozenset(
     ("date", "data", "fecha", "datum", "dia", "day", "impressions", "impressoes", "impresiones")
@@ -82,27 +84,30 @@ class Proposal:
 
     Attributes:
         declaration: the options of the source, without what is missing.
-        missing: the required columns for which no field was columns.
+        missing: the required columns for which no field was found.
+        names: the fields of the file.
         networks: the values of the field for `rede_social`.
     """
 
     declaration: dict[str, Any]
     missing: tuple[str, ...]
+    names: tuple[str, ...]
     networks: tuple[str, ...]
 
 
-def propose(path: Path, given: Iterable[str] = ()) -> Proposal:
+def propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Proposal:
     """Propose how a file is read.
 
     Args:
         path: of the file.
         given: the columns whose values are given otherwise.
+        named: the columns whose field in the file is known.
 
     Raises:
         CapstoneError: if the file has no records, or nothing is known of what it is.
     """
     try:
-        return _propose(path, given)
+        return _propose(path, given, named)
     except (*BROKEN, RecursionError, csv.Error) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         raise CapstoneError(
@@ -111,23 +116,17 @@ def propose(path: Path, given: Iterable[str] = ()) -> Proposal:
         ) from error
 
 
-def _propose(path: Path, given: Iterable[str]) -> Proposal:
-    """Propose how a file is read.
-
-    Args:
-        path: of the file.
-        given: the columns whose values are given otherwise.
-
-    Raises:
-        CapstoneError: if the file has no records.
-    """
-    options = _reading_options(path)
+def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Proposal:
+    options = _reading_options(path, set(named.values()))
     records = _records(path, options)
     if not records:
         raise CapstoneError(f"{path}: has no records from which its fields could be guessed.")
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(map(_paths, records))))
     fields: dict[str, Any] = {}
-    for column, name in _matches(names, records, skipped=set(given)).items():
+    if unknown := [name for name in named.values() if name not in names]:
+        raise unknown_name("--field", unknown[0], names)
+    matches = _matches(names, records, skipped={*given, *named})
+    for column, name in {**matches, **named}.items():
         rule = _rule(column, name, records, is_csv=options["format"] == "csv")
         if rule is not None:
             fields[column] = rule
@@ -135,20 +134,29 @@ def _propose(path: Path, given: Iterable[str]) -> Proposal:
         fields["video_id"] = link
     missing = [column for column in REQUIRED if column not in {*fields, *given}]
     declaration = {"type": "files", **options, "fields": fields}
+    if options["format"] in TABLES:
+        declaration["ignore"] = [{names[0]: list(TOTALS)}, ONE_VALUE]
     network = fields.get("rede_social")
     values = {text_of(find(record, network)) for record in records} if network else ()
     networks = sorted(value.strip() for value in values if value and value.strip())
-    return Proposal(declaration, tuple(missing), tuple(networks))
+    return Proposal(declaration, tuple(missing), names, tuple(networks))
 
 
-def _reading_options(path: Path) -> dict[str, Any]:
-    """Guess the format of a file, and the options of this format."""
+def _reading_options(path: Path, names: set[str]) -> dict[str, Any]:
+    """Guess the format of a file, and the options of this format.
+
+    Args:
+        path: of the file.
+        names: some of its fields that are known.
+    """
     with path.open("rb") as file:
         magic = file.read(4)
+    if magic == OLD_WORKBOOK:
+        raise CapstoneError(f"{path}: is an old workbook, which is not read; save it as .xlsx.")
     if magic == b"PAR1":
         return {"format": "parquet"}
     if magic == ZIP and path.suffix.lower() in {".xlsx", ".xlsm"}:
-        return {"format": "xlsx", **_sheet_options(path)}
+        return {"format": "xlsx", **_sheet_options(path, names)}
     options: dict[str, Any] = {}
     if magic == ZIP:
         try:
@@ -164,10 +172,12 @@ def _reading_options(path: Path) -> dict[str, Any]:
     start = text.lstrip()[:1]
     if start in {"{", "["}:
         return {"format": "json", **options, **_json_options(text)}
-    return {"format": "csv", **options, **_csv_options(text)}
+    if "\0" in text:
+        raise CapstoneError(f"{path}: is no CSV, JSON, Parquet or Excel file.")
+    return {"format": "csv", **options, **_csv_options(text, names)}
 
 
-def _sheet_options(path: Path) -> dict[str, Any]:
+def _sheet_options(path: Path, known: set[str]) -> dict[str, Any]:
     """Guess the sheet of a workbook, and which row has the names of its columns."""
     from openpyxl import load_workbook  # noqa: PLC0415 - slow, and only for workbooks
 
@@ -176,8 +186,8 @@ def _sheet_options(path: Path) -> dict[str, Any]:
         rows = sheet.iter_rows(max_row=HEADER_ROWS, values_only=True)
         for row in rows:
             names = [str(name).strip() for name in row if name is not None]
-            if _known(names):
-                header = [name for name in names if _column_of(name)][:3]
+            if _known(names) or known & set(names):
+                header = [name for name in names if _column_of(name) or name in known][:3]
                 return {"sheet": sheet.title, "header": header}
     return {}
 
@@ -225,7 +235,7 @@ def _document_paths(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]
             yield f"{prefix}{name}"
 
 
-def _csv_options(text: str) -> dict[str, Any]:
+def _csv_options(text: str, known: set[str]) -> dict[str, Any]:
     """Guess the delimiter of a CSV, and which line has the names of its columns."""
     lines = text.splitlines()[:SAMPLE_RECORDS]
     if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == len("sep=,"):
@@ -237,14 +247,15 @@ def _csv_options(text: str) -> dict[str, Any]:
         itertools.islice(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter), 50)
     )
     width = Counter(len(row) for row in rows).most_common(1)[0][0] if rows else 0
-    header = next((row for row in rows if _known(row) and len(row) >= width), None)
+    wide = [row for row in rows if len(row) >= width and sum(map(bool, row)) > width // 2]
+    header = next((row for row in wide if _known(row) or known & set(row)), None)
+    header = header or next(iter(wide), None)
     options: dict[str, Any] = {}
     if delimiter != "," and not declared:
         options["delimiter"] = {"\t": "tab"}.get(delimiter, delimiter)
     first = next((row for row in rows if any(cell.strip() for cell in row)), None)
     if header and header != first and not declared:
-        names = [name.strip() for name in header if _column_of(name)]
-        options["header"] = names[:3]
+        options["header"] = [name.strip() for name in header if name.strip()][:3]
     return options
 
 
