@@ -71,7 +71,7 @@ test-all: $(VENV)/.spark ## every test, as before a release
 
 # a missed goal fails it, after all have run. ARGS are of the first: ARGS=--observations=20000000
 bench: $(VENV)/.peers ## what each step costs, beside other tools; a quarter of an hour
-	@$(BIN)/python -m benchmarks.steps $(ARGS); failed=$$?; for each in source growth publication monitoring; do \
+	@$(BIN)/python -m benchmarks.steps $(ARGS); failed=$$?; for each in source exports growth publication monitoring; do \
 		$(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
 
 bench-spark: $(VENV)/.spark ## a million observations on Spark beside DuckDB; six minutes

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Comparison
 
-ROUNDS = 2
+ROUNDS = 3
 PAGE = 50
 MAX_RATIO = 1.5
 

@@ -169,6 +169,6 @@ def test_an_export_of_which_every_line_is_rejected_is_named_and_mended(exporting
             )
             assert "1 lines in Bronze = 0 current in Silver" in done.stdout
             again = exporting.run(LAKE, "--env=local", check=False)
-            assert "run 'kedro quarantine replay --env=local'." in again.stderr
+            assert "then run 'kedro quarantine replay --env=local'" in again.stderr
     exporting.kedro("quarantine", "replay")
     assert len(silver_rows(exporting)) == 1

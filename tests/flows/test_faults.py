@@ -322,7 +322,7 @@ def memory_of_a_run(project: Project, objects: int) -> int:
             line(video_id=f"v{n % 5000}", views=n, ingestion_ts=f"{noon + timedelta(seconds=n)}Z")
             for n in range(number * lines, (number + 1) * lines)
         )
-        window = f"2026-01-{10 + number % 20}T08"
+        window = f"2026-02-{1 + number % 20:02}T08"
         add(project.root / "data", window, *batch, name=f"{number:05}")
     process = started(project)
     code, output = finished(process)

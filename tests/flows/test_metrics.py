@@ -92,7 +92,7 @@ def test_the_numbers_are_those_of_the_record(watched: Project, lake: Path) -> No
 
 def test_a_failed_run_is_marked(watched: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line(video_id=None))
-    with pytest.raises(CapstoneError, match="Silver has no row: all 1 lines"):
+    with pytest.raises(CapstoneError, match="in none of its 1 lines"):
         run_here(watched)
     (record,) = records(lake)
     values = numbers(watched)

@@ -138,5 +138,7 @@ def test_an_invalid_rule_stops_a_run_before_silver(project: Project) -> None:
     done = project.run("--pipelines=bronze_to_silver,silver_to_gold", check=False)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: quality.gold.change_pct: 5 must have action, most")
+    location = "conf/local/parameters_quality.yml"
+    expected = f"Error: {location}: quality.gold.change_pct: 5 must have action, most"
+    assert done.stderr.startswith(expected)
     assert not (project.root / "data/silver").exists()

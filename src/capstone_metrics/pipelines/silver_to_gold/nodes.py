@@ -87,7 +87,6 @@ def find_rebuild_scope(
     marts = marts_of(declarations)
     if not silver.head:
         raise CapstoneError("There is no Silver to build Gold from; run 'kedro run' first.")
-    _require_rows(silver.head)
     days = _days(silver, gold, full, first, last)
     scope = RebuildScope(days, None, gold, silver.head)
     if any(scope.reusable_rows(mart) is None for mart in marts.values()):
@@ -104,7 +103,7 @@ def find_rebuild_scope(
 def _require_rows(head: Mapping[str, Any]) -> None:
     """Raise an error if every line was rejected: a declaration does not fit what it reads."""
     total = head["total"]
-    if total["current"] or not total["quarantined"]:
+    if total["current"] or not total.get("quarantined"):
         return
     rules = sorted(head["reasons"].items(), key=lambda each: (-each[1], each[0]))[:MAX_RULES]
     named = ", ".join(f"{rule} in {lines:,}" for rule, lines in rules)
@@ -232,7 +231,7 @@ def enforce_quality(
     allow_findings: bool,
     plan: bool,
 ) -> GoldUpdate:
-    """Return the new state of Gold, unless a finding blocks it.
+    """Return the new state of Gold, unless a finding blocks it, or every line was rejected.
 
     Args:
         scope: the Silver that Gold is built from; the head has the findings in Silver.
@@ -243,10 +242,12 @@ def enforce_quality(
 
     Raises:
         CapstoneError: for the first blocking finding in this update, or in Silver since Gold was
-            last committed.
+            last committed; if Silver has no row, since every line was rejected.
     """
     manifest = update.base.manifest
     head = scope.silver_head
+    if not plan:
+        _require_rows(head)
     is_same_silver = manifest.get("silver_origin") == head["origin"]
     checked = manifest["silver_generation"] if is_same_silver else 0
     in_silver = [Finding.of(each) for each in head["findings"] if each["generation"] > checked]
