@@ -88,3 +88,12 @@ def test_lines_validated_by_another_declaration_are_reported() -> None:
         assert again["outdated"] == outdated
         rebuilt, _ = accounts_of(replace(result, is_full=True), merged)
         assert rebuilt["outdated"] == []
+
+
+def test_an_ignored_line_does_not_hide_that_a_field_was_renamed() -> None:
+    total = line(video_id="Total")
+    renamed = line(video_id="v3").replace(b'"views"', b'"Views"')
+    accounts, _ = accounts_of(result_of(total, renamed, renamed, ignore={"video_id": "total"}))
+    assert accounts["receipts"][NAME]["ignored"] == {"ignore.video_id": 1}
+    with pytest.raises(CapstoneError, match="has views in none of its 2 lines"):
+        stop_on_drift(accounts)
