@@ -22,7 +22,7 @@ from capstone_metrics.sources.readers.content import BYTE_ORDER_MARKS, ZIP, open
 from capstone_metrics.sources.readers.table import HEADER_ROWS
 from capstone_metrics.sources.readers.xlsx import BROKEN
 from capstone_metrics.validation.conditions import ONE_VALUE, text_of
-from capstone_metrics.validation.fields import TABLES, fields_of
+from capstone_metrics.validation.fields import NUMBERS, TABLES, fields_of
 from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import read_field
@@ -394,7 +394,7 @@ def _options(column: str, records: Sequence[Record], name: str) -> Iterator[dict
                 yield {"format": form, **({} if language == "en" else {"language": language})}
     elif column == "duracao_seg":
         yield from ({}, {"format": "duration"})
-    elif SILVER[column] in {"int64", "float64"}:
+    elif SILVER[column] in NUMBERS:
         is_number = all(isinstance(find(record, name), Number) for record in records)
         is_rate = SILVER[column] == "float64"
         options = NUMBER_OPTIONS[:1] if is_number else NUMBER_OPTIONS

@@ -19,6 +19,7 @@ from capstone_metrics.validation.columns import (
     RawColumn,
     ignored_lines,
 )
+from capstone_metrics.validation.fields import NUMBERS
 from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
@@ -182,7 +183,7 @@ class Plan:
     def _column(self, field: Field) -> list[int]:
         column = [0] * layout.COLUMN_WIDTH
         kind = SILVER[field.name]
-        is_number = kind in {"int64", "float64"}
+        is_number = kind in NUMBERS
         kinds = {"string": layout.TEXT, "int64": layout.INTEGER, "float64": layout.NUMBER}
         column[layout.KIND] = kinds.get(kind, layout.TIME)
         column[layout.FLAGS] = (

@@ -55,7 +55,7 @@ ISO_TIME = re.compile(
     r"(?P<date>[12]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))"
     r"(?:[T ](?P<minute>(?:[01]\d|2[0-3]):[0-5]\d)"
     r"(?::(?P<second>[0-5]\d)(?:[.,](?P<part>\d{1,9}))?)?"
-    r"(?: ?(?P<utc>Z|UTC)|(?P<sign>[+-])(?P<hours>0\d|1[0-4])(?::?(?P<minutes>[0-5]\d))?)?)?",
+    r"(?: ?(?P<utc>Z|UTC)|(?P<offset>[+-](?:0\d|1[0-4])(?::?[0-5]\d)?))?)?",
     re.ASCII | re.IGNORECASE,
 )
 BASIC_TIME = re.compile(r"([12]\d{3})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)?(.*))?", re.ASCII)
@@ -178,9 +178,8 @@ class TimeFormat:
         if number := part.get("%m") or part.get("%-m"):
             return int(number)
         name = _normalized(part.get("%b") or part["%B"])
-        return (
-            month_names(self.languages)[name] if name in month_names(self.languages) else _no(name)
-        )
+        number_of = month_names(self.languages)
+        return number_of[name] if name in number_of else _no(name)
 
 
 def _no(text: object) -> int:
@@ -272,10 +271,7 @@ def read_iso(text: str) -> Moment:
     hour_text, minute_text = match["minute"].split(":")
     micros = int((match["part"] or "0").ljust(6, "0")[:6])
     clock_time = dt.time(int(hour_text), int(minute_text), int(match["second"] or 0), micros)
-    zone: dt.tzinfo | None = dt.UTC if match["utc"] else None
-    if match["sign"]:
-        span = dt.timedelta(hours=int(match["hours"]), minutes=int(match["minutes"] or 0))
-        zone = dt.timezone(-span if match["sign"] == "-" else span)
+    zone = dt.UTC if match["utc"] else _offset(match["offset"])
     return Moment(dt.datetime.combine(date, clock_time, zone), has_clock=True)
 
 
