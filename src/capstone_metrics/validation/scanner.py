@@ -139,19 +139,20 @@ class Plan:
 
         Lines with such a field are left to the rules.
         """
-        is_table = self.contract.selection.is_table
-        return not is_table and "." in name and name in self.contract.source_fields
+        return len(self._names(name)) > 1 and name in self.contract.source_fields
 
     def _is_seen(self, path: str) -> bool:
         """Return whether lines have the field in which a path begins."""
-        is_table = self.contract.selection.is_table
-        return (path if is_table else path.partition(".")[0]) in self.seen
+        return self._names(path)[0] in self.seen
+
+    def _names(self, path: str) -> list[str]:
+        """Return the names of a path from the outermost in; a column of a table is one name."""
+        return [path] if self.contract.selection.is_table else path.split(".")
 
     def _entry(self, path: str) -> int:
-        """Add a path; return the number of its last name. A column of a table is one name."""
-        parts = [path] if self.contract.selection.is_table else path.split(".")
+        """Add a path; return the number of its last name."""
         number = -1
-        for part in parts:
+        for part in self._names(path):
             number = self._entries.setdefault((number, part), len(self._entries))
         return number
 
