@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -129,7 +129,7 @@ def check(setting: str, value: Any, schema: Schema) -> None:
     """
     if isinstance(schema, Kind):
         if not schema.includes(value):
-            raise CapstoneError(f"{setting}: {value!r} must be {schema.name}.")
+            raise ConfigError(f"{setting}: {value!r} must be {schema.name}.")
     elif isinstance(schema, list):
         check(setting, value, LIST)
         for number, each in enumerate(value, 1):
@@ -144,13 +144,13 @@ def check(setting: str, value: Any, schema: Schema) -> None:
 def _check_mapping(setting: str, value: Any, schema: Mapping[str, Any]) -> None:
     names = {name.rstrip("?"): kind for name, kind in schema.items()}
     if not isinstance(value, Mapping):
-        raise CapstoneError(f"{setting}: {value!r} must be a mapping with {', '.join(names)}.")
+        raise ConfigError(f"{setting}: {value!r} must be a mapping with {', '.join(names)}.")
     for name in value:
         if name not in names:
             raise unknown_name(setting, name, names)
     for name in schema:
         if not name.endswith("?") and name not in value:
-            raise CapstoneError(f"{setting}: {name} is missing.")
+            raise ConfigError(f"{setting}: {name} is missing.")
     for name, each in value.items():
         check(f"{setting}.{name}", each, names[name])
 
@@ -183,12 +183,12 @@ class Configuration:
         known = {name.rstrip("?"): each for name, each in schema.items()}
         for name in schema:
             if not name.endswith("?") and name not in values:
-                raise CapstoneError(f"conf/{self.environments[0]}/{kind}: {name} is missing.")
+                raise ConfigError(f"conf/{self.environments[0]}/{kind}: {name} is missing.")
         for name in [name for name in known if name in values]:
             try:
                 check(name, values[name], known[name])
-            except CapstoneError as error:
-                raise CapstoneError(f"{self.location(kind, name)}: {error}") from None
+            except ConfigError as error:
+                raise ConfigError(f"{self.location(kind, name)}: {error}") from None
         own = set(values) - set(known)
         if own and (base := self._declared(kind, self.environments[0])):
             for name in sorted(own - base):
@@ -206,7 +206,7 @@ class Configuration:
                 if names[0].startswith(READ_NAMES) or names[-1].startswith(READ_NAMES):
                     continue
                 if declared := [name for name in _content(path) if name in PARAMETERS]:
-                    raise CapstoneError(
+                    raise ConfigError(
                         f"{self._name(path)}: declares {', '.join(declared)}, but a file of this "
                         f"name is not read; name it parameters_{path.name}."
                     )

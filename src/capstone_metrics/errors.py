@@ -18,7 +18,7 @@ READ_RACE_MESSAGES = (
 )
 """How the messages of such errors begin."""
 
-WORKER_ERROR = re.compile(r"^capstone_metrics\.errors\.CapstoneError: (.+)$", re.MULTILINE)
+WORKER_ERROR = re.compile(r"^capstone_metrics\.errors\.\w+Error: (.+)$", re.MULTILINE)
 """The last line of a Spark worker's traceback that ends with a `CapstoneError`."""
 
 
@@ -27,6 +27,34 @@ class CapstoneError(Exception):
 
     The command line shows it without a traceback. It never contains a secret.
     """
+
+
+class ConfigError(CapstoneError):
+    """What was declared, or asked for on the command line, cannot be done."""
+
+
+class SourceError(CapstoneError):
+    """A file of a source cannot be read as it is declared."""
+
+
+class DataError(CapstoneError):
+    """The lines of a layer are not what the next layer may be made of."""
+
+
+class StorageError(CapstoneError):
+    """The lake cannot be read or written, or is not as its last commit left it."""
+
+
+class CommitConflictError(StorageError):
+    """Another run writes to the layer that this run commits."""
+
+
+class EngineError(CapstoneError):
+    """Spark does not answer, or fails."""
+
+
+class ServingError(CapstoneError):
+    """The database cannot be started, reached or published to."""
 
 
 store_checks: list[Callable[[], CapstoneError | None]] = []
@@ -39,18 +67,18 @@ MAX_CHOICES = 8
 """How many choices a message lists."""
 
 
-def unknown_name(setting: str, name: object, choices: Collection[str]) -> CapstoneError:
+def unknown_name(setting: str, name: object, choices: Collection[str]) -> ConfigError:
     """Return the error of a name that is not known, with the choices, the most similar first."""
 
     def distance(choice: str) -> float:
         return -SequenceMatcher(None, str(name), choice).ratio() - (str(name) in choice)
 
     if not choices:
-        return CapstoneError(f"{setting}: there is no {name!r}.")
+        return ConfigError(f"{setting}: there is no {name!r}.")
     known = sorted(set(choices), key=lambda choice: (distance(choice), choice))
     more = ", …" if len(known) > MAX_CHOICES else ""
     shown = ", ".join(known[:MAX_CHOICES]) + more
-    return CapstoneError(f"{setting}: {name!r} is not one of {shown}.")
+    return ConfigError(f"{setting}: {name!r} is not one of {shown}.")
 
 
 def user_message(error: BaseException) -> CapstoneError | None:
@@ -68,7 +96,7 @@ def user_message(error: BaseException) -> CapstoneError | None:
     if race := next(filter(_is_read_race, causes), None):
         store_error = next(filter(None, (check() for check in store_checks)), None)
         first_line = str(race).partition("\n")[0]
-        return store_error or CapstoneError(
+        return store_error or CommitConflictError(
             f"Another run changed the lake while this run was reading it ({first_line}). Run "
             "again; if no other run is active, the file was edited or lost: rebuild the lake from "
             "Bronze, kedro run --params=full=true."

@@ -15,7 +15,7 @@ from rich import get_console
 from rich.console import Console
 
 from capstone_metrics.configuration import GLOBALS, PARAMETERS, Configuration
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.operations.listeners import listeners_of
 from capstone_metrics.operations.listeners.logs import configure_logs
 from capstone_metrics.operations.plan import show_plan
@@ -43,7 +43,7 @@ class ConfigurationCheck:
         """Check the parameters and the globals.
 
         Raises:
-            CapstoneError: if a name in the parameters or the globals is unknown, or the value of
+            ConfigError: if a name in the parameters or the globals is unknown, or the value of
                 one is of another type.
         """
         loader: Any = context.config_loader
@@ -94,7 +94,7 @@ class RunMonitor:
         """Start a summary of this run and, unless it is a plan, its record; recover its layers.
 
         Raises:
-            CapstoneError: if the run could only fail, before anything is written.
+            ConfigError: if the run could only fail, before anything is written.
         """
         _check_runnable(pipeline, catalog)
         self.summary = Summary()
@@ -237,7 +237,7 @@ class RunMonitor:
 def _check_runnable(pipeline: Pipeline, catalog: DataCatalog) -> None:
     """Raise an error for a runner or a part of the flow that cannot pass data between nodes."""
     if isinstance(catalog, SharedMemoryDataCatalog):
-        raise CapstoneError(
+        raise ConfigError(
             "ParallelRunner: nodes pass tables that only their own process can read; use "
             "--runner=ThreadRunner, or omit --runner."
         )
@@ -247,7 +247,7 @@ def _check_runnable(pipeline: Pipeline, catalog: DataCatalog) -> None:
         for name, dataset in inputs.items()
         if isinstance(dataset, MemoryDataset) and not dataset.exists()
     ]:
-        raise CapstoneError(
+        raise ConfigError(
             f"These nodes need {', '.join(missing)}, which is not stored: other nodes pass it "
             "within a run. Start from a node that loads a layer, such as "
             "--from-nodes=find_increment or --from-nodes=find_rebuild_scope."

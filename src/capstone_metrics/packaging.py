@@ -13,7 +13,7 @@ import fsspec
 import yaml
 from kedro.framework.project import LOGGING
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path, PurePath
@@ -66,7 +66,7 @@ def configure_logging(source: str) -> None:
     except FileNotFoundError:
         return
     except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-        raise CapstoneError(
+        raise ConfigError(
             f"--conf-source: {source} is not an archive that can be read ({error}); 'make package' "
             "writes one."
         ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,15 +73,15 @@ class Rules:
             marts: the names of the declared marts.
 
         Raises:
-            CapstoneError: if a rule is invalid.
+            ConfigError: if a rule is invalid.
         """
         if not isinstance(declared, Mapping) or set(declared) - {"silver", "gold", "marts"}:
-            raise CapstoneError(
+            raise ConfigError(
                 f"quality: {declared!r} must only have rules for silver, gold and marts."
             )
         mart_rules = declared.get("marts") or {}
         if unknown := sorted(set(mart_rules) - set(marts)):
-            raise CapstoneError(f"quality.marts: {', '.join(unknown)} is not a declared mart.")
+            raise ConfigError(f"quality.marts: {', '.join(unknown)} is not a declared mart.")
         return cls(
             _parse_rules("quality.silver", "silver", declared.get("silver")),
             _parse_rules("quality.gold", "gold", declared.get("gold")),
@@ -101,7 +101,7 @@ def _parse_rules(setting: str, layer: str, declared: Any) -> dict[str, Mapping[s
     known = RULE_OPTIONS[layer]
     rules = declared or {}
     if not isinstance(rules, Mapping) or not set(rules) <= set(known):
-        raise CapstoneError(f"{setting}: {declared!r} must only have the rules {', '.join(known)}.")
+        raise ConfigError(f"{setting}: {declared!r} must only have the rules {', '.join(known)}.")
     return {
         name: _parse_rule(f"{setting}.{name}", known[name], rule)
         for name, rule in rules.items()
@@ -116,12 +116,12 @@ def _parse_rule(setting: str, options: set[str], rule: Any) -> Mapping[str, Any]
         for name, value in rule.items()
         if name != "action"
     ):
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: {rule!r} must have {', '.join(sorted(options))}; all but action are "
             "numbers of at least 0."
         )
     if rule["action"] not in ACTIONS:
-        raise CapstoneError(f"{setting}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")
+        raise ConfigError(f"{setting}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")
     return dict(rule)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,13 +41,13 @@ class Span:
         """Parse the parameters `from` and `to`, each a day or a window; return None without both.
 
         Raises:
-            CapstoneError: if only one is given, one is unreadable, or `to` is before `from`.
+            ConfigError: if only one is given, one is unreadable, or `to` is before `from`.
         """
         if first is None and last is None:
             return None
         span = cls(_window("from", first, hour=0), _window("to", last, hour=23))
         if span.last < span.first:
-            raise CapstoneError(f"to: {last} is before from: {first}; swap them.")
+            raise ConfigError(f"to: {last} is before from: {first}; swap them.")
         return span
 
     def __contains__(self, window: Window | str) -> bool:
@@ -88,7 +88,7 @@ class Calendar:
             span: the windows of a backfill.
 
         Raises:
-            CapstoneError: for an unknown zone, no start, a start that is not a whole hour, or
+            ConfigError: for an unknown zone, no start, a start that is not a whole hour, or
                 an unreadable instant.
         """
         zone = zone_of(schedule)
@@ -147,7 +147,7 @@ class Timetable:
         """Parse the declared schedule: `timezone`, and the `starts` and `minutes` of its `layers`.
 
         Raises:
-            CapstoneError: if one of them is invalid.
+            ConfigError: if one of them is invalid.
         """
         layers = schedule["layers"]
         hours = {layer: hours_of(schedule, layer) for layer in layers}
@@ -171,12 +171,12 @@ def zone_of(schedule: Mapping[str, Any]) -> ZoneInfo:
     """Return the time zone of a schedule.
 
     Raises:
-        CapstoneError: if it is unknown.
+        ConfigError: if it is unknown.
     """
     try:
         return ZoneInfo(schedule["timezone"])
     except (OSError, TypeError, ValueError, ZoneInfoNotFoundError) as error:
-        raise CapstoneError(
+        raise ConfigError(
             f"schedule.timezone: {schedule['timezone']!r} is not a known time zone; "
             "use a name such as America/Sao_Paulo."
         ) from error
@@ -186,12 +186,12 @@ def hours_of(schedule: Mapping[str, Any], layer: str) -> tuple[int, ...]:
     """Return the hours at which a layer starts, sorted.
 
     Raises:
-        CapstoneError: if there is none, or one is not a whole hour.
+        ConfigError: if there is none, or one is not a whole hour.
     """
     setting = f"schedule.layers.{layer}.starts"
     hours = {_hour(setting, start) for start in schedule["layers"][layer]["starts"]}
     if not hours:
-        raise CapstoneError(f"{setting}: declare at least one hour, such as '08:00'.")
+        raise ConfigError(f"{setting}: declare at least one hour, such as '08:00'.")
     return tuple(sorted(hours))
 
 
@@ -199,7 +199,7 @@ def instant_of(schedule: Mapping[str, Any], instant: str | dt.datetime) -> dt.da
     """Convert an instant to UTC; without an offset, it is local to the zone of the schedule.
 
     Raises:
-        CapstoneError: if it is unreadable.
+        ConfigError: if it is unreadable.
     """
     return _instant(instant, zone_of(schedule))
 
@@ -207,7 +207,7 @@ def instant_of(schedule: Mapping[str, Any], instant: str | dt.datetime) -> dt.da
 def _minutes(schedule: Mapping[str, Any], layer: str) -> dt.timedelta:
     minutes = schedule["layers"][layer].get("minutes")
     if not isinstance(minutes, int) or minutes <= 0:
-        raise CapstoneError(
+        raise ConfigError(
             f"schedule.layers.{layer}.minutes: {minutes!r} must be a positive whole number."
         )
     return dt.timedelta(minutes=minutes)
@@ -221,7 +221,7 @@ def _window(parameter: str, value: Any, hour: int) -> Window:
     except ValueError:
         window = None
     if window is None or not 0 <= window.hour < 24:  # noqa: PLR2004 - hours of a day
-        raise CapstoneError(
+        raise ConfigError(
             f"{parameter}: {value!r} is neither a day nor a window; give from and to, each as "
             "2026-01-31 or 2026-01-31T08."
         )
@@ -231,7 +231,7 @@ def _window(parameter: str, value: Any, hour: int) -> Window:
 def _hour(setting: str, start: str) -> int:
     hour, _, minutes = str(start).partition(":")
     if not (hour.isdecimal() and int(hour) < 24 and minutes in {"", "00"}):  # noqa: PLR2004
-        raise CapstoneError(f"{setting}: {start!r} is not a whole hour; write it as '08:00'.")
+        raise ConfigError(f"{setting}: {start!r} is not a whole hour; write it as '08:00'.")
     return int(hour)
 
 
@@ -239,7 +239,7 @@ def _instant(now: str | dt.datetime, zone: ZoneInfo) -> dt.datetime:
     try:
         instant = now if isinstance(now, dt.datetime) else dt.datetime.fromisoformat(str(now))
     except ValueError as error:
-        raise CapstoneError(
+        raise ConfigError(
             f"now: {now!r} is not an instant; write it as 2026-01-31T20:05."
         ) from error
     return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(dt.UTC)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import ibis
 import ibis.expr.datatypes as dt
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.validation import silver as validation
 
 SILVER = ibis.schema(validation.SILVER)
@@ -97,14 +97,14 @@ class Mart:
         """Parse a declaration: `key: [column, …]`, `measures: {name: {aggregate: column}}`.
 
         Raises:
-            CapstoneError: if the name, the key or a measure is invalid.
+            ConfigError: if the name, the key or a measure is invalid.
         """
         if not (name.startswith("gold_") and name.isidentifier() and name.islower()):
-            raise CapstoneError(
+            raise ConfigError(
                 f"marts.{name}: a mart is named gold_ and lower-case letters, digits and _."
             )
         if name in RESERVED_NAMES or len(name.encode()) > MAX_MART_NAME_BYTES:
-            raise CapstoneError(
+            raise ConfigError(
                 f"marts.{name}: choose another name, of at most {MAX_MART_NAME_BYTES} bytes; "
                 f"{', '.join(RESERVED_NAMES)} is reserved."
             )
@@ -116,12 +116,12 @@ class Mart:
         measures = tuple(_parse_measure(name, measure, rule) for measure, rule in rules.items())
         allowed = [column for column in SILVER if _is_key_type(SILVER[column])]
         if not key or not set(key) <= set(allowed) or len(set(key)) < len(key):
-            raise CapstoneError(
+            raise ConfigError(
                 f"marts.{name}.key: {key_columns!r} must be a list of distinct text, date or "
                 f"whole-number columns of Silver ({', '.join(allowed)})."
             )
         if not measures:
-            raise CapstoneError(
+            raise ConfigError(
                 f"marts.{name}.measures: declare at least one, such as "
                 "{total_views: {sum: views}}."
             )
@@ -159,10 +159,10 @@ def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
     """Parse the declarations of all marts, by name.
 
     Raises:
-        CapstoneError: for the first invalid declaration.
+        ConfigError: for the first invalid declaration.
     """
     if not isinstance(declarations, Mapping) or not declarations:
-        raise CapstoneError("marts: declare at least one mart, by its key and measures.")
+        raise ConfigError("marts: declare at least one mart, by its key and measures.")
     return {name: Mart.of(name, declaration) for name, declaration in declarations.items()}
 
 
@@ -182,21 +182,21 @@ def _parse_measure(mart: str, measure: str, rule: Any) -> Measure:
     """Parse a measure of a mart by its name and its rule, `{aggregate: column}`."""
     hint = f"write {{sum: views}} or {{count: video_id}}, not {rule!r}."
     if not str(measure).isidentifier() or measure in SILVER:
-        raise CapstoneError(
+        raise ConfigError(
             f"marts.{mart}.measures: {measure!r} must be a name of its own, not a column of Silver."
         )
     if len(str(measure).encode()) > MAX_COLUMN_BYTES:
-        raise CapstoneError(
+        raise ConfigError(
             f"marts.{mart}.measures: {measure!r} is longer than the {MAX_COLUMN_BYTES} bytes that "
             "PostgreSQL takes."
         )
     if not isinstance(rule, dict) or len(rule) != 1:
-        raise CapstoneError(f"marts.{mart}.measures.{measure}: {hint}")
+        raise ConfigError(f"marts.{mart}.measures.{measure}: {hint}")
     ((aggregate, column),) = ((str(name), str(value)) for name, value in rule.items())
     if aggregate not in AGGREGATES or column not in SILVER:
-        raise CapstoneError(f"marts.{mart}.measures.{measure}: {hint}")
+        raise ConfigError(f"marts.{mart}.measures.{measure}: {hint}")
     if aggregate == "sum" and not SILVER[column].is_integer():
-        raise CapstoneError(
+        raise ConfigError(
             f"marts.{mart}.measures.{measure}: {column} is not a whole number, so it has no sum "
             "that Gold can store exactly."
         )
@@ -223,21 +223,21 @@ class PublicationPolicy:
         """Parse the parameters `publication` and `allow_shrink`.
 
         Raises:
-            CapstoneError: if a value is invalid or missing.
+            ConfigError: if a value is invalid or missing.
         """
         options = publication if isinstance(publication, Mapping) else {}
         shrink: Any = options.get("max_shrink_pct")
         days: Any = options.get("changes_kept_days")
         if not _is_number(shrink, int, float) or not 0 <= shrink <= 100:  # noqa: PLR2004
-            raise CapstoneError(
+            raise ConfigError(
                 f"publication.max_shrink_pct: {shrink!r} must be a percentage from 0 to 100."
             )
         if not _is_number(days, int) or days < 1:
-            raise CapstoneError(
+            raise ConfigError(
                 f"publication.changes_kept_days: {days!r} must be a whole number of days."
             )
         if not isinstance(allow_shrink, bool):
-            raise CapstoneError(f"allow_shrink: {allow_shrink!r} must be true or false.")
+            raise ConfigError(f"allow_shrink: {allow_shrink!r} must be true or false.")
         return cls(shrink, days, allow_shrink)
 
 

@@ -13,7 +13,7 @@ import click
 from kedro.framework.cli.utils import env_option
 
 from capstone_metrics.cli.common import load_catalog, show_user_errors
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 STREAMLIT_OPTIONS = (
     "--server.address=127.0.0.1",
@@ -45,7 +45,7 @@ def dashboard(env: str | None, arguments: tuple[str, ...]) -> None:
     ARGUMENTS are options of Streamlit, such as --server.port=8600.
     """
     if not find_spec("streamlit"):
-        raise CapstoneError(
+        raise ConfigError(
             "The dashboard needs Streamlit: 'make dashboard' installs it, and so does 'pip install "
             "capstone-metrics[dashboard]'."
         )
@@ -62,7 +62,7 @@ def _dashboard_environment(catalog: Any) -> dict[str, str]:
     variables = {"CAPSTONE_PUBLICATION_SCHEDULE": json.dumps(publication)}
     if "CAPSTONE_READER_DSN" not in os.environ:
         if catalog["serving"].remote:
-            raise CapstoneError(
+            raise ConfigError(
                 "CAPSTONE_DSN names your own server and the role that publishes; set "
                 "CAPSTONE_READER_DSN to the role that reads, such as 'host=… user=bi_reader'."
             )

@@ -12,7 +12,7 @@ import click
 from kedro.utils import find_kedro_project
 
 from capstone_metrics.cli.common import show_user_errors
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.packaging import pack_configuration
 
 
@@ -30,7 +30,7 @@ def package() -> None:
     build = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if build.returncode:
         click.echo(build.stdout, err=True, nl=False)
-        raise CapstoneError(
+        raise ConfigError(
             "The wheel could not be built; run 'make package', which installs the build tools."
         )
     pack_configuration(Path("conf"), dist / "conf-capstone_metrics.tar.gz")

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2.errors import InsufficientPrivilege, QueryCanceled, UndefinedTable
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, ConfigError
 from capstone_metrics.serving.remote import RemoteServer
 
 if TYPE_CHECKING:
@@ -141,13 +141,13 @@ def reader_dsn(environment: Mapping[str, str]) -> str:
     """
     dsn = environment.get(READER_DSN_VARIABLE, "").strip()
     if not dsn:
-        raise CapstoneError(f"{READER_DSN_VARIABLE} is not set; 'make dashboard' sets it.")
+        raise ConfigError(f"{READER_DSN_VARIABLE} is not set; 'make dashboard' sets it.")
     try:
         settings = parse_dsn(dsn)
         user = settings.get("user", DEFAULT_USER)
         return make_dsn(dsn, user=user, dbname=settings.get("dbname", DEFAULT_DATABASE))
     except psycopg2.Error:
-        raise CapstoneError(
+        raise ConfigError(
             f"{READER_DSN_VARIABLE} is not a connection string of libpq, such as "
             "'host=… user=bi_reader'."
         ) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ibis
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 if TYPE_CHECKING:
     from capstone_metrics.engines.base import Engine
@@ -25,12 +25,12 @@ def engine_of(config: EngineConfig) -> Engine:
         config: `duckdb` or `spark`; or a mapping with this as `name` and the session `options`.
 
     Raises:
-        CapstoneError: if the configuration is invalid or the engine unknown.
+        ConfigError: if the configuration is invalid or the engine unknown.
     """
     entry: dict[str, Any] = dict(config) if isinstance(config, Mapping) else {"name": config}
     name, options = entry.pop("name", None), entry.pop("options", None) or {}
     if name not in ENGINES or entry:  # what is left in the entry is unknown
-        raise CapstoneError(
+        raise ConfigError(
             f"engine: {config!r} is not one of {', '.join(ENGINES)}, nor a mapping with one "
             "of these as 'name' and 'options'; correct globals.yml."
         )

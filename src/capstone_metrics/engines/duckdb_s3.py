@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from capstone_metrics.engines.sql import sql_literal
-from capstone_metrics.errors import CapstoneError, store_checks
+from capstone_metrics.errors import CapstoneError, StorageError, store_checks
 from capstone_metrics.storage.request_counter import count_engine_requests, count_requests
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _configure_httpfs(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> 
             "CALL enable_logging('HTTP')"
         )
     except duckdb.Error:  # its message has the credentials
-        raise CapstoneError(
+        raise StorageError(
             f"{bucket.root}: DuckDB rejects the credentials of this store; correct them and run "
             "again."
         ) from None

@@ -29,7 +29,7 @@ from capstone_metrics.changes import ValidatedLines
 from capstone_metrics.engines.base import Engine, open_objects
 from capstone_metrics.engines.java import provide_java
 from capstone_metrics.engines.lines import SCHEMA, read_lines
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError, EngineError
 from capstone_metrics.storage import storage_of
 from capstone_metrics.storage.base import StagedObject
 from capstone_metrics.storage.folder import Folder
@@ -44,7 +44,7 @@ try:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 except ImportError as error:
-    raise CapstoneError(
+    raise ConfigError(
         f"engine: spark needs the extra 'spark' of this package, which is not installed ({error}); "
         "install it, or set engine: duckdb in globals.yml."
     ) from error
@@ -294,7 +294,7 @@ def _translate_errors(message: str) -> Iterator[None]:
         lines = [
             line for line in str(error).splitlines() if line and " occurred while " not in line
         ]
-        raise CapstoneError(f"{message} Spark reported: {lines[0].lstrip(': ')}") from error
+        raise EngineError(f"{message} Spark reported: {lines[0].lstrip(': ')}") from error
 
 
 def _check_connect_server(url: str) -> None:
@@ -304,7 +304,7 @@ def _check_connect_server(url: str) -> None:
         address = (parts.hostname or "", parts.port or DEFAULT_CONNECT_PORT)
         socket.create_connection(address, CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, ValueError) as error:
-        raise CapstoneError(
+        raise EngineError(
             f"Spark Connect: no server answers at sc://{parts.netloc} ({error}); correct "
             "SPARK_REMOTE or 'spark.remote' in globals.yml, or start the server, and run again."
         ) from error

@@ -12,7 +12,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview, TablePreview
 
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate, LazyMapping, MartFile
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import StorageError
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.lake.plan import planned_gold
 from capstone_metrics.lake.transaction import GOLD, read_head, recover, transaction
@@ -162,7 +162,7 @@ def mart_file(storage: Storage, name: str) -> MartFile:
             return read_csv(storage.read(key))
         except pa.ArrowInvalid as error:
             cause = str(error).rstrip(".")
-            raise CapstoneError(
+            raise StorageError(
                 f"{storage.address(key)}: is not a valid mart CSV ({cause}); "
                 "run 'kedro run --pipelines=silver_to_gold' to rebuild Gold."
             ) from error

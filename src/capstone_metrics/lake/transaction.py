@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CommitConflictError, StorageError
 from capstone_metrics.storage.base import TEMPORARY, StagedObject, md5
 from capstone_metrics.storage.documents import format_document, parse_document, read_document
 from capstone_metrics.storage.staging import abandoned_keys, staging_prefix
@@ -109,7 +109,7 @@ class Transaction:
             head: the new head of the layer; its `generation` is set here.
 
         Raises:
-            CapstoneError: if another run committed since this run read the layer.
+            StorageError: if another run committed since this run read the layer.
         """
         is_same = self.generation > 0 and self._is_current({**head, "generation": self.generation})
         if is_same and not (self.puts or self.deletes):
@@ -128,7 +128,7 @@ class Transaction:
             roll_forward(self.storage, self.layer)
             self._check_staged()
             if not self._create_record(record):
-                raise CapstoneError(
+                raise CommitConflictError(
                     f"Another run changed {self.layer.name} at {self.storage.root} during this "
                     "run, so nothing of this run was saved. Run again."
                 )
@@ -143,7 +143,7 @@ class Transaction:
         """Raise an error if the staged objects are gone: another run took this one for dead."""
         staged = {staged.key for staged in self.puts.values()}
         if missing := staged.difference(self.storage.keys(TEMPORARY)):
-            raise CapstoneError(
+            raise StorageError(
                 f"{self.storage.address(min(missing))}: the staged objects of this run were "
                 "deleted; run again."
             )
@@ -198,14 +198,14 @@ def roll_forward(storage: Storage, layer: Layer) -> None:
     """Apply the commit after the head, if one is recorded. Call with the lock held.
 
     Raises:
-        CapstoneError: if the record is not valid, or its staged objects are missing.
+        StorageError: if the record is not valid, or its staged objects are missing.
     """
     key = _record_key(layer, read_head(storage, layer)[1] + 1)
     if not storage.exists(key):
         return
     record = read_document(storage, key, _advice(storage, layer))
     if not _is_staged(storage, layer, record):
-        raise CapstoneError(
+        raise StorageError(
             f"{storage.address(key)}: the staged objects of this commit are missing, so it cannot "
             f"be finished; {_advice(storage, layer)}: kedro run --params=full=true."
         )
@@ -219,13 +219,13 @@ def read_head(storage: Storage, layer: Layer) -> tuple[dict[str, Any], int]:
     If the head was deleted, the generation is counted from the records of the commits.
 
     Raises:
-        CapstoneError: if the head is not valid JSON or has no generation.
+        StorageError: if the head is not valid JSON or has no generation.
     """
     if storage.exists(layer.head):
         head = read_document(storage, layer.head, _advice(storage, layer))
         generation = head.get("generation")
         if not isinstance(generation, int) or generation < 1:
-            raise CapstoneError(
+            raise StorageError(
                 f"{storage.address(layer.head)}: is not a head, as its generation is "
                 f"{generation!r}; {_advice(storage, layer)}: kedro run --params=full=true."
             )

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password, parse_dsn
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, ServingError
 from capstone_metrics.serving.embedded import LOADER, READER
 from capstone_metrics.serving.provision import PROVISION_LOCK_KEY, provision_sql
 from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer
@@ -45,7 +45,7 @@ def set_up_database(dsn: str, passwords: dict[str, str]) -> None:
                 statement = sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role))
                 db.execute(statement, [verifier])
     except psycopg2.Error as error:
-        raise CapstoneError(server.redacted_message(error)) from None
+        raise ServingError(server.redacted_message(error)) from None
 
 
 def _database_name(dsn: str) -> str:
@@ -54,7 +54,7 @@ def _database_name(dsn: str) -> str:
     except psycopg2.Error:
         settings = {"dbname": ""}  # RemoteServer reports what is wrong with the string
     if "dbname" not in settings:
-        raise CapstoneError(f"{DSN_VARIABLE} does not name a database; add dbname=… to it.")
+        raise ServingError(f"{DSN_VARIABLE} does not name a database; add dbname=… to it.")
     return str(settings["dbname"])
 
 

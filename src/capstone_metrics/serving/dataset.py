@@ -13,7 +13,7 @@ import psycopg2
 from kedro.io import AbstractDataset
 from psycopg2.extensions import make_dsn
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ServingError
 from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer
 from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer, dsn_of_environment
 
@@ -67,7 +67,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         from capstone_metrics.serving.provision import provision  # noqa: PLC0415
 
         if self.remote:
-            raise CapstoneError(
+            raise ServingError(
                 f"{DSN_VARIABLE} names a server of your own, which kedro neither starts nor stops."
             )
         with self._translate_errors():
@@ -151,12 +151,12 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         """Return psql's path, options and environment to connect as a reader; without a password.
 
         Raises:
-            CapstoneError: if psql is not installed and the server is one of the user's own.
+            ServingError: if psql is not installed and the server is one of the user's own.
         """
         if remote := self.remote:
             program = shutil.which("psql")
             if not program:
-                raise CapstoneError(
+                raise ServingError(
                     "psql is not installed, and the packaged one has no TLS; install PostgreSQL's "
                     "client programs."
                 )
@@ -169,7 +169,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         """Return the connection string of `bi_reader` on the embedded server, without a password.
 
         Raises:
-            CapstoneError: if the server is one of the user's own.
+            ServingError: if the server is one of the user's own.
         """
         address = self.start()
         return make_dsn(
@@ -232,7 +232,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
             yield
         except psycopg2.Error as error:
             message = f"PostgreSQL, database {self.database!r}: {' '.join(str(error).split())}"
-            raise CapstoneError(
+            raise ServingError(
                 f"{self.remote.redacted_message(error) if self.remote else message} "
                 "Run again; 'kedro serving recreate' rebuilds the database from Gold at any time."
             ) from error

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 from filelock import FileLock, Timeout
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ class EmbeddedServer:
         """Start the server if it is not running, and create its cluster if there is none.
 
         Raises:
-            CapstoneError: if the cluster cannot be created, the server cannot be started, or its
+            ServingError: if the cluster cannot be created, the server cannot be started, or its
                 port is taken: clients know that port, so it does not move by itself.
         """
         with self._locked_folder():
@@ -81,7 +81,7 @@ class EmbeddedServer:
             if port and not self.port_file.exists():
                 self.port_file.write_text(f"{port}\n")
         if port is None:
-            raise CapstoneError(
+            raise ServingError(
                 f"PostgreSQL stopped right after it started; see {self.cluster / 'server.log'}."
             )
         return Address(HOST, port, self.passfile)
@@ -113,12 +113,12 @@ class EmbeddedServer:
             with FileLock(self.folder / "lock", timeout=2 * START_TIMEOUT_SECONDS):
                 yield
         except Timeout as error:
-            raise CapstoneError(
+            raise ServingError(
                 f"Another process has been starting or stopping the PostgreSQL in {self.folder} "
                 f"for {2 * START_TIMEOUT_SECONDS} s; wait for it and run again."
             ) from error
         except OSError as error:
-            raise CapstoneError(
+            raise ServingError(
                 f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}; "
                 "give this user access to it, or set 'postgres' in globals.yml to another folder."
             ) from error
@@ -182,14 +182,14 @@ class EmbeddedServer:
         """Return the port that is set or that the server had, or a free one the first time.
 
         Raises:
-            CapstoneError: if the port that is set, or that the server had, is taken.
+            ServingError: if the port that is set, or that the server had, is taken.
         """
         port = self.port or self._stored_port()
         if port is None:
             preferred = DEFAULT_PORT if self.port is None else 0
             return preferred if _is_free(preferred) else _free_port()
         if not _is_free(port):
-            raise CapstoneError(
+            raise ServingError(
                 f"{HOST}:{port}: another program listens on this port, which is that of the "
                 f"database in {self.folder}; stop that program, or set another 'port' in "
                 "globals.yml and in what connects to the database."
@@ -242,7 +242,7 @@ class EmbeddedServer:
         """Run a program of PostgreSQL as the user of the server.
 
         Raises:
-            CapstoneError: with the end of its output, if it fails.
+            ServingError: with the end of its output, if it fails.
         """
         # a file and not a pipe, which the server that pg_ctl starts would keep open
         with (self.folder / "setup.log").open("w+") as log:
@@ -258,7 +258,7 @@ class EmbeddedServer:
             log.seek(0)
             output = " ".join(log.read().split())
         if completed.returncode:
-            raise CapstoneError(
+            raise ServingError(
                 f"{program} of the embedded PostgreSQL failed: {output[-300:]} "
                 f"The logs are setup.log and cluster/server.log in {self.folder}."
             )
@@ -278,7 +278,7 @@ class EmbeddedServer:
             if not parent.stat().st_mode & stat.S_IXOTH  # which lets other users enter it
         ]
         if inaccessible:
-            raise CapstoneError(
+            raise ServingError(
                 f"PostgreSQL does not run as root, and the user {user!r} cannot enter "
                 f"{inaccessible[-1]}; run as an ordinary user, or set 'postgres' in globals.yml to "
                 "a folder that every user may enter."

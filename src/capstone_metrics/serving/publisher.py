@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import DataError, Error, IntegrityError, errors, sql
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ServingError
 from capstone_metrics.serving.embedded import OWNER
 from capstone_metrics.serving.ledger import (
     LedgerEntry,
@@ -90,7 +90,7 @@ def _publish(database: connection, publication: Publication, digest: str, full: 
         db.execute(TRANSACTION_SETTINGS)
         db.execute("SELECT pg_try_advisory_xact_lock(%s)", [PUBLISH_LOCK_KEY])
         if db.fetchone() != (True,):
-            raise CapstoneError(
+            raise ServingError(
                 "Another publication is running on this database; wait for it to end and run again."
             )
         latest = latest_entry(db)
@@ -98,7 +98,7 @@ def _publish(database: connection, publication: Publication, digest: str, full: 
             return WriteStats()
         reader_losses = losses(latest, publication)
         if reader_losses and not publication.policy.allow_shrink:
-            raise CapstoneError(
+            raise ServingError(
                 f"Gold has lost too much to be published: {', '.join(reader_losses)}. If this is "
                 "expected, run with --params=allow_shrink=true; if not, 'kedro verify' checks the "
                 "lake."
@@ -190,7 +190,7 @@ def _reconcile(db: cursor, mart: Mart, entry: Mapping[str, object]) -> None:
     rows, *values = map(int, db.fetchone() or ())
     totals = dict(zip(mart.measure_names, values, strict=True))
     if (rows, totals) != (entry["rows"], entry["totals"]):
-        raise CapstoneError(
+        raise ServingError(
             f"serving.{mart.name} would have {rows} rows and {totals} where Gold has "
             f"{entry['rows']} and {entry['totals']}; nothing was published. If 'kedro verify' "
             "finds nothing wrong with Gold, the table was changed by hand: 'kedro serving check' "
@@ -198,7 +198,7 @@ def _reconcile(db: cursor, mart: Mart, entry: Mapping[str, object]) -> None:
         )
 
 
-def _key_too_long_error(mart_csv: MartCsv) -> CapstoneError:
+def _key_too_long_error(mart_csv: MartCsv) -> ServingError:
     """Return the error for a key that is too long for PostgreSQL's index.
 
     PostgreSQL compresses values before it indexes them, so the longest compressed one is reported.
@@ -209,7 +209,7 @@ def _key_too_long_error(mart_csv: MartCsv) -> CapstoneError:
         {pair for row in mart_csv.tuples() for pair in zip(mart.key, row, strict=False)},
         key=lambda pair: (pair[0] in texts, len(zlib.compress(pair[1].encode()))),
     )
-    return CapstoneError(
+    return ServingError(
         f"serving.{mart.name}: {column} {value[:20] + '…'!r} has {len(value.encode())} bytes, more "
         "than a key of PostgreSQL can hold; nothing was published. Ingest a later observation of "
         f"its videos with a shorter value, or remove {column} from the key in marts.yml, and run "
@@ -223,33 +223,33 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except (errors.InvalidSchemaName, errors.UndefinedTable) as error:
-        raise CapstoneError(
+        raise ServingError(
             f"{_message(error)}: the database is not set up; ask its administrator to run the "
             "output of 'kedro serving ddl' in it."
         ) from error
     except errors.InsufficientPrivilege as error:
-        raise CapstoneError(
+        raise ServingError(
             f"{_message(error)}: nothing was published. Connect as a user with the rights of the "
             "role loader, which 'kedro serving ddl' prints."
         ) from error
     except errors.LockNotAvailable as error:
-        raise CapstoneError(
+        raise ServingError(
             f"{_message(error)}: another session holds a lock that the publication needs; nothing "
             "was published. Run again."
         ) from error
     except IntegrityError as error:
-        raise CapstoneError(
+        raise ServingError(
             f"{_message(error)} ({_one_line(error.diag.message_detail)}); nothing was published. "
             "Drop a constraint that was added by hand; if it is the table's own, the key declared "
             "in marts.yml does not fit its rows."
         ) from error
     except DataError as error:
-        raise CapstoneError(
+        raise ServingError(
             f"{_message(error)} ({_one_line(error.diag.context)}); nothing was published. Ingest a "
             "later observation of the videos with a value that PostgreSQL can hold, and run again."
         ) from error
     except (errors.DependentObjectsStillExist, errors.FeatureNotSupported) as error:
-        raise CapstoneError(
+        raise ServingError(
             f"{_message(error)} ({_one_line(error.diag.message_detail)}); nothing was published. "
             "Change or drop the view, or declare what it reads in marts.yml again."
         ) from error

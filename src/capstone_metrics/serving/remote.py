@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ServingError
 from capstone_metrics.serving.secret import fetch_login
 
 DSN_VARIABLE = "CAPSTONE_DSN"
@@ -46,7 +46,7 @@ class RemoteServer:
         variable: the environment variable that the string comes from.
 
     Raises:
-        CapstoneError: if the string is malformed, names another database, or has an sslmode weaker
+        ServingError: if the string is malformed, names another database, or has an sslmode weaker
             than `verify-full` for a server beyond loopback.
     """
 
@@ -60,7 +60,7 @@ class RemoteServer:
         """Connect as the user of the secret or the string, or libpq's default.
 
         Raises:
-            CapstoneError: if the server refuses or does not answer, with libpq's message; or if the
+            ServingError: if the server refuses or does not answer, with libpq's message; or if the
                 secret cannot be read.
         """
         secret_variable = f"{self.variable}{SECRET_SUFFIX}"
@@ -69,7 +69,7 @@ class RemoteServer:
         try:
             database: connection = psycopg2.connect(**{**self._settings, **self._login})
         except psycopg2.Error as error:
-            raise CapstoneError(self.redacted_message(error)) from None
+            raise ServingError(self.redacted_message(error)) from None
         return database
 
     def redacted_message(self, error: psycopg2.Error) -> str:
@@ -93,16 +93,16 @@ def dsn_of_environment() -> str | None:
     """Return the connection string of the environment; None if it has none.
 
     Raises:
-        CapstoneError: if the string is empty, or only the variable of the secret is set.
+        ServingError: if the string is empty, or only the variable of the secret is set.
     """
     dsn = os.environ.get(DSN_VARIABLE)
     if dsn is None and os.environ.get(f"{DSN_VARIABLE}{SECRET_SUFFIX}"):
-        raise CapstoneError(
+        raise ServingError(
             f"{DSN_VARIABLE}{SECRET_SUFFIX} is set and {DSN_VARIABLE} is not: set the latter to "
             "the server's connection string, such as 'host=… sslrootcert=system'."
         )
     if dsn is not None and not dsn.strip():
-        raise CapstoneError(
+        raise ServingError(
             f"{DSN_VARIABLE} is set and empty: set it to the server's connection string, or unset "
             "it to use the embedded server."
         )
@@ -117,13 +117,13 @@ def _settings(dsn: str, database: str, variable: str) -> dict[str, Any]:
         parsed = {"port": "unreadable"}
     host, port = parsed.get("host", ""), parsed.get("port", "")
     if "@" in host or (port and not port.replace(",", "").isdecimal()):
-        raise CapstoneError(
+        raise ServingError(
             f"{variable} is not a connection string of libpq, such as 'host=… user=…' or "
             "'postgresql://user@host/database'; in the second form the characters @ : / ? # % of "
             "a password are written as %40 %3A %2F %3F %23 %25."
         )
     if parsed.get("dbname", database) != database:
-        raise CapstoneError(
+        raise ServingError(
             f"{variable} names another database than the configured one, {database!r}; set "
             "'database' in globals.yml to the server's."
         )
@@ -138,7 +138,7 @@ def _settings(dsn: str, database: str, variable: str) -> dict[str, Any]:
         return settings
     sslmode = parsed.get("sslmode") or os.environ.get("PGSSLMODE") or REQUIRED_SSLMODE
     if sslmode != REQUIRED_SSLMODE:
-        raise CapstoneError(
+        raise ServingError(
             f"{variable}: sslmode={sslmode} would let another server impersonate this one; beyond "
             f"loopback use {REQUIRED_SSLMODE}, with the authority's certificate in sslrootcert (or "
             "'system')."

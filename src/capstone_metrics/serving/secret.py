@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ServingError
 
 MAX_ATTEMPTS = 4
 TIMEOUT_SECONDS = 5
@@ -20,7 +20,7 @@ def fetch_login(secret: str, variable: str) -> dict[str, str]:
         variable: the environment variable that the name comes from, for messages.
 
     Raises:
-        CapstoneError: if it cannot be read or has another form; no message repeats its value.
+        ServingError: if it cannot be read or has another form; no message repeats its value.
     """
     import boto3  # noqa: PLC0415 - slow to import, and few need it
     from botocore.config import Config  # noqa: PLC0415
@@ -33,14 +33,14 @@ def fetch_login(secret: str, variable: str) -> dict[str, str]:
         client = boto3.client("secretsmanager", region_name=_region_of(secret), config=config)
         text = client.get_secret_value(SecretId=secret).get("SecretString", "")
     except (BotoCoreError, ClientError) as error:
-        raise CapstoneError(f"{subject} cannot be read: {error}") from None
+        raise ServingError(f"{subject} cannot be read: {error}") from None
     try:
         document = json.loads(text)
         login = {"user": document["username"], "password": document["password"]}
     except (KeyError, TypeError, ValueError):
         login = {}
     if not login or not all(isinstance(value, str) and value for value in login.values()):
-        raise CapstoneError(f'{subject} is not JSON of the form {{"username": …, "password": …}}.')
+        raise ServingError(f'{subject} is not JSON of the form {{"username": …, "password": …}}.')
     return login
 
 

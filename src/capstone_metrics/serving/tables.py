@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import sql
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ServingError
 from capstone_metrics.schemas import gold_type
 from capstone_metrics.serving.provision import provision_sql
 
@@ -79,7 +79,7 @@ def migration(mart: Mart, table: Table) -> list[sql.Composed]:
     If `mart.key` is not the key of the table, the table must be emptied first.
 
     Raises:
-        CapstoneError: if a column cannot be converted to the declared type.
+        ServingError: if a column cannot be converted to the declared type.
     """
     if not table.columns:
         return [create_table_sql(mart)]
@@ -117,7 +117,7 @@ def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]
     actions = []
     if current_type != declared_type:
         if current_type.partition("(")[0] not in LOSSLESS_CASTS.get(declared_type, ()):
-            raise CapstoneError(
+            raise ServingError(
                 f"serving.{mart.name}.{column} is {current_type} and the mart needs "
                 f"{declared_type}, to which it cannot be converted without loss. Rename or drop "
                 "the table as its owner and run 'kedro serving recreate'."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.configuration import ANYTHING, LIST, MAPPING, TEXT, check
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.sources import faker, files
 from capstone_metrics.sources.presets import with_preset
 from capstone_metrics.validation.contract import contract_of
@@ -50,13 +50,13 @@ def new_objects(
         bytes in chunks.
 
     Raises:
-        CapstoneError: if the declaration is invalid.
+        ConfigError: if the declaration is invalid.
     """
     if not name.replace("_", "").replace("-", "").isalnum():
-        raise CapstoneError(f"sources.{name}: name a source by letters, digits, - and _.")
+        raise ConfigError(f"sources.{name}: name a source by letters, digits, - and _.")
     type_name = declaration.get("type") if isinstance(declaration, Mapping) else None
     if type_name not in TYPES:
-        raise CapstoneError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
+        raise ConfigError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
     check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
     contract_of(name, declaration, str(calendar.zone))  # so that a mistake stops a run at its start
     return TYPES[type_name](name, declaration, calendar, existing)
@@ -66,10 +66,10 @@ def with_presets(sources: Mapping[str, Any]) -> dict[str, Any]:
     """Return the declarations of sources, each with the options of the preset that it names.
 
     Raises:
-        CapstoneError: if one names an unknown preset.
+        ConfigError: if one names an unknown preset.
     """
     if not isinstance(sources, Mapping):
-        raise CapstoneError("sources: declare at least one source, by its type.")
+        raise ConfigError("sources: declare at least one source, by its type.")
     return {name: with_preset(name, declaration) for name, declaration in sources.items()}
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capstone_metrics.configuration import INTEGER, NUMBER, TEXT
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -76,14 +76,14 @@ def objects(
     """Return an object for each window that Bronze lacks, of the last `history_days` or a backfill.
 
     Raises:
-        CapstoneError: if the declaration lacks an option, has a channel on a network without a
+        ConfigError: if the declaration lacks an option, has a channel on a network without a
             profile, or has a channel twice.
     """
     try:
         source = _source(name, declaration, calendar.zone)
         windows = calendar.windows_to_ingest(declaration["history_days"])
     except KeyError as error:
-        raise CapstoneError(f"sources.{name}: {error.args[0]} is missing.") from error
+        raise ConfigError(f"sources.{name}: {error.args[0]} is missing.") from error
     names = {window: f"fonte={name}/janela={window}/criacao.jsonl" for window in windows}
     return {
         names[window]: partial(source.lines, window)
@@ -178,14 +178,14 @@ def _source(name: str, declaration: Mapping[str, Any], zone: ZoneInfo) -> FakerS
     channels, profiles = declaration["channels"], declaration["profiles"]
     unknown = {channel["rede_social"] for channel in channels} - set(profiles)
     if unknown:
-        raise CapstoneError(
+        raise ConfigError(
             f"sources.{name}.channels: no profile for {', '.join(sorted(unknown))}; "
             f"declare one under sources.{name}.profiles."
         )
     counts = Counter(f"{channel['faculdade']} on {channel['rede_social']}" for channel in channels)
     repeated = [channel for channel, count in counts.items() if count > 1]
     if repeated:
-        raise CapstoneError(f"sources.{name}.channels: {', '.join(repeated)} is declared twice.")
+        raise ConfigError(f"sources.{name}.channels: {', '.join(repeated)} is declared twice.")
     followers = np.array([channel["qtd_inscritos"] for channel in channels], np.uint64)
     sizes = np.searchsorted(np.array(SIZES, np.uint64), followers, side="right")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capstone_metrics.configuration import ANYTHING, TEXT
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import translate_errors
 from capstone_metrics.sources.readers.options import OPTIONS as READING
@@ -81,7 +81,7 @@ def objects(
     was read in another way keeps the window and the number of that reading.
 
     Raises:
-        CapstoneError: for an invalid option, or a `path` that matches no file.
+        SourceError: for an invalid option, or a `path` that matches no file.
     """
     reading = Reading.of(name, declaration)
     paths = _paths(name, declaration)
@@ -141,7 +141,7 @@ def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:
     matches = glob(declaration.get("path", ""), recursive=True)
     paths = [path for path in map(Path, matches) if path.is_file()]
     if not paths:
-        raise CapstoneError(
+        raise SourceError(
             f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
             f"{Path.cwd()}; put the export there or correct the path."
         )

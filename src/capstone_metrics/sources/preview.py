@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import CapstoneError, SourceError, unknown_name
 from capstone_metrics.sources.presets import (
     all_presets,
     recognised,
@@ -147,7 +147,7 @@ def _require_fields(lines: list[bytes], contract: Contract) -> None:
         )
     ]
     if missing:
-        raise CapstoneError(
+        raise SourceError(
             f"it has no field for {', '.join(missing)}; its fields are {shown(records[0])}."
         )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import CapstoneError, SourceError, unknown_name
 from capstone_metrics.sources.presets import all_presets
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import BYTE_ORDER_MARKS, ZIP, opened
@@ -110,7 +110,7 @@ def propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Propo
         return _propose(path, given, named)
     except (*BROKEN, RecursionError, csv.Error) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: is none of CSV, JSON, Parquet and Excel that can be read ({detail}); save it "
             "again as one of these."
         ) from error
@@ -120,7 +120,7 @@ def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Prop
     options = _reading_options(path, set(named.values()))
     records = _records(path, options)
     if not records:
-        raise CapstoneError(f"{path}: has no records from which its fields could be guessed.")
+        raise SourceError(f"{path}: has no records from which its fields could be guessed.")
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(map(_paths, records))))
     fields: dict[str, Any] = {}
     if unknown := [name for name in named.values() if name not in names]:
@@ -152,7 +152,7 @@ def _reading_options(path: Path, names: set[str]) -> dict[str, Any]:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == OLD_WORKBOOK:
-        raise CapstoneError(f"{path}: is an old workbook, which is not read; save it as .xlsx.")
+        raise SourceError(f"{path}: is an old workbook, which is not read; save it as .xlsx.")
     if magic == b"PAR1":
         return {"format": "parquet"}
     if magic == ZIP and path.suffix.lower() in {".xlsx", ".xlsm"}:
@@ -173,7 +173,7 @@ def _reading_options(path: Path, names: set[str]) -> dict[str, Any]:
     if start in {"{", "["}:
         return {"format": "json", **options, **_json_options(text)}
     if "\0" in text:
-        raise CapstoneError(f"{path}: is no CSV, JSON, Parquet or Excel file.")
+        raise SourceError(f"{path}: is no CSV, JSON, Parquet or Excel file.")
     return {"format": "csv", **options, **_csv_options(text, names)}
 
 

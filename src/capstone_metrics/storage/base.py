@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CommitConflictError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -142,9 +142,9 @@ class Storage(ABC):
         self.overwrite(staged.key, content)
         return staged
 
-    def lock_timeout_error(self) -> CapstoneError:
+    def lock_timeout_error(self) -> CommitConflictError:
         """Return the error of a run that waited too long for the lock."""
-        return CapstoneError(
+        return CommitConflictError(
             f"Another run has been writing to {self.root} for {LOCK_TIMEOUT_SECONDS} s; "
             "wait for it and run again."
         )
@@ -162,7 +162,7 @@ def check_key(key: str, root: str) -> str:
         CapstoneError: if it leads outside the lake.
     """
     if ".." in Path(key).parts or Path(key).is_absolute():
-        raise CapstoneError(f"{key!r} is not a key of the lake at {root}.")
+        raise StorageError(f"{key!r} is not a key of the lake at {root}.")
     return key
 
 
@@ -180,4 +180,4 @@ def translate_os_errors(path: Path) -> Iterator[None]:
         }.get(error.errno or 0, "check the disk and run again")
         failed_path = error.filename2 or error.filename or path
         cause = (error.strerror or str(error)).lower()
-        raise CapstoneError(f"{failed_path}: {cause}; {advice}.") from error
+        raise StorageError(f"{failed_path}: {cause}; {advice}.") from error

@@ -23,7 +23,7 @@ from botocore.exceptions import (
     IncompleteReadError,
 )
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CommitConflictError, StorageError
 from capstone_metrics.storage.base import (
     TEMPORARY,
     Stat,
@@ -80,7 +80,7 @@ class Bucket(Storage):
         self.bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
         self.prefix = f"{prefix}/" if prefix else ""
         if set(prefix) & set("*?["):
-            raise CapstoneError(
+            raise StorageError(
                 f"{self.root}: must not contain * ? or [, which engines read as patterns; "
                 "correct 'lake' in globals.yml."
             )
@@ -113,7 +113,7 @@ class Bucket(Storage):
             except BotoCoreError:
                 raise
             except ValueError as error:
-                raise CapstoneError(
+                raise StorageError(
                     f"{self.root}: its endpoint is not a valid URL; write it as http://<host>:<port>."
                 ) from error
         count_requests(client.meta.events)
@@ -271,8 +271,8 @@ class Bucket(Storage):
                 lease.check(force_renewal=True)
         raise self._contention_error(key)
 
-    def _contention_error(self, key: str) -> CapstoneError:
-        return CapstoneError(f"{self.address(key)}: others keep writing to it; run again.")
+    def _contention_error(self, key: str) -> CommitConflictError:
+        return CommitConflictError(f"{self.address(key)}: others keep writing to it; run again.")
 
     def write(self, key: str, body: IO[bytes] | bytes, **condition: str) -> str | None:
         """Write an object on a condition.
@@ -388,7 +388,7 @@ class Bucket(Storage):
             again = self.write(PROBE_KEY, b"", IfNoneMatch="*")
             stale = self.write(PROBE_KEY, b"", IfMatch=UNUSED_VERSION)
         if again or stale:
-            raise CapstoneError(
+            raise StorageError(
                 f"{self.root}: this store ignores conditional headers on writes, so two runs could "
                 "overwrite each other; use one that honours If-None-Match and If-Match."
             )
@@ -404,12 +404,12 @@ class Bucket(Storage):
             yield
         except (ClientError, BotoCoreError) as error:
             address = f"{self.root}/{key}".rstrip("/")
-            raise CapstoneError(f"{address}: {error_message(error)}") from error
+            raise StorageError(f"{address}: {error_message(error)}") from error
 
 
 def _check_size(address: str, size: int) -> None:
     if size > MAX_REQUEST_BYTES:
-        raise CapstoneError(
+        raise StorageError(
             f"{address}: {size:,} bytes are more than one request can write "
             f"({MAX_REQUEST_BYTES:,}); ingest less at a time, with --params=from=…,to=…"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +29,11 @@ def read_document(
         next_step: what the message advises if it is invalid, before a full run.
 
     Raises:
-        CapstoneError: if it does not exist or is not JSON of an object.
+        StorageError: if it does not exist or is not JSON of an object.
     """
     content = parse_document(storage.read(key))
     if content is None:
-        raise CapstoneError(
+        raise StorageError(
             f"{storage.address(key)}: is not valid JSON of an object; {next_step}: "
             "kedro run --params=full=true."
         )

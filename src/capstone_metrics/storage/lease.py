@@ -10,7 +10,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CommitConflictError, StorageError
 from capstone_metrics.storage.base import LOCK_TIMEOUT_SECONDS
 from capstone_metrics.storage.process import is_dead, this_process
 
@@ -48,7 +48,7 @@ class Lease:
         """Wait for the lock and take it.
 
         Raises:
-            CapstoneError: if another run holds it for longer than the timeout.
+            StorageError: if another run holds it for longer than the timeout.
         """
         deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         last_version: str | None = None
@@ -76,14 +76,14 @@ class Lease:
                 suspended since, the monotonic clock does not tell how long ago it was.
 
         Raises:
-            CapstoneError: if another run has taken it over.
+            StorageError: if another run has taken it over.
         """
         if not self.is_lost and (
             force_renewal or time.monotonic() - self.renewed_at > EXPIRY_SECONDS / 2
         ):
             self._renew()
         if self.is_lost:
-            raise CapstoneError(
+            raise CommitConflictError(
                 f"{self.bucket.root}: another run took over the lock, because this run did not "
                 "renew it in time. Run again."
             )
@@ -101,7 +101,7 @@ class Lease:
 
     def _renew_periodically(self) -> None:
         while not self._stop.wait(EXPIRY_SECONDS / 4):
-            with contextlib.suppress(CapstoneError):  # `check` tries again, and raises
+            with contextlib.suppress(StorageError):  # `check` tries again, and raises
                 self._renew()
 
     def _renew(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.validation.paths import check_path, find
 
 ONE_VALUE = "one_value"
@@ -113,7 +113,7 @@ def selection_of(name: str, declaration: Mapping[str, Any], *, is_table: bool) -
     """Parse the `only` and `ignore` of a source.
 
     Raises:
-        CapstoneError: if one of them is invalid.
+        ConfigError: if one of them is invalid.
     """
     setting = f"sources.{name}"
     groups, one_value = [], False
@@ -121,7 +121,7 @@ def selection_of(name: str, declaration: Mapping[str, Any], *, is_table: bool) -
     for group in declared if isinstance(declared, list | tuple) else [declared]:
         if group == ONE_VALUE:
             if not is_table:
-                raise CapstoneError(f"{setting}.ignore: {ONE_VALUE} is of csv and xlsx alone.")
+                raise ConfigError(f"{setting}.ignore: {ONE_VALUE} is of csv and xlsx alone.")
             one_value = True
         else:
             groups.append(_conditions(f"{setting}.ignore", group, is_table=is_table))
@@ -133,7 +133,7 @@ def selection_of(name: str, declaration: Mapping[str, Any], *, is_table: bool) -
 
 def _conditions(setting: str, value: Any, *, is_table: bool) -> tuple[Condition, ...]:
     if not isinstance(value, Mapping) or not value:
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: {value!r} must be {{field: value}}, {{field: [value, value]}} or "
             "{field: {pattern: …}}."
         )
@@ -148,7 +148,7 @@ def _condition(setting: str, path: str, value: Any) -> Condition:
         try:
             re.compile(pattern or "(")
         except (re.error, TypeError) as error:
-            raise CapstoneError(
+            raise ConfigError(
                 f"{setting}.{path}: {value!r} is not {{pattern: a regular expression}}."
             ) from error
         return Condition(path, pattern=str(pattern))

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.conditions import Selection, selection_of
 from capstone_metrics.validation.fields import TABLES, Field, fields_of
 from capstone_metrics.validation.silver import REQUIRED
@@ -92,18 +92,18 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
         timezone: the zone in which times are kept.
 
     Raises:
-        CapstoneError: if an option is invalid, or a required field is not declared.
+        ConfigError: if an option is invalid, or a required field is not declared.
     """
     if not isinstance(declaration, Mapping):
-        raise CapstoneError(f"sources.{name}: declare its type and the options of that type.")
+        raise ConfigError(f"sources.{name}: declare its type and the options of that type.")
     drift, other_fields = (
         declaration.get("schema_drift", "evolve"),
         declaration.get("other_fields", []),
     )
     if drift not in DRIFT:
-        raise CapstoneError(f"sources.{name}.schema_drift: {drift!r} must be {' or '.join(DRIFT)}.")
+        raise ConfigError(f"sources.{name}.schema_drift: {drift!r} must be {' or '.join(DRIFT)}.")
     if not isinstance(other_fields, list | tuple):
-        raise CapstoneError(
+        raise ConfigError(
             f"sources.{name}.other_fields: {other_fields!r} must be a list of fields."
         )
     counters = declaration.get("counters", COUNTERS[0])
@@ -111,9 +111,7 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
         raise unknown_name(f"sources.{name}.counters", counters, COUNTERS)
     fields = fields_of(name, declaration, timezone)
     if missing := [column for column in REQUIRED if column not in fields]:
-        raise CapstoneError(
-            f"sources.{name}.fields: declare where {', '.join(missing)} comes from."
-        )
+        raise ConfigError(f"sources.{name}.fields: declare where {', '.join(missing)} comes from.")
     is_table = declaration.get("format") in TABLES
     return Contract(
         fields,

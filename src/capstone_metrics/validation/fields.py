@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.numerals import NumberFormat
 from capstone_metrics.validation.paths import check_path
 from capstone_metrics.validation.silver import OPTIONAL, REQUIRED, SILVER, TIMES
@@ -145,18 +145,18 @@ def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[
         timezone: the zone in which times are kept, and in which they are written by default.
 
     Raises:
-        CapstoneError: for the first invalid one.
+        ConfigError: for the first invalid one.
     """
     setting = f"sources.{name}.fields"
     declared = declaration.get("fields") or {column: column for column in SILVER}
     if not isinstance(declared, Mapping):
-        raise CapstoneError(f"{setting}: {declared!r} must be {{column of Silver: its field}}.")
+        raise ConfigError(f"{setting}: {declared!r} must be {{column of Silver: its field}}.")
     for column in declared:
         if column not in SILVER:
             raise unknown_name(setting, column, SILVER)
     defaults = declaration.get("defaults", {})
     if not isinstance(defaults, Mapping):
-        raise CapstoneError(f"sources.{name}.defaults: {defaults!r} must be {{option: value}}.")
+        raise ConfigError(f"sources.{name}.defaults: {defaults!r} must be {{option: value}}.")
     for option in defaults:
         if option not in OPTIONS:
             raise unknown_name(f"sources.{name}.defaults", option, OPTIONS)
@@ -179,7 +179,7 @@ def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) ->
     places = {"field", "join", "constant"}
     allowed = _options_of(base.name)
     if not isinstance(options, Mapping) or len(places & set(options)) != 1:
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: {rule!r} is not the name of a field, a list of alternatives, "
             "{field: name}, {join: [name, name]} or {constant: value}."
         )
@@ -191,7 +191,7 @@ def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) ->
     own = {k: v for k, v in options.items() if k not in FIELD_OPTIONS}
     parts = own["field"] if isinstance(own.get("field"), list | tuple) else [own.get("field")]
     if not parts:
-        raise CapstoneError(f"{setting}: {rule!r} names no field.")
+        raise ConfigError(f"{setting}: {rule!r} names no field.")
     origins = []
     for part in parts:
         alternative = {**own, "field": part} if "field" in own else own
@@ -201,10 +201,10 @@ def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) ->
         origins.append(_origin(setting, base, {**defaults, **alternative}, allowed))
     is_optional = _flag(f"{setting}.optional", options.get("optional"))
     if is_optional and base.name in REQUIRED:
-        raise CapstoneError(f"{setting}.optional: {base.name} is required; remove the option.")
+        raise ConfigError(f"{setting}.optional: {base.name} is required; remove the option.")
     same_day_as = str(options.get("same_day_as", ""))
     if same_day_as and (base.name != "posted_at" or same_day_as != "data_postagem"):
-        raise CapstoneError(f"{setting}.same_day_as: only posted_at may have it, of data_postagem.")
+        raise ConfigError(f"{setting}.same_day_as: only posted_at may have it, of data_postagem.")
     return replace(
         base,
         origins=tuple(origins),
@@ -218,9 +218,9 @@ def _constant(setting: str, base: Field, options: Mapping[str, Any]) -> Field:
     timezone, formats = options.get("timezone", base.zone), options.get("format", ISO)
     origin = Origin(timezone=_zone(setting, timezone), formats=_formats(setting, formats))
     if extra := set(options) - {"constant", "timezone", "format"}:
-        raise CapstoneError(f"{setting}.{extra.pop()}: a constant has no such option; remove it.")
+        raise ConfigError(f"{setting}.{extra.pop()}: a constant has no such option; remove it.")
     if not isinstance(options["constant"], str | int | float) or options["constant"] == "":
-        raise CapstoneError(f"{setting}.constant: {options['constant']!r} is no text or number.")
+        raise ConfigError(f"{setting}.constant: {options['constant']!r} is no text or number.")
     return replace(base, constant=str(options["constant"]), origins=(origin,), quoted=True)
 
 
@@ -231,14 +231,14 @@ def _origin(
         if option not in {"field", "join", *allowed}:
             raise unknown_name(setting, option, ["field", "join", *allowed])
     if ("field" in options) == ("join" in options):
-        raise CapstoneError(f"{setting}: name the field, or the fields to join.")
+        raise ConfigError(f"{setting}: name the field, or the fields to join.")
     paths = options["join"] if "join" in options else [options["field"]]
     if (
         not isinstance(paths, list | tuple)
         or not paths
         or not all(isinstance(path, str | int) and str(path) for path in paths)
     ):
-        raise CapstoneError(f"{setting}: {paths!r} is not a list of names of fields.")
+        raise ConfigError(f"{setting}: {paths!r} is not a list of names of fields.")
     for path in () if base.is_of_table else paths:  # a column of a table is one name
         check_path(setting, str(path))
     parsed = {
@@ -250,7 +250,7 @@ def _origin(
     if numbers.thousands == "." and "decimal" not in options:
         numbers = replace(numbers, decimal=",")
     if numbers.thousands and numbers.thousands == numbers.decimal:
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: thousands and decimal are both {numbers.decimal!r}; they must differ."
         )
     origin = Origin(
@@ -272,7 +272,7 @@ def _origin(
 def _near(setting: str, base: Field, rule: Any) -> Origin:
     options = {"field": rule} if isinstance(rule, str) else rule
     if not isinstance(options, Mapping):
-        raise CapstoneError(f"{setting}.near: {rule!r} is not the name of a field, nor a mapping.")
+        raise ConfigError(f"{setting}.near: {rule!r} is not the name of a field, nor a mapping.")
     allowed = {k: v for k, v in _options_of("posted_at").items() if k != "near"}
     return _origin(f"{setting}.near", base, options, allowed)
 
@@ -284,14 +284,12 @@ def _check_formats(setting: str, base: Field, origin: Origin) -> None:
         is_duration = text == DURATION
         if is_duration != (kind not in TIMES) and text != ISO:
             wanted = "duration" if kind not in TIMES else "that of a date or time"
-            raise CapstoneError(
-                f"{setting}.format: {text!r}; the format of {base.name} is {wanted}."
-            )
+            raise ConfigError(f"{setting}.format: {text!r}; the format of {base.name} is {wanted}.")
         if text in {ISO, DURATION, *UNITS_PER_SECOND}:
             continue
         form = TimeFormat.of(text, f"{setting}.format", origin.languages)
         if not form.has_year and origin.near is None:
-            raise CapstoneError(
+            raise ConfigError(
                 f"{setting}.format: {text!r} has no year; give it one, or say by near where the "
                 "moment is near which the date is."
             )
@@ -300,14 +298,14 @@ def _check_formats(setting: str, base: Field, origin: Origin) -> None:
 def _texts(setting: str, value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, list | tuple) else [value]
     if not values or not all(isinstance(each, str | int | float) for each in values):
-        raise CapstoneError(f"{setting}: {value!r} is not a text or a list of texts.")
+        raise ConfigError(f"{setting}: {value!r} is not a text or a list of texts.")
     return tuple(str(each) for each in values)
 
 
 def _formats(setting: str, value: Any) -> tuple[str, ...]:
     texts = _texts(setting, value)
     if not all(texts):
-        raise CapstoneError(f"{setting}: {value!r} has an empty format.")
+        raise ConfigError(f"{setting}: {value!r} has an empty format.")
     return texts
 
 
@@ -319,7 +317,7 @@ def _languages(setting: str, value: Any) -> tuple[str, ...]:
         try:
             Locale.parse(language)
         except (ValueError, UnknownLocaleError) as error:
-            raise CapstoneError(
+            raise ConfigError(
                 f"{setting}: {language!r} is not a known language; use a code such as en or pt_BR."
             ) from error
     return languages
@@ -329,7 +327,7 @@ def _zone(setting: str, value: Any) -> str:
     try:
         ZoneInfo(str(value))
     except (OSError, ValueError, ZoneInfoNotFoundError) as error:
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: {value!r} is not a known time zone; use a name such as America/Sao_Paulo."
         ) from error
     return str(value)
@@ -339,7 +337,7 @@ def _pattern(setting: str, value: Any) -> str:
     try:
         re.compile(value)
     except (re.error, TypeError) as error:
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: {value!r} is not a regular expression ({error}); write one such as "
             r"'/video/(\d+)'."
         ) from error
@@ -348,25 +346,25 @@ def _pattern(setting: str, value: Any) -> str:
 
 def _replacements(setting: str, value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping) or not value:
-        raise CapstoneError(f"{setting}: {value!r} must be {{value of the source: value}}.")
+        raise ConfigError(f"{setting}: {value!r} must be {{value of the source: value}}.")
     return tuple((str(key), str(each)) for key, each in value.items())
 
 
 def _empty(setting: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise CapstoneError(f"{setting}: {value!r} is no value, such as 0.")
+        raise ConfigError(f"{setting}: {value!r} is no value, such as 0.")
     return str(value)
 
 
 def _flag(setting: str, value: Any) -> bool:
     if value is not None and not isinstance(value, bool):
-        raise CapstoneError(f"{setting}: {value!r} must be true or false.")
+        raise ConfigError(f"{setting}: {value!r} must be true or false.")
     return bool(value)
 
 
 def _separator(setting: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value == "-":
-        raise CapstoneError(f"{setting}: {value!r} is not one character in quotes, such as '.'.")
+        raise ConfigError(f"{setting}: {value!r} is not one character in quotes, such as '.'.")
     return value
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import StorageError
 
 
 def parse_object_name(name: str) -> tuple[str, ...]:
@@ -52,12 +52,12 @@ class BronzeObject:
         """The start of the window, in UTC.
 
         Raises:
-            CapstoneError: if the name of the window is not valid.
+            StorageError: if the name of the window is not valid.
         """
         try:
             start = dt.datetime.strptime(self.janela, "%Y-%m-%dT%H")  # noqa: DTZ007 - local
         except ValueError as error:
-            raise CapstoneError(
+            raise StorageError(
                 f"{self.objeto}: {self.janela!r} is not a window such as 2026-01-31T08; move the "
                 "object to the folder of the window in which it arrived."
             ) from error

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ def check_path(setting: str, path: str) -> None:
         except ValueError:
             is_formed = False
         if not is_formed:
-            raise CapstoneError(
+            raise ConfigError(
                 f"{setting}: {path!r} is not a path such as statistics.viewCount, tags[0] or "
                 "insights.data[name=views].values[0].value."
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 
 ISO, EPOCH, EPOCH_MS, TIKTOK_ID = "iso", "epoch", "epoch_ms", "tiktok_id"
 UNITS_PER_SECOND = {EPOCH: 1, EPOCH_MS: 1_000, TIKTOK_ID: 1 << 32}
@@ -110,7 +110,7 @@ class TimeFormat:
             languages: of the names of months.
 
         Raises:
-            CapstoneError: for an unknown or repeated token, or without a month and a day.
+            ConfigError: for an unknown or repeated token, or without a month and a day.
         """
         tokens: list[str] = []
         pattern, parts, literals, start = "", {}, [], 0
@@ -121,7 +121,7 @@ class TimeFormat:
                 start += len(part)
                 continue
             if part not in PATTERNS:
-                raise CapstoneError(
+                raise ConfigError(
                     f"{setting}: {text!r} has {part!r}; a format is made of {', '.join(PATTERNS)} "
                     f"and text between them, or is one of {', '.join((ISO, *UNITS_PER_SECOND))}."
                 )
@@ -131,11 +131,11 @@ class TimeFormat:
             tokens.append(part)
         names = [SAME_PART.get(token, token) for token in tokens]
         if len(set(names)) < len(names):
-            raise CapstoneError(f"{setting}: {text!r} has a part of the time twice.")
+            raise ConfigError(f"{setting}: {text!r} has a part of the time twice.")
         if not {"%m", "%d"} <= set(names):
-            raise CapstoneError(f"{setting}: {text!r} must have a month and a day.")
+            raise ConfigError(f"{setting}: {text!r} must have a month and a day.")
         if ({"%I", "%-I"} & set(tokens) != set()) != ("%p" in tokens):
-            raise CapstoneError(f"{setting}: {text!r} must have %I or %-I with %p, or neither.")
+            raise ConfigError(f"{setting}: {text!r} must have %I or %-I with %p, or neither.")
         is_fixed = set(tokens) <= set(FIXED_TOKENS)
         flags = re.DOTALL | (re.ASCII if is_fixed else re.IGNORECASE)
         return cls(

@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ class Lineage(Listener):
         """The official client.
 
         Raises:
-            CapstoneError: if it is not installed.
+            ConfigError: if it is not installed.
         """
         try:
             from openlineage.client import OpenLineageClient  # noqa: PLC0415
             from openlineage.client.event_v2 import set_producer  # noqa: PLC0415
         except ImportError as error:
-            raise CapstoneError(
+            raise ConfigError(
                 "the extra 'lineage' of this package is not installed; install it or remove the "
                 "setting."
             ) from error

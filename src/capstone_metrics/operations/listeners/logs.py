@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.logging import RichHandler
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def configure_logs() -> None:
     """Configure the log format that the environment names.
 
     Raises:
-        CapstoneError: if the format is unknown.
+        ConfigError: if the format is unknown.
     """
     log_format = os.environ.get(VARIABLE) or FORMATS[0]
     if log_format not in FORMATS:
-        raise CapstoneError(f"{VARIABLE}: {log_format!r} is not {' or '.join(FORMATS)}.")
+        raise ConfigError(f"{VARIABLE}: {log_format!r} is not {' or '.join(FORMATS)}.")
     if is_json():
         json_logs.install()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError
 from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class MetricsFile(Listener):
                 write_to_textfile,
             )
         except ImportError as error:
-            raise CapstoneError(
+            raise ConfigError(
                 "the extra 'metrics' of this package is not installed; install it or remove the "
                 "setting."
             ) from error
@@ -67,7 +67,7 @@ class MetricsFile(Listener):
         try:
             write_to_textfile(self.path, registry)
         except OSError as error:
-            raise CapstoneError(f"{self.path}: {_cause(error)}.") from error
+            raise ConfigError(f"{self.path}: {_cause(error)}.") from error
 
 
 def _metrics(record: Record) -> Iterator[Metric]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from capstone_metrics.changes import FORMAT, SilverUpdate, accounted_lines
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import DataError
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.quality import QualityReport
@@ -41,7 +41,7 @@ def account(
         validated by a declaration that has changed since (`outdated`).
 
     Raises:
-        CapstoneError: unless each line of each object has one outcome, and the lines of Bronze in
+        DataError: unless each line of each object has one outcome, and the lines of Bronze in
             total equal the sum of those with each outcome.
     """
     receipts = _receipts(validation)
@@ -160,7 +160,7 @@ def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
         silver_accounts: the accounts of this run, as `account` returns them.
 
     Raises:
-        CapstoneError: for the first such object. Its lines are already in the quarantine.
+        DataError: for the first such object. Its lines are already in the quarantine.
     """
     for name, receipt in silver_accounts["receipts"].items():
         observations = receipt["accepted"] + receipt["quarantined"]
@@ -178,7 +178,7 @@ def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
             setting = "other_fields"
         else:
             continue
-        raise CapstoneError(
+        raise DataError(
             f"{name} {problem} of its {observations} lines: they are in the quarantine, and "
             f"Gold was not rebuilt. Correct sources.{fonte}.{setting}, then run "
             "'kedro quarantine replay'; or correct how its files are read, such as the delimiter, "
@@ -209,7 +209,7 @@ def _receipts(validation: ValidationResult) -> dict[str, Any]:
     """Return the receipt of each object: its size, its hash, and the outcome of its lines.
 
     Raises:
-        CapstoneError: if some lines of an object have no outcome.
+        DataError: if some lines of an object have no outcome.
     """
     receipts = {}
     for name, counts in validation.objects.items():
@@ -221,7 +221,7 @@ def _receipts(validation: ValidationResult) -> dict[str, Any]:
 def _require_equal(name: str, lines: int, accounted: int) -> None:
     """Raise if not every line of an object, or of Bronze, is accounted for."""
     if lines != accounted:
-        raise CapstoneError(
+        raise DataError(
             f"Lines are unaccounted for: {name} has {lines} lines, of which {accounted} are "
             "accounted for. Rebuild Silver from Bronze: kedro run --params=full=true."
         )

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from capstone_metrics.changes import FORMAT, Bronze, Increment, SilverSnapshot
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import ConfigError, StorageError
 from capstone_metrics.schedule import Span
 from capstone_metrics.sources import withdrawn_objects
 from capstone_metrics.validation.objects import parse_object_name
@@ -44,11 +44,11 @@ def find_increment(
     """
     span = Span.of(first, last)
     if span and full:
-        raise CapstoneError("full: Silver is rebuilt from all of Bronze; omit from and to.")
+        raise ConfigError("full: Silver is rebuilt from all of Bronze; omit from and to.")
     withdrawn = withdrawn_objects(sources, bronze.names)
     reason = None if full else _rebuild_reason(silver, withdrawn)
     if reason and silver.generation and span:
-        raise CapstoneError(
+        raise ConfigError(
             f"{reason}, so Silver has to be rebuilt from all of Bronze; run once without from and "
             "to."
         )
@@ -57,7 +57,7 @@ def find_increment(
     is_full = full or reason is not None
     merged = set() if is_full else silver.merged_objects()
     if not is_full and len(merged) < silver.head["objects"]:
-        raise CapstoneError(
+        raise StorageError(
             f"Silver has receipts of {len(merged):,} objects of Bronze where it merged "
             f"{silver.head['objects']:,}: some were deleted. Rebuild Silver from Bronze: kedro run "
             "--params=full=true."

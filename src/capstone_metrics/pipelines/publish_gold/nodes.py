@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from capstone_metrics.changes import GoldSnapshot, MartFile
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import DataError
 from capstone_metrics.schemas import Publication, PublicationPolicy, marts_of
 
 
@@ -30,7 +30,7 @@ class VerifiedFiles(Mapping[str, bytes]):
         if name not in self.verified:
             content = self.files[name].read()
             if self.entries[name]["sha256"] != hashlib.sha256(content).hexdigest():
-                raise CapstoneError(
+                raise DataError(
                     f"{name} is not the file that Gold's manifest names: it was edited, or comes "
                     "from another run. Run 'kedro run --pipelines=silver_to_gold' to rebuild it."
                 )
@@ -62,15 +62,15 @@ def assemble_publication(
     error then.
 
     Raises:
-        CapstoneError: if there is no Gold, or it was built from other declarations.
+        DataError: if there is no Gold, or it was built from other declarations.
     """
     if not gold.manifest:
-        raise CapstoneError("There is no Gold to publish; run 'kedro run' first.")
+        raise DataError("There is no Gold to publish; run 'kedro run' first.")
     marts = marts_of(declarations)
     entries = gold.manifest["marts"]
     built = {name: _declaration(entry) for name, entry in entries.items()}
     if built != {name: (list(mart.key), mart.declared_measures) for name, mart in marts.items()}:
-        raise CapstoneError(
+        raise DataError(
             "The declarations of the marts have changed since Gold was built. Run 'kedro run "
             "--pipelines=silver_to_gold,publish_gold' to rebuild and publish it."
         )

@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import DataError
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_totals
 from capstone_metrics.schedule import Span
@@ -81,12 +81,12 @@ def find_rebuild_scope(
         last: the last day or window of a backfill.
 
     Raises:
-        CapstoneError: if there is no Silver, or if on these days it is not what its last commit
+        DataError: if there is no Silver, or if on these days it is not what its last commit
             wrote.
     """
     marts = marts_of(declarations)
     if not silver.head:
-        raise CapstoneError("There is no Silver to build Gold from; run 'kedro run' first.")
+        raise DataError("There is no Silver to build Gold from; run 'kedro run' first.")
     days = _days(silver, gold, full, first, last)
     scope = RebuildScope(days, None, gold, silver.head)
     if any(scope.reusable_rows(mart) is None for mart in marts.values()):
@@ -107,7 +107,7 @@ def _require_rows(head: Mapping[str, Any]) -> None:
         return
     rules = sorted(head["reasons"].items(), key=lambda each: (-each[1], each[0]))[:MAX_RULES]
     named = ", ".join(f"{rule} in {lines:,}" for rule, lines in rules)
-    raise CapstoneError(
+    raise DataError(
         f"Silver has no row: all {total['quarantined']:,} lines are in the quarantine ({named}). "
         "'kedro quarantine --lines=5' shows them; correct the fields of the source, then run "
         "'kedro quarantine replay', or how its files are read, then run again."
@@ -178,7 +178,7 @@ def reconcile(
         totals and SHA-256 of each mart.
 
     Raises:
-        CapstoneError: if a mart and Silver differ in a total.
+        DataError: if a mart and Silver differ in a total.
     """
     entries = {}
     for mart in marts_of(declarations).values():
@@ -186,7 +186,7 @@ def reconcile(
         totals = {name: _total(table[name]) for name in mart.measure_names}
         expected = _expected_totals(scope, mart)
         if totals != expected:
-            raise CapstoneError(
+            raise DataError(
                 f"{mart.name} does not add up to Silver: it has {totals} where Silver has "
                 f"{expected}. Rebuild Gold: kedro run --pipelines=silver_to_gold "
                 "--params=full=true."
@@ -219,7 +219,7 @@ def check_gold(
     """Find totals that changed much since the last commit of Gold.
 
     Raises:
-        CapstoneError: if a rule is invalid.
+        DataError: if a rule is invalid.
     """
     return check_totals(update.base.manifest, update.manifest, Rules.of(quality or {}, marts))
 
@@ -241,7 +241,7 @@ def enforce_quality(
         plan: whether nothing is committed, so that nothing has to be blocked.
 
     Raises:
-        CapstoneError: for the first blocking finding in this update, or in Silver since Gold was
+        DataError: for the first blocking finding in this update, or in Silver since Gold was
             last committed; if Silver has no row, since every line was rejected.
     """
     manifest = update.base.manifest
@@ -253,7 +253,7 @@ def enforce_quality(
     in_silver = [Finding.of(each) for each in head["findings"] if each["generation"] > checked]
     blocking = [each for each in (*report.findings, *in_silver) if each.action == "block"]
     if blocking and not (allow_findings or plan):
-        raise CapstoneError(
+        raise DataError(
             f"{blocking[0].message}. Gold was not changed. If the data is right, run with "
             "--params=allow_findings=true; if not, fix the source or the rule in quality.yml."
         )
@@ -289,7 +289,7 @@ def _check_silver(silver: ir.Table, provenance: ir.Table, head_rows: int | None)
         head_rows: the number of rows that the head of Silver has; None if not all days are rebuilt.
 
     Raises:
-        CapstoneError: with the numbers of rows and videos.
+        DataError: with the numbers of rows and videos.
     """
     by_video = silver.group_by(VIDEO_KEY).agg(rows=silver.count())
     aggregates = by_video.agg(rows=by_video.rows.sum().fill_null(0), videos=by_video.count())
@@ -298,7 +298,7 @@ def _check_silver(silver: ir.Table, provenance: ir.Table, head_rows: int | None)
     matched = silver.semi_join(provenance, VIDEO_AND_DAY).count().to_pyarrow().as_py()
     is_as_committed = counts["rows"] == counts["videos"] == matched == expected
     if not is_as_committed or head_rows not in {None, expected}:
-        raise CapstoneError(
+        raise DataError(
             f"Silver is not as its last commit left it: {counts['rows']} rows of "
             f"{counts['videos']} videos where {expected} were committed. If a file was edited or "
             "lost, rebuild Silver from Bronze: kedro run --params=full=true; if a run was killed, "

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import CapstoneError, ConfigError, unknown_name
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.validation.json_object import parse_object
@@ -135,7 +135,7 @@ def with_preset(name: str, declaration: Any) -> Any:
     if preset is None:
         raise unknown_name(f"sources.{name}.preset", declaration["preset"], presets)
     if preset.lacks:
-        raise CapstoneError(f"sources.{name}.preset: {preset.name} {why_refused(preset)}.")
+        raise ConfigError(f"sources.{name}.preset: {preset.name} {why_refused(preset)}.")
     options = {**preset.options}
     if declaration.get("format", options["format"]) != options["format"]:
         options = {key: value for key, value in options.items() if key not in READING}

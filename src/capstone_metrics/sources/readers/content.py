@@ -14,7 +14,7 @@ import zlib
 from fnmatch import fnmatchcase
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ def members(path: Path, reading: Reading) -> list[str]:
     """Return the members of a file that are read; of one that is no archive, an empty name.
 
     Raises:
-        CapstoneError: if a zip has no such member, or several and none is declared.
+        SourceError: if a zip has no such member, or several and none is declared.
     """
     with translate_errors(path):
         with path.open("rb") as file:
@@ -59,7 +59,7 @@ def members(path: Path, reading: Reading) -> list[str]:
     if not matches or (len(matches) > 1 and not reading.member):
         patterns = " or ".join(map(repr, reading.member))
         missing = f"none of its members is {patterns}." if patterns else "which member?"
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: {missing} It has {shown(visible) or 'none'}; declare the one to read, "
             "such as member: '*.csv'."
         )
@@ -93,7 +93,7 @@ def _open_member(path: Path, archive: zipfile.ZipFile, member: str) -> IO[bytes]
     try:
         return archive.open(member)
     except (RuntimeError, NotImplementedError) as error:  # a password, or a rare compression
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: {member} cannot be unpacked ({error}); unpack it and declare what it holds."
         ) from error
 
@@ -114,14 +114,14 @@ def utf8_chunks(path: Path, file: IO[bytes], encoding: str) -> Iterator[bytes]:
     """Yield a text in UTF-8, without its byte order mark, which counts before the encoding.
 
     Raises:
-        CapstoneError: if it is not in this encoding.
+        SourceError: if it is not in this encoding.
     """
     chunk = file.read(CHUNK_BYTES)
     mark = next((mark for mark in BYTE_ORDER_MARKS if chunk.startswith(mark)), b"")
     encoding = BYTE_ORDER_MARKS.get(mark, encoding) or "utf-8"
     chunk = chunk[len(mark) :]
     if encoding == "utf-8" and b"\0" in chunk[:2]:
-        raise CapstoneError(f"{path}: is not UTF-8; declare its encoding, such as utf-16-le.")
+        raise SourceError(f"{path}: is not UTF-8; declare its encoding, such as utf-16-le.")
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         while chunk:
@@ -129,7 +129,7 @@ def utf8_chunks(path: Path, file: IO[bytes], encoding: str) -> Iterator[bytes]:
             chunk = file.read(CHUNK_BYTES)
         decoder.decode(b"", final=True)
     except ValueError as error:
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: cannot be read as {encoding} ({error}); declare its encoding, such as cp1252."
         ) from error
 
@@ -152,9 +152,9 @@ def translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: the archive is incomplete or broken ({error}); copy it again."
         ) from error
     except OSError as error:
         detail = (error.strerror or str(error)).lower()
-        raise CapstoneError(f"{path}: {detail}; make the export readable for this user.") from error
+        raise SourceError(f"{path}: {detail}; make the export readable for this user.") from error

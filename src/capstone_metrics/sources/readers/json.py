@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers.content import (
     CHUNK_BYTES,
     has_byte_order_mark,
@@ -61,7 +61,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
     """Yield the records of a file as lines of JSON, in chunks.
 
     Raises:
-        CapstoneError: if no document has the declared list of records, or for another encoding.
+        SourceError: if no document has the declared list of records, or for another encoding.
     """
     with tempfile.TemporaryFile() as copy:  # the file itself may change while it is read
         for chunk in _utf8(path, file, reading):
@@ -114,7 +114,7 @@ class _Documents:
         """Raise an error if there were documents, and none had the list of records."""
         if self.other_fields is not None and not self.has_list and () not in self.paths:
             expected = " or ".join(".".join(path) for path in self.paths)
-            raise CapstoneError(
+            raise SourceError(
                 f"{self.path}: has no {expected}, where its records should be; its fields are "
                 f"{shown(self.other_fields) or 'none'}; correct the declared records."
             )

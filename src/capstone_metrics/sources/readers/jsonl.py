@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import IO, TYPE_CHECKING
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers.content import (
     CHUNK_BYTES,
     has_byte_order_mark,
@@ -27,7 +27,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
     """Yield the bytes of JSON lines.
 
     Raises:
-        CapstoneError: if it is an array or a document instead, or has another encoding.
+        SourceError: if it is an array or a document instead, or has another encoding.
     """
     head = file.read(CHUNK_BYTES)
     if reading.encoding or has_byte_order_mark(head) or b"\0" in head[:2]:
@@ -37,7 +37,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
     else:
         chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
     if NOT_LINES.match(head):
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: its records are not one a line; declare format: json, which reads arrays and "
             "documents too."
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ class Reading:
         """Parse the options of a source of files.
 
         Raises:
-            CapstoneError: for an unknown format, an option of another one, or an invalid value.
+            ConfigError: for an unknown format, an option of another one, or an invalid value.
         """
         setting = f"sources.{name}"
         form = declaration.get("format", "")
@@ -71,11 +71,11 @@ class Reading:
         parsers = COMMON | FORMATS[form]
         for option in sorted(OPTIONS.keys() & declaration.keys() - parsers.keys()):
             owners = " and ".join(name for name, own in FORMATS.items() if option in own)
-            raise CapstoneError(
+            raise ConfigError(
                 f"{setting}.{option}: is an option of format {owners}, not of {form}; remove it."
             )
         if "envelope" in declaration and "records" not in declaration:
-            raise CapstoneError(
+            raise ConfigError(
                 f"{setting}.envelope: say where the records are too, such as records: items."
             )
         values = {
@@ -86,7 +86,7 @@ class Reading:
         reading = cls(form, **values)
         marks = [reading.delimiter or ",", *filter(None, (reading.quote, reading.escape))]
         if len(set(marks)) < len(marks):
-            raise CapstoneError(
+            raise ConfigError(
                 f"{setting}: delimiter, quote and escape must differ, but are "
                 f"{', '.join(map(repr, marks))}."
             )
@@ -102,7 +102,7 @@ class Reading:
 
 def _text(setting: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise CapstoneError(f"{setting}: {value!r} is not a text; write it in quotes.")
+        raise ConfigError(f"{setting}: {value!r} is not a text; write it in quotes.")
     return value
 
 
@@ -115,7 +115,7 @@ def _encoding(setting: str, value: Any) -> str:
         name = codecs.lookup(value).name
         "".encode(name)
     except (LookupError, TypeError, ValueError) as error:
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: unknown encoding {value!r}; use a name such as utf-8, cp1252 or utf-16."
         ) from error
     return "" if name in {"utf-8", "utf-8-sig"} else name
@@ -125,7 +125,7 @@ def _character(setting: str, value: Any, named: tuple[str, ...]) -> str:
     character = NAMED_CHARACTERS[value] if value in named else value
     is_valid = isinstance(character, str) and (value in named or len(character) == 1)
     if not is_valid or character in {"\r", "\n", "\0"}:
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: {value!r} is not one character in quotes, such as ';', nor "
             f"{' or '.join(named)}."
         )
@@ -146,7 +146,7 @@ def _header(setting: str, value: Any) -> int | tuple[tuple[str, ...], ...]:
     sets = value if _is_list(value) and any(map(_is_list, value)) else [value]
     if all(_is_list(names) and names and all(map(_is_name, names)) for names in sets):
         return tuple(tuple(name.strip() for name in names) for names in sets)
-    raise CapstoneError(
+    raise ConfigError(
         f"{setting}: {value!r} is neither the number of a line, from 1, nor a list of names of "
         "columns, nor a list of such lists."
     )
@@ -154,7 +154,7 @@ def _header(setting: str, value: Any) -> int | tuple[tuple[str, ...], ...]:
 
 def _until(setting: str, value: Any) -> str:
     if value != "blank":
-        raise CapstoneError(f"{setting}: {value!r} is not 'blank', the only way to end a table.")
+        raise ConfigError(f"{setting}: {value!r} is not 'blank', the only way to end a table.")
     return "blank"
 
 
@@ -166,7 +166,7 @@ def _records(setting: str, value: Any) -> tuple[tuple[str, ...], ...]:
 def _envelope(setting: str, value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     paths = dict(zip(value, value, strict=True)) if _is_list(value) else value
     if not isinstance(paths, Mapping) or not paths or not all(map(_is_name, paths)):
-        raise CapstoneError(
+        raise ConfigError(
             f"{setting}: {value!r} is neither a list of fields around the records, nor "
             "{name: path} for each."
         )
@@ -175,10 +175,10 @@ def _envelope(setting: str, value: Any) -> tuple[tuple[str, tuple[str, ...]], ..
 
 def _path(setting: str, value: Any) -> tuple[str, ...]:
     if not _is_name(value):
-        raise CapstoneError(f"{setting}: {value!r} is not a path of fields, such as data.videos.")
+        raise ConfigError(f"{setting}: {value!r} is not a path of fields, such as data.videos.")
     parts = tuple(part.removesuffix("[]") for part in value.split("."))
     if not all(parts):
-        raise CapstoneError(f"{setting}: {value!r} has a field without a name.")
+        raise ConfigError(f"{setting}: {value!r} has a field without a name.")
     return parts
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers.content import seekable
 from capstone_metrics.sources.readers.objects import content_of, escape, object_lines, object_texts
 
@@ -33,7 +33,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
     """Yield the lines of JSON of a Parquet file, in chunks.
 
     Raises:
-        CapstoneError: if it cannot be read, or two columns have the same name.
+        SourceError: if it cannot be read, or two columns have the same name.
     """
     with seekable(file) as content:
         try:
@@ -41,7 +41,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
             names = parquet.schema_arrow.names
             repeated = [name for name, count in Counter(names).items() if count > 1]
             if repeated:
-                raise CapstoneError(
+                raise SourceError(
                     f"{path}: two columns have the same name, {repeated[0]!r}; rename one."
                 )
             for batch in parquet.iter_batches(BATCH_ROWS):
@@ -52,7 +52,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
                 yield bytes(content_of(object_lines(names, columns, are_quoted=False))[0])
         except (OSError, pa.ArrowException) as error:
             detail = " ".join(str(error).split())
-            raise CapstoneError(
+            raise SourceError(
                 f"{path}: cannot be read as Parquet ({detail}); export it again."
             ) from error
 
@@ -63,7 +63,7 @@ def _to_json(path: Path, name: str, values: pa.Array) -> pa.Array:
         return pc.fill_null(_text(values), "null")
     except (pa.ArrowException, ValueError, OverflowError) as error:
         detail = " ".join(str(error).split())
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: column {name!r} of type {values.type} cannot be read ({detail}); export it "
             "as text."
         ) from error

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers.content import shown
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Header:
         unnamed = frozenset(index for index, name in enumerate(names) if not name.strip())
         repeated = [name for name, count in Counter(names).items() if count > 1 and name.strip()]
         if repeated:
-            raise CapstoneError(
+            raise SourceError(
                 f"{path}: two columns have the same name in its header, {repeated[0]!r}; rename "
                 "one."
             )
         if reserved := {EXTRA_VALUES, MISSING_VALUES} & set(names):
-            raise CapstoneError(
+            raise SourceError(
                 f"{path}: a column is called {reserved.pop()!r}, a name that this project gives to "
                 "values without a column; rename it."
             )
@@ -110,7 +110,7 @@ def find_header(
     return None
 
 
-def no_header(path: Path, reading: Reading, first: Sequence[Any] | None) -> CapstoneError:
+def no_header(path: Path, reading: Reading, first: Sequence[Any] | None) -> SourceError:
     """Return the error of a file in which the declared header is not found."""
     if isinstance(reading.header, int):
         missing = f"line {reading.header} has no header"
@@ -119,4 +119,4 @@ def no_header(path: Path, reading: Reading, first: Sequence[Any] | None) -> Caps
         missing = f"none of its first {HEADER_ROWS} lines has the columns {sets}"
     begins = f"it begins with {shown(first)!r}" if first else "it is empty"
     options = "header or sheet" if reading.format == "xlsx" else "header, delimiter or encoding"
-    return CapstoneError(f"{path}: {missing}; {begins}; correct the declared {options}.")
+    return SourceError(f"{path}: {missing}; {begins}; correct the declared {options}.")

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from openpyxl import load_workbook
 from openpyxl.styles.numbers import is_datetime
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers import table
 from capstone_metrics.sources.readers.content import seekable
 from capstone_metrics.sources.readers.objects import to_line
@@ -38,7 +38,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
     """Yield the lines of JSON of a sheet, in chunks.
 
     Raises:
-        CapstoneError: if it is no workbook, or has no such sheet or header.
+        SourceError: if it is no workbook, or has no such sheet or header.
     """
     with seekable(file) as content, warnings.catch_warnings(action="ignore"):
         try:
@@ -53,7 +53,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
                 yield b"".join(chunk)
         except BROKEN as error:
             detail = " ".join(str(error).split())
-            raise CapstoneError(
+            raise SourceError(
                 f"{path}: cannot be read as a workbook ({detail}); save it again as .xlsx."
             ) from error
 
@@ -80,13 +80,13 @@ def _table(path: Path, workbook: Any, reading: Reading) -> tuple[Any, int]:
     """Return the sheet that is read, and the row of its header."""
     names = [sheet.title for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
     if reading.sheet and reading.sheet not in workbook.sheetnames:
-        raise CapstoneError(
+        raise SourceError(
             f"{path}: has no sheet {reading.sheet!r}; choose from {', '.join(names)}."
         )
     candidates = [reading.sheet] if reading.sheet else names
     has_names = isinstance(reading.header, tuple) and bool(reading.header)
     if len(candidates) > 1 and not has_names:
-        raise CapstoneError(f"{path}: has several sheets; declare sheet: {' or '.join(names)}.")
+        raise SourceError(f"{path}: has several sheets; declare sheet: {' or '.join(names)}.")
     first: Sequence[Any] | None = None
     for name in candidates:
         sheet = workbook[name]
