@@ -33,8 +33,8 @@ from benchmarks.report import conclude, markdown_table, median_and_range
 from benchmarks.steps import BIN, PEERS
 
 from capstone_metrics.lake import GoldDataset
+from capstone_metrics.marts import Mart
 from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
-from capstone_metrics.schemas import Mart
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
 from capstone_metrics.serving.provision import connect, provision

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import ibis
 
+from capstone_metrics.schemas import OBSERVATIONS, QUARANTINE, ROWS
+
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 3
+FORMAT = 4
 """The format of Silver's indexes, in its head. Silver of another format is rebuilt from Bronze."""
 
 
@@ -57,9 +59,9 @@ class SilverSnapshot:
         tables: `criacao`, `quarentena`, `provenance` and `video_index`.
         merged_objects: returns the names of the Bronze objects that have a receipt.
         receipts: returns the receipts of some of these objects, by name.
-        days_changed_since: returns the days of `criacao` that changed since an earlier state of
-            Silver, given its origin and generation; None if they are unknown, as for another
-            origin.
+        days_changed_since: returns the days of each table of `schemas.DAYS` that changed since an
+            earlier state of Silver, given its origin and generation; None if they are unknown, as
+            for another origin.
     """
 
     generation: int
@@ -67,7 +69,7 @@ class SilverSnapshot:
     tables: Mapping[str, ir.Table]
     merged_objects: Callable[[], set[str]]
     receipts: Callable[[Iterable[str]], dict[str, dict[str, Any]]]
-    days_changed_since: Callable[[str | None, int], set[dt.date] | None]
+    days_changed_since: Callable[[str | None, int], dict[str, set[dt.date]] | None]
 
 
 @dataclass(frozen=True)
@@ -121,15 +123,22 @@ class ValidatedLines(NamedTuple):
     """The validated lines of an increment.
 
     Attributes:
-        accepted: the lines that broke no rule, without some that a later line supersedes: the
-            columns of Silver, and the object and line number in Bronze.
+        accepted: the lines that broke no rule, without some that a later line supersedes, as
+            `schemas.ROWS`.
+        observed: the last of them of each video on each day, and perhaps earlier ones, as
+            `schemas.OBSERVATIONS`.
         rejected: the lines that broke a rule, with the columns of the quarantine.
         objects: the counts for the receipt of each object, by its name.
     """
 
     accepted: ir.Table
+    observed: ir.Table
     rejected: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
+
+
+LINE_SCHEMAS = {"accepted": ROWS, "observed": OBSERVATIONS, "rejected": QUARANTINE}
+"""The schema of each table of `ValidatedLines`."""
 
 
 def accounted_lines(receipt: Mapping[str, Any]) -> int:

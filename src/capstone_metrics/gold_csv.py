@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from capstone_metrics.schemas import gold_type
+from capstone_metrics.marts import gold_type
 
 if TYPE_CHECKING:
     from typing import TextIO

@@ -179,7 +179,7 @@ def check_totals(
     for name, mart in manifest["marts"].items():
         old = previous.get("marts", {}).get(name, {})
         rule = rules.for_mart(name).get("change_pct")
-        is_comparable = all(old.get(part) == mart[part] for part in ("key", "measures"))
+        is_comparable = all(old.get(part) == mart.get(part) for part in ("from", "key", "measures"))
         if rule and is_comparable:
             findings += _change_findings(name, old["totals"], mart["totals"], rule)
     return QualityReport("gold", findings)

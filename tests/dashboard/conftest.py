@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from capstone_metrics.lake import RunsDataset
-from capstone_metrics.schemas import Publication, PublicationPolicy, marts_of
+from capstone_metrics.marts import Publication, PublicationPolicy, marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect

@@ -51,7 +51,7 @@ def counts(bronze: BronzeDataset) -> dict[str, int]:
 
 def read(bronze: BronzeDataset, names: list[str]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     """Return the statistics of some objects and their lines, all of which are rejected."""
-    _, rejected, objects = bronze.load().validate(names, Validator({}, (), "UTC"))
+    _, _, rejected, objects = bronze.load().validate(names, Validator({}, (), "UTC"))
     rows = rejected.to_pyarrow().to_pylist()
     stats = {
         name: {part: receipt[part] for part in ("lines", "bytes", "sha256")}

@@ -19,7 +19,7 @@ from capstone_metrics.changes import (
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.lake.plan import planned_gold, planned_silver
 from capstone_metrics.lake.silver import LAYOUTS
-from capstone_metrics.schemas import SILVER
+from capstone_metrics.schemas import DAYS, SILVER
 
 Rows = dict[tuple[str, int], int]
 
@@ -52,13 +52,14 @@ def planned(before: Rows, new: Rows, named: set[tuple[str, int]] | None) -> tupl
     partitions = None
     if named is not None:
         partitions = [(network, f"2026-01-0{day}") for network, day in sorted(named)]
-    base = SilverSnapshot(
-        1, {"origin": "o"}, {"criacao": criacao(before)}, set, lambda _: {}, lambda *_: set()
-    )
+    tables = {"criacao": criacao(before)}
+    unchanged: dict[str, set[dt.date]] = {name: set() for name in DAYS}
+    base = SilverSnapshot(1, {"origin": "o"}, tables, set, lambda _: {}, lambda *_: unchanged)
     overwrites = {"criacao": PartitionOverwrite(criacao(new), partitions)}
     head = {"origin": "o", "generation": 2}
     snapshot, stats = planned_silver(SilverUpdate(base, overwrites, {}, head), LAYOUTS)
-    assert snapshot.days_changed_since("o", 1) == set(stats["criacao"].days)
+    days = {"criacao": set(stats["criacao"].days), "observacao_dia": set()}
+    assert snapshot.days_changed_since("o", 1) == days
     assert snapshot.days_changed_since("another", 1) is None
     return read(snapshot.tables["criacao"]), stats["criacao"]
 

@@ -115,7 +115,8 @@ def test_silver_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert (snapshot.generation, snapshot.head) == (1, {**HEAD, "generation": 1})
     assert {name: rows_of(snapshot, name) for name in tables} == tables
     assert silver(tmp_path).addresses(snapshot) == {
-        "silver_criacao": str(tmp_path / "silver/criacao")
+        name: str(tmp_path / name.replace("_", "/", 1))
+        for name in ("silver_criacao", "silver_observacao_dia")
     }
 
 
@@ -150,6 +151,7 @@ def test_a_save_reports_what_it_wrote_to_the_tables_that_users_read(tmp_path: Pa
     ).write_stats
     assert stats == {
         "silver_criacao": WriteStats(rows=2, files=2),
+        "silver_observacao_dia": WriteStats(),
         "silver_quarentena": WriteStats(),
     }
     gone = overwrite("criacao", [], [("a b", "2026-01-30")])
@@ -221,16 +223,34 @@ def test_a_load_writes_nothing_and_recovery_finishes_the_commit_of_a_dead_run(
 def test_the_days_that_changed_are_those_of_the_commits_since(tmp_path: Path) -> None:
     for generation, days in enumerate(([1, 2], [1, 3], [1, 4]), 1):
         name = f"fonte=x/janela=2026-01-31T08/data_postagem=2026-01-25 {generation}.jsonl"
-        save(tmp_path, name, criacao=overwrite("criacao", [video("v", day) for day in days]))
+        rows = [video("v", day) for day in days]
+        observed = [{"data_observacao": dt.date(2026, 1, 10 * generation), "video_id": "v"}]
+        save(
+            tmp_path,
+            name,
+            criacao=overwrite("criacao", rows),
+            observacao_dia=overwrite("observacao_dia", observed, [(f"2026-01-{generation}0",)]),
+        )
     since = silver(tmp_path).load().days_changed_since
-    days_after = {at: {day.day for day in since("o", at) or ()} for at in range(4)}
-    assert days_after == {0: {1, 2, 3, 4}, 1: {2, 3, 4}, 2: {3, 4}, 3: set()}
+    days_after = {at: since("o", at) or {} for at in range(4)}
+    assert {at: {day.day for day in days["criacao"]} for at, days in days_after.items()} == {
+        0: {1, 2, 3, 4},
+        1: {2, 3, 4},
+        2: {3, 4},
+        3: set(),
+    }
+    assert {at: {day.day for day in days["observacao_dia"]} for at, days in days_after.items()} == {
+        0: {10, 20, 30},
+        1: {20, 30},
+        2: {30},
+        3: set(),
+    }
     assert since("o", 4) is None
     assert since("another Silver", 3) is None
     assert since(None, 0) is None
     (tmp_path / "silver/commits/00000002.json").unlink()
     assert since("o", 0) is None
-    assert since("o", 2) == {dt.date(2026, 1, 3), dt.date(2026, 1, 4)}
+    assert (since("o", 2) or {})["criacao"] == {dt.date(2026, 1, 3), dt.date(2026, 1, 4)}
 
 
 def test_the_indexes_of_the_first_format_are_deleted(tmp_path: Path) -> None:
@@ -257,6 +277,7 @@ def test_a_plan_holds_a_save_in_memory_for_the_loads_after_it(tmp_path: Path) ->
     assert files(tmp_path) == before
     assert plan.write_stats == {
         "silver_criacao": WriteStats(rows=1, removed=1),
+        "silver_observacao_dia": WriteStats(),
         "silver_quarentena": WriteStats(rows=1),
     }
     assert plan.write_stats["silver_criacao"].days == (dt.date(2026, 1, 31),)

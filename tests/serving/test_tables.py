@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.schemas import PublicationPolicy, marts_of
+from capstone_metrics.marts import PublicationPolicy, marts_of
 from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.publisher import publish

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from capstone_metrics.gold_csv import to_csv
-from capstone_metrics.schemas import Mart, Publication, PublicationPolicy, marts_of
+from capstone_metrics.marts import Mart, Publication, PublicationPolicy, marts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

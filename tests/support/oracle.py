@@ -20,6 +20,7 @@ NAMES = (
 )
 TEXTS = {"faculdade", "rede_social", "video_id", "titulo_video", "categoria", "run_id"}
 INTEGERS = {"duracao_seg", "views", "likes", "comentarios", "leads_estimados"}
+GAINS = {"views": "views_ganhas", "likes": "likes_ganhos", "comentarios": "comentarios_ganhos"}
 COUNTERS = {"views", "likes", "comentarios"}
 REQUIRED = {"faculdade", "rede_social", "data_postagem", "video_id", "views"}
 SPACE = " \t\n\r\v\f"
@@ -44,9 +45,11 @@ class Number(str):
 
 @dataclass
 class Lake:
-    """Silver by network and video, and the quarantine, with the counts of lines."""
+    """Silver by network and video, its days, and the quarantine, with the counts of lines."""
 
     silver: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    days: dict[tuple[str, str, dt.date], dict[str, Any]] = field(default_factory=dict)
+    observed: dict[tuple[str, str], dt.date] = field(default_factory=dict)
     quarantine: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     lines: int = 0
     accepted: int = 0
@@ -60,6 +63,36 @@ class Lake:
             group[:] = [a + (b or 0) for a, b in zip(group, counts, strict=True)]
         return dict(sorted(totals.items()))
 
+    def growth(self, *key: str) -> dict[tuple[Any, ...], list[int | None]]:
+        """Return what was gained, and the number of videos observed, by a key."""
+        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+        for row in self.days.values():
+            groups[tuple(row[k] for k in key)].append(row)
+        return {
+            group: [*(_sum(row[gain] for row in rows) for gain in GAINS.values()), len(rows)]
+            for group, rows in sorted(groups.items())
+        }
+
+    def at_days(self, age: int, *key: str) -> dict[tuple[Any, ...], list[int]]:
+        """Return the views that videos of an age had at that age, and their number, by a key."""
+        totals: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
+        for (network, video), row in self.silver.items():
+            posted, last = row["data_postagem"], self.observed[network, video]
+            known = {
+                day: each["views"]
+                for (*other, day), each in self.days.items()
+                if other == [network, video] and -1 <= (day - posted).days <= age
+            }
+            if known and (last - posted).days >= age:
+                group = totals[tuple(row[k] for k in key)]
+                group[:] = [group[0] + known[max(known)], group[1] + 1]
+        return dict(sorted(totals.items()))
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
 
 def rebuild(
     objects: Mapping[str, bytes],
@@ -72,6 +105,7 @@ def rebuild(
     Videos of two networks are two, even if they have one id.
     """
     lake, latest = Lake(), {}
+    days: dict[Any, Any] = {}
     for name, content in sorted(objects.items()):
         fonte, janela = (part.partition("=")[2] for part in name.split("/")[:2])
         arrival = dt.datetime.strptime(janela, "%Y-%m-%dT%H").replace(tzinfo=ZoneInfo(zone))
@@ -90,7 +124,34 @@ def rebuild(
             if video not in latest or order > latest[video]:
                 latest[video] = order
                 lake.silver[video] = row
+            day = row["ingestion_ts"].astimezone(ZoneInfo(zone)).date()
+            lake.observed[video] = max(day, lake.observed.get(video, day))
+            if sources[fonte].get("counters", "lifetime") == "lifetime":
+                days[(*video, day)] = max(days.get((*video, day), (order,)), (order, row))
+    lake.days = _by_day({key: row for key, (_, row) in days.items()})
     return lake
+
+
+def _by_day(last: Mapping[tuple[str, str, dt.date], dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    """Return the last row of each video and day with what it gained since the one before."""
+    rows, before = {}, {}
+    for key, row in sorted(last.items()):
+        network, video, day = key
+        days, previous = before.get((network, video), (None, None))
+        is_recent = row["data_postagem"] >= day - dt.timedelta(days=1)
+        names = ("faculdade", "rede_social", "video_id", "data_postagem", "ingestion_ts")
+        result = {name: row[name] for name in (*names, *GAINS)} | {"data_observacao": day}
+        for counter, gain in GAINS.items():
+            known = row[counter]
+            if previous is None:
+                result[gain] = known if is_recent else None
+            else:
+                is_known = None not in {known, previous[counter]}
+                result[gain] = known - previous[counter] if is_known else None
+        result["dias"] = (day - days).days if days else None
+        rows[key] = result
+        before[network, video] = day, row
+    return rows
 
 
 SHAPE = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}

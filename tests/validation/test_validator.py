@@ -10,6 +10,7 @@ from io import BytesIO
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -119,7 +120,11 @@ def test_of_equal_times_the_last_object_and_line_win() -> None:
         (BronzeObject("b", ZONE), lines("x", "y", "x")),
         (BronzeObject("a", ZONE), lines("x", "z")),
     ]
-    assert [kept.tolist() for kept in latest(objects)] == [[False, True, True], [False, True]]
+    days = [np.array([1, 1, 2], np.int32), np.array([2, -1], np.int32)]
+    is_observed = [np.array([True, True, True]), np.array([False, True])]
+    is_latest, is_last_of_day = latest(objects, days, is_observed)
+    assert [kept.tolist() for kept in is_latest] == [[False, True, True], [False, True]]
+    assert [kept.tolist() for kept in is_last_of_day] == [[True, True, True], [False, True]]
 
 
 def test_a_receipt_counts_lines_and_bytes() -> None:

@@ -20,7 +20,7 @@ from capstone_metrics.cli.reset import reset
 from capstone_metrics.cli.serving import serving
 from capstone_metrics.cli.source import source
 from capstone_metrics.cli.verify import verify_lake
-from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.errors import user_message
 
 RUN_HELP = """Ingest what is due, and take it through Silver and Gold to PostgreSQL.
 

@@ -20,7 +20,7 @@ from capstone_metrics.cli.common import (
 from capstone_metrics.cli.servers import stop_programs
 
 if TYPE_CHECKING:
-    from capstone_metrics.schemas import Publication
+    from capstone_metrics.marts import Publication
     from capstone_metrics.serving import ServingDataset
     from capstone_metrics.serving.compare import Comparison
 
@@ -79,7 +79,7 @@ def psql(env: str | None, arguments: tuple[str, ...]) -> None:
 @show_user_errors()
 def ddl(env: str | None) -> None:
     """Print the SQL that sets up a database: roles, schema, tables of the marts, privileges."""
-    from capstone_metrics.schemas import marts_of  # noqa: PLC0415 - Ibis is slow to import
+    from capstone_metrics.marts import marts_of  # noqa: PLC0415 - Ibis is slow to import
     from capstone_metrics.serving.tables import ddl as script  # noqa: PLC0415
 
     click.echo(script(marts_of(load_catalog(env).load("params:marts"))), nl=False)

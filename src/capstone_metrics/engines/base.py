@@ -11,10 +11,9 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import ibis
 import pyarrow as pa
 
-from capstone_metrics.changes import ValidatedLines
+from capstone_metrics.changes import LINE_SCHEMAS, ValidatedLines
 from capstone_metrics.engines.lines import SCHEMA, read_lines
 from capstone_metrics.progress import progress
-from capstone_metrics.schemas import QUARANTINE, ROWS
 from capstone_metrics.storage.base import translate_os_errors
 
 if TYPE_CHECKING:
@@ -89,14 +88,19 @@ class Engine(ABC):
             objects: the name of each object, and a function that opens it.
             validator: validates the lines.
         """
-        accepted, rejected = [self.table_of(_no_rows(ROWS))], [self.table_of(_no_rows(QUARANTINE))]
+        tables = {
+            name: [self.table_of(schema.to_pyarrow().empty_table().to_reader())]
+            for name, schema in LINE_SCHEMAS.items()
+        }
         receipts: dict[str, dict[str, Any]] = {}
         for batch in validator.validate(objects):
-            for rows, tables in ((batch.accepted, accepted), (batch.rejected, rejected)):
+            for name, parts in tables.items():
+                rows: pa.Table = getattr(batch, name)
                 if rows.num_rows:
-                    tables.append(self.table_of(rows.to_reader()))
+                    parts.append(self.table_of(rows.to_reader()))
             receipts |= {result.origin.objeto: result.receipt() for result in batch.objects}
-        return ValidatedLines(ibis.union(*accepted), ibis.union(*rejected), receipts)
+        unions = {name: ibis.union(*parts) for name, parts in tables.items()}
+        return ValidatedLines(**unions, objects=receipts)
 
     @abstractmethod
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:
@@ -128,7 +132,3 @@ def _open(storage: Storage, key: str) -> Iterator[IO[bytes]]:
     """Open an object; an error while it is read names its path."""
     with storage.open(key) as file, translate_os_errors(Path(getattr(file, "name", None) or key)):
         yield file
-
-
-def _no_rows(schema: ibis.Schema) -> pa.RecordBatchReader:
-    return schema.to_pyarrow().empty_table().to_reader()

@@ -34,7 +34,7 @@ from capstone_metrics.storage import storage_of
 from capstone_metrics.storage.base import StagedObject
 from capstone_metrics.storage.folder import Folder
 from capstone_metrics.validation.lines import REJECTED
-from capstone_metrics.validation.validator import ACCEPTED
+from capstone_metrics.validation.validator import ACCEPTED, OBSERVED
 
 try:
     from ibis.backends.pyspark import Backend
@@ -92,6 +92,7 @@ def _in_utc(kind: pa.DataType) -> pa.DataType:
 VALIDATED = pa.schema(
     {
         "accepted": pa.struct(list(ACCEPTED)),
+        "observed": pa.struct(list(OBSERVED)),
         "rejected": pa.struct(list(REJECTED)),
         "receipt": pa.string(),
     }
@@ -209,12 +210,12 @@ class SparkEngine(Engine):
     ) -> ValidatedLines:
         function = partial(_validate, _storage_config(storage), prefix, names, validator)
         validated = self._map(function, names, VALIDATED).cache()
-        accepted, rejected, receipts = (
+        accepted, observed, rejected, receipts = (
             validated.filter(validated[part].notnull())[part] for part in VALIDATED.names
         )
         documents = map(json.loads, receipts.to_pyarrow().to_pylist())
         objects = {document.pop("object"): document for document in documents}
-        return ValidatedLines(accepted.lift(), rejected.lift(), objects)
+        return ValidatedLines(accepted.lift(), observed.lift(), rejected.lift(), objects)
 
     def _default_tasks(self) -> int:
         """Return in how many tasks names are split: the shuffle partitions of the session.
@@ -385,10 +386,10 @@ def _validate(
             json.dumps({"object": result.origin.objeto, **result.receipt()})
             for result in validated.objects
         ]
-        kinds = pa.schema([(field.name, _in_utc(field.type)) for field in ACCEPTED])
         parts = {
-            "accepted": validated.accepted.cast(kinds).to_struct_array().combine_chunks(),
-            "rejected": validated.rejected.to_struct_array().combine_chunks(),
+            "accepted": _structs(validated.accepted),
+            "observed": _structs(validated.observed),
+            "rejected": _structs(validated.rejected),
             "receipt": pa.array(receipts, pa.string()),
         }
         for part, rows in parts.items():
@@ -397,6 +398,11 @@ def _validate(
                 for name, other in parts.items()
             }
             yield pa.RecordBatch.from_pydict(columns)
+
+
+def _structs(rows: pa.Table) -> pa.Array:
+    kinds = pa.schema([(field.name, _in_utc(field.type)) for field in rows.schema])
+    return rows.cast(kinds).to_struct_array().combine_chunks()
 
 
 def _stage_partitions(

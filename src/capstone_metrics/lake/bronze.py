@@ -11,11 +11,10 @@ from typing import IO, TYPE_CHECKING, Any
 import ibis
 from kedro.io import AbstractDataset
 
-from capstone_metrics.changes import Bronze, ValidatedLines
+from capstone_metrics.changes import LINE_SCHEMAS, Bronze, ValidatedLines
 from capstone_metrics.engines import engine_of
 from capstone_metrics.engines.lines import LineCounter, compute_stats
 from capstone_metrics.progress import progress
-from capstone_metrics.schemas import QUARANTINE, ROWS
 from capstone_metrics.storage import storage_of
 from capstone_metrics.write_stats import WriteStats
 
@@ -108,19 +107,18 @@ class BronzeDataset(AbstractDataset["Objects", Bronze]):
 
     def _validate(self, names: list[str], validator: Validator) -> ValidatedLines:
         """Validate the lines of objects; without objects no engine is started."""
-        accepted, rejected = (ibis.memtable([], schema=schema) for schema in (ROWS, QUARANTINE))
-        validated = ValidatedLines(accepted, rejected, {})
+        tables = {name: ibis.memtable([], schema=each) for name, each in LINE_SCHEMAS.items()}
+        validated = ValidatedLines(**tables, objects={})
         if stored := [name for name in names if name not in self.planned]:
             engine = engine_of(self.engine)
             validated = engine.validate(self.storage, PREFIX, stored, validator)
         if planned := [name for name in names if name in self.planned]:
             objects = ((name, partial(self._open, name)) for name in planned)
             new = engine_of(self.engine).validate_here(objects, validator)
-            validated = ValidatedLines(
-                accepted=validated.accepted.union(new.accepted),
-                rejected=validated.rejected.union(new.rejected),
-                objects={**validated.objects, **new.objects},
-            )
+            tables = {
+                name: getattr(validated, name).union(getattr(new, name)) for name in LINE_SCHEMAS
+            }
+            validated = ValidatedLines(**tables, objects={**validated.objects, **new.objects})
         return validated
 
     def _lines(self, names: list[str]) -> ir.Table:

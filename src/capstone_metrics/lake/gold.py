@@ -16,7 +16,7 @@ from capstone_metrics.errors import StorageError
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.lake.plan import planned_gold
 from capstone_metrics.lake.transaction import GOLD, read_head, recover, transaction
-from capstone_metrics.schemas import gold_type
+from capstone_metrics.marts import gold_type
 from capstone_metrics.storage import storage_of
 from capstone_metrics.write_stats import WriteStats
 

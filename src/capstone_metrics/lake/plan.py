@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from capstone_metrics.changes import GoldSnapshot, LazyMapping, MartFile, SilverSnapshot
 from capstone_metrics.gold_csv import read_csv
+from capstone_metrics.schemas import DAYS
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from capstone_metrics.changes import GoldUpdate, SilverUpdate
     from capstone_metrics.engines.layout import Layout
 
-DAY = "data_postagem"
-
 
 def planned_silver(
     update: SilverUpdate, layouts: Mapping[str, Layout]
@@ -28,7 +27,7 @@ def planned_silver(
     """Return Silver as it would be after an update, and what that would write, by table."""
     base = update.base
     stats: dict[str, WriteStats] = {}
-    days: set[dt.date] = set()
+    changed: dict[str, set[dt.date]] = {name: set() for name in DAYS}
     tables = dict(base.tables)
     for name, overwrite in update.overwrites.items():
         replaced, others = overwrite.split(base.tables[name], layouts[name].partition_by)
@@ -36,17 +35,19 @@ def planned_silver(
         tables[name] = rows.union(others)
         added = rows.difference(replaced).cache()
         removed = replaced.difference(rows).cache()
-        is_criacao = name == "criacao"  # the table that Gold is built from
-        days = _days(added) | _days(removed) if is_criacao else days
+        if day := DAYS.get(name):
+            changed[name] = _days(added, day) | _days(removed, day)
         stats[name] = WriteStats(
             rows=_count(added),
             removed=_count(removed),
-            days=tuple(sorted(days)) if is_criacao else (),
+            days=tuple(sorted(changed.get(name, ()))),
         )
 
-    def days_changed_since(origin: str | None, generation: int) -> set[dt.date] | None:
+    def days_changed_since(origin: str | None, generation: int) -> dict[str, set[dt.date]] | None:
         before = base.days_changed_since(origin, generation)
-        return None if before is None or update.head.get("origin") != origin else before | days
+        if before is None or update.head.get("origin") != origin:
+            return None
+        return {name: before[name] | days for name, days in changed.items()}
 
     def merged_objects() -> set[str]:
         earlier = set() if update.is_rebuild else base.merged_objects()
@@ -68,7 +69,12 @@ def planned_gold(update: GoldUpdate) -> tuple[GoldSnapshot, dict[str, WriteStats
     stats = {}
     for name, content in update.files.items():
         before, after = _rows(update.base.tables.get(name)), _rows(read_csv(content))
-        days = {day for row in before ^ after if isinstance(day := dict(row).get(DAY), dt.date)}
+        days = {
+            day
+            for row in before ^ after
+            for name, day in row
+            if name in DAYS.values() and isinstance(day, dt.date)
+        }
         stats[name] = WriteStats(
             rows=len(after - before), removed=len(before - after), days=tuple(sorted(days))
         )
@@ -87,8 +93,8 @@ def _rows(table: pa.Table | None) -> set[tuple[tuple[str, object], ...]]:
     return {tuple(row.items()) for row in table.to_pylist()} if table is not None else set()
 
 
-def _days(table: ir.Table) -> set[dt.date]:
-    return set(table.select(DAY).distinct().to_pyarrow()[DAY].to_pylist())
+def _days(table: ir.Table, day: str) -> set[dt.date]:
+    return set(table.select(day).distinct().to_pyarrow()[day].to_pylist())
 
 
 def _count(table: ir.Table) -> int:

@@ -19,7 +19,15 @@ from capstone_metrics.lake.transaction import (
     recover,
     transaction,
 )
-from capstone_metrics.schemas import PROVENANCE, QUARANTINE, VIDEO_INDEX, VIDEO_KEY
+from capstone_metrics.schemas import (
+    DAY_PROVENANCE,
+    DAYS,
+    OBSERVACAO_DIA,
+    PROVENANCE,
+    QUARANTINE,
+    VIDEO_INDEX,
+    VIDEO_KEY,
+)
 from capstone_metrics.schemas import SILVER as CRIACAO
 from capstone_metrics.storage import storage_of
 from capstone_metrics.storage.documents import format_document, read_document
@@ -38,24 +46,39 @@ LAYOUTS = {
     "criacao": Layout(
         "silver/criacao", "parquet", CRIACAO, ("rede_social", "data_postagem"), ("video_id",)
     ),
+    "observacao_dia": Layout(
+        "silver/observacao_dia",
+        "parquet",
+        OBSERVACAO_DIA,
+        ("data_observacao",),
+        ("rede_social", "video_id"),
+    ),
     "quarentena": Layout(
         "silver/quarentena", "jsonl", QUARANTINE, ("fonte", "janela", "lote"), ("objeto", "linha")
     ),
     "provenance": Layout(
         "silver/provenance", "index", PROVENANCE, ("data_postagem",), ("rede_social", "video_id")
     ),
+    "day_provenance": Layout(
+        "silver/day_provenance",
+        "index",
+        DAY_PROVENANCE,
+        ("data_observacao",),
+        ("rede_social", "video_id"),
+    ),
     "video_index": Layout("silver/video_index", "index", VIDEO_INDEX, ("shard",), tuple(VIDEO_KEY)),
 }
 """The tables of Silver, by name.
 
-`criacao` has the data, and `quarentena` the rejected lines. `provenance` has the line of Bronze
-that each row comes from, and `video_index` the day that each video is on.
+`criacao` has the latest of each video, `observacao_dia` the last of each day, and `quarentena` the
+rejected lines. `provenance` and `day_provenance` have the line of Bronze that each row comes from,
+and `video_index` the day that each video is on.
 """
 
 OLD_INDEXES = ("silver/places", "silver/locator")
 """The folders of indexes of format 1, which a rebuild deletes."""
 
-DATA = {"criacao": "silver_criacao", "quarentena": "silver_quarentena"}
+DATA = {name: f"silver_{name}" for name in ("criacao", "observacao_dia", "quarentena")}
 """The names of the tables that users read; the others are indexes."""
 
 
@@ -100,8 +123,8 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
         self.write_stats: dict[str, WriteStats] = {}
 
     def addresses(self, _: SilverSnapshot) -> dict[str, str]:
-        """Return the path or URL of the table that Gold is built from."""
-        return {DATA["criacao"]: self.tables["criacao"].address}
+        """Return the path or URL of each table that Gold is built from."""
+        return {DATA[name]: self.tables[name].address for name in DAYS}
 
     def recover(self) -> None:
         """Finish the commit that a killed run recorded, and sweep what dead runs staged."""
@@ -157,15 +180,20 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
     def _receipts(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         return {name: read_document(self.storage, receipt_key(name)) for name in sorted(names)}
 
-    def _days_changed_since(self, origin: str | None, generation: int) -> set[dt.date] | None:
-        """Return the days in the names of the files of `criacao` that later commits changed."""
+    def _days_changed_since(
+        self, origin: str | None, generation: int
+    ) -> dict[str, set[dt.date]] | None:
+        """Return the days in the names of the files that later commits changed, by table."""
         head = self.load().head
         commits = commit_records(self.storage, SILVER, generation)
         if head.get("origin") != origin or commits is None:
             return None
-        keys = (key for commit in commits for key in (*commit["put"], *commit["delete"]))
-        days = (re.search(r"^silver/criacao/.*data_postagem=([0-9-]+)/", key) for key in keys)
-        return {dt.date.fromisoformat(day[1]) for day in days if day}
+        changed: dict[str, set[dt.date]] = {table: set() for table in DAYS}
+        for key in (key for commit in commits for key in (*commit["put"], *commit["delete"])):
+            for table, day in DAYS.items():
+                if match := re.match(rf"{LAYOUTS[table].prefix}/.*{day}=([0-9-]+)/", key):
+                    changed[table].add(dt.date.fromisoformat(match[1]))
+        return changed
 
 
 class SilverTableDataset(_Silver, AbstractDataset["NoReturn", "ir.Table"]):

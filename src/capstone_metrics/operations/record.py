@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from capstone_metrics.changes import GoldUpdate, SilverUpdate
 from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.marts import Publication
 from capstone_metrics.operations.listeners.listener import Listeners
 from capstone_metrics.quality import QualityReport
 from capstone_metrics.schedule import Calendar
-from capstone_metrics.schemas import Publication
 from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:

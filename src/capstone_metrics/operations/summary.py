@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstone_metrics.changes import GoldUpdate, SilverUpdate
-from capstone_metrics.schemas import LINE_OUTCOMES, Publication
+from capstone_metrics.marts import Publication
+from capstone_metrics.schemas import LINE_OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

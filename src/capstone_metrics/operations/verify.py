@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from capstone_metrics.changes import accounted_lines
 from capstone_metrics.errors import user_message
+from capstone_metrics.facts import facts_of
+from capstone_metrics.marts import Mart
 from capstone_metrics.schemas import VIDEO_KEY
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def verify(lake: Lake) -> list[VerifyResult]:
             REBUILD,
         ),
         ("Silver has one row a video, each from a line of Bronze", _provenance_problems, REBUILD),
+        ("each day has one row a video that was observed", _day_problems, REBUILD),
         ("the accounts are the sum of the receipts", _head_problems, REBUILD),
         ("Gold is what its manifest says", _manifest_problems, REBUILD_GOLD),
         ("Gold adds up to Silver as it is now", _silver_problems, ""),
@@ -157,6 +160,19 @@ def _provenance_problems(lake: Lake) -> Iterator[str]:
         yield f"it has {', '.join(f'{count} {what}' for what, count in counts.items())}"
 
 
+def _day_problems(lake: Lake) -> Iterator[str]:
+    row_key = [*VIDEO_KEY, "data_observacao"]
+    rows, provenance = (lake.silver.tables[name] for name in ("observacao_dia", "day_provenance"))
+    counts = {
+        "rows": _count(rows),
+        "videos and days": _count(rows.select(*row_key).distinct()),
+        "rows of provenance": _count(provenance),
+        "rows whose provenance is known": _count(rows.semi_join(provenance, row_key)),
+    }
+    if len(set(counts.values())) > 1:
+        yield f"it has {', '.join(f'{count} {what}' for what, count in counts.items())}"
+
+
 def _head_problems(lake: Lake) -> Iterator[str]:
     receipts = lake.receipts.values()
     current = _count(lake.silver.tables["provenance"])
@@ -187,12 +203,12 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
     if built_from != (head["origin"], head["generation"]):
         yield f"Silver has changed since; {REBUILD_GOLD}"
         return
-    criacao = lake.silver.tables["criacao"]
     for name, entry in manifest["marts"].items():
-        for measure, rule in entry["measures"].items():
-            ((aggregate, column),) = rule.items()
-            expected = getattr(criacao[column], aggregate)().to_pyarrow().as_py() or 0
-            table = lake.gold.tables[name]
+        mart = Mart.of(name, entry)
+        facts = facts_of(lake.silver.tables, mart.basis, mart.source_columns)
+        table = lake.gold.tables[name]
+        for measure, aggregate, column in mart.measures:
+            expected = getattr(facts[column], aggregate)().to_pyarrow().as_py() or 0
             total = None if table is None else pc.sum(table[measure]).as_py() or 0
             if total is not None and total != expected:
                 yield f"{name}.{measure} is {total} where Silver has {expected}; {REBUILD}"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection, cursor
 
-    from capstone_metrics.schemas import Mart, Publication
+    from capstone_metrics.marts import Mart, Publication
     from capstone_metrics.serving.tables import Table
 
 Row = tuple[Any, ...]

@@ -14,7 +14,7 @@ from capstone_metrics.serving.tables import column_list, table_identifier
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
 
-    from capstone_metrics.schemas import Mart
+    from capstone_metrics.marts import Mart
     from capstone_metrics.serving.mart_csv import MartCsv
 
 COPY = "COPY {table} ({columns}) FROM STDIN (FORMAT csv, HEADER true, ENCODING 'UTF8'{not_null})"
@@ -179,7 +179,9 @@ def _merge(
         "excluded_measures": column_list(mart.measure_names, "excluded"),
         "key_object": _key_object(mart.key),
         # makes PostgreSQL use the index even without statistics of the table
-        "is_loaded_day": sql.SQL("true" if days is None else "old.data_postagem = ANY(%s::date[])"),
+        "is_loaded_day": sql.SQL("true" if days is None else "{} = ANY(%s::date[])").format(
+            sql.Identifier("old", mart.basis.day)
+        ),
     }
     values = [publication, mart.name] if days is None else [days, publication, mart.name]
     db.execute(sql.SQL(UPSERT).format(**fragments), values)

@@ -13,9 +13,8 @@ from capstone_metrics.serving.tables import sql_type
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from capstone_metrics.schemas import Mart, Publication
+    from capstone_metrics.marts import Mart, Publication
 
-DAY = "data_postagem"
 DAY_LENGTH = len("2026-01-31")
 SINGLE_PART = ""
 """The name of the only part of a mart whose lines cannot be split by day."""
@@ -64,7 +63,7 @@ class MartCsv:
         start = len(self.header)
         lines = memoryview(content)
         has_breaks = b'"' in content and content.count(b"\n") != self.rows + 1
-        if self.columns[0] != DAY or has_breaks:
+        if self.columns[0] != self.mart.basis.day or has_breaks:
             return {SINGLE_PART: lines[start:]}
 
         def day_from(offset: int) -> bytes:

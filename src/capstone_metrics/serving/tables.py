@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg2 import sql
 
 from capstone_metrics.errors import ServingError
-from capstone_metrics.schemas import gold_type
+from capstone_metrics.marts import gold_type
 from capstone_metrics.serving.provision import provision_sql
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import cursor
 
-    from capstone_metrics.schemas import Mart
+    from capstone_metrics.marts import Mart
 
 INITIAL_VALUES = {"bigint": "0", "text": "''", "date": "'epoch'"}
 """The value of a new column until the mart is loaded, later in the same transaction."""

@@ -76,7 +76,7 @@ class Contract:
 SHAPE_RULES = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}
 """The rule that each field stands for, by which a row says that it does not fit its header."""
 
-COUNTERS = ("lifetime", "period")
+COUNTERS = LIFETIME, PERIOD = "lifetime", "period"
 """What counters may count: all since the posting, or what came in a period."""
 
 DRIFT = {"evolve": False, "freeze": True}
@@ -106,7 +106,7 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
         raise ConfigError(
             f"sources.{name}.other_fields: {other_fields!r} must be a list of fields."
         )
-    counters = declaration.get("counters", COUNTERS[0])
+    counters = declaration.get("counters", LIFETIME)
     if counters not in COUNTERS:
         raise unknown_name(f"sources.{name}.counters", counters, COUNTERS)
     fields = fields_of(name, declaration, timezone)

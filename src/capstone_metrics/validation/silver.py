@@ -22,6 +22,24 @@ SILVER = {
 }
 """The type of each column of Silver. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
 
+OBSERVATION = {
+    "rede_social": "string",
+    "video_id": "string",
+    "data_observacao": "date",
+    "faculdade": "string",
+    "data_postagem": "date",
+    "views": "int64",
+    "likes": "int64",
+    "comentarios": "int64",
+    "ingestion_ts": "timestamp('UTC', 6)",
+    "objeto": "string",
+    "linha": "int64",
+}
+"""The type of each column of an observation that is the last of its video on a local day.
+
+`objeto` and `linha` are the line of Bronze that it comes from.
+"""
+
 TIMES = ("date", "timestamp(6)", "timestamp('UTC', 6)")
 """The types of dates and times."""
 

@@ -14,11 +14,13 @@ import pyarrow as pa
 
 from capstone_metrics.validation.blocks import BLOCK_BYTES, ObjectReader
 from capstone_metrics.validation.compiler import load_scan
+from capstone_metrics.validation.contract import LIFETIME
 from capstone_metrics.validation.layout import PADDING
 from capstone_metrics.validation.lines import REJECTED, ROW, count_lines, validate_lines
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.scanner import Scanner
-from capstone_metrics.validation.silver import SILVER
+from capstone_metrics.validation.silver import OBSERVATION, SILVER
+from capstone_metrics.validation.values import ARROW, DAY_US, offsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,11 +35,18 @@ if TYPE_CHECKING:
 
     Objects = Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
 
-ACCEPTED = ROW.insert(len(SILVER), pa.field("objeto", pa.string()))
-"""A row of Silver, and the object and the number of the line that it comes from."""
+DAY = pa.field("data_observacao", pa.date32())
+ACCEPTED = ROW.insert(len(SILVER), DAY).insert(len(SILVER) + 1, pa.field("objeto", pa.string()))
+"""A row of Silver, the local day of its observation, and the line that it comes from."""
+
+OBSERVED = pa.schema({name: ARROW[kind] for name, kind in OBSERVATION.items()})
+"""What is known of a video at the end of a day, and the line that it comes from."""
 
 LINE_BITS = 40
 """The bits of the line number in a position in Bronze; the bits above them are of its object."""
+
+DAY_BITS, MAX_DAY = 24, (1 << 24) - 1
+"""The bits of a day, since 1970, beside those of a video; a day before 1970 is negative."""
 
 BUFFER_BYTES = BLOCK_BYTES + PADDING
 BATCH_BYTES, BATCH_PIECES = 1 << 28, 1 << 11
@@ -109,11 +118,14 @@ class ValidatedBatch:
     Attributes:
         accepted: the lines that broke no rule, as `ACCEPTED`, without those that a later line of
             the batch supersedes.
+        observed: the last of these lines of each video on each day, as `OBSERVED`; none of a
+            source whose counters count in a period.
         rejected: the lines that broke a rule, as `REJECTED`.
         objects: the objects whose last line is in the batch.
     """
 
     accepted: pa.Table
+    observed: pa.Table
     rejected: pa.Table
     objects: list[ObjectResult]
 
@@ -125,7 +137,7 @@ class Validator:
     Attributes:
         contracts: the contracts of the sources, by `fonte`.
         networks: the known values of `rede_social`.
-        zone: the time zone of windows.
+        zone: the time zone of windows, and of the days of observations.
         withdrawn: the names of the objects that were read anew in another way, whose lines only
             count.
     """
@@ -144,12 +156,12 @@ class Validator:
             objects: the name of each object, and a function that opens it.
             threads: the number of threads that validate, beside the one that reads.
         """
-        batch = _Batch()
+        batch = _Batch(self)
         for result, lines in self._validate_blocks(objects, threads):
             batch.add(result, lines)
             if batch.bytes >= BATCH_BYTES or batch.pieces >= BATCH_PIECES:
                 yield batch.finish()
-                batch = _Batch()
+                batch = _Batch(self)
         if batch.objects:
             yield batch.finish()
 
@@ -218,9 +230,10 @@ class Validator:
 class _Batch:
     """The batch of validated lines that is being collected."""
 
-    def __init__(self) -> None:
+    def __init__(self, validator: Validator) -> None:
         self.bytes = 0
         self.objects: list[ObjectResult] = []
+        self._validator = validator
         self._accepted: list[tuple[BronzeObject, pa.RecordBatch]] = []
         self._rejected: list[pa.RecordBatch] = []
 
@@ -241,33 +254,79 @@ class _Batch:
 
     def finish(self) -> ValidatedBatch:
         """Return the batch, without accepted lines that a later one supersedes."""
-        accepted = [
-            batch.filter(pa.array(is_kept)).add_column(
-                len(SILVER), "objeto", pa.repeat(origin.objeto, int(is_kept.sum()))
-            )
-            for (origin, batch), is_kept in zip(self._accepted, latest(self._accepted), strict=True)
-            if is_kept.any()
+        accepted: list[pa.RecordBatch] = []
+        observed: list[pa.RecordBatch] = []
+        days = [_days(batch["ingestion_ts"], self._validator.zone) for _, batch in self._accepted]
+        is_observed = [
+            np.full(len(day), self._validator.contracts[origin.fonte].counters == LIFETIME)
+            for (origin, _), day in zip(self._accepted, days, strict=True)
         ]
+        outcomes = latest(self._accepted, days, is_observed)
+        for (origin, batch), day, is_latest, is_last_of_day in zip(
+            self._accepted, days, *outcomes, strict=True
+        ):
+            for schema, is_kept, kept in (
+                (ACCEPTED, is_latest, accepted),
+                (OBSERVED, is_last_of_day, observed),
+            ):
+                if is_kept.any():
+                    kept.append(_rows(schema, origin, batch, day, is_kept))
         return ValidatedBatch(
             pa.Table.from_batches(accepted, ACCEPTED).combine_chunks(),
+            pa.Table.from_batches(observed, OBSERVED).combine_chunks(),
             pa.Table.from_batches(self._rejected, REJECTED).combine_chunks(),
             self.objects,
         )
 
 
-def latest(lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> list[NDArray[np.bool_]]:
-    """Return which lines are the latest observation of their video.
+def _rows(
+    schema: pa.Schema,
+    origin: BronzeObject,
+    batch: pa.RecordBatch,
+    day: NDArray[np.int32],
+    is_kept: NDArray[np.bool_],
+) -> pa.RecordBatch:
+    """Return some rows of a batch with the columns of a schema."""
+    own = {
+        DAY.name: pa.array(day[is_kept], DAY.type),
+        "objeto": pa.repeat(origin.objeto, int(is_kept.sum())),
+    }
+    columns = batch.select([name for name in schema.names if name not in own])
+    kept = columns.filter(pa.array(is_kept))
+    return pa.RecordBatch.from_arrays(
+        [own[name] if name in own else kept[name] for name in schema.names], schema=schema
+    )
+
+
+def _days(moments: pa.Array, zone: str) -> NDArray[np.int32]:
+    """Return the local day of each of some moments, of which few differ, as days since 1970."""
+    encoded = moments.view(pa.int64()).dictionary_encode()
+    distinct = encoded.dictionary.to_numpy()
+    local = distinct + offsets(distinct, zone, is_local=False)
+    days: NDArray[np.int32] = (local // DAY_US).astype(np.int32)[encoded.indices.to_numpy()]
+    return days
+
+
+def latest(
+    lines: Sequence[tuple[BronzeObject, pa.RecordBatch]],
+    days: Sequence[NDArray[np.int32]],
+    is_observed: Sequence[NDArray[np.bool_]],
+) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
+    """Return which lines are the latest observation of their video, and which of it on their day.
 
     "Latest" is a total order: the last `ingestion_ts`, then the last object and line in Bronze.
 
     Args:
         lines: batches of lines as `ROW`, each with its object.
+        days: for each batch the day of each of its lines.
+        is_observed: for each batch whether each of its lines counts as an observation of its day.
 
     Returns:
-        An array for each batch, which has for each of its lines whether it is the latest.
+        Two lists with an array for each batch, which has for each of its lines whether it is the
+        latest of its video, and whether it is the latest observation of its video on its day.
     """
     if not lines:
-        return []
+        return [], []
     sizes = [batch.num_rows for _, batch in lines]
     ids, networks = (
         pa.chunked_array([batch[name] for _, batch in lines]).combine_chunks().dictionary_encode()
@@ -281,8 +340,21 @@ def latest(lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> list[NDArray
     # by time; equal times are in the order of Bronze, in which nearly all lines are already
     in_bronze = np.argsort(objects << LINE_BITS | numbers, kind="stable")
     order = in_bronze[np.argsort(moments[in_bronze], kind="stable")]
-    last = np.full(len(ids.dictionary) * len(networks.dictionary), -1)
-    last[videos[order]] = order  # the last one of a video stays
-    is_latest = np.zeros(len(order), bool)
-    is_latest[last[last >= 0]] = True
-    return np.split(is_latest, np.cumsum(sizes)[:-1])
+    video_days = videos.astype(np.int64) << DAY_BITS | (np.concatenate(days) & MAX_DAY)
+    observed = order[np.concatenate(is_observed)[order]]
+    ends = np.cumsum(sizes)[:-1]
+    is_latest, is_last_of_day = (
+        np.split(_is_last(groups, ordered), ends)
+        for groups, ordered in ((videos, order), (video_days, observed))
+    )
+    return is_latest, is_last_of_day
+
+
+def _is_last(groups: NDArray[Any], order: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which lines are the last of their group in an order, which may lack some lines."""
+    encoded = pa.array(groups[order]).dictionary_encode()
+    last = np.empty(len(encoded.dictionary), np.intp)
+    last[encoded.indices.to_numpy()] = order  # the last one of a group stays
+    is_last = np.zeros(len(groups), bool)
+    is_last[last] = True
+    return is_last

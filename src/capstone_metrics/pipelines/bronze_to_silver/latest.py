@@ -1,5 +1,7 @@
 """The latest observation of each video, in a total order."""
 
+from collections.abc import Sequence
+
 import ibis
 import ibis.expr.types as ir
 
@@ -8,8 +10,8 @@ from capstone_metrics.schemas import VIDEO_KEY
 ORDER = ["ingestion_ts", "objeto", "linha"]
 
 
-def latest(observations: ir.Table) -> ir.Table:
-    """Return the latest observation of each video; of two equal ones, the one that `is_new`."""
+def latest(observations: ir.Table, key: Sequence[str] = VIDEO_KEY) -> ir.Table:
+    """Return the latest observation of each key; of two equal ones, the one that `is_new`."""
     last_first = [observations[name].desc() for name in (*ORDER, "is_new")]
-    rank = ibis.row_number().over(group_by=VIDEO_KEY, order_by=last_first)
+    rank = ibis.row_number().over(group_by=key, order_by=last_first)
     return observations.mutate(rank=rank).filter(lambda t: t["rank"] == 0).drop("rank")

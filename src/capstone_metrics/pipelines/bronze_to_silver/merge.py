@@ -11,6 +11,7 @@ import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
+from capstone_metrics.pipelines.bronze_to_silver.observations import merge_observations
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX, VIDEO_KEY
 from capstone_metrics.validation.objects import parse_object_name
@@ -87,6 +88,7 @@ def merge(validation: ValidationResult) -> MergeResult:
         "provenance": PartitionOverwrite(after.select(*PROVENANCE), days),
         "video_index": _video_index_overwrite(merged, validation.snapshot),
         "quarentena": _quarantine_overwrite(validation),
+        **merge_observations(validation, merged.before),
     }
     return MergeResult(
         overwrites=overwrites,

@@ -21,6 +21,8 @@ class ValidationResult:
     Attributes:
         accepted: the lines that broke no rule, without some that a later line supersedes: the
             columns of Silver, and the object and line number in Bronze.
+        observed: the last of them of each video on each day, and perhaps earlier ones, without
+            those of sources whose counters count in a period; as `schemas.OBSERVATIONS`.
         rejected: the lines that broke a rule, with the columns of the quarantine.
         objects: for each Bronze object, by its name, its `lines`, `bytes` and `sha256`; how many
             lines were `accepted`, `quarantined` and `withdrawn`; how many were `ignored` by each
@@ -33,6 +35,7 @@ class ValidationResult:
     """
 
     accepted: ir.Table
+    observed: ir.Table
     rejected: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
     snapshot: SilverSnapshot
@@ -71,6 +74,7 @@ def validate(
     validated = increment.validate(validator)
     return ValidationResult(
         accepted=validated.accepted,
+        observed=validated.observed,
         rejected=validated.rejected,
         objects=validated.objects,
         snapshot=increment.snapshot,

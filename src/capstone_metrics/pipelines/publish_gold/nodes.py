@@ -8,7 +8,7 @@ from typing import Any
 
 from capstone_metrics.changes import GoldSnapshot, MartFile
 from capstone_metrics.errors import DataError
-from capstone_metrics.schemas import Publication, PublicationPolicy, marts_of
+from capstone_metrics.marts import Publication, PublicationPolicy, marts_of
 
 
 class VerifiedFiles(Mapping[str, bytes]):
@@ -68,8 +68,11 @@ def assemble_publication(
         raise DataError("There is no Gold to publish; run 'kedro run' first.")
     marts = marts_of(declarations)
     entries = gold.manifest["marts"]
-    built = {name: _declaration(entry) for name, entry in entries.items()}
-    if built != {name: (list(mart.key), mart.declared_measures) for name, mart in marts.items()}:
+    built = {
+        name: {part: entry.get(part) for part in marts[name].declaration} if name in marts else {}
+        for name, entry in entries.items()
+    }
+    if built != {name: mart.declaration for name, mart in marts.items()}:
         raise DataError(
             "The declarations of the marts have changed since Gold was built. Run 'kedro run "
             "--pipelines=silver_to_gold,publish_gold' to rebuild and publish it."
@@ -81,8 +84,3 @@ def assemble_publication(
         policy=PublicationPolicy.of(policy, allow_shrink),
         versions={name: gold.files[name].version() for name in marts},
     )
-
-
-def _declaration(entry: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the key and measures that a mart was built by, from its entry in the manifest."""
-    return entry.get("key"), entry.get("measures")

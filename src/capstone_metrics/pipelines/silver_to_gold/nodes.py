@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,12 @@ import pyarrow as pa
 
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot
 from capstone_metrics.errors import DataError
+from capstone_metrics.facts import changed_days, facts_of
 from capstone_metrics.gold_csv import read_csv, to_csv
+from capstone_metrics.marts import Basis, Mart, marts_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_totals
 from capstone_metrics.schedule import Span
-from capstone_metrics.schemas import VIDEO_KEY, Mart, marts_of
-
-VIDEO_AND_DAY = [*VIDEO_KEY, "data_postagem"]
-"""The columns that identify a video, and the day that it is on."""
+from capstone_metrics.schemas import DAYS, VIDEO_KEY
 
 MAX_RULES = 5
 """How many rules a message names."""
@@ -30,18 +30,29 @@ NOT_INFORMED = "(não informado)"
 
 
 @dataclass(frozen=True)
-class RebuildScope:
-    """The days of Gold to rebuild, and the rows to rebuild them from.
+class Facts:
+    """The rows of Silver that marts are rebuilt from.
 
     Attributes:
         days: the days to rebuild; None for all days.
         rows: the columns of Silver that the marts need, for these days; None if there are no days.
-        gold: Gold as of its last commit.
-        silver_head: the head of Silver as it is now.
     """
 
     days: set[dt.date] | None
     rows: ir.Table | None
+
+
+@dataclass(frozen=True)
+class RebuildScope:
+    """The days of Gold to rebuild, and the rows to rebuild them from.
+
+    Attributes:
+        facts: the days and rows for the marts of each basis.
+        gold: Gold as of its last commit.
+        silver_head: the head of Silver as it is now.
+    """
+
+    facts: Mapping[Basis, Facts]
     gold: GoldSnapshot
     silver_head: Mapping[str, Any]
 
@@ -51,9 +62,8 @@ class RebuildScope:
         All rows are rebuilt if the mart is new, was declared differently, or has no day in its key.
         """
         entry = self.gold.manifest.get("marts", {}).get(mart.name, {})
-        declared = {"key": list(mart.key), "measures": mart.declared_measures}
-        is_declared_alike = {name: entry.get(name) for name in declared} == declared
-        has_reusable_days = self.days == set() or "data_postagem" in mart.key
+        is_declared_alike = mart.declaration.items() <= entry.items()
+        has_reusable_days = self.facts[mart.basis].days == set() or mart.has_day
         is_reusable = is_declared_alike and has_reusable_days
         return self.gold.tables.get(mart.name) if is_reusable else None
 
@@ -70,7 +80,7 @@ def find_rebuild_scope(
 
     These are the days of Silver that changed since Gold was built, and the days of a backfill. If
     a mart is new, was declared differently, or has no day in its key, and a day changed, all days
-    of all marts are rebuilt.
+    of all marts of its basis are rebuilt.
 
     Args:
         silver: Silver as of its last commit.
@@ -87,17 +97,23 @@ def find_rebuild_scope(
     marts = marts_of(declarations)
     if not silver.head:
         raise DataError("There is no Silver to build Gold from; run 'kedro run' first.")
-    days = _days(silver, gold, full, first, last)
-    scope = RebuildScope(days, None, gold, silver.head)
-    if any(scope.reusable_rows(mart) is None for mart in marts.values()):
-        days = None
-    if days == set():
-        return scope
-    columns = set(VIDEO_AND_DAY).union(*(mart.source_columns for mart in marts.values()))
-    rows = _of_days(silver.tables["criacao"], days).select(*sorted(columns)).cache()
-    committed = _of_days(silver.tables["provenance"], days).select(*VIDEO_AND_DAY).cache()
-    _check_silver(rows, committed, silver.head["total"]["current"] if days is None else None)
-    return RebuildScope(days, rows, gold, silver.head)
+    by_basis: dict[Basis, list[Mart]] = defaultdict(list)
+    for mart in marts.values():
+        by_basis[mart.basis].append(mart)
+    days = _days(silver, gold, by_basis, full, first, last)
+    scope = RebuildScope({basis: Facts(days[basis], None) for basis in by_basis}, gold, silver.head)
+    facts = {}
+    for basis, own in by_basis.items():
+        rebuilt = days[basis]
+        if any(scope.reusable_rows(mart) is None for mart in own):
+            rebuilt = None
+        rows = None
+        if rebuilt != set():
+            columns = set().union(*(mart.source_columns for mart in own))
+            rows = facts_of(silver.tables, basis, columns, rebuilt).cache()
+        facts[basis] = Facts(rebuilt, rows)
+    _check_silver(silver, facts)
+    return RebuildScope(facts, gold, silver.head)
 
 
 def _require_rows(head: Mapping[str, Any]) -> None:
@@ -115,8 +131,13 @@ def _require_rows(head: Mapping[str, Any]) -> None:
 
 
 def _days(
-    silver: SilverSnapshot, gold: GoldSnapshot, full: bool, first: str | None, last: str | None
-) -> set[dt.date] | None:
+    silver: SilverSnapshot,
+    gold: GoldSnapshot,
+    bases: Iterable[Basis],
+    full: bool,
+    first: str | None,
+    last: str | None,
+) -> dict[Basis, set[dt.date] | None]:
     """Return the days that changed since Gold was built or that a backfill names; None for all."""
     span = Span.of(first, last)
     manifest = gold.manifest
@@ -124,8 +145,8 @@ def _days(
         manifest.get("silver_origin"), manifest.get("silver_generation", 0)
     )
     if full or changed is None:
-        return None
-    return changed.union(span.days if span else ())
+        return dict.fromkeys(bases)
+    return {basis: changed_days(basis, changed).union(span.days if span else ()) for basis in bases}
 
 
 def build_marts(scope: RebuildScope, declarations: Mapping[str, Any]) -> dict[str, bytes]:
@@ -139,12 +160,13 @@ def build_marts(scope: RebuildScope, declarations: Mapping[str, Any]) -> dict[st
 def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
     """Return the rows of a mart: rebuilt on the days of the scope, and current on other days."""
     current = scope.reusable_rows(mart)
-    if scope.rows is None:  # no day changed, so each mart has reusable rows, which are sorted
+    facts = scope.facts[mart.basis]
+    if facts.rows is None:  # no day changed, so each mart has reusable rows, which are sorted
         return current
-    rebuilt = _aggregate(scope.rows, mart)
-    if scope.days is not None:
+    rebuilt = _aggregate(facts.rows, mart)
+    if facts.days is not None:
         old = ibis.memtable(current)  # every mart has reusable rows, or all days are rebuilt
-        unchanged = old.filter(old.data_postagem.notin(sorted(scope.days)))
+        unchanged = old.filter(old[mart.basis.day].notin(sorted(facts.days)))
         rebuilt = ibis.union(rebuilt, unchanged).order_by(*mart.key)
     return rebuilt.to_pyarrow()
 
@@ -192,8 +214,7 @@ def reconcile(
                 "--params=full=true."
             )
         entries[mart.name] = {
-            "key": list(mart.key),
-            "measures": mart.declared_measures,
+            **mart.declaration,
             "rows": table.num_rows,
             "totals": totals,
             "sha256": hashlib.sha256(files[mart.name]).hexdigest(),
@@ -262,15 +283,16 @@ def enforce_quality(
 
 def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
     """Return the totals of Silver on the rebuilt days, plus the mart's totals on the other days."""
-    if scope.rows is None:
+    facts = scope.facts[mart.basis]
+    if facts.rows is None:
         return dict(scope.gold.manifest["marts"][mart.name]["totals"])
-    measures = scope.rows.agg(**_measures(scope.rows, mart))
+    measures = facts.rows.agg(**_measures(facts.rows, mart))
     (row,) = measures.to_pyarrow().to_pylist()
     rebuilt: dict[str, int] = {name: total or 0 for name, total in row.items()}
     current = scope.reusable_rows(mart)
-    if scope.days is None or current is None:
+    if facts.days is None or current is None:
         return rebuilt
-    is_reused = [day not in scope.days for day in current["data_postagem"].to_pylist()]
+    is_reused = [day not in facts.days for day in current[mart.basis.day].to_pylist()]
     reused = current.filter(pa.array(is_reused, pa.bool_()))
     return {name: total + _total(reused[name]) for name, total in rebuilt.items()}
 
@@ -280,34 +302,39 @@ def _total(measure: pa.ChunkedArray) -> int:
     return sum(value for value in measure.to_pylist() if value is not None)
 
 
-def _check_silver(silver: ir.Table, provenance: ir.Table, head_rows: int | None) -> None:
-    """Raise if Silver has lost, gained or repeated a video since its last commit.
+def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
+    """Raise if Silver has lost, gained or repeated a row since its last commit.
 
-    Args:
-        silver: the rows of the days to rebuild.
-        provenance: the provenance of the rows that were committed for these days.
-        head_rows: the number of rows that the head of Silver has; None if not all days are rebuilt.
+    Each table is compared on the days to rebuild with the provenance of what was committed.
 
     Raises:
-        DataError: with the numbers of rows and videos.
+        DataError: with the numbers of rows.
     """
-    by_video = silver.group_by(VIDEO_KEY).agg(rows=silver.count())
-    aggregates = by_video.agg(rows=by_video.rows.sum().fill_null(0), videos=by_video.count())
-    counts = aggregates.to_pyarrow().to_pylist()[0]
-    expected = provenance.count().to_pyarrow().as_py()
-    matched = silver.semi_join(provenance, VIDEO_AND_DAY).count().to_pyarrow().as_py()
-    is_as_committed = counts["rows"] == counts["videos"] == matched == expected
-    if not is_as_committed or head_rows not in {None, expected}:
-        raise DataError(
-            f"Silver is not as its last commit left it: {counts['rows']} rows of "
-            f"{counts['videos']} videos where {expected} were committed. If a file was edited or "
-            "lost, rebuild Silver from Bronze: kedro run --params=full=true; if a run was killed, "
-            "'kedro run --pipelines=bronze_to_silver' completes its commit."
-        )
-
-
-def _of_days(table: ir.Table, days: set[dt.date] | None) -> ir.Table:
-    return table if days is None else table.filter(table.data_postagem.isin(sorted(days)))
+    for table, provenance_name in (("criacao", "provenance"), ("observacao_dia", "day_provenance")):
+        own = facts.get(Basis(table))
+        if own is None or own.rows is None:
+            continue
+        key = [*VIDEO_KEY, DAYS[table]]
+        rows = own.rows.select(*key)
+        provenance = silver.tables[provenance_name]
+        if own.days is not None:
+            provenance = provenance.filter(provenance[DAYS[table]].isin(sorted(own.days)))
+        provenance = provenance.select(*key).cache()
+        by_key = rows.group_by(VIDEO_KEY if table == "criacao" else key).agg(rows=rows.count())
+        aggregates = by_key.agg(rows=by_key.rows.sum().fill_null(0), keys=by_key.count())
+        counts = aggregates.to_pyarrow().to_pylist()[0]
+        expected = provenance.count().to_pyarrow().as_py()
+        matched = rows.semi_join(provenance, key).count().to_pyarrow().as_py()
+        is_as_committed = counts["rows"] == counts["keys"] == matched == expected
+        is_whole = table == "criacao" and own.days is None
+        if not is_as_committed or (is_whole and expected != silver.head["total"]["current"]):
+            what = "videos" if table == "criacao" else "videos and days"
+            raise DataError(
+                f"Silver is not as its last commit left it: {counts['rows']} rows of "
+                f"{counts['keys']} {what} where {expected} were committed. If a file was edited or "
+                "lost, rebuild Silver from Bronze: kedro run --params=full=true; if a run was "
+                "killed, 'kedro run --pipelines=bronze_to_silver' completes its commit."
+            )
 
 
 def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.Scalar]:

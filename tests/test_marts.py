@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.schemas import REQUIRED, SILVER, Mart, gold_type, marts_of
+from capstone_metrics.marts import Mart, gold_type, marts_of
+from capstone_metrics.schemas import REQUIRED, SILVER
 
 NAME = "gold_views_dia"
 VIEWS = {"total_views": {"sum": "views"}}
@@ -119,5 +120,5 @@ def test_a_measure_that_does_not_fit_silver_is_an_error(measures: Any, why: str)
 
 @pytest.mark.parametrize("declaration", [None, [], "views"])
 def test_a_declaration_that_is_no_mapping_is_an_error(declaration: Any) -> None:
-    with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.key: None must be a list"):
+    with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.measures: declare at least one"):
         Mart.of(NAME, declaration)

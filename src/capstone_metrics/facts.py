@@ -1,0 +1,76 @@
+"""The rows of Silver that marts are counted from."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from capstone_metrics.schemas import GAINS, VIDEO_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    import ibis.expr.types as ir
+
+    from capstone_metrics.marts import Basis
+
+Days = set[dt.date] | None
+
+
+def facts_of(
+    tables: Mapping[str, ir.Table], basis: Basis, columns: Collection[str], days: Days = None
+) -> ir.Table:
+    """Return the rows that marts are counted from, with some columns.
+
+    Args:
+        tables: the tables of Silver.
+        basis: the table of which they are, and the age at which videos are compared.
+        columns: the columns of Silver that the marts need.
+        days: the days of which rows are returned; None for all days.
+    """
+    if basis.at_days is not None:
+        return _videos_at(basis.at_days, tables, columns, days)
+    table = tables[basis.table]
+    return _between(table, basis.day, days).select(*sorted({*VIDEO_KEY, basis.day, *columns}))
+
+
+def changed_days(basis: Basis, changed: Mapping[str, set[dt.date]]) -> set[dt.date]:
+    """Return the days of rows that changed, by the changed days of each table of Silver."""
+    if basis.at_days is None:
+        return changed[basis.table]
+    ages = range(-EARLIEST_DAYS, basis.at_days + 1)
+    posted = {day - dt.timedelta(age) for day in changed[basis.table] for age in ages}
+    return changed["criacao"] | posted
+
+
+EARLIEST_DAYS = 1
+"""How many days before its posting a video may have been observed: the tolerance of the rules."""
+
+
+def _videos_at(
+    age: int, tables: Mapping[str, ir.Table], columns: Collection[str], days: Days
+) -> ir.Table:
+    """Return the videos that were observed at an age or later, with their counters at that age.
+
+    These are of the last observation that is not later, from the day before the posting on.
+    """
+    posted, observed = "data_postagem", "data_observacao"
+    others = sorted({*VIDEO_KEY, posted, *columns}.difference(GAINS))
+    videos = _between(tables["criacao"], posted, days).select(*others)
+    last = _between(tables["provenance"], posted, days).select(*VIDEO_KEY, last=observed)
+    old = videos.inner_join(last, VIDEO_KEY)
+    old = old.filter(old["last"].delta(old[posted], unit="day") >= age).drop("last")
+    window = None
+    if days is not None:
+        ages = range(-EARLIEST_DAYS, age + 1)
+        window = {day + dt.timedelta(each) for day in days for each in ages}
+    observations = _between(tables["observacao_dia"], observed, window)
+    rows = old.inner_join(observations.select(*VIDEO_KEY, observed, *GAINS), VIDEO_KEY)
+    ages_of_rows = rows[observed].delta(rows[posted], unit="day")
+    rows = rows.filter(ages_of_rows.between(-EARLIEST_DAYS, age))
+    latest = rows.group_by(VIDEO_KEY).agg(**{observed: rows[observed].max()})
+    return rows.semi_join(latest, [*VIDEO_KEY, observed]).drop(observed)
+
+
+def _between(table: ir.Table, column: str, days: Days) -> ir.Table:
+    return table if days is None else table.filter(table[column].isin(sorted(days)))

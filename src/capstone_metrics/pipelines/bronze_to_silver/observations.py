@@ -1,0 +1,148 @@
+"""Merge accepted observations into the observations by day, with what each day gained."""
+
+import datetime as dt
+from collections.abc import Collection
+
+import ibis
+import ibis.expr.types as ir
+
+from capstone_metrics.changes import PartitionOverwrite
+from capstone_metrics.pipelines.bronze_to_silver.latest import latest
+from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
+from capstone_metrics.schemas import DAY_PROVENANCE, GAINS, OBSERVACAO_DIA, OBSERVATIONS, VIDEO_KEY
+
+DAY = "data_observacao"
+VIDEO_AND_DAY = [*VIDEO_KEY, DAY]
+OBSERVED = [name for name in OBSERVATIONS if name in OBSERVACAO_DIA]
+"""What an observation says of its video, without what is computed from the one before."""
+
+WHOLE_UNTIL_DAYS = 1
+"""How many days after its posting the first observation of a video counts whole, at most."""
+
+
+def merge_observations(
+    validation: ValidationResult, before: ir.Table
+) -> dict[str, PartitionOverwrite]:
+    """Merge the accepted observations into those by day, of which each is the last of its day.
+
+    Args:
+        validation: the validated lines.
+        before: the provenance that videos of these lines had before, with the day on which each
+            was last observed.
+
+    Returns:
+        The new partitions of the observations by day, and of the index of their lines.
+    """
+    new = latest(validation.observed.mutate(is_new=True), VIDEO_AND_DAY).cache()
+    if validation.is_full:
+        return {
+            "observacao_dia": PartitionOverwrite(_with_gains(new).select(*OBSERVACAO_DIA)),
+            "day_provenance": PartitionOverwrite(new.select(*DAY_PROVENANCE)),
+        }
+    observed, provenance = (
+        validation.snapshot.tables[name] for name in ("observacao_dia", "day_provenance")
+    )
+    new_days = _days(new)
+    lines = ibis.union(
+        _of_days(provenance, new_days).select(*DAY_PROVENANCE).mutate(is_new=False),
+        new.select(*DAY_PROVENANCE, "is_new"),
+    )
+    merged = latest(lines, VIDEO_AND_DAY).cache()
+    upserted = new.semi_join(merged.filter(merged.is_new), VIDEO_AND_DAY).select(*OBSERVED).cache()
+    changed = _changed(upserted, _around(upserted, before, observed)).cache()
+    days = _days(changed)
+    unchanged = _of_days(observed, days).anti_join(changed, VIDEO_AND_DAY)
+    rows = ibis.union(changed.select(*OBSERVACAO_DIA), unchanged.select(*OBSERVACAO_DIA))
+    return {
+        "observacao_dia": PartitionOverwrite(rows, [(str(day),) for day in days]),
+        "day_provenance": PartitionOverwrite(
+            merged.select(*DAY_PROVENANCE), [(str(day),) for day in new_days]
+        ),
+    }
+
+
+def _changed(upserted: ir.Table, around: ir.Table) -> ir.Table:
+    """Return the rows that change: the new ones, and for each the next one of the same video."""
+    others = around.anti_join(upserted, VIDEO_AND_DAY)
+    rows = ibis.union(
+        upserted.select(*OBSERVED).mutate(is_new=True),
+        others.select(*OBSERVED).mutate(is_new=False),
+    )
+    gained = _with_gains(rows)
+    return gained.filter(gained.is_new | gained.follows_new)
+
+
+def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Table:
+    """Return the rows around the new ones of each video: the one before, and all after it.
+
+    Mostly a video was last observed before, and that row is all. If a new row is not the last one,
+    the row after it says how long before it the video was observed.
+
+    Args:
+        upserted: the new rows.
+        before: the provenance of videos, with the day on which each was last observed.
+        observed: the observations by day.
+    """
+    first = upserted.group_by(VIDEO_KEY).agg(first=upserted[DAY].min())
+    known = first.inner_join(before.select(*VIDEO_KEY, last=before[DAY]), VIDEO_KEY).cache()
+    around = _of_days(observed, _days_between(known)).semi_join(known, VIDEO_KEY).cache()
+    # a video whose last line was of counters in a period has no row of that day
+    unseen = known.anti_join(around, VIDEO_KEY).cache()
+    if unseen.count().to_pyarrow().as_py():
+        around = ibis.union(around, observed.semi_join(unseen, VIDEO_KEY)).cache()
+    by_video = ibis.window(group_by=VIDEO_KEY, order_by=DAY)
+    numbered = around.mutate(number=ibis.row_number().over(by_video)).inner_join(first, VIDEO_KEY)
+    starts = numbered.filter(
+        (numbered.number == 0) & (numbered[DAY] >= numbered["first"]) & numbered.dias.notnull()
+    )
+    earlier = starts.select(
+        *VIDEO_KEY, **{DAY: (starts[DAY] - starts.dias.as_interval("D")).cast("date")}
+    ).cache()
+    days = _days(earlier)
+    if not days:
+        return around
+    return ibis.union(around, _of_days(observed, days).semi_join(earlier, VIDEO_AND_DAY))
+
+
+def _days_between(known: ir.Table) -> set[dt.date]:
+    """Return the last day of each video, and all days between its first new one and that."""
+    spans = known.group_by("last").agg(first=known["first"].min()).to_pyarrow().to_pylist()
+    return {
+        each["last"] - dt.timedelta(days)
+        for each in spans
+        for days in range(max((each["last"] - each["first"]).days, 0) + 1)
+    }
+
+
+def _with_gains(rows: ir.Table) -> ir.Table:
+    """Return observations with what each gained since the one before of the same video.
+
+    A first one counts whole if the video was posted on that day or the day before; otherwise it is
+    what later ones are compared with.
+    """
+    by_video = ibis.window(group_by=VIDEO_KEY, order_by=DAY)
+    previous = {name: rows[name].lag().over(by_video) for name in (DAY, "is_new", *GAINS)}
+    rows = rows.mutate(**{f"previous_{name}": value for name, value in previous.items()})
+    age = rows[DAY].delta(rows.data_postagem, unit="day")
+    is_first = rows[f"previous_{DAY}"].isnull()
+    gains = {
+        gain: ibis.cases(
+            (~is_first, rows[counter] - rows[f"previous_{counter}"]),
+            (age <= WHOLE_UNTIL_DAYS, rows[counter]),
+            else_=ibis.null("int64"),
+        )
+        for counter, gain in GAINS.items()
+    }
+    return rows.mutate(
+        **gains,
+        dias=rows[DAY].delta(rows[f"previous_{DAY}"], unit="day").cast("int64"),
+        follows_new=rows.previous_is_new.fill_null(False),
+    )
+
+
+def _days(table: ir.Table) -> list[dt.date]:
+    return sorted(table.select(DAY).distinct().to_pyarrow()[DAY].to_pylist())
+
+
+def _of_days(table: ir.Table, days: Collection[dt.date]) -> ir.Table:
+    return table.filter(table[DAY].isin(sorted(days)))
