@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
 from capstone_metrics.errors import CapstoneError, SourceError, unknown_name
 from capstone_metrics.sources.presets import (
     all_presets,
@@ -15,15 +17,17 @@ from capstone_metrics.sources.presets import (
     with_preset,
 )
 from capstone_metrics.sources.proposal import propose
-from capstone_metrics.sources.readers import Reading, members, read
+from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.content import shown
+from capstone_metrics.sources.records import lines_of, record_of
 from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.contract import Contract, contract_of
-from capstone_metrics.validation.json_object import parse_object
+from capstone_metrics.validation.lines import ROW
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import validate_line
 from capstone_metrics.validation.silver import REQUIRED, SILVER
+from capstone_metrics.validation.validator import latest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -82,47 +86,40 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
     contract = contract_of(SOURCE, declared, arrival.timezone)
     reading = Reading.of(SOURCE, declared)
     try:
-        lines = [
-            line
-            for member in members(path, reading)
-            for line in b"".join(read(path, reading, member)).split(b"\n")
-            if line.strip()
-        ]
+        lines = list(lines_of(path, reading))
         _require_fields(lines, contract)
     except CapstoneError as error:
         return Preview(refused={path.name: str(error)})
     window = arrival.moment.astimezone(ZoneInfo(arrival.timezone)).strftime("%Y-%m-%dT%H")
     origin = BronzeObject(f"fonte={SOURCE}/janela={window}/file.jsonl", arrival.timezone)
-    result, latest = Preview(), dict[tuple[str, str], tuple[dt.datetime, int]]()
-    accepted: dict[int, Mapping[str, Any]] = {}
+    result = Preview()
+    accepted: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         place = {"file": path.name, "record": number}
         outcome = validate_line(line, contract, origin, arrival.networks)
         if outcome.ignored:
             result.ignored.append({**place, "rule": outcome.ignored})
         elif outcome.broken:
+            values = _values_of(outcome.broken, contract, record_of(line))
             text = line.decode(errors="replace")
-            values = _values_of(outcome.broken, contract, text)
             rejected = {"rules": list(outcome.broken), "values": values, "text": text}
             result.rejected.append({**place, **rejected})
         else:
-            accepted[number] = outcome.row
-            video = outcome.row["rede_social"], outcome.row["video_id"]
-            order = outcome.row["ingestion_ts"], number
-            latest[video] = max(order, latest.get(video, order))
-    latest_numbers = {number for _, number in latest.values()}
-    for number, row in accepted.items():
-        place = {"file": path.name, "record": number}
-        if number in latest_numbers:
+            accepted.append({**outcome.row, "linha": number})
+    (is_latest,) = latest([(origin, pa.RecordBatch.from_pylist(accepted, ROW))])
+    for row, is_current in zip(accepted, is_latest.tolist(), strict=True):
+        place = {"file": path.name, "record": row.pop("linha")}
+        if is_current:
             result.rows.append({**place, **{name: _json(value) for name, value in row.items()}})
         else:
             result.superseded.append({**place, "video_id": row["video_id"]})
     return result
 
 
-def _values_of(rules: Iterable[str], contract: Contract, text: str) -> dict[str, Any]:
+def _values_of(
+    rules: Iterable[str], contract: Contract, record: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the values of a record that broke rules, by the names of its fields."""
-    record = dict(parse_object(text) or ())
     columns = (rule.partition(".")[0] for rule in rules)
     fields = [contract.fields[column] for column in columns if column in contract.fields]
     values = {path: find(record, path) for field in fields for path in field.paths}
@@ -131,9 +128,7 @@ def _values_of(rules: Iterable[str], contract: Contract, text: str) -> dict[str,
 
 def _require_fields(lines: list[bytes], contract: Contract) -> None:
     """Raise an error if no record has a field for a required column."""
-    records = [
-        dict(pairs) for line in lines if (pairs := parse_object(line.decode(errors="replace")))
-    ]
+    records = list(filter(None, map(record_of, lines)))
     if not records:
         return
     missing = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,9 +11,9 @@ from typing import Any
 import yaml
 
 from capstone_metrics.errors import CapstoneError, ConfigError, unknown_name
-from capstone_metrics.sources.readers import Reading, members, read
+from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.options import OPTIONS as READING
-from capstone_metrics.validation.json_object import parse_object
+from capstone_metrics.sources.records import first_records
 from capstone_metrics.validation.paths import find
 
 FOLDER = Path(__file__).parent
@@ -89,13 +88,9 @@ def _has(record: Mapping[str, Any], path: str) -> bool:
 def _first_records(path: Path, reading: Reading) -> list[dict[str, Any]] | None:
     """Return the first records of a file; None if it cannot be read in this way."""
     try:
-        member = members(path, reading)[0]
-        chunks = read(path, reading, member)
-        lines = (line for chunk in chunks for line in chunk.split(b"\n") if line.strip())
-        first = list(itertools.islice(lines, SAMPLE_RECORDS))
+        return first_records(path, reading, SAMPLE_RECORDS)
     except CapstoneError:
         return None
-    return [dict(parse_object(line.decode(errors="replace")) or ()) for line in first]
 
 
 @cache
