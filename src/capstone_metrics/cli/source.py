@@ -91,14 +91,7 @@ def _file_options(command: Command) -> Command:
 @show_user_errors()
 def inspect(env: str | None, request: _Request, as_json: bool) -> None:
     """Recognise FILE or guess how it is read; print the declaration, and its first records."""
-    declared, result = _preview(env, request)
-    if as_json:
-        echo_json({"source": declared.declaration, **_about(declared), **result.to_dict()})
-        return
-    _show_about(declared)
-    if not result.refused:
-        click.echo(_yaml({"sources": {_name_of(request.file, declared): declared.declaration}}))
-    _show(result)
+    _report(env, request, as_json=as_json, with_declaration=True)
 
 
 @source.command()
@@ -108,12 +101,7 @@ def inspect(env: str | None, request: _Request, as_json: bool) -> None:
 @show_user_errors()
 def preview(env: str | None, request: _Request, as_json: bool) -> None:
     """Show what FILE would give: rows, ignored and rejected records. Nothing is written."""
-    declared, result = _preview(env, request)
-    if as_json:
-        echo_json({**_about(declared), **result.to_dict()})
-        return
-    _show_about(declared)
-    _show(result)
+    _report(env, request, as_json=as_json, with_declaration=False)
 
 
 @source.command()
@@ -131,7 +119,8 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
         raise CapstoneError(f"--env: every environment reads {environment}; name one of your own.")
     is_new = environment not in environments()
     file = request.file
-    declared, result = _preview(None if is_new else environment, request)
+    catalog = load_catalog(None if is_new else environment)
+    declared, result = _preview(catalog, request)
     if result.refused:
         raise CapstoneError(f"{file}: {next(iter(result.refused.values()))}")
     if not result.rows:
@@ -144,7 +133,7 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
     content = path.read_text(encoding="utf-8") if path.exists() else ""
     networks = _networks_of(result, declared)
     if not is_new:
-        known = load_catalog(environment).load("params:networks")
+        known = catalog.load("params:networks")
         networks = [*known, *(each for each in networks if each not in known)]
     text = _with_source(path, content, name, declared, networks)
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,20 +152,37 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
     )
 
 
-def _preview(env: str | None, request: _Request) -> tuple[Declared, Preview]:
+def _report(env: str | None, request: _Request, *, as_json: bool, with_declaration: bool) -> None:
+    """Print what a file would give, with its declaration or without."""
+    declared, result = _preview(load_catalog(env), request)
+    declaration = declared.declaration
+    if as_json:
+        about = {"preset": declared.preset, "missing": list(declared.missing)}
+        source = {"source": declaration} if with_declaration else {}
+        echo_json({**source, **about, **result.to_dict()})
+        return
+    if declared.preset:
+        click.echo(f"Recognised as {declared.preset}: {declared.description}")
+    else:
+        click.echo("No known export: the declaration is guessed from names and values; check it.")
+    if with_declaration and not result.refused:
+        click.echo(_yaml({"sources": {_name_of(request.file, declared): declaration}}))
+    _show(result)
+
+
+def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
     from capstone_metrics.sources.preview import declared_of, preview_declared  # noqa: PLC0415
 
     file, overrides = request.file, _overrides(request.settings, request.fields)
     if not file.is_file():
         raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
     declared = declared_of(file, request.preset, overrides, path=_path_of(file))
-    return declared, preview_declared(file, declared, _arrival(env))
+    return declared, preview_declared(file, declared, _arrival(catalog))
 
 
-def _arrival(env: str | None) -> Arrival:
+def _arrival(catalog: Any) -> Arrival:
     from capstone_metrics.sources.preview import Arrival  # noqa: PLC0415 - only here
 
-    catalog = load_catalog(env)
     schedule, networks = (catalog.load(f"params:{name}") for name in ("schedule", "networks"))
     return Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"])
 
@@ -307,17 +313,6 @@ def _yaml(value: Mapping[str, Any]) -> str:
 
 def _indented(text: str, margin: str) -> str:
     return "".join(f"{margin}{line}" for line in text.splitlines(keepends=True))
-
-
-def _about(declared: Declared) -> dict[str, Any]:
-    return {"preset": declared.preset, "missing": list(declared.missing)}
-
-
-def _show_about(declared: Declared) -> None:
-    if declared.preset:
-        click.echo(f"Recognised as {declared.preset}: {declared.description}")
-    else:
-        click.echo("No known export: the declaration is guessed from names and values; check it.")
 
 
 def _show(result: Preview) -> None:
