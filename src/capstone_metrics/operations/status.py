@@ -16,8 +16,7 @@ from capstone_metrics.operations.deadlines import (
     RecordedRun,
     slot_outcomes,
 )
-from capstone_metrics.operations.summary import balance
-from capstone_metrics.schemas import LINE_OUTCOMES
+from capstone_metrics.operations.summary import balance, is_balanced
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -393,10 +392,9 @@ def _damage_check(damage: Sequence[Damage], *, is_writing: bool) -> Check:
 def _accounting_checks(head: Mapping[str, Any]) -> Iterator[Check]:
     """Check that the lines of Bronze add up, and report the rate of quarantined ones."""
     total = head["total"]
-    is_balanced = total["lines"] == sum(total[outcome] for outcome in LINE_OUTCOMES)
-    message = balance(total)
-    hint = "" if is_balanced else "; run 'kedro verify' to see where"
-    health = Health.OK if is_balanced else Health.CRITICAL
+    message, is_right = balance(total), is_balanced(total)
+    hint = "" if is_right else "; run 'kedro verify' to see where"
+    health = Health.OK if is_right else Health.CRITICAL
     yield Check("identity", health, message + hint, "verify")
     rate = 100 * total["quarantined"] / total["lines"] if total["lines"] else 0
     yield Check("quarantine", Health.OK, f"{rate:.2f} % of all lines")

@@ -155,13 +155,18 @@ class Summary:
         return table
 
 
+def is_balanced(total: Mapping[str, int]) -> bool:
+    """Return whether the lines of each outcome add up to all lines."""
+    return total["lines"] == sum(total[outcome] for outcome in LINE_OUTCOMES)
+
+
 def balance(total: Mapping[str, int]) -> str:
     """Return how the lines of Bronze add up, over all runs.
 
     Args:
         total: the number of lines, and how many have each outcome.
     """
-    sign = "=" if total["lines"] == sum(total[outcome] for outcome in LINE_OUTCOMES) else "≠"
+    sign = "=" if is_balanced(total) else "≠"
     parts = [f"{total['current']:,} current in Silver"]
     parts += [
         f"{total[outcome]:,} {outcome}"
