@@ -17,6 +17,7 @@ from capstone_metrics.sources.presets import (
     with_preset,
 )
 from capstone_metrics.sources.proposal import propose
+from capstone_metrics.sources.proposal.reading import USUAL, text_options
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.content import shown
 from capstone_metrics.sources.records import lines_of, record_of
@@ -192,6 +193,12 @@ def declared_of(
     if preset_name is not None and preset_name not in presets:
         raise unknown_name("--preset", preset_name, presets)
     preset = presets[preset_name] if preset_name is not None else recognised(file)
+    if preset is None and (resaved := text_options(file)):
+        preset = recognised(file, resaved)
+        if preset:
+            own = preset.options
+            changed = {k: v for k, v in resaved.items() if v != own.get(k, USUAL[k])}
+            overrides = {**changed, **overrides}
     given = overrides.get("fields", {})
     if preset is None:
         named = {column: rule for column, rule in given.items() if isinstance(rule, str)}
@@ -218,7 +225,7 @@ def declared_of(
 def preview_declared(file: Path, declared: Declared, arrival: Arrival) -> Preview:
     """Return what the records of a file would become as it is declared."""
     preset = all_presets()[declared.preset] if declared.preset else None
-    if preset and preset.lacks and not preset.has_records(file):
+    if preset and preset.lacks and not preset.has_records(file, declared.declaration):
         return Preview()
     if preset and preset.lacks:
         return Preview(refused={file.name: f"it {why_refused(preset)}."})

@@ -58,14 +58,20 @@ class Preset:
             options={key: value for key, value in content.items() if key not in ABOUT},
         )
 
-    def matched_fields(self, path: Path) -> int:
+    def matched_fields(self, path: Path, overrides: Mapping[str, Any]) -> int:
         """Return how many fields of a file tell that it is this export; 0 if it is none.
 
-        Of a table without records the header is known by its names; one field is said to tell.
+        One without records is known by the header, or the list, that it has; one field is said to
+        tell.
+
+        Args:
+            path: of the file.
+            overrides: options by which it is read instead of those of the preset.
         """
-        records = _first_records(path, Reading.of(self.name, self.options))
+        options = {**self.options, **overrides}
+        records = _first_records(path, Reading.of(self.name, options))
         if records == []:
-            return 1 if "header" in self.options else 0
+            return 1 if isinstance(options.get("header"), list) or self._has_list(path) else 0
         return max(
             (
                 len(fields)
@@ -76,9 +82,21 @@ class Preset:
             default=0,
         )
 
-    def has_records(self, path: Path) -> bool:
+    def _has_list(self, path: Path) -> bool:
+        """Return whether a file is a document that has the list of records of this export."""
+        options = {k: v for k, v in self.options.items() if k not in {"records", "envelope"}}
+        paths = self.options.get("records", [])
+        documents = _first_records(path, Reading.of(self.name, options)) if paths else None
+        return any(
+            find(document, each) is not None
+            for document in documents or ()
+            for each in ([paths] if isinstance(paths, str) else paths)
+        )
+
+    def has_records(self, path: Path, overrides: Mapping[str, Any]) -> bool:
         """Return whether a file of this export has a record."""
-        return bool(_first_records(path, Reading.of(self.name, self.options)))
+        own = {key: value for key, value in overrides.items() if key in READING}
+        return bool(_first_records(path, Reading.of(self.name, {**self.options, **own})))
 
 
 def _has(record: Mapping[str, Any], path: str) -> bool:
@@ -105,12 +123,20 @@ def _content(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def recognised(path: Path) -> Preset | None:
-    """Return the preset of a file; None if it is no known export."""
-    presets = all_presets()
-    matches = {name: preset.matched_fields(path) for name, preset in presets.items()}
+def recognised(path: Path, overrides: Mapping[str, Any] | None = None) -> Preset | None:
+    """Return the preset of a file; None if it is no known export.
+
+    Args:
+        path: of the file.
+        overrides: options of a CSV by which it is read instead of those of a preset.
+    """
+    matches = {
+        name: preset.matched_fields(path, overrides or {})
+        for name, preset in all_presets().items()
+        if overrides is None or preset.options["format"] == "csv"
+    }
     best = max(matches, key=matches.__getitem__, default=None)
-    return presets[best] if best is not None and matches[best] else None
+    return all_presets()[best] if best is not None and matches[best] else None
 
 
 def with_preset(name: str, declaration: Any) -> Any:

@@ -12,18 +12,35 @@ from capstone_metrics.sources.proposal.columns import link_of, matches_of, paths
 from capstone_metrics.sources.proposal.reading import reading_options
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.xlsx import BROKEN
-from capstone_metrics.sources.records import first_records
+from capstone_metrics.sources.records import first_records, lines_of, record_of
 from capstone_metrics.validation.conditions import ONE_VALUE, text_of
 from capstone_metrics.validation.fields import TABLES
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.silver import REQUIRED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 SAMPLE_RECORDS = 200
-TOTALS = ("Total", "Total geral", "Grand total")
+KEYS = ("video_id", "data_postagem")
+"""The columns of which a row of sums has none."""
+
+TOTALS = (
+    *("Total", "Totals", "Grand total", "Subtotal", "Sum"),
+    *(
+        "Total geral",
+        "Soma",
+        "Totais",
+        "Total general",
+        "Suma",
+        "Totales",
+        "Total général",
+        "Somme",
+    ),
+    *("Gesamt", "Gesamtsumme", "Gesamtergebnis", "Insgesamt", "Summe", "Totale", "Totaal", "合計"),
+)
+"""The words of a row of sums."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +83,8 @@ def propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Propo
 
 def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Proposal:
     options = reading_options(path, set(named.values()))
-    sample = first_records(path, Reading.of("proposal", options), SAMPLE_RECORDS)
-    records = list(filter(None, sample))
+    reading = Reading.of("proposal", options)
+    records = list(filter(None, first_records(path, reading, SAMPLE_RECORDS)))
     if not records:
         raise SourceError(f"{path}: has no records from which its fields could be guessed.")
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(map(paths_of, records))))
@@ -84,8 +101,23 @@ def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Prop
     missing = [column for column in REQUIRED if column not in {*fields, *given}]
     declaration = {"type": "files", **options, "fields": fields}
     if options["format"] in TABLES:
-        declaration["ignore"] = [{names[0]: list(TOTALS)}, ONE_VALUE]
+        keys = [name for column, name in {**matches, **named}.items() if column in KEYS]
+        columns = dict.fromkeys(_total_columns(path, reading, keys)) or names[:1]
+        declaration["ignore"] = [*({name: list(TOTALS)} for name in columns), ONE_VALUE]
     network = fields.get("rede_social")
     values = {text_of(find(record, network)) for record in records} if network else ()
     networks = sorted(value.strip() for value in values if value and value.strip())
     return Proposal(declaration, tuple(missing), names, tuple(networks))
+
+
+def _total_columns(path: Path, reading: Reading, keys: Sequence[str]) -> Iterator[str]:
+    """Yield the columns that say of a row that it is one of sums.
+
+    Such a row has no id or no date, so that a video with this title is none.
+    """
+    words = {word.casefold() for word in TOTALS}
+    for record in map(record_of, lines_of(path, reading)):
+        texts = {name: (text_of(value) or "").strip() for name, value in record.items()}
+        names = [name for name, text in texts.items() if text.casefold() in words]
+        if any(not texts.get(key) or key in names for key in keys):
+            yield from names

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from capstone_metrics.sources.presets import all_presets
 from capstone_metrics.validation.conditions import text_of
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     Record = Mapping[str, Any]
 
+NAMES = Path(__file__).with_name("names.yml")
 MIN_ID_LENGTH = 5
 VAGUE_NAMES = frozenset(
     ("date", "data", "fecha", "datum", "dia", "day", "impressions", "impressoes", "impresiones")
@@ -75,13 +79,14 @@ def _normalized(name: str) -> str:
 
 @cache
 def _synonyms() -> dict[str, str]:
-    """Return the column of each name that a known export has for it."""
+    """Return the column of each name that a known export, or people, have for it."""
+    columns = [preset.options.get("fields", {}) for preset in all_presets().values()]
+    columns.append(yaml.safe_load(NAMES.read_text(encoding="utf-8")))
     names: dict[str, str] = {_normalized(column): column for column in SILVER}
-    for preset in all_presets().values():
-        for column, rule in preset.options.get("fields", {}).items():
-            for name in _names(rule):
-                names.setdefault(_normalized(name), column)
-                names.setdefault(_normalized(name.rpartition(".")[2]), column)
+    for column, rule in (each for fields in columns for each in fields.items()):
+        for name in _names(rule):
+            names.setdefault(_normalized(name), column)
+            names.setdefault(_normalized(name.rpartition(".")[2]), column)
     return names
 
 

@@ -16,6 +16,7 @@ from capstone_metrics.sources.proposal.columns import column_of
 from capstone_metrics.sources.readers import Reading, members
 from capstone_metrics.sources.readers.content import BYTE_ORDER_MARKS, ZIP, opened
 from capstone_metrics.sources.readers.table import HEADER_ROWS
+from capstone_metrics.sources.readers.xlsx import BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 HEAD_BYTES = 1 << 20
 SAMPLE_LINES = 200
 DELIMITERS = (",", ";", "\t", "|")
+USUAL = {"encoding": "utf-8", "delimiter": ","}
+"""The options of a CSV that need not be declared."""
 
 
 def reading_options(path: Path, names: set[str]) -> dict[str, Any]:
@@ -60,6 +63,20 @@ def reading_options(path: Path, names: set[str]) -> dict[str, Any]:
     if "\0" in text:
         raise SourceError(f"{path}: is no CSV, JSON, Parquet or Excel file.")
     return {"format": "csv", **options, **_csv_options(text, names)}
+
+
+def text_options(path: Path) -> dict[str, str]:
+    """Return the encoding and the delimiter of a CSV, as a spreadsheet may have saved it again.
+
+    Without any if the file is none.
+    """
+    try:
+        options = reading_options(path, set())
+    except (CapstoneError, OSError, *BROKEN, RecursionError, csv.Error):
+        return {}
+    if options["format"] != "csv" or "member" in options:
+        return {}
+    return {option: options.get(option, usual) for option, usual in USUAL.items()}
 
 
 def _sheet_options(path: Path, known: set[str]) -> dict[str, Any]:
@@ -132,7 +149,7 @@ def _csv_options(text: str, known: set[str]) -> dict[str, Any]:
         itertools.islice(csv.reader(io.StringIO(text, newline=None), delimiter=delimiter), 50)
     )
     width = Counter(len(row) for row in rows).most_common(1)[0][0] if rows else 0
-    wide = [row for row in rows if len(row) >= width and sum(map(bool, row)) > width // 2]
+    wide = [row for row in rows if len(row) >= width and _may_be_header(row, width)]
     header = next((row for row in wide if _known(row) or known & set(row)), None)
     header = header or next(iter(wide), None)
     options: dict[str, Any] = {}
@@ -142,6 +159,12 @@ def _csv_options(text: str, known: set[str]) -> dict[str, Any]:
     if header and header != first and not declared:
         options["header"] = [name.strip() for name in header if name.strip()][:3]
     return options
+
+
+def _may_be_header(row: Sequence[str], width: int) -> bool:
+    """Return whether a row has a name, and another one, for most of the columns."""
+    names = list(filter(None, row))
+    return len(names) > width // 2 and len(set(names)) == len(names)
 
 
 def _regularity(lines: Sequence[str], delimiter: str) -> int:
