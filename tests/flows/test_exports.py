@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -151,6 +152,20 @@ def test_a_file_that_was_read_wrongly_is_right_after_its_declaration_was_mended(
         "run", "--params=now=2026-01-31T20:05,full=true", f"--pipelines={','.join(LAKE_PIPELINES)}"
     )
     assert gold.read_bytes() == before
+    exporting.kedro("verify", "--full")
+
+
+def test_a_member_that_is_no_longer_read_leaves_silver(exporting: Project) -> None:
+    with zipfile.ZipFile(exporting.root / "exports/a.zip", "w") as archive:
+        archive.writestr("videos.csv", EXPORT)
+        archive.writestr("old.csv", EXPORT.replace("az-1", "az-2"))
+    for member, ids in (("*.csv", ["az-1", "az-2"]), ("videos.csv", ["az-1"])):
+        source = DECLARED | {"path": "exports/*.zip", "delimiter": ";", "member": member}
+        exporting.configure("parameters_sources.yml", sources={"mine": source}, networks=["tiktok"])
+        output = exporting.run(LAKE).stdout
+        assert sorted(row["video_id"] for row in silver_rows(exporting)) == ids
+    assert "3 lines in Bronze = 1 current in Silver" in output
+    assert "2 withdrawn" in output
     exporting.kedro("verify", "--full")
 
 

@@ -10,6 +10,7 @@ import pytest
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.sources import new_objects
+from capstone_metrics.sources.files import withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,6 +105,22 @@ def test_each_member_of_a_zip_is_an_object(tmp_path: Path) -> None:
     assert list(one.values()) == [b'{"a":"1"}\n']
     assert [lines for _, lines in sorted(both.items())] == [b'{"a":"1"}\n', b'{"a":"2"}\n']
     assert not objects_of(tmp_path / "a.zip", both, member="*.csv")
+
+
+def test_a_member_that_is_no_longer_read_is_withdrawn(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("x.csv", "y.csv", "z.csv"):
+            archive.writestr(name, b"a\n1\n")
+    both = objects_of(tmp_path / "a.zip", member="[xy].csv")
+    narrowed = objects_of(tmp_path / "a.zip", both, member="x.csv")
+    assert sorted(narrowed.values()) == [b"", b'{"a":"1"}\n']  # y.csv has no line now
+    declared = {"export": {"format": "csv", "member": "x.csv"}}
+    assert withdrawn(declared, [*both, *narrowed]) == set(both)
+    assert not objects_of(tmp_path / "a.zip", [*both, *narrowed], member="x.csv")
+    # and back again: the first reading counts, and nothing has to be read
+    assert not objects_of(tmp_path / "a.zip", [*both, *narrowed], member="[xy].csv")
+    declared = {"export": {"format": "csv", "member": "[xy].csv"}}
+    assert withdrawn(declared, [*both, *narrowed]) == set(narrowed)
 
 
 def test_an_export_comes_in_once_under_any_name_and_in_any_window(tmp_path: Path) -> None:

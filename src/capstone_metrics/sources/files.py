@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -40,6 +41,9 @@ OBJECT_NAME = re.compile(
 An object without a number and a reading has its name from an earlier version, which had no options
 that this one reads in another way.
 """
+
+
+EVERY_MEMBER = ("*",)
 
 
 class FileObject(NamedTuple):
@@ -78,7 +82,8 @@ def objects(
     """Return an object for each content at `path` (a glob) that Bronze has not, or not read so.
 
     A new content belongs to the latest due window, after those that arrived in it before. One that
-    was read in another way keeps the window and the number of that reading.
+    was read in another way keeps the window and the number of that reading. A member of a zip that
+    was read, and is not any more, has no line in the declared reading.
 
     Raises:
         SourceError: for an invalid option, or a `path` that matches no file.
@@ -94,9 +99,10 @@ def objects(
     number = max((file.number for file in known if file.window == str(window)), default=0)
     new: dict[str, Callable[[], Iterator[bytes]]] = {}
     for path in paths:
-        for member in members(path, reading):
-            content = _digest(path, member)
-            if (content, reading.digest) in readings:
+        declared = members(path, reading)
+        for member, content in _contents(path, reading):
+            is_read = member in declared
+            if (content, reading.digest) in readings or not (is_read or content in arrivals):
                 continue
             readings.add((content, reading.digest))
             if content in arrivals:
@@ -104,7 +110,7 @@ def objects(
             else:
                 number += 1
                 file = FileObject(str(window), number, content, reading.digest)
-            new[file.name(name)] = partial(read, path, reading, member)
+            new[file.name(name)] = partial(read, path, reading, member) if is_read else _nothing
     stale = {f.content for f in known if (f.content, reading.digest) not in readings}
     if stale:
         log.warning(
@@ -153,10 +159,21 @@ def _written_at(path: Path) -> tuple[int, Path]:
         return path.stat().st_mtime_ns, path
 
 
-def _digest(path: Path, member: str) -> str:
-    """Return the SHA-256 of a file; of a member of a zip, that of the zip and of its name."""
+def _contents(path: Path, reading: Reading) -> Iterator[tuple[str, str]]:
+    """Yield each member of a file, read or not, and the SHA-256 of its content.
+
+    Of a file that is no zip the member is empty; of a zip, the hash is that of the zip and the
+    member's name.
+    """
     with translate_errors(path), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    if member:
-        digest.update(b"\0" + member.encode())
-    return digest.hexdigest()
+    for member in members(path, replace(reading, member=EVERY_MEMBER)):
+        content = digest.copy()
+        if member:
+            content.update(b"\0" + member.encode())
+        yield member, content.hexdigest()
+
+
+def _nothing() -> Iterator[bytes]:
+    """Return the content of a member that the declaration does not read."""
+    return iter(())
