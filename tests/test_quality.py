@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.quality import Finding, Rules, check_totals, check_windows, usual_windows
+from capstone_metrics.quality import (
+    Finding,
+    Rules,
+    check_names,
+    check_totals,
+    check_windows,
+    usual_windows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +129,38 @@ def test_a_mart_has_rules_of_its_own() -> None:
 )
 def test_a_gold_that_cannot_be_compared_is_not(before: dict[str, Any]) -> None:
     assert totals(before, gold(100), Rules(gold={"change_pct": {"most": 1, **BLOCK}})) == []
+
+
+NAMES_WARN = Rules(gold={"names_by_case": WARN})
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["GRAN", "IMPACTA"], None),
+        (["Gran", "GRAN", "IMPACTA"], "'GRAN' and 'Gran'"),
+        (["gran", "Gran", "GRAN"], "'GRAN' and 'Gran' and 'gran'"),
+        (["Escola Ação", "ESCOLA AÇÃO", "b", "B"], "'B' and 'b', 'ESCOLA AÇÃO' and 'Escola Ação'"),
+        (["Ação", "Acao"], None),  # Power BI tells accents apart
+        (["Straße", "STRASSE"], "'STRASSE' and 'Straße'"),
+    ],
+)
+def test_names_that_differ_by_case_alone_are_found(names: list[str], shown: str | None) -> None:
+    marts = {"gold_x": {"faculdade": names}, "gold_y": {"faculdade": names}}
+    findings = check_names(marts, NAMES_WARN).findings
+    assert len(findings) == bool(shown)
+    for finding in findings:
+        assert (finding.subject, finding.action) == ("faculdade", "warn")
+        assert f"takes for one: {shown}; write them alike" in finding.message
+
+
+def test_few_of_many_spellings_are_shown_and_a_mart_may_be_left_out() -> None:
+    names = [each for letter in "abcdefg" for each in (letter, letter.upper())]
+    (finding,) = check_names({"gold_x": {"faculdade": names}}, NAMES_WARN).findings
+    assert "'E' and 'e', …; write" in finding.message
+    rules = Rules(gold=NAMES_WARN.gold, marts={"gold_x": {"names_by_case": {}}})
+    assert check_names({"gold_x": {"faculdade": names}}, rules).findings == []
+    assert check_names({"gold_x": {"faculdade": names}}, Rules()).findings == []
 
 
 def test_a_finding_comes_back_from_a_record() -> None:

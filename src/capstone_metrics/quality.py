@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import ConfigError
+from capstone_metrics.validation.texts import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,11 +21,13 @@ RULE_OPTIONS = {
         "quarantine_pct": {"most", "action"},
         "volume_pct": {"least", "most", "weeks", "action"},
     },
-    "gold": {"change_pct": {"most", "action"}},
+    "gold": {"change_pct": {"most", "action"}, "names_by_case": {"action"}},
 }
 """The rules of each layer, and the options of each rule."""
 
 MIN_WINDOWS_FOR_MEDIAN = 2
+MAX_SPELLINGS = 5
+"""Of how many names a message shows the spellings."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,39 @@ def check_totals(
         if rule and is_comparable:
             findings += _change_findings(name, old["totals"], mart["totals"], rule)
     return QualityReport("gold", findings)
+
+
+def check_names(names: Mapping[str, Mapping[str, Iterable[str]]], rules: Rules) -> QualityReport:
+    """Find names of which another one differs by case alone.
+
+    Args:
+        names: the names in the marts, by mart and column.
+        rules: the declared rules.
+    """
+    findings: dict[str, Finding] = {}  # by their messages: several marts have the same names
+    for mart, columns in names.items():
+        if rule := rules.for_mart(mart).get("names_by_case"):
+            for column, values in columns.items():
+                if message := _spellings(column, values):
+                    finding = Finding("names_by_case", column, message, rule["action"])
+                    findings.setdefault(message, finding)
+    return QualityReport("gold", list(findings.values()))
+
+
+def _spellings(column: str, names: Iterable[str]) -> str | None:
+    """Return a message with the names of a column that differ by case alone; None for none."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spellings[folded(name)].add(name)
+    alike = sorted(sorted(each) for each in spellings.values() if len(each) > 1)
+    if not alike:
+        return None
+    shown = ", ".join(" and ".join(map(repr, each)) for each in alike[:MAX_SPELLINGS])
+    more = ", …" if len(alike) > MAX_SPELLINGS else ""
+    return (
+        f"{column} has names that differ by case alone, which Power BI takes for one: {shown}{more}"
+        f"; write them alike in the source, or by 'values' of its field {column}"
+    )
 
 
 def _quarantine_findings(

@@ -182,6 +182,16 @@ def check_marts(project: PowerBI) -> None:
     assert ends == {(name, column) for name, mart in declared.items() for column in mart["key"]}
 
 
+def check_keys(project: PowerBI) -> None:
+    """A key of texts has one of those that differ by case alone, which the model takes for one."""
+    for table in project.tables.values():
+        (partition,) = table.all("partition").values()
+        for column in table.all("column").values():
+            if "isKey" in column.all("property") and column.get("dataType") == "string":
+                criterion = f'{{"{column.get("sourceColumn")}", Comparer.OrdinalIgnoreCase}})'
+                assert criterion in partition.get("source"), table.name
+
+
 def check_queries(project: PowerBI) -> None:
     """One query opens the database that two parameters name; no file has a user or a password."""
     expressions = project.model.all("expression")
@@ -240,6 +250,7 @@ FAULTS = {
         (MARTS, DECLARED, MORE + DECLARED),
         (RELATIONSHIPS, "toColumn: Network.Network", "toColumn: Date.Year"),
     ],
+    check_keys: [(f"{TABLES}/Network.tmdl", ', {"rede_social", Comparer.OrdinalIgnoreCase}', "")],
     check_measures: [
         (NETWORKS, "SUM(gold_video_views_dia_faculdade[", "SUM(gold_video_views_dia_escola["),
         (NETWORKS, "[Likes] + [Comments]", "[Likes] + [Replies]"),

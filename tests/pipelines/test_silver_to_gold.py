@@ -319,6 +319,17 @@ def test_a_blocking_finding_of_gold_blocks_it_unless_that_is_allowed() -> None:
     enforced(doubled, gold, {"gold": {"change_pct": {"most": 100, "action": "block"}}})
 
 
+def test_names_that_differ_by_case_alone_are_found_in_what_gold_will_have() -> None:
+    rule = {"names_by_case": {"action": "block"}}
+    alike = silver((JAN_30, "a", 2), (JAN_31, "a", 3))
+    enforced(snapshot(alike), quality={"gold": rule})
+    gold = gold_of(alike)
+    later = snapshot(silver((JAN_30, "a", 2), (JAN_31, "A", 3)), JAN_31)  # only this day is built
+    with pytest.raises(CapstoneError, match=r"takes for one: 'A' and 'a'; .* Gold was not changed"):
+        enforced(later, gold, {"gold": rule})
+    enforced(later, gold, {"gold": {"names_by_case": {"action": "warn"}}})
+
+
 def test_a_finding_of_silver_blocks_gold_until_one_is_committed_of_that_silver() -> None:
     table = silver((JAN_30, "a", 2))
     found = {**FOUND, "action": "block", "generation": 2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -224,7 +225,7 @@ def _field(name: str, fields: Any, source: Any, zone: str) -> tuple[Any, set[str
     values = [str(rule["constant"])] if "constant" in rule else map(fields.get, origins)
     for value in values:
         blank = isinstance(value, str) and not isinstance(value, Number) and not value.strip(SPACE)
-        if value is None or (blank and (quoted or name in {"faculdade", "video_id"})):
+        if value is None or (blank and (quoted or name in {"faculdade", "categoria", "video_id"})):
             continue
         if name == "video_id" and isinstance(value, str) and _is_spoilt(value):
             return None, {"video_id.mangled"}
@@ -251,7 +252,9 @@ def _value(name: str, value: Any, rule: Any, quoted: bool, zone: str) -> Any:
         _require(value, isinstance(value, str) and "\0" not in value)
         return value.strip() or None
     if name in TEXTS:
-        return _require(value, is_text and "\0" not in value)
+        text = _require(value, is_text and "\0" not in value)
+        is_name = name in {"faculdade", "categoria"}
+        return (unicodedata.normalize("NFC", text.strip()) or None) if is_name else text
     if name in INTEGERS or name in {"engagement_rate", "ctr_estimado"}:
         number = value.strip(SPACE) if quoted and is_text else value
         _require(number, is_text if quoted else isinstance(number, Number))

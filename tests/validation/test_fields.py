@@ -274,6 +274,21 @@ def test_values_are_translated_without_regard_to_case_and_blanks() -> None:
     assert read("rede_social", rule, {"rede": "Orkut"}) == {"rede_social.unknown"}
 
 
+def test_texts_are_compared_however_their_accents_are_composed() -> None:
+    composed, decomposed = "A\u00e7\u00e3o", "Ac\u0327a\u0303o"
+    for declared, written in ((composed, decomposed), (decomposed, composed)):
+        rule = {"field": "rede", "values": {declared: "tiktok"}, "missing": "x"}
+        assert read("rede_social", rule, {"rede": f"{written}\u00a0"}) == "tiktok"
+        rule = {"field": "titulo", "missing": declared}
+        assert read("titulo_video", rule, {"titulo": written.upper()}) is None
+        assert outcome_of({"titulo": written}, ignore={"titulo": declared}).ignored
+
+
+def test_a_constant_name_is_written_as_one_of_a_line() -> None:
+    assert read("faculdade", {"constant": " Ac\u0327a\u0303o "}, {}) == "A\u00e7\u00e3o"
+    assert read("faculdade", {"constant": "\u00a0"}, {}) == {"faculdade.missing"}
+
+
 def test_two_fields_are_joined_by_a_blank() -> None:
     rule = {"join": ["dia", "hora"], "format": ["%d/%m/%Y %H:%M", "%d/%m/%Y"]}
     record = {"dia": "04/05/2026", "hora": "16:20"}

@@ -10,6 +10,7 @@ from typing import Any
 
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.validation.paths import check_path, find
+from capstone_metrics.validation.texts import folded
 
 ONE_VALUE = "one_value"
 """The name of the condition that a row of a table has one value alone, its first."""
@@ -40,7 +41,7 @@ class Condition:
         """Return whether the value of the field meets it."""
         if self.pattern:
             return self._search(text) is not None
-        return text.strip().casefold() in self.values
+        return folded(text) in self.values
 
 
 @dataclass(frozen=True)
@@ -154,4 +155,4 @@ def _condition(setting: str, path: str, value: Any) -> Condition:
         return Condition(path, pattern=str(pattern))
     values = value if isinstance(value, list | tuple) else [value]
     texts = [{True: "true", False: "false"}[v] if isinstance(v, bool) else str(v) for v in values]
-    return Condition(path, tuple(text.strip().casefold() for text in texts))
+    return Condition(path, tuple(map(folded, texts)))

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.numerals import NumberFormat
 from capstone_metrics.validation.paths import check_path
-from capstone_metrics.validation.silver import OPTIONAL, REQUIRED, SILVER, TIMES
+from capstone_metrics.validation.silver import NAMES, OPTIONAL, REQUIRED, SILVER, TIMES
+from capstone_metrics.validation.texts import folded
 from capstone_metrics.validation.times import ISO, UNITS_PER_SECOND, TimeFormat
 
 DURATION = "duration"
@@ -70,12 +71,12 @@ class Origin:
     @cached_property
     def replacements(self) -> dict[str, str]:
         """What is read instead of a value, by the value without case and blanks around it."""
-        return {value.strip().casefold(): read for value, read in self.values}
+        return {folded(value): read for value, read in self.values}
 
     @cached_property
     def missing_words(self) -> frozenset[str]:
         """The words for no value, without case and blanks around them."""
-        return frozenset(word.strip().casefold() for word in self.missing)
+        return frozenset(folded(word) for word in self.missing)
 
     @cached_property
     def is_plain(self) -> bool:
@@ -126,7 +127,9 @@ class Field:
     @property
     def is_plain(self) -> bool:
         """Whether the scanner can read the field: its origins differ in their names alone."""
-        if not all(origin.is_plain for origin in self.origins) or self.same_day_as:
+        if self.name in NAMES or self.same_day_as:
+            return False
+        if not all(origin.is_plain for origin in self.origins):
             return False
         return len({replace(origin, paths=()) for origin in self.origins}) == 1
 

@@ -16,7 +16,8 @@ from capstone_metrics.validation.fields import DURATION, NUMBERS
 from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.numerals import INTEGER, NUMBER, read_duration
 from capstone_metrics.validation.paths import find
-from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
+from capstone_metrics.validation.silver import COUNTERS, NAMES, NEVER_BLANK, SILVER
+from capstone_metrics.validation.texts import folded, name_of
 from capstone_metrics.validation.times import ISO, TimeFormat, read_iso, read_number
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _translated(origin: Origin, value: Any, *, is_number: bool = False) -> Any:
             raise NoValue
         groups = [group for group in match.groups() if group is not None]
         text = value = groups[0] if groups else match[0]
-    word = text.strip().casefold()
+    word = folded(text)
     if word in origin.missing_words:
         raise NoValue
     if word in origin.replacements:
@@ -234,7 +235,13 @@ def _read_text(field: Field, _: Origin, value: Any, __: dt.date | None) -> str:
     if field.name == "video_id":
         return _read_id(value)
     text = _text(value)
-    return _unreadable(text) if "\0" in text else text
+    if "\0" in text:
+        _unreadable(text)
+    if field.name not in NAMES:
+        return text
+    if not (name := name_of(text)):
+        raise NoValue
+    return name
 
 
 def _read_id(value: Any) -> str:

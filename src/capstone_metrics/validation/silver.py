@@ -55,7 +55,10 @@ OPTIONAL = tuple(name for name in SILVER if name not in {*REQUIRED, *REQUIRED_IF
 COUNTERS = ("views", "likes", "comentarios")
 """The columns that are never negative."""
 
-NEVER_BLANK = ("faculdade", "video_id")
+NAMES = ("faculdade", "categoria")
+"""The columns of names, which are compared: without blanks around them, and normalised (NFC)."""
+
+NEVER_BLANK = (*NAMES, "video_id")
 """The columns in which a blank text counts as missing."""
 
 QUARANTINE = {

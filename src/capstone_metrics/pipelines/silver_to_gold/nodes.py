@@ -18,9 +18,10 @@ from capstone_metrics.errors import DataError
 from capstone_metrics.facts import changed_days, facts_of
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.marts import Basis, Mart, marts_of
-from capstone_metrics.quality import Finding, QualityReport, Rules, check_totals
+from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import DAYS, VIDEO_KEY
+from capstone_metrics.validation.silver import NAMES
 
 MAX_RULES = 5
 """How many rules a message names."""
@@ -237,12 +238,25 @@ def reconcile(
 def check_gold(
     update: GoldUpdate, quality: Mapping[str, Any] | None, marts: Mapping[str, Any]
 ) -> QualityReport:
-    """Find totals that changed much since the last commit of Gold.
+    """Find totals that changed much since the last commit of Gold, and names that are alike.
 
     Raises:
         DataError: if a rule is invalid.
     """
-    return check_totals(update.base.manifest, update.manifest, Rules.of(quality or {}, marts))
+    rules = Rules.of(quality or {}, marts)
+    findings = check_totals(update.base.manifest, update.manifest, rules).findings
+    findings += check_names(_names(update, marts_of(marts)), rules).findings
+    return QualityReport("gold", findings)
+
+
+def _names(update: GoldUpdate, marts: Mapping[str, Mart]) -> dict[str, dict[str, list[str]]]:
+    """Return the different names in each mart, by the columns of its key that have names."""
+    names: dict[str, dict[str, list[str]]] = {}
+    for mart in marts.values():
+        if columns := [column for column in mart.key if column in NAMES]:
+            table = read_csv(update.files[mart.name])
+            names[mart.name] = {column: table[column].unique().to_pylist() for column in columns}
+    return names
 
 
 def enforce_quality(
