@@ -202,7 +202,7 @@ def test_a_failed_run_is_emitted_with_its_sentence(traced: Project, lake: Path) 
         RUN_JOB,
         "FAIL",
     )
-    assert ("local.silver", "FAIL") in states_of(emitted_events)
+    assert ("local.gold", "FAIL") in states_of(emitted_events)
     assert emitted_events[-1].run.facets["errorMessage"].message == record["error"]
 
 

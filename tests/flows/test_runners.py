@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.support.project import Project
 
 EXPORTS = 400 if selection.runs_everything else 40
+DRIFTS = 20 if selection.runs_everything else 3
 FLOW = f"--pipelines={','.join(LAKE_PIPELINES)}"
 NODES = [node.name for name in LAKE_PIPELINES for node in register_pipelines()[name].nodes]
 """The nodes of Silver and Gold, in their order."""
@@ -147,7 +148,7 @@ def test_a_run_that_could_only_fail_is_rejected_before_it_writes(
 
 
 def test_a_run_may_start_at_a_node_that_loads_a_layer(empty_project: Project, lake: Path) -> None:
-    empty_project.run(FLOW, "--from-nodes=find_increment", "--to-nodes=stop_on_drift")
+    empty_project.run(FLOW, "--from-nodes=find_increment", "--to-nodes=account")
     empty_project.run(FLOW, "--from-nodes=find_rebuild_scope")
     assert content(lake) == expected(lake)
 
@@ -216,3 +217,23 @@ def test_a_run_recovers_each_layer_that_it_writes_once_and_first(
     assert set(calls[:2]) == {"SilverDataset.recover", "GoldDataset.recover"}
     assert Counter(calls)["SilverDataset.recover"] == Counter(calls)["GoldDataset.recover"] == 1
     assert content(pending) == expected(pending)
+
+
+@pytest.mark.parametrize("runner", [[], *RUNNERS], ids=" ".join)
+def test_drift_blocks_gold_by_any_runner_and_in_the_runs_after_it(
+    empty_project: Project, lake: Path, runner: list[str]
+) -> None:
+    before = in_layers(lake)["gold"]
+    renamed = line(video_id="v3", **LATER).replace(b'"likes"', b'"curtidas"')
+    for hour in range(DRIFTS):
+        add(lake, f"2026-02-01T{hour:02}", renamed)
+        done = empty_project.run(FLOW, *runner, check=False)
+        assert "has likes in none of its 1 lines" in done.stderr
+        assert in_layers(lake)["gold"] == before
+    for pipelines in ("silver_to_gold", "bronze_to_silver,silver_to_gold"):
+        done = empty_project.run(f"--pipelines={pipelines}", *runner, check=False)
+        assert "has likes in none of its 1 lines" in done.stderr
+        assert in_layers(lake)["gold"] == before
+    assert "has likes in none of its 1 lines" in empty_project.kedro("status", check=False).stdout
+    empty_project.run("--pipelines=silver_to_gold", "--params=allow_findings=true", *runner)
+    assert content(lake) == expected(lake)

@@ -178,9 +178,9 @@ def result_of(content: bytes, lines: int) -> ValidationResult:
 
 def test_the_accounts_cover_every_line() -> None:
     result = result_of(line() + line(views=5) + line(views="x", likes=-1), lines=3)
-    update, accounts = account(result, counted(after=1, quarantined=1), NOTHING_UNUSUAL)
+    update = account(result, counted(after=1, quarantined=1), NOTHING_UNUSUAL)
     head = update.head
-    assert accounts["run"] == {
+    assert update.accounts["run"] == {
         "lines": 3,
         "accepted": 2,
         "superseded": 1,

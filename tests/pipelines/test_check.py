@@ -83,7 +83,7 @@ def finding(window: str, message: str = "so many", rule: str = "quarantine_pct")
 def findings_of(head: dict[str, Any] | None, *findings: Finding) -> list[tuple[str, str, str, int]]:
     """Return the findings in the head after a run, with the generation of each."""
     validation = validated({name_of(): line()}, SOURCES, silver_snapshot(head=head))
-    update, _ = account(validation, merge(validation), QualityReport("silver", list(findings)))
+    update = account(validation, merge(validation), QualityReport("silver", list(findings)))
     return [
         (each["rule"], each["of"], each["said"], each["generation"])
         for each in update.head["findings"]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from capstone_metrics.errors import CapstoneError
-from capstone_metrics.pipelines.bronze_to_silver.account import account, stop_on_drift
+from capstone_metrics.pipelines.bronze_to_silver.account import account
+from capstone_metrics.pipelines.bronze_to_silver.check import check_silver
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult, merge
 from capstone_metrics.quality import QualityReport
 from tests.pipelines.conftest import LINE, NAME, line, rows_of, silver_snapshot, validated
@@ -33,8 +31,14 @@ def accounts_of(
     result: ValidationResult, merged: MergeResult | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the accounts and the head, of a merge that is done or is done here."""
-    update, accounts = account(result, merged or merge(result), QualityReport("silver", []))
-    return accounts, update.head
+    update = account(result, merged or merge(result), QualityReport("silver", []))
+    return dict(update.accounts), update.head
+
+
+def drift_of(result: ValidationResult) -> list[tuple[str, str, str]]:
+    """Return the window, the message and the action of each finding of drift."""
+    findings = check_silver(result, {}, {}).findings
+    return [(each.subject, each.message, each.action) for each in findings if each.rule == "drift"]
 
 
 def test_a_new_field_is_reported_once() -> None:
@@ -48,7 +52,7 @@ def test_a_new_field_is_reported_once() -> None:
     assert again["drift"] == {"faker": []}
     assert head["new_fields"] == {"faker": ["curtidas_total"]}
     assert len(rows_of(merged.overwrites["criacao"])) == 2
-    stop_on_drift(accounts)
+    assert drift_of(result) == []
 
 
 def test_a_frozen_source_refuses_the_lines_with_a_new_field() -> None:
@@ -56,16 +60,25 @@ def test_a_frozen_source_refuses_the_lines_with_a_new_field() -> None:
     (rejected,) = rows_of(merge(result).overwrites["quarentena"])
     assert (rejected["regras"], rejected["linha"]) == (["line.new_field"], 2)
     assert rejected["texto"].encode() + b"\n" == NEW
-    accounts, _ = accounts_of(result)
-    stop_on_drift(accounts)
+    assert drift_of(result) == []
 
 
-def test_a_run_stops_before_gold_if_each_line_of_a_frozen_source_has_a_new_field() -> None:
-    accounts, _ = accounts_of(result_of(NEW, NEW, schema_drift="freeze"))
-    with pytest.raises(
-        CapstoneError, match="has the undeclared curtidas_total in all of its 2 lines"
-    ):
-        stop_on_drift(accounts)
+def test_a_new_field_in_each_line_of_a_frozen_source_blocks_gold() -> None:
+    ((window, message, action),) = drift_of(result_of(NEW, NEW, schema_drift="freeze"))
+    assert (window, action) == ("2026-01-31T08", "block")
+    assert message.startswith(f"{NAME} has the undeclared curtidas_total in all of its 2 lines: ")
+    assert "Correct sources.faker.other_fields, then run 'kedro quarantine replay'" in message
+
+
+def test_the_drift_of_many_objects_is_one_finding_for_each_window() -> None:
+    renamed = line().replace(b'"views"', b'"Views"')
+    names = [NAME.replace("criacao", name) for name in "abc"]
+    other = NAME.replace("T08", "T20")
+    objects = dict.fromkeys([*names, other], renamed) | {NAME: line()}
+    findings = drift_of(validated(objects, {"faker": DECLARED}))
+    assert [window for window, *_ in findings] == ["2026-01-31T08", "2026-01-31T20"]
+    assert f"{names[0]} has views in none of its 1 lines, and 2 more like it: " in findings[0][1]
+    assert f"{other} has views in none of its 1 lines: " in findings[1][1]
 
 
 def test_a_field_that_was_renamed_is_read_under_both_names() -> None:
@@ -93,7 +106,7 @@ def test_lines_validated_by_another_declaration_are_reported() -> None:
 def test_an_ignored_line_does_not_hide_that_a_field_was_renamed() -> None:
     total = line(video_id="Total")
     renamed = line(video_id="v3").replace(b'"views"', b'"Views"')
-    accounts, _ = accounts_of(result_of(total, renamed, renamed, ignore={"video_id": "total"}))
-    assert accounts["receipts"][NAME]["ignored"] == {"ignore.video_id": 1}
-    with pytest.raises(CapstoneError, match="has views in none of its 2 lines"):
-        stop_on_drift(accounts)
+    result = result_of(total, renamed, renamed, ignore={"video_id": "total"})
+    assert result.objects[NAME]["ignored"] == {"ignore.video_id": 1}
+    ((_, message, _),) = drift_of(result)
+    assert "has views in none of its 2 lines" in message

@@ -14,7 +14,7 @@ from capstone_metrics.errors import DataError
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.quality import QualityReport
-from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED, REQUIRED_IF_DECLARED
+from capstone_metrics.schemas import LINE_OUTCOMES
 from capstone_metrics.validation.objects import parse_object_name
 
 FINDINGS_KEPT = dt.timedelta(days=30)
@@ -26,7 +26,7 @@ UNDECLARED = "undeclared"
 
 def account(
     validation: ValidationResult, merged: MergeResult, report: QualityReport
-) -> tuple[SilverUpdate, dict[str, Any]]:
+) -> SilverUpdate:
     """Account for every line of the increment, and for every line of Bronze.
 
     Args:
@@ -35,10 +35,10 @@ def account(
         report: what is unusual in the windows of this run.
 
     Returns:
-        The new state of Silver, and the accounts of this run. The accounts have all of the head,
-        and also the `receipts`; the counts of this `run`; for each source with undeclared fields,
-        which of them no earlier run saw (`drift`); and the sources of which some lines were
-        validated by a declaration that has changed since (`outdated`).
+        The new state of Silver. Its accounts have all of the head, and also the `receipts`; the
+        counts of this `run`; for each source with undeclared fields, which of them no earlier run
+        saw (`drift`); and the sources of which some lines were validated by a declaration that has
+        changed since (`outdated`).
 
     Raises:
         DataError: unless each line of each object has one outcome, and the lines of Bronze in
@@ -70,8 +70,7 @@ def account(
     accounts = {"run": run, "drift": drift, "outdated": outdated, "receipts": receipts, **head}
     is_unchanged = bool(previous_head) and not receipts  # no new object, no new commit
     new_head = previous_head if is_unchanged else head
-    update = SilverUpdate(validation.snapshot, merged.overwrites, receipts, new_head, accounts)
-    return update, accounts
+    return SilverUpdate(validation.snapshot, merged.overwrites, receipts, new_head, accounts)
 
 
 def _head(
@@ -127,19 +126,22 @@ def _withdrawn(
 def _findings(validation: ValidationResult, report: QualityReport) -> list[dict[str, Any]]:
     """Return the last finding of each rule and window, with the generation that found it.
 
-    A full rebuild checks every window again, so earlier findings do not count. A finding is
-    retained until its window is `FINDINGS_KEPT` older than the newest window with a finding.
+    A full rebuild checks every window again, so earlier findings do not count. A finding of an
+    earlier run is retained until its window is `FINDINGS_KEPT` older than the newest window with a
+    finding.
     """
     generation = validation.snapshot.generation + 1
     known = () if validation.is_full else validation.snapshot.head.get("findings", ())
     new = ({**finding.to_dict(), "generation": generation} for finding in report.findings)
     findings = {(each["rule"], each["of"]): each for each in (*known, *new)}
     windows = {each["of"]: dt.datetime.fromisoformat(each["of"]) for each in findings.values()}
-    newest = max(windows.values(), default=None)
+    if not windows:
+        return []
+    oldest = max(windows.values()) - FINDINGS_KEPT
     return [
         each
         for _, each in sorted(findings.items())
-        if newest and newest - windows[each["of"]] <= FINDINGS_KEPT
+        if each["generation"] == generation or windows[each["of"]] >= oldest
     ]
 
 
@@ -148,42 +150,6 @@ def _merge_names(
 ) -> dict[str, list[str]]:
     """Return the union of the names under each key."""
     return {key: sorted({*one.get(key, ()), *other.get(key, ())}) for key in sorted({*one, *other})}
-
-
-def stop_on_drift(silver_accounts: Mapping[str, Any]) -> None:
-    """Stop the run before Gold if no line of an object fits the declaration of its source.
-
-    Either a required field is in no line, because it was renamed or removed; or every line has an
-    undeclared field, which the source rejects (`schema_drift: freeze`).
-
-    Args:
-        silver_accounts: the accounts of this run, as `account` returns them.
-
-    Raises:
-        DataError: for the first such object. Its lines are already in the quarantine.
-    """
-    for name, receipt in silver_accounts["receipts"].items():
-        observations = receipt["accepted"] + receipt["quarantined"]
-        broken_by_every_line = {
-            rule for rule, lines in receipt["reasons"].items() if lines == observations
-        }
-        fields = (*REQUIRED, *REQUIRED_IF_DECLARED)
-        missing = [field for field in fields if f"{field}.missing" in broken_by_every_line]
-        fonte, *_ = parse_object_name(name)
-        if missing:
-            problem = f"has {', '.join(missing)} in none"
-            setting = "fields"
-        elif "line.new_field" in broken_by_every_line:
-            problem = f"has the undeclared {', '.join(receipt['new_fields'])} in all"
-            setting = "other_fields"
-        else:
-            continue
-        raise DataError(
-            f"{name} {problem} of its {observations} lines: they are in the quarantine, and "
-            f"Gold was not rebuilt. Correct sources.{fonte}.{setting}, then run "
-            "'kedro quarantine replay'; or correct how its files are read, such as the delimiter, "
-            "then run again."
-        )
 
 
 def _undeclared_fields(receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.bronze_to_silver.account import account, stop_on_drift
+from capstone_metrics.pipelines.bronze_to_silver.account import account
 from capstone_metrics.pipelines.bronze_to_silver.check import check_silver
 from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge
@@ -42,14 +42,8 @@ def create_pipeline() -> Pipeline:
             node(
                 account,
                 inputs=["validation_result", "merge_result", "silver_findings"],
-                outputs=["silver", "silver_accounts"],
+                outputs="silver",
                 name="account",
-            ),
-            node(
-                stop_on_drift,
-                inputs="silver_accounts",
-                outputs=None,
-                name="stop_on_drift",
             ),
         ],
         tags="silver",
