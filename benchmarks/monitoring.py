@@ -143,7 +143,7 @@ def enable_monitoring(project: LakeProject, webhook: int) -> dict[str, str]:
         "kept_days": 400,
         "prometheus_file": str(project.root / "capstone.prom"),
         "prometheus_port": port,
-        "openlineage": True,
+        "listeners": ["openlineage"],
     }
     path = project.root / "conf/local/parameters_operations.yml"
     path.write_text(yaml.safe_dump({"operations": operations}))

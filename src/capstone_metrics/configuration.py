@@ -88,7 +88,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "operations": {
         "kept_days": INTEGER,
         "prometheus_file?": optional(TEXT),
-        "openlineage?": BOOLEAN,
+        "listeners?": TEXTS,
     },
     "schedule": {
         "timezone": TEXT,

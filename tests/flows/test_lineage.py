@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import pkgutil
+import subprocess
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,8 @@ import pytest
 from openlineage.client import event_v2, generated
 from openlineage.client.generated.base import BaseFacet
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, ConfigError
+from capstone_metrics.operations.listeners import PLUGINS
 from capstone_metrics.operations.listeners.lineage import Lineage
 from tests.support.lakes import LAKE_PIPELINES, add, clear, line, run_here
 from tests.support.project import project_copy
@@ -35,7 +38,7 @@ def traced(open_folder: Path) -> Iterator[Project]:
     with project_copy(open_folder) as copy:
         copy.ingest_nothing()
         copy.configure(
-            "parameters_operations.yml", operations={"kept_days": 9, "openlineage": True}
+            "parameters_operations.yml", operations={"kept_days": 9, "listeners": ["openlineage"]}
         )
         yield copy
 
@@ -112,6 +115,31 @@ def parsed(content: dict[str, Any]) -> event_v2.RunEvent:
     assert content.pop("schemaURL") == event.schemaURL
     assert content == {}
     return event
+
+
+PLUGIN = """\
+from capstone_metrics.operations.listeners.listener import Listener
+
+states = []
+
+class Heard(Listener):
+    def on_run_start(self, record):
+        states.append(record["state"])
+
+    on_run_end = on_run_start
+"""
+
+
+@contextmanager
+def turned_on(project: Project, *names: str) -> Iterator[None]:
+    """Turn on other listeners for a while."""
+    setting = project.root / "conf/local/parameters_operations.yml"
+    text = setting.read_text()
+    project.configure(setting.name, operations={"kept_days": 9, "listeners": list(names)})
+    try:
+        yield
+    finally:
+        setting.write_text(text)
 
 
 def events(project: Project) -> list[event_v2.RunEvent]:
@@ -274,34 +302,63 @@ def test_whatever_a_server_does_the_run_does_its_work(
 
     assert records(traced.root / "data")[0]["state"] == "succeeded"
     assert (traced.root / "data/gold/manifest.json").exists()
-    warnings = [text for text in caplog.messages if text.startswith("operations.openlineage: ")]
+    warnings = [text for text in caplog.messages if text.startswith("openlineage: ")]
     assert len(warnings) == (fault is not None)
     assert TOKEN not in caplog.text
     if fault is None:
         assert states_of([parsed(body) for body in server.bodies])[-1] == (RUN_JOB, "COMPLETE")
 
 
-def test_without_the_client_the_run_names_the_missing_extra(
-    traced: Project,
-    lake: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+def test_without_the_client_the_run_says_so_before_it_begins(
+    traced: Project, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delitem(sys.modules, Lineage.__module__)
     monkeypatch.setitem(sys.modules, "openlineage.client", None)  # as where it is not installed
-    run_here(traced)
+    with pytest.raises(ConfigError, match=r"operations\.listeners: openlineage cannot be loaded"):
+        run_here(traced)
+    assert not (lake / "operations").exists()
 
-    (warning,) = caplog.messages
-    assert "the extra 'lineage' of this package is not installed" in warning
-    assert records(lake)[0]["state"] == "succeeded"
+
+def test_an_unknown_listener_is_an_error_with_the_choices(traced: Project, lake: Path) -> None:
+    with turned_on(traced, "openlinage"):
+        done = traced.run(f"--pipelines={','.join(LAKE_PIPELINES)}", check=False)
+    assert done.stderr == "Error: operations.listeners: 'openlinage' is not one of openlineage.\n"
+    assert not (lake / "operations").exists()
+
+
+def test_a_listener_of_another_package_is_notified(
+    traced: Project, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "heard.py").write_text(PLUGIN)
+    installed = tmp_path / "heard-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: heard\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text(f"[{PLUGINS}]\nheard = heard:Heard\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "heard", raising=False)
+    run_here(traced)
+    assert "heard" not in sys.modules  # it is installed, and not turned on
+    with turned_on(traced, "heard"):
+        run_here(traced)
+    assert sys.modules["heard"].states == ["running", "succeeded"]
+
+
+def test_nothing_of_openlineage_is_imported_unless_it_is_turned_on(traced: Project) -> None:
+    statements = (
+        "import sys",
+        "from capstone_metrics.operations.listeners import listeners_of",
+        "list(listeners_of({'listeners': sys.argv[1:]}, dict))",
+        "print(any('lineage' in name for name in sys.modules))",
+    )
+    for names, is_imported in ([], "False"), (["openlineage"], "True"):
+        command = [sys.executable, "-c", "; ".join(statements), *names]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == is_imported
 
 
 def test_it_is_off_by_default(traced: Project, lake: Path) -> None:
-    setting = traced.root / "conf/local/parameters_operations.yml"
-    text = setting.read_text()
-    setting.unlink()
-    run_here(traced)
-    setting.write_text(text)
-
+    with turned_on(traced):
+        run_here(traced)
     assert records(lake)
     assert not (traced.root / "events").exists()
 

@@ -49,7 +49,7 @@ def watched(
     settings = {
         "kept_days": 400,
         "prometheus_file": str(project.root / "capstone.prom"),
-        "openlineage": True,
+        "listeners": ["openlineage"],
     }
     sources = project.parameters("sources.yml")
     sources["sources"]["faker"] |= {"channels": [], "history_days": 1}

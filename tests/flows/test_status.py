@@ -38,7 +38,10 @@ def ran(open_folder: Path) -> Iterator[tuple[Project, str]]:
         export = {"type": "files", "format": "csv", "path": "export.csv"}
         copy.configure("parameters_sources.yml", sources={"mine": export})
         copy.configure("parameters_quality.yml", quality={})
-        options = {"prometheus_file": str(copy.root / "capstone.prom"), "openlineage": True}
+        options = {
+            "prometheus_file": str(copy.root / "capstone.prom"),
+            "listeners": ["openlineage"],
+        }
         copy.configure("parameters_operations.yml", operations={"kept_days": 400, **options})
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CAPSTONE_LOG_FORMAT", "json")

@@ -1,11 +1,12 @@
-"""The listeners to a run that are configured: logs, a webhook, Prometheus, OpenLineage."""
+"""The listeners to a run that are configured: logs, a webhook, Prometheus, and plug-ins."""
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.operations.listeners.alerts import AlertListener, alerter_of
-from capstone_metrics.operations.listeners.lineage import Lineage
 from capstone_metrics.operations.listeners.logs import is_json, json_logs
 from capstone_metrics.operations.listeners.metrics import MetricsFile
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from capstone_metrics.operations.listeners.alerts import JsonDocument
     from capstone_metrics.operations.listeners.listener import Listener
+
+PLUGINS = "capstone_metrics.listeners"
+"""The group of entry points by which a package provides a listener: its name, and its class."""
 
 
 def listeners_of(
@@ -24,12 +28,31 @@ def listeners_of(
     Args:
         config: the parameters `operations`.
         document: returns the document of the problems already sent.
+
+    Raises:
+        ConfigError: if a plug-in is unknown, or cannot be imported.
     """
     if is_json():
         yield json_logs
     if path := config.get("prometheus_file"):
         yield MetricsFile(str(path))
-    if config.get("openlineage"):
-        yield Lineage()
+    for name in config.get("listeners", ()):
+        yield _plugin(name)
     if alerter := alerter_of(document):
         yield AlertListener(alerter)
+
+
+def _plugin(name: str) -> Listener:
+    """Return the listener of an installed package; only then is it imported."""
+    setting = "operations.listeners"
+    plugins = {each.name: each for each in entry_points(group=PLUGINS)}
+    if name not in plugins:
+        raise unknown_name(setting, name, plugins)
+    try:
+        listener: Listener = plugins[name].load()()
+    except ImportError as error:
+        raise ConfigError(
+            f"{setting}: {name} cannot be loaded ({error}); install the package or extra that it "
+            "needs, or omit it."
+        ) from error
+    return listener

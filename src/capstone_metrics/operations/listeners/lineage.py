@@ -12,14 +12,13 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import ConfigError
+from openlineage.client import OpenLineageClient, event_v2, facet_v2
+from openlineage.client.uuid import generate_static_uuid
+
 from capstone_metrics.operations.listeners.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from openlineage.client import OpenLineageClient
-    from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent, RunState
 
     from capstone_metrics.operations.listeners.listener import Record
 
@@ -35,24 +34,12 @@ END_STATES = {"succeeded": "COMPLETE", "failed": "FAIL", "killed": "ABORT"}
 class Lineage(Listener):
     """Emits the events of a run, and the missing end events of a killed one."""
 
-    name = "operations.openlineage"
+    name = "openlineage"
 
     @cached_property
     def client(self) -> OpenLineageClient:
-        """The official client.
-
-        Raises:
-            ConfigError: if it is not installed.
-        """
-        try:
-            from openlineage.client import OpenLineageClient  # noqa: PLC0415
-            from openlineage.client.event_v2 import set_producer  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigError(
-                "the extra 'lineage' of this package is not installed; install it or remove the "
-                "setting."
-            ) from error
-        set_producer(f"urn:capstone-metrics:{version('capstone-metrics')}")
+        """The official client; it reads its settings with the first event."""
+        event_v2.set_producer(f"urn:capstone-metrics:{version('capstone-metrics')}")
         return OpenLineageClient()
 
     def on_run_start(self, record: Record) -> None:
@@ -82,13 +69,10 @@ class Lineage(Listener):
         self._emit(end, record)
 
     def _emit(self, state: str, record: Record, layer: str | None = None) -> None:
-        client = self.client
-        from openlineage.client.event_v2 import RunState  # noqa: PLC0415
-
-        client.emit(event_of(RunState[state], record, layer))
+        self.client.emit(event_of(event_v2.RunState[state], record, layer))
 
 
-def event_of(state: RunState, record: Record, layer: str | None = None) -> RunEvent:
+def event_of(state: event_v2.RunState, record: Record, layer: str | None) -> event_v2.RunEvent:
     """Return an event of a run, or of one of its layers.
 
     Args:
@@ -96,8 +80,6 @@ def event_of(state: RunState, record: Record, layer: str | None = None) -> RunEv
         record: the run record.
         layer: the layer of the event; None for the run itself, which has no datasets of its own.
     """
-    from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
-
     namespace = os.environ.get("OPENLINEAGE_NAMESPACE") or NAMESPACE
     run_job = f"{record['environment']}.{'.'.join(record['pipelines'])}"
     run_facets: dict[str, Any] = {
@@ -136,15 +118,11 @@ def event_of(state: RunState, record: Record, layer: str | None = None) -> RunEv
 
 def _run_uuid(record: Record, layer: str | None = None) -> str:
     """Return the deterministic UUID of a run, or of one of its layers."""
-    from openlineage.client.uuid import generate_static_uuid  # noqa: PLC0415
-
     name = f"{record['run']}.{layer}" if layer else record["run"]
     return str(generate_static_uuid(dt.datetime.fromisoformat(record["begun"]), name.encode()))
 
 
-def _inputs(record: Record, layer: str) -> Iterator[InputDataset]:
-    from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
-
+def _inputs(record: Record, layer: str) -> Iterator[event_v2.InputDataset]:
     if layer == "serving":
         for mart, table in _published_tables(record).items():
             rows = facet_v2.input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
@@ -159,9 +137,7 @@ def _inputs(record: Record, layer: str) -> Iterator[InputDataset]:
             yield event_v2.InputDataset(*_openlineage_name(_address(record, name)))
 
 
-def _outputs(record: Record, layer: str) -> Iterator[OutputDataset]:
-    from openlineage.client import event_v2, facet_v2  # noqa: PLC0415
-
+def _outputs(record: Record, layer: str) -> Iterator[event_v2.OutputDataset]:
     statistics = facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
     for name, saved in _saved_datasets(record, layer).items():
         if layer != "serving":
@@ -175,10 +151,9 @@ def _outputs(record: Record, layer: str) -> Iterator[OutputDataset]:
 
 
 def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
-    from openlineage.client.facet_v2 import schema_dataset  # noqa: PLC0415
-
-    fields = [schema_dataset.SchemaDatasetFacetFields(name, kind) for name, kind in columns.items()]
-    return {"schema": schema_dataset.SchemaDatasetFacet(fields)} if fields else {}
+    schema = facet_v2.schema_dataset
+    fields = [schema.SchemaDatasetFacetFields(name, kind) for name, kind in columns.items()]
+    return {"schema": schema.SchemaDatasetFacet(fields)} if fields else {}
 
 
 def _openlineage_name(address: str) -> tuple[str, str]:

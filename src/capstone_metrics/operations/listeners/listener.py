@@ -22,7 +22,7 @@ class Listener:
     """
 
     name = "listener"
-    """The setting that turns the listener on; warnings name it."""
+    """What turns the listener on: a setting, or its name as a plug-in. Warnings begin with it."""
 
     def on_run_start(self, record: Record) -> None:
         """Handle the start of a run."""
