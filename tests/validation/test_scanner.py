@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capstone_metrics.validation import lines, scanner
+from capstone_metrics.validation import columns, lines, scanner
 from capstone_metrics.validation.rules import validate_line
 from capstone_metrics.validation.silver import REQUIRED, REQUIRED_IF_DECLARED
 from tests.support.mutations import PIECES, near_line
@@ -133,6 +133,51 @@ def test_many_alike_have_the_same_outcome(row: dict[str, Any]) -> None:
     content = b"\n".join([json.dumps(FLAT).encode(), *[json.dumps(row).encode()] * 100])
     scanned = outcome(content, "flat", is_scanned=True)
     assert scanned == outcome(content, "flat", is_scanned=False)
+
+
+VIEWS = {"flat": ("n", "v"), "table": ("v", ""), "csv": ("v", ""), "nested": ("leads", "")}
+"""For some sources the field of a whole number, and the field within it."""
+
+
+def near_number(random: Random) -> str:
+    """Return what is, or nearly is, a whole number with separators."""
+    groups = [f"{random.randrange(1000):0{random.choice((1, 2, 3))}}"]
+    groups += [f"{random.randrange(1000):03}" for _ in range(random.choice((0, 1, 2, 5, 6)))]
+    separators = random.choice([".", ",", " ", "\u00a0", ".\u2009\u202f", ", ", "'", ""])
+    number = groups[0] + "".join(random.choice([*separators, ""]) + each for each in groups[1:])
+    number = random.choice(["", "", "", "-", " "]) + number
+    at = random.randrange(len(number) + 1)
+    return number if random.random() < 0.8 else number[:at] + number[at + 1 :]
+
+
+@pytest.mark.parametrize("source", VIEWS)
+@pytest.mark.parametrize("mark", ['"', ""])
+def test_whole_numbers_have_the_same_outcome(source: str, mark: str) -> None:
+    random, (name, inner) = Random(source + mark), VIEWS[source]
+    numbers = [f"@{near_number(random)}@" for _ in range(300)]
+    good = EVERY[source][1]
+    rows = [good] * 100 + [{**good, name: {inner: n} if inner else n} for n in numbers]
+    content = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    content = content.replace('"@', mark).replace('@"', mark)
+    scanned = outcome(content.encode(), source, is_scanned=True)
+    assert scanned == outcome(content.encode(), source, is_scanned=False)
+
+
+def test_values_that_are_no_longer_remembered_are_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = MAPPED["nested"][1]
+    content = "\n".join(
+        json.dumps(
+            {**good, "url": f"https://x/video/v{n}", "dur": n and f"PT{n}S", "views": str(n)}
+        )
+        for n in [*range(60), *range(60)]
+    ).encode()
+    expected = outcome(content, "nested", is_scanned=False)
+    monkeypatch.setattr(columns, "REMEMBERED_BYTES", 2000)
+    monkeypatch.setattr(scanner, "CAPACITY", 5)
+    monkeypatch.setattr(scanner, "WORKSPACE", scanner._Workspace())
+    assert outcome(content, "nested", is_scanned=True) == expected
 
 
 def test_a_field_of_few_lines_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,16 @@
 """Read columns whose values are results or written in other ways than the scanner reads by itself.
 
-The scanner gives the text of each value. A converter reads each distinct text once, by the rules
-themselves; whole numbers, of which few are equal, are read as arrays where that is the same.
+The scanner gives the text of each value, and the value of whole numbers. Each distinct text is read
+once, by the rules themselves.
 """
 
 from __future__ import annotations
 
-import re
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,27 +24,119 @@ from capstone_metrics.validation.times import ISO
 from capstone_metrics.validation.values import ARROW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from capstone_metrics.validation.conditions import Selection
+    from capstone_metrics.validation.conditions import Condition, Selection
     from capstone_metrics.validation.fields import Field
 
     Mask = NDArray[np.bool_]
-    Record = tuple[tuple[str | None, ...], tuple[int, ...]]
+    Numbers = NDArray[np.int64]
 
-TEXT, NUMBER, BOOLEAN = range(3)
+TEXT, NUMBER, BOOLEAN = KINDS = range(3)
 """The kinds of values in JSON that are not nested."""
 
 JSON_VALUES: tuple[Callable[[str], Any], ...] = (str, Number, "true".__eq__)
 """What makes a value of its text, by its kind."""
 
-WHOLE = r"^-?[0-9]{1,18}$"
-"""A whole number that surely fits into 64 bits."""
+REMEMBERED_BYTES, ENTRY_BYTES = 1 << 24, 128
+"""How much memory the distinct values of a column fill at most, and what each takes besides."""
 
-REMEMBERED = 1 << 16
-"""How many distinct values of a column are remembered from one chunk to the next."""
+
+class Memory:
+    """The distinct values of a column, each with a number: how many came before it.
+
+    A value is a text, None, or a text with its kind if it is none; of several columns their values.
+    """
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._numbers: dict[Any, int] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another one has to take its place."""
+        return self._bytes > REMEMBERED_BYTES
+
+    def numbers(self, values: Sequence[Any]) -> Numbers:
+        """Return the numbers of values."""
+        try:
+            return self._find(values)
+        except KeyError:
+            with self._lock:
+                self._add(value for value in values if value not in self._numbers)
+            return self._find(values)
+
+    def _find(self, values: Sequence[Any]) -> Numbers:
+        return np.fromiter(map(self._numbers.__getitem__, values), np.int64, len(values))
+
+    def _add(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self._bytes += sys.getsizeof(value) + ENTRY_BYTES
+            self.values.append(value)  # before other threads find its number
+            self._numbers[value] = len(self.values) - 1
+
+
+class Results:
+    """What a function returns for the values of a memory; it is called once for each.
+
+    Args:
+        read: returns a result and a flag.
+        kind: the type of the results.
+    """
+
+    def __init__(self, read: Callable[[Any], tuple[Any, bool]], kind: pa.DataType) -> None:
+        self._read, self._kind = read, kind
+        self._kept: tuple[Memory, pa.Array, Mask] = self._none_of(Memory())
+
+    def _none_of(self, memory: Memory) -> tuple[Memory, pa.Array, Mask]:
+        return memory, pa.array([], self._kind), np.zeros(0, bool)
+
+    def of(self, memory: Memory, numbers: Numbers) -> tuple[pa.Array, Mask]:
+        """Return the results and the flags of the values with these numbers."""
+        kept, results, flags = self._kept
+        if kept is not memory:
+            _, results, flags = self._none_of(memory)
+        if new := [self._read(value) for value in memory.values[len(flags) :]]:
+            results = pa.concat_arrays([results, pa.array([r for r, _ in new], self._kind)])
+            flags = np.concatenate([flags, np.array([flag for _, flag in new], bool)])
+            self._kept = memory, results, flags
+        return results.take(pa.array(numbers)), flags[numbers]
+
+
+class WholeNumbers(NamedTuple):
+    """Which values the scanner reads as whole numbers.
+
+    Attributes:
+        in_texts: whether texts.
+        as_numbers: whether numbers of JSON.
+        thousands: what may be between groups of three digits of a text, beside blanks; empty for
+            nothing.
+    """
+
+    in_texts: bool
+    as_numbers: bool
+    thousands: str
+
+    @classmethod
+    def of(cls, field: Field) -> WholeNumbers | None:
+        """Return which values of a field are read so; None if it has none."""
+        if SILVER[field.name] != "int64" or len(field.origins) != 1:
+            return None
+        (origin,) = field.origins
+        is_simple = len(origin.paths) == 1 and origin.formats == (ISO,)
+        if not is_simple or origin.regex or origin.values or any(map(_has_digit, origin.missing)):
+            return None
+        thousands = " " if origin.numbers.thousands in SPACES else origin.numbers.thousands
+        if not origin.numbers.thousands:
+            thousands = ""
+        if not thousands.isascii():
+            return None
+        is_any = not origin.numbers.is_plain
+        return cls(is_any or field.quoted, is_any or not field.quoted, thousands)
 
 
 @dataclass(frozen=True)
@@ -52,10 +146,39 @@ class RawColumn:
     Attributes:
         texts: the texts, null where a line has no value.
         kinds: whether each is a text, a number or a boolean.
+        memory: the values that were met so far.
+        whole: which values are read as whole numbers; None for none.
+        is_whole: which values are.
+        integers: these numbers.
     """
 
     texts: pa.Array
     kinds: NDArray[np.uint8]
+    memory: Memory
+    whole: WholeNumbers | None
+    is_whole: Mask
+    integers: Numbers
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The number of each value in the memory."""
+        encoded = self.texts.dictionary_encode()
+        values: list[Any] = [*encoded.dictionary.to_pylist(), None]
+        codes = encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
+        if self.kinds.any():
+            codes = codes * len(KINDS) + self.kinds
+            is_present = np.zeros(len(values) * len(KINDS), bool)
+            is_present[codes] = True
+            codes = (np.cumsum(is_present) - 1)[codes]
+            pairs = (divmod(code, len(KINDS)) for code in np.flatnonzero(is_present).tolist())
+            values = [values[at] if kind == TEXT else (values[at], kind) for at, kind in pairs]
+        numbers: Numbers = self.memory.numbers(values)[codes]
+        return numbers
+
+    def take(self, which: NDArray[np.intp]) -> RawColumn:
+        """Return some of the values, which are not remembered."""
+        parts = (self.kinds[which], Memory(), None, self.is_whole[which], self.integers[which])
+        return RawColumn(self.texts.take(pa.array(which)), *parts)
 
 
 class Converter:
@@ -70,8 +193,10 @@ class Converter:
         self.field = field
         self.networks = frozenset(networks)
         self.paths = list(dict.fromkeys(field.paths))
-        self._integers = _integer_pattern(field)
-        self._known: dict[Record, tuple[Any, bool]] = {}
+        self.whole = WholeNumbers.of(field)
+        self._kind = ARROW[SILVER[field.name]]
+        self._memory = Memory()
+        self._results: dict[tuple[str, ...], Results] = {}
 
     def read(self, raw: Mapping[str, RawColumn], rows: int) -> tuple[pa.Array, Mask]:
         """Return the values, and which lines have to be left to the rules.
@@ -80,146 +205,141 @@ class Converter:
             raw: the columns of the source by their paths, of those that lines have.
             rows: the number of lines.
         """
-        if not any(path in raw for path in self.paths):
-            nulls = pa.nulls(rows, ARROW[SILVER[self.field.name]])
-            return nulls, np.full(rows, self.field.is_required)
-        if self._integers:
-            return self._read_integers(raw[self.paths[0]])
-        absent = RawColumn(pa.nulls(rows, pa.string()), np.zeros(rows, np.uint8))
-        return self._read_distinct([raw.get(path, absent) for path in self.paths])
+        columns = {path: raw[path] for path in self.paths if path in raw}
+        if not columns:
+            return pa.nulls(rows, self._kind), np.full(rows, self.field.is_required)
+        first = next(iter(columns.values()))
+        if self.whole and self.whole == first.whole:
+            return self._read_integers(first)
+        return self._read_distinct(columns)
 
-    def _read_distinct(self, columns: Sequence[RawColumn]) -> tuple[pa.Array, Mask]:
+    def _read_distinct(self, columns: Mapping[str, RawColumn]) -> tuple[pa.Array, Mask]:
         """Read each distinct combination of the values of some columns once."""
-        if len(columns) == 1 and not columns[0].kinds.any():
-            encoded = columns[0].texts.dictionary_encode()
-            texts = [*encoded.dictionary.to_pylist(), None]
-            codes = encoded.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)
-            return self._taken([((text,), (TEXT,)) for text in texts], codes)
-        codes = np.zeros(len(columns[0].texts), np.int64)
-        for column in columns:
-            encoded = column.texts.dictionary_encode()
-            numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1
-            part = numbers.astype(np.int64) * 3 + column.kinds
-            _, codes = np.unique(
-                codes * (3 * len(encoded.dictionary) + 3) + part, return_inverse=True
-            )
-        _, first = np.unique(codes, return_index=True)
-        parts = [column.texts.take(pa.array(first)).to_pylist() for column in columns]
-        kinds = [column.kinds[first].tolist() for column in columns]
-        records = zip(zip(*parts, strict=True), zip(*kinds, strict=True), strict=True)
-        return self._taken(list(records), codes)
+        paths, parts = tuple(columns), list(columns.values())
+        if len(parts) == 1:
+            memory, numbers = parts[0].memory, parts[0].numbers
+        else:
+            if self._memory.is_full:
+                self._memory = Memory()
+            memory = self._memory
+            numbers = _combined(parts, memory)
+        if paths not in self._results:
+            self._results[paths] = Results(lambda value: self._value(paths, value), self._kind)
+        return self._results[paths].of(memory, numbers)
 
-    def _taken(self, records: list[Record], codes: NDArray[Any]) -> tuple[pa.Array, Mask]:
-        """Return the values of lines, and which are left, by the position of each line's record."""
-        results = self._values(records)
-        kind = ARROW[SILVER[self.field.name]]
-        values = pa.array([value for value, _ in results], kind).take(pa.array(codes))
-        return values, np.array([is_left for _, is_left in results], bool)[codes]
-
-    def _values(self, records: list[Record]) -> list[tuple[Any, bool]]:
-        """Return the value of each record, and whether its line has to be left to the rules."""
-        known = self._known
-        if len(known) > REMEMBERED:
-            known = self._known = {}
-        results = list(map(known.get, records))
-        for position, record in enumerate(records):
-            if results[position] is None:
-                results[position] = known[record] = self._value(*record)
-        return cast("list[tuple[Any, bool]]", results)
-
-    def _value(self, texts: tuple[str | None, ...], kinds: tuple[int, ...]) -> tuple[Any, bool]:
+    def _value(self, paths: tuple[str, ...], value: Any) -> tuple[Any, bool]:
         """Return a value by the rules, and whether its line has to be left to them.
 
         Args:
-            texts: the text at each path.
-            kinds: the kind of each.
+            paths: where it is found.
+            value: a value of a memory.
         """
-        record = {
-            path: None if text is None else JSON_VALUES[kind](text)
-            for path, text, kind in zip(self.paths, texts, kinds, strict=True)
-        }
-        value, broken = read_field(self.field, record)
-        is_unknown = self.field.name == "rede_social" and value not in self.networks
-        is_left = broken is not None or (is_unknown and value is not None)
-        return (None if is_left else value), is_left
+        values = (value,) if len(paths) == 1 else value
+        record = {path: _json_value(each) for path, each in zip(paths, values, strict=True)}
+        read, broken = read_field(self.field, record)
+        is_unknown = self.field.name == "rede_social" and read not in self.networks
+        is_left = broken is not None or (is_unknown and read is not None)
+        return (None if is_left else read), is_left
 
     def _read_integers(self, column: RawColumn) -> tuple[pa.Array, Mask]:
-        """Read digits as an array, and all other values one by one."""
-        assert self._integers
+        """Read values of which the scanner has read the whole numbers."""
         known = column.texts.is_valid().to_numpy(zero_copy_only=False)
-        separator = self.field.origins[0].numbers.thousands
-        matches = pc.match_substring_regex(column.texts, self._integers).fill_null(False)
-        digits = pc.if_else(matches, column.texts, None)
-        if separator:
-            digits = pc.replace_substring_regex(digits, f"[{re.escape(separator)}{SPACES}]", "")
-        values = digits.cast(pa.int64())
-        is_read = matches.to_numpy(zero_copy_only=False)
-        if separator and (column.kinds == NUMBER).any():  # the point of a number is no separator
-            is_whole = pc.match_substring_regex(column.texts, WHOLE).fill_null(False)
-            is_read = is_read & ((column.kinds == TEXT) | is_whole.to_numpy(zero_copy_only=False))
-        if self.field.origins[0].numbers.is_plain:
-            is_read = is_read & (column.kinds == (TEXT if self.field.quoted else NUMBER))
+        is_read = column.is_whole
         if self.field.name in COUNTERS:
-            is_read = is_read & ~(values.fill_null(0).to_numpy() < 0)
+            is_read = is_read & (column.integers >= 0)
+        values = pa.array(column.integers, mask=~is_read)
         is_left = ~known if self.field.is_required else np.zeros(len(known), bool)
-        others = np.flatnonzero(known & ~is_read)
-        if len(others):
-            part = RawColumn(column.texts.take(pa.array(others)), column.kinds[others])
-            read, left = self._read_distinct([part])
-            is_left[others] = left
-            values = pc.replace_with_mask(values, pa.array(known & ~is_read), read)
+        is_other = known & ~is_read
+        if is_other.any():
+            others = column.take(np.flatnonzero(is_other))
+            read, is_left[is_other] = self._read_distinct({self.paths[0]: others})
+            values = pc.replace_with_mask(values, pa.array(is_other), read)
         return values, is_left
 
 
-def _integer_pattern(field: Field) -> str | None:
-    """Return the pattern of the numbers that can be read as an array; None if there are none."""
-    if SILVER[field.name] != "int64" or len(field.origins) != 1:
-        return None
-    (origin,) = field.origins
-    is_simple = len(origin.paths) == 1 and origin.formats == (ISO,)
-    if not is_simple or origin.regex or origin.values or any(map(_has_digit, origin.missing)):
-        return None
-    if not origin.numbers.thousands:
-        return WHOLE
-    separator = f"[{re.escape(origin.numbers.thousands)}{SPACES}]"
-    return rf"^-?(?:[1-9][0-9]{{0,2}}(?:{separator}[0-9]{{3}}){{1,4}}|[0-9]{{1,18}})$"
+def _json_value(value: Any) -> Any:
+    """Return a value of a memory as the rules have it."""
+    if isinstance(value, tuple):
+        text, kind = value
+        return JSON_VALUES[kind](text)
+    return value
+
+
+def _combined(columns: Sequence[RawColumn], memory: Memory) -> Numbers:
+    """Return the numbers of the combined values of columns in a memory."""
+    codes = np.zeros(len(columns[0].texts), np.int64)
+    for column in columns:
+        parts = codes * (column.numbers.max(initial=0) + 1) + column.numbers
+        _, first, codes = np.unique(parts, return_index=True, return_inverse=True)
+    values = (
+        [column.memory.values[number] for number in column.numbers[first].tolist()]
+        for column in columns
+    )
+    return memory.numbers(list(zip(*values, strict=True)))[codes]
 
 
 def _has_digit(text: str) -> bool:
     return any(c.isdigit() for c in text)
 
 
-def ignored_lines(
-    selection: Selection, raw: Mapping[str, RawColumn], rows: int
-) -> tuple[Mask, list[tuple[str, Mask]]]:
-    """Return which lines may be ignored by `ignore`, and for each rule of `only` which lines are.
+class Selector:
+    """Finds the lines that are ignored.
 
     Args:
         selection: which records are no observations.
-        raw: the columns of the source by their paths, of those that lines have.
-        rows: the number of lines.
     """
-    may_be = np.zeros(rows, bool)
-    for group in selection.ignore:
-        if all(condition.path in raw for condition in group):
-            may_be |= _where(group[0].is_met, raw[group[0].path])
-    rules = []
-    left = ~may_be
-    for condition in (each for each in selection.only if each.path in raw):
 
-        def is_other(text: str, is_met: Callable[[str], bool] = condition.is_met) -> bool:
-            return bool(text.strip()) and not is_met(text)
+    def __init__(self, selection: Selection) -> None:
+        self._ignore = [
+            # a pattern takes longer
+            [(each.path, _answers(each)) for each in sorted(group, key=lambda c: bool(c.pattern))]
+            for group in selection.ignore
+        ]
+        self._only = [(each.path, _answers(each, is_other=True)) for each in selection.only]
 
-        is_ignored = _where(is_other, raw[condition.path]) & left
-        rules.append((f"only.{condition.path}", is_ignored))
-        left = left & ~is_ignored
-    return may_be, rules
+    def read(self, raw: Mapping[str, RawColumn], rows: int) -> tuple[Mask, list[tuple[str, Mask]]]:
+        """Return which lines may be ignored by `ignore`, and for each rule of `only` which are.
+
+        Args:
+            raw: the columns of the source by their paths, of those that lines have.
+            rows: the number of lines.
+        """
+        may_be = np.zeros(rows, bool)
+        for group in self._ignore:
+            if all(path in raw for path, _ in group):
+                may_be |= _all(_where(answers, raw[path]) for path, answers in group)
+        rules = []
+        left = ~may_be
+        for path, answers in self._only:
+            if path in raw:
+                is_ignored = _where(answers, raw[path]) & left
+                rules.append((f"only.{path}", is_ignored))
+                left = left & ~is_ignored
+        return may_be, rules
 
 
-def _where(is_met: Callable[[str], bool], column: RawColumn) -> Mask:
-    """Return which lines meet a condition, which is tried once for each distinct text."""
-    encoded = column.texts.dictionary_encode()
-    results = [is_met(text) for text in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.fill_null(len(results)).to_numpy(zero_copy_only=False)
-    mask: Mask = np.array([*results, False], bool)[codes]
-    return mask
+def _answers(condition: Condition, *, is_other: bool = False) -> Results:
+    """Return which values meet a condition, or which have a text that does not."""
+
+    def read(value: Any) -> tuple[None, bool]:
+        if value is None:
+            return None, False
+        text = value[0] if isinstance(value, tuple) else value
+        if is_other:
+            return None, bool(text.strip()) and not condition.is_met(text)
+        return None, condition.is_met(text)
+
+    return Results(read, pa.null())
+
+
+def _where(answers: Results, column: RawColumn) -> Mask:
+    return answers.of(column.memory, column.numbers)[1]
+
+
+def _all(masks: Iterable[Mask]) -> Mask:
+    """Return where all masks are set; further ones are not made once it is nowhere."""
+    masks = iter(masks)
+    result = next(masks)
+    while result.any() and (mask := next(masks, None)) is not None:
+        result = result & mask
+    return result

@@ -33,6 +33,9 @@ MAX_DIGITS = 18
 MAX_NUMBER_LENGTH, MAX_EXPONENT_DIGITS = 200, 2
 """A number within these is finite."""
 
+MAX_GROUPS = 6
+"""A whole number of at most so many groups of three digits fits into 64 bits."""
+
 CENTURY_STARTS = 69
 """A year of two digits from this on is in the 20th century."""
 
@@ -636,6 +639,43 @@ def read_integer(source, start, stop):
 
 
 @njit
+def separator_end(b, q, separator):
+    """Return the end of a separator of thousands: a character, or any of `numerals.SPACES`."""
+    if b[q] == separator or b[q] == 32:
+        return q + 1
+    if b[q] == 0xC2 and b[q + 1] == 0xA0:
+        return q + 2
+    if b[q] == 0xE2 and b[q + 1] == 0x80 and (b[q + 2] == 0x89 or b[q + 2] == 0xAF):
+        return q + 3
+    return UNUSUAL
+
+
+@njit
+def read_whole_text(source, start, stop, separator):
+    """Return whether a text is a whole number that fits, and its value.
+
+    `separator` is what may be between groups of three digits, as may blanks; 0 for nothing.
+    """
+    negative = np.int64(source[start] == 45)
+    q = start + negative
+    value = digits(source, q, stop - q) if 0 < stop - q <= MAX_DIGITS else UNUSUAL
+    if value < 0:
+        length = np.int64(0)
+        while length < 3 and is_digit(source[q + length]):
+            length += 1
+        if not separator or not length or source[q] == 48 or q + length >= stop:
+            return False, 0
+        value, q, groups = digits(source, q, length), q + length, 1
+        while q < stop:
+            q, groups = separator_end(source, q, separator), groups + 1
+            group = digits(source, q, 3) if 0 <= q <= stop - 3 else UNUSUAL
+            if group < 0 or groups > MAX_GROUPS:
+                return False, 0
+            value, q = value * 1000 + group, q + 3
+    return True, (-value if negative else value)
+
+
+@njit
 def is_choice(source, start, stop, texts, spans, choices, count):
     """Return whether a text is one of some choices; any text is one of none."""
     for k in range(count):
@@ -712,6 +752,14 @@ def read_column(b, turn, row, column, sizes, texts, columns, spans, slots, value
             known[cell] |= layout.IS_BOOLEAN
         elif not is_text:
             known[cell] |= layout.IS_NUMBER
+        if is_text and flags & layout.WHOLE_TEXTS:
+            is_whole, values[cell] = read_whole_text(
+                source, start, stop, columns[at + layout.THOUSANDS]
+            )
+            known[cell] |= layout.IS_WHOLE if is_whole else 0
+        elif token == INTEGER and flags & layout.WHOLE_NUMBERS:
+            is_whole, values[cell] = read_integer(source, start, stop)
+            known[cell] |= layout.IS_WHOLE if is_whole else 0
         area = column * (sizes[layout.TEXT_CAPACITY] + layout.PADDING)
         offsets[ends + 1] = copy(source, start, stop, built, area + written) - area
         return True

@@ -9,10 +9,12 @@ TEXT, INTEGER, NUMBER, TIME, RAW = range(5)
 """The kinds of columns. A raw one has each value as the text that stands in the line."""
 
 # a column; ORIGINS, CHOICES and FORMAT are positions in the spans
-KIND, FLAGS, ORIGINS, ORIGIN_COUNT, CHOICES, CHOICE_COUNT, FORMAT = range(7)
-COLUMN_WIDTH = 7
+# THOUSANDS is the character between groups of three digits, or 0
+KIND, FLAGS, ORIGINS, ORIGIN_COUNT, CHOICES, CHOICE_COUNT, FORMAT, THOUSANDS = range(8)
+COLUMN_WIDTH = 8
 REQUIRED, BLANK_IS_MISSING, QUOTED, COUNTER, IS_ID, NEEDS_CLOCK = (1 << bit for bit in range(6))
-"""The flags of a column."""
+WHOLE_TEXTS, WHOLE_NUMBERS = 1 << 6, 1 << 7
+"""The flags of a column. A raw one may also read texts, or numbers, as whole numbers."""
 
 SPAN_WIDTH = 3
 """A span of the texts: its offset and its length; for a literal, where it stands in a time."""
@@ -37,7 +39,7 @@ SIZE, NAMES, DECLARED, COLUMNS, CAPACITY, TEXT_CAPACITY, IS_FROZEN = range(7)
 POSITION, LINES, FILLED_LINES, OTHERS, UNKNOWN_KEYS, IS_DONE = range(6)
 STATE_WIDTH = 6
 
-VALID, HAS_OFFSET, HAS_CLOCK, IS_NUMBER, IS_BOOLEAN = (1 << bit for bit in range(5))
+VALID, HAS_OFFSET, HAS_CLOCK, IS_NUMBER, IS_BOOLEAN, IS_WHOLE = (1 << bit for bit in range(6))
 """What is known of a value: that there is one; that its time has an offset, or a time of day; that
-it stands as a number or a boolean, and not as a text.
+it stands as a number or a boolean, and not as a text; that a raw one is read as a whole number.
 """

@@ -16,8 +16,9 @@ from capstone_metrics.validation.columns import (
     BOOLEAN,
     NUMBER,
     Converter,
+    Memory,
     RawColumn,
-    ignored_lines,
+    Selector,
 )
 from capstone_metrics.validation.fields import NUMBERS
 from capstone_metrics.validation.json_object import parse_object
@@ -99,12 +100,15 @@ class Plan:
         self.fields = [field for field in read if field.is_plain]
         raw_fields = [field for field in read if not field.is_plain]
         self.converters = [Converter(field, networks) for field in raw_fields]
+        self.selector = Selector(contract.selection)
         paths = [path for field in raw_fields for path in field.paths]
         self.raw_paths = [
             path
             for path in dict.fromkeys([*paths, *contract.selection.paths])
             if self._is_seen(path)
         ]
+        self.memories = {path: Memory() for path in self.raw_paths}
+        self.whole = {c.paths[0]: c.whole for c in reversed(self.converters) if c.whole}
         self._entries: dict[tuple[int, str], int] = {}
         for path in (*contract.source_fields, *filter(contract.is_known, sorted(self.seen))):
             if self._is_seen(path):
@@ -178,6 +182,11 @@ class Plan:
     def _raw_column(self, path: str) -> list[int]:
         column = [0] * layout.COLUMN_WIDTH
         column[layout.KIND] = layout.RAW
+        if whole := self.whole.get(path):
+            column[layout.FLAGS] = (layout.WHOLE_TEXTS if whole.in_texts else 0) | (
+                layout.WHOLE_NUMBERS if whole.as_numbers else 0
+            )
+            column[layout.THOUSANDS] = ord(whole.thousands) if whole.thousands else 0
         column[layout.ORIGINS], column[layout.ORIGIN_COUNT] = self._origins([path])
         return column
 
@@ -381,12 +390,12 @@ class Scanner:
             are ignored by it.
         """
         raw = {
-            path: _raw_column(number, rows)
+            path: _raw_column(plan, path, number, rows)
             for number, path in enumerate(plan.raw_paths, len(plan.fields))
         }
         left, ignored = np.zeros(rows, bool), list[tuple[str, "NDArray[np.bool_]"]]()
         if not plan.contract.selection.is_empty and plan.contract.selection.paths:
-            left, ignored = ignored_lines(plan.contract.selection, raw, rows)
+            left, ignored = plan.selector.read(raw, rows)
         arrays = {field.name: _array(field, at, rows) for at, field in enumerate(plan.fields)}
         for converter in plan.converters:
             arrays[converter.field.name], is_left = converter.read(raw, rows)
@@ -415,12 +424,21 @@ def _rejects_footers(contract: Contract) -> bool:
     return len(needed) > 1
 
 
-def _raw_column(number: int, rows: int) -> RawColumn:
+def _raw_column(plan: Plan, path: str, number: int, rows: int) -> RawColumn:
     """Return the texts of a field of the source in the workspace."""
     known = WORKSPACE.known[number, :rows]
     texts = values.texts(known, WORKSPACE.ends[number, : rows + 1], WORKSPACE.texts[number])
     is_number, is_boolean = (known & layout.IS_NUMBER) > 0, (known & layout.IS_BOOLEAN) > 0
-    return RawColumn(texts, is_number * np.uint8(NUMBER) + is_boolean * np.uint8(BOOLEAN))
+    if plan.memories[path].is_full:
+        plan.memories[path] = Memory()
+    return RawColumn(
+        texts,
+        is_number * np.uint8(NUMBER) + is_boolean * np.uint8(BOOLEAN),
+        plan.memories[path],
+        plan.whole.get(path),
+        (known & layout.IS_WHOLE) > 0,
+        WORKSPACE.values[number, :rows].copy(),
+    )
 
 
 def _array(column: Field, number: int, rows: int) -> pa.Array:
