@@ -68,7 +68,7 @@ POLICY = {"max_shrink_pct": 20, "changes_kept_days": 90}
 UPSERT = f"""
 INSERT INTO serving.gold_bench ({", ".join(MART.columns)}) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (data_postagem, faculdade) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in MART.declared_measures)}
+    {", ".join(f"{name} = excluded.{name}" for name in MART.measure_names)}
 """  # noqa: S608 - names of ours
 
 MAX_RATIOS = {
@@ -113,7 +113,7 @@ class GoldLake:
         entry = {
             **DECLARATION,
             "rows": DAYS * KEYS,
-            "totals": dict(zip(MART.declared_measures, totals, strict=True)),
+            "totals": dict(zip(MART.measure_names, totals, strict=True)),
             "sha256": hashlib.sha256(self.file.read_bytes()).hexdigest(),
         }
         manifest = {"generation": 1, "silver_rows": 0, "marts": {MART.name: entry}}

@@ -61,9 +61,8 @@ def entry_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dic
     width = len(mart.key)
     sums = (sum(row[width + column] for row in rows) for column in range(len(mart.measures)))
     return {
-        "key": list(mart.key),
-        "measures": mart.declared_measures,
+        **mart.declaration,
         "rows": len(rows),
-        "totals": dict(zip(mart.declared_measures, sums, strict=True)),
+        "totals": dict(zip(mart.measure_names, sums, strict=True)),
         "sha256": hashlib.sha256(content).hexdigest(),
     }

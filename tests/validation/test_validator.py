@@ -18,7 +18,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.validation import blocks, validator
 from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.objects import BronzeObject
-from capstone_metrics.validation.validator import Validator, latest
+from capstone_metrics.validation.validator import Observations, Validator
 from tests.support.mutations import near_line
 from tests.support.oracle import rebuild
 from tests.validation.conftest import LINE, NETWORKS, OTHER_NAMES, SOURCES, ZONE
@@ -122,9 +122,11 @@ def test_of_equal_times_the_last_object_and_line_win() -> None:
     ]
     days = [np.array([1, 1, 2], np.int32), np.array([2, -1], np.int32)]
     is_observed = [np.array([True, True, True]), np.array([False, True])]
-    is_latest, is_last_of_day = latest(objects, days, is_observed)
-    assert [kept.tolist() for kept in is_latest] == [[False, True, True], [False, True]]
-    assert [kept.tolist() for kept in is_last_of_day] == [[True, True, True], [False, True]]
+    observations = Observations(objects)
+    latest = [kept.tolist() for kept in observations.latest()]
+    assert latest == [[False, True, True], [False, True]]
+    by_day = [kept.tolist() for kept in observations.latest_by_day(days, is_observed)]
+    assert by_day == [[True, True, True], [False, True]]
 
 
 def test_a_receipt_counts_lines_and_bytes() -> None:

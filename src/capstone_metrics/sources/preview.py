@@ -28,7 +28,7 @@ from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import validate_line
 from capstone_metrics.validation.silver import REQUIRED, SILVER
-from capstone_metrics.validation.validator import latest
+from capstone_metrics.validation.validator import Observations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -107,7 +107,7 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
             result.rejected.append({**place, **rejected})
         else:
             accepted.append({**outcome.row, "linha": number})
-    (is_latest,) = latest([(origin, pa.RecordBatch.from_pylist(accepted, ROW))])
+    (is_latest,) = Observations([(origin, pa.RecordBatch.from_pylist(accepted, ROW))]).latest()
     for row, is_current in zip(accepted, is_latest.tolist(), strict=True):
         place = {"file": path.name, "record": row.pop("linha")}
         if is_current:

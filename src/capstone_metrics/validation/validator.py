@@ -254,6 +254,8 @@ class _Batch:
 
     def finish(self) -> ValidatedBatch:
         """Return the batch, without accepted lines that a later one supersedes."""
+        if not self._accepted:
+            return self._batch([], [])
         accepted: list[pa.RecordBatch] = []
         observed: list[pa.RecordBatch] = []
         days = [_days(batch["ingestion_ts"], self._validator.zone) for _, batch in self._accepted]
@@ -261,7 +263,8 @@ class _Batch:
             np.full(len(day), self._validator.contracts[origin.fonte].counters == LIFETIME)
             for (origin, _), day in zip(self._accepted, days, strict=True)
         ]
-        outcomes = latest(self._accepted, days, is_observed)
+        observations = Observations(self._accepted)
+        outcomes = observations.latest(), observations.latest_by_day(days, is_observed)
         for (origin, batch), day, is_latest, is_last_of_day in zip(
             self._accepted, days, *outcomes, strict=True
         ):
@@ -271,6 +274,11 @@ class _Batch:
             ):
                 if is_kept.any():
                     kept.append(_rows(schema, origin, batch, day, is_kept))
+        return self._batch(accepted, observed)
+
+    def _batch(
+        self, accepted: list[pa.RecordBatch], observed: list[pa.RecordBatch]
+    ) -> ValidatedBatch:
         return ValidatedBatch(
             pa.Table.from_batches(accepted, ACCEPTED).combine_chunks(),
             pa.Table.from_batches(observed, OBSERVED).combine_chunks(),
@@ -307,47 +315,52 @@ def _days(moments: pa.Array, zone: str) -> NDArray[np.int32]:
     return days
 
 
-def latest(
-    lines: Sequence[tuple[BronzeObject, pa.RecordBatch]],
-    days: Sequence[NDArray[np.int32]],
-    is_observed: Sequence[NDArray[np.bool_]],
-) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
-    """Return which lines are the latest observation of their video, and which of it on their day.
+class Observations:
+    """The accepted lines of batches, in the order in which they were observed.
 
-    "Latest" is a total order: the last `ingestion_ts`, then the last object and line in Bronze.
+    The order is total: by `ingestion_ts`, then by object and line in Bronze.
 
     Args:
         lines: batches of lines as `ROW`, each with its object.
-        days: for each batch the day of each of its lines.
-        is_observed: for each batch whether each of its lines counts as an observation of its day.
-
-    Returns:
-        Two lists with an array for each batch, which has for each of its lines whether it is the
-        latest of its video, and whether it is the latest observation of its video on its day.
     """
-    if not lines:
-        return [], []
-    sizes = [batch.num_rows for _, batch in lines]
-    ids, networks = (
-        pa.chunked_array([batch[name] for _, batch in lines]).combine_chunks().dictionary_encode()
-        for name in ("video_id", "rede_social")
-    )
-    videos = ids.indices.to_numpy() + len(ids.dictionary) * networks.indices.to_numpy()
-    moments = np.concatenate([batch["ingestion_ts"].view(pa.int64()) for _, batch in lines])
-    ranks = {name: rank for rank, name in enumerate(sorted({o.objeto for o, _ in lines}))}
-    objects = np.repeat([ranks[origin.objeto] for origin, _ in lines], sizes)
-    numbers = np.concatenate([batch["linha"] for _, batch in lines])
-    # by time; equal times are in the order of Bronze, in which nearly all lines are already
-    in_bronze = np.argsort(objects << LINE_BITS | numbers, kind="stable")
-    order = in_bronze[np.argsort(moments[in_bronze], kind="stable")]
-    video_days = videos.astype(np.int64) << DAY_BITS | (np.concatenate(days) & MAX_DAY)
-    observed = order[np.concatenate(is_observed)[order]]
-    ends = np.cumsum(sizes)[:-1]
-    is_latest, is_last_of_day = (
-        np.split(_is_last(groups, ordered), ends)
-        for groups, ordered in ((videos, order), (video_days, observed))
-    )
-    return is_latest, is_last_of_day
+
+    def __init__(self, lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> None:
+        sizes = [batch.num_rows for _, batch in lines]
+        ids, networks = (
+            pa.chunked_array([batch[name] for _, batch in lines])
+            .combine_chunks()
+            .dictionary_encode()
+            for name in ("video_id", "rede_social")
+        )
+        moments = np.concatenate([batch["ingestion_ts"].view(pa.int64()) for _, batch in lines])
+        numbers = np.concatenate([batch["linha"] for _, batch in lines])
+        ranks = {name: rank for rank, name in enumerate(sorted({o.objeto for o, _ in lines}))}
+        objects = np.repeat(np.array([ranks[o.objeto] for o, _ in lines], np.int64), sizes)
+        # equal times are in the order of Bronze, in which nearly all lines are already
+        in_bronze = np.argsort(objects << LINE_BITS | numbers, kind="stable")
+        self._order = in_bronze[np.argsort(moments[in_bronze], kind="stable")]
+        self._videos = ids.indices.to_numpy() + len(ids.dictionary) * networks.indices.to_numpy()
+        self._ends = np.cumsum(sizes)[:-1]
+
+    def latest(self) -> list[NDArray[np.bool_]]:
+        """Return for each batch which of its lines are the latest of their videos."""
+        return self._split(self._videos, self._order)
+
+    def latest_by_day(
+        self, days: Sequence[NDArray[np.int32]], is_observed: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.bool_]]:
+        """Return for each batch which of its lines are the latest of their videos on their days.
+
+        Args:
+            days: for each batch the day of each of its lines.
+            is_observed: for each batch which of its lines are compared.
+        """
+        groups = self._videos.astype(np.int64) << DAY_BITS | (np.concatenate(days) & MAX_DAY)
+        return self._split(groups, self._order[np.concatenate(is_observed)[self._order]])
+
+    def _split(self, groups: NDArray[Any], order: NDArray[np.intp]) -> list[NDArray[np.bool_]]:
+        """Return for each batch which of its lines are the last of their groups in an order."""
+        return np.split(_is_last(groups, order), self._ends)
 
 
 def _is_last(groups: NDArray[Any], order: NDArray[np.intp]) -> NDArray[np.bool_]:
