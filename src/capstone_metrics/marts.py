@@ -153,6 +153,15 @@ class Mart:
         return tuple(measure.name for measure in self.measures)
 
 
+def declaration_in(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was declared of a mart, by its entry in a manifest; empty without an entry.
+
+    Until Silver had observations by day, a manifest did not say which table a mart was from.
+    """
+    parts = {"from": CRIACAO.table, **entry}
+    return {part: parts.get(part) for part in ("from", "key", "measures")} if entry else {}
+
+
 def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
     """Parse the declarations of all marts, by name.
 

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import ConfigError
+from capstone_metrics.marts import declaration_in
 from capstone_metrics.validation.texts import folded
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def check_totals(
     for name, mart in manifest["marts"].items():
         old = previous.get("marts", {}).get(name, {})
         rule = rules.for_mart(name).get("change_pct")
-        is_comparable = all(old.get(part) == mart.get(part) for part in ("from", "key", "measures"))
+        is_comparable = declaration_in(old) == declaration_in(mart)
         if rule and is_comparable:
             findings += _change_findings(name, old["totals"], mart["totals"], rule)
     return QualityReport("gold", findings)

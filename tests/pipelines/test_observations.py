@@ -60,7 +60,7 @@ FIRST_DAY = dt.date(2026, 1, 28)
 def merged(silver: SilverSnapshot, objects: Mapping[str, bytes]) -> SilverSnapshot:
     """Return Silver after a merge of objects."""
     validation = validated(objects, SOURCES, silver)
-    update, _ = account(validation, merge(validation), QualityReport("silver", []))
+    update = account(validation, merge(validation), QualityReport("silver", []))
     snapshot, _ = planned_silver(update, LAYOUTS)
     tables = {name: table.cache() for name, table in snapshot.tables.items()}
     return replace(snapshot, tables=tables)

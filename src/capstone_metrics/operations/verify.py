@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from capstone_metrics.changes import accounted_lines
 from capstone_metrics.errors import user_message
 from capstone_metrics.facts import facts_of
-from capstone_metrics.marts import Mart
+from capstone_metrics.marts import Mart, declaration_in
 from capstone_metrics.schemas import VIDEO_KEY
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
         yield f"Silver has changed since; {REBUILD_GOLD}"
         return
     for name, entry in manifest["marts"].items():
-        mart = Mart.of(name, entry)
+        mart = Mart.of(name, declaration_in(entry))
         facts = facts_of(lake.silver.tables, mart.basis, mart.source_columns)
         table = lake.gold.tables[name]
         for measure, aggregate, column in mart.measures:

@@ -8,7 +8,12 @@ from typing import Any
 
 from capstone_metrics.changes import GoldSnapshot, MartFile
 from capstone_metrics.errors import DataError
-from capstone_metrics.marts import Publication, PublicationPolicy, marts_of
+from capstone_metrics.marts import (
+    Publication,
+    PublicationPolicy,
+    declaration_in,
+    marts_of,
+)
 
 
 class VerifiedFiles(Mapping[str, bytes]):
@@ -68,10 +73,7 @@ def assemble_publication(
         raise DataError("There is no Gold to publish; run 'kedro run' first.")
     marts = marts_of(declarations)
     entries = gold.manifest["marts"]
-    built = {
-        name: {part: entry.get(part) for part in marts[name].declaration} if name in marts else {}
-        for name, entry in entries.items()
-    }
+    built = {name: declaration_in(entry) for name, entry in entries.items()}
     if built != {name: mart.declaration for name, mart in marts.items()}:
         raise DataError(
             "The declarations of the marts have changed since Gold was built. Run 'kedro run "

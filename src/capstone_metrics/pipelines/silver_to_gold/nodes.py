@@ -17,7 +17,7 @@ from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot
 from capstone_metrics.errors import DataError
 from capstone_metrics.facts import changed_days, facts_of
 from capstone_metrics.gold_csv import read_csv, to_csv
-from capstone_metrics.marts import Basis, Mart, marts_of
+from capstone_metrics.marts import Basis, Mart, declaration_in, marts_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import DAYS, VIDEO_KEY
@@ -63,7 +63,7 @@ class RebuildScope:
         All rows are rebuilt if the mart is new, was declared differently, or has no day in its key.
         """
         entry = self.gold.manifest.get("marts", {}).get(mart.name, {})
-        is_declared_alike = mart.declaration.items() <= entry.items()
+        is_declared_alike = mart.declaration == declaration_in(entry)
         has_reusable_days = self.facts[mart.basis].days == set() or mart.has_day
         is_reusable = is_declared_alike and has_reusable_days
         return self.gold.tables.get(mart.name) if is_reusable else None
