@@ -100,6 +100,26 @@ def test_every_export_comes_into_silver_as_it_is_expected(exporting: Project) ->
         "withdrawn": 0,
     }
     exporting.kedro("verify", "--full")
+    assert {video: gains_of(exporting, video) for video in TRENDING_GAINS} == TRENDING_GAINS
+
+
+TRENDING_GAINS = {
+    "kA1gL2eB3rC": {"2023-01-01": 100_200, "2023-01-02": 150_210, "2023-01-03": 61_640},
+    "-kD4eF5gH6i": {"2023-01-02": 1_500_300, "2023-01-03": 600_477, "2023-01-04": 299_224},
+    "kJ7kL8mN9oP": {"2023-01-03": 20_400, "2023-01-04": -1},  # a counter that fell
+}
+"""What each day gained, by hand, of an export with several observations of each video.
+
+They were made at midnight in UTC, which is the evening before in São Paulo.
+"""
+
+
+def gains_of(copy: Project, video: str) -> dict[str, int | None]:
+    """Return the views that a video gained, by day."""
+    rows = pq.read_table(
+        copy.root / "data/silver/observacao_dia", filters=[("video_id", "=", video)]
+    ).to_pylist()
+    return {str(row["data_observacao"]): row["views_ganhas"] for row in rows}
 
 
 EXPORT = "Perfil;Publicado;Código;Exibições;Curtidas\nEscola Ação;30/01/2026 18:03;az-1;12040;800\n"
