@@ -183,7 +183,10 @@ def check_totals(
     findings: list[Finding] = []
     for name, mart in manifest["marts"].items():
         old = previous.get("marts", {}).get(name, {})
-        rule = rules.for_mart(name).get("change_pct")
+        # what was gained, or is old enough, changes much while a lake is young
+        is_cumulative = mart.get("from", "criacao") == "criacao"
+        own = rules.for_mart(name) if is_cumulative else rules.marts.get(name, {})
+        rule = own.get("change_pct")
         is_comparable = declaration_in(old) == declaration_in(mart)
         if rule and is_comparable:
             findings += _change_findings(name, old["totals"], mart["totals"], rule)
@@ -269,7 +272,7 @@ def _change_findings(
     rule: Mapping[str, Any],
 ) -> Iterator[Finding]:
     for measure, old in previous_totals.items():
-        pct = 100 * abs(totals[measure] - old) / old if old else 0
+        pct = 100 * abs(totals[measure] - old) / abs(old) if old else 0
         if pct > rule["most"]:
             message = (
                 f"{mart}.{measure} went from {old:,} to {totals[measure]:,}, by {pct:.1f} %; the "

@@ -182,7 +182,7 @@ def test_a_silver_of_another_format_is_rebuilt_once(
         (filled / "silver" / name).rename(filled / "silver" / old)
     add(filled, "2026-01-31T20", line(views=9, **LATER))
     run_here(empty_project)
-    assert "Silver lacks a head of format 3; Silver is rebuilt from all of Bronze." in caplog.text
+    assert "Silver lacks a head of format 4; Silver is rebuilt from all of Bronze." in caplog.text
     assert content(filled) == expected(filled)
     assert not [name for name in ("places", "locator") if (filled / "silver" / name).exists()]
     caplog.clear()

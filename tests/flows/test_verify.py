@@ -51,7 +51,7 @@ def lake(empty_project: Project, filled: Path) -> Path:
 def test_a_sound_lake_passes_every_check(empty_project: Project, lake: Path) -> None:
     done = empty_project.kedro("verify", "--full", "--json")
     findings = json.loads(done.stdout)
-    assert [finding["holds"] for finding in findings] == [True] * 8
+    assert [finding["holds"] for finding in findings] == [True] * 10
     assert accounts_balance(lake)
 
 
@@ -65,6 +65,10 @@ def drop_quarantine(lake: Path) -> None:
 
 def drop_a_day(lake: Path) -> None:
     shutil.rmtree(lake / "silver/criacao/rede_social=tiktok/data_postagem=2026-01-30")
+
+
+def drop_observations(lake: Path) -> None:
+    shutil.rmtree(next((lake / "silver/observacao_dia").iterdir()))
 
 
 def edit_head(lake: Path) -> None:
@@ -99,6 +103,7 @@ def add_bronze(lake: Path) -> None:
         (drop_a_day, "Silver has one row a video, each from a line of Bronze"),
         (drop_a_shard, "Silver has one row a video, each from a line of Bronze"),
         (cut_a_day, "Silver has one row a video, each from a line of Bronze"),
+        (drop_observations, "each day has one row a video that was observed"),
         (edit_head, "the accounts are the sum of the receipts"),
         (edit_gold, "Gold is what its manifest says"),
     ],
@@ -110,7 +115,7 @@ def test_a_damage_is_named_and_the_exit_code_is_one(
     done = empty_project.kedro("verify", check=False)
     assert done.returncode == 1
     assert f"FAIL {check}: " in done.stdout
-    assert len(done.stdout.splitlines()) == 6  # the other checks are made too
+    assert len(done.stdout.splitlines()) == 7  # the other checks are made too
 
 
 def test_a_rebuild_shows_a_value_that_was_edited(empty_project: Project, lake: Path) -> None:

@@ -547,6 +547,29 @@ def test_a_first_gold_that_is_empty_is_an_error(loader: connection) -> None:
         publish(loader, gold({}))
 
 
+GAINS = {
+    "gold_faculdade": {
+        "from": "observacao_dia",
+        "key": ["faculdade"],
+        "measures": {"total_views": {"sum": "views_ganhas"}},
+    }
+}
+
+
+def test_a_mart_of_days_is_empty_at_first_and_may_fall_below_nothing(
+    loader: connection, ask: Ask
+) -> None:
+    """What was gained may be negative, and there is none before a second observation."""
+    marts = marts_of(GAINS)
+    assert publish(loader, gold({}, marts)) == WriteStats()
+    for gained in (-50, -55, 7):
+        assert publish(loader, gold({"GRAN": gained}, marts)).rows == 1
+    with pytest.raises(CapstoneError, match="total_views 7 and has -3"):
+        publish(loader, gold({"GRAN": -3}, marts))
+    with pytest.raises(CapstoneError, match="gold_faculdade is empty"):
+        publish(loader, gold({}, marts))
+
+
 def test_a_database_that_is_not_set_up_is_an_error(address: Address) -> None:
     name = f"bare_{uuid.uuid4().hex}"
     with closing(connect(address, "postgres", ADMIN)) as admin:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tests.support.oracle import Lake
     from tests.support.project import Project
 
 NETWORKS = ["tiktok", "instagram_reels", "youtube_shorts"]
@@ -168,23 +169,42 @@ class BucketLake:
         return folder
 
 
+SILVER_ROWS = """
+SELECT video_id, views, rede_social, data_postagem::DATE::VARCHAR, ingestion_ts::VARCHAR
+FROM read_parquet(?, hive_partitioning=true) ORDER BY ALL
+"""
+DAY_ROWS = """
+SELECT rede_social, video_id, data_observacao::DATE::VARCHAR, views, views_ganhas, dias
+FROM read_parquet(?, hive_partitioning=true) ORDER BY ALL
+"""
+MART_KEYS = {
+    "rede_social": ("rede_social",),
+    "faculdade": ("faculdade",),
+    "canal": ("rede_social", "faculdade"),
+}
+"""The columns beside the day in the key of each mart, by the end of its name."""
+
+
 def content(lake: Path) -> dict[str, Any]:
     """Return Silver, quarantine and Gold as another program reads them: by globs over layers."""
-    files = [str(path) for path in (lake / "silver/criacao").rglob("*.parquet")]
-    query = (
-        "SELECT video_id, views, rede_social, data_postagem::DATE::VARCHAR, ingestion_ts::VARCHAR"
-        " FROM read_parquet(?, hive_partitioning=true) ORDER BY ALL"
-    )
+    rows = {}
     with closing(duckdb.connect()) as db:
         db.execute("SET TimeZone = 'UTC'")
-        rows = db.execute(query, [files]).fetchall() if files else []
+        for name, query in (("criacao", SILVER_ROWS), ("observacao_dia", DAY_ROWS)):
+            files = [str(path) for path in (lake / "silver" / name).rglob("*.parquet")]
+            rows[name] = db.execute(query, [files]).fetchall() if files else []
     quarantine = {}
     for path in sorted((lake / "silver/quarentena").rglob("*.jsonl")):
         for text in path.read_text().splitlines():
             rejected = json.loads(text)
             quarantine[rejected["objeto"], rejected["linha"]] = set(rejected["regras"])
     gold = {path.name: path.read_text() for path in sorted((lake / "gold").glob("*.csv"))}
-    return {"silver": rows, "quarantine": quarantine, "gold": gold}
+    return {
+        "silver": rows["criacao"],
+        "days": rows["observacao_dia"],
+        "quarantine": quarantine,
+        "gold": gold,
+    }
 
 
 def expected(lake: Path) -> dict[str, Any]:
@@ -202,15 +222,30 @@ def expected(lake: Path) -> dict[str, Any]:
         )
         for row in naive.silver.values()
     )
+    days = [
+        (network, video, str(day), row["views"], row["views_ganhas"], row["dias"])
+        for (network, video, day), row in sorted(naive.days.items())
+    ]
+    return {"silver": rows, "days": days, "quarantine": naive.quarantine, "gold": _marts(naive)}
+
+
+def _marts(naive: Lake) -> dict[str, str]:
+    """Return the CSV of each mart of the project."""
     gold = {}
-    for column in ("rede_social", "faculdade"):
-        head = f"data_postagem,{column},total_views,total_likes,total_comentarios,total_videos"
-        lines = [
-            f"{key[0]},{key[1]},{','.join(map(str, totals))}"
-            for key, totals in naive.mart("data_postagem", column).items()
-        ]
-        gold[f"gold_video_views_dia_{column}.csv"] = "\n".join([head, *lines]) + "\n"
-    return {"silver": rows, "quarantine": naive.quarantine, "gold": gold}
+    for suffix, columns in MART_KEYS.items():
+        posted, observed = ("data_postagem", *columns), ("data_observacao", *columns)
+        views = "total_views,total_likes,total_comentarios,total_videos"
+        gains = "views_ganhas,likes_ganhos,comentarios_ganhos,videos_observados"
+        for kind, key, measures, mart in (
+            ("views_dia", posted, views, naive.mart(*posted)),
+            ("crescimento_dia", observed, gains, naive.growth(*observed)),
+            ("views_7d_dia", posted, "views_7d,videos_7d", naive.at_days(7, *posted)),
+        ):
+            rows = [(*group, *values) for group, values in mart.items()]
+            lines = [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
+            text = "\n".join([f"{','.join(key)},{measures}", *lines]) + "\n"
+            gold[f"gold_video_{kind}_{suffix}.csv"] = text
+    return gold
 
 
 def accounts_balance(lake: Path) -> bool:
@@ -237,7 +272,7 @@ def is_readable(data: Path) -> bool:
         for path in data.glob("gold/*.csv"):
             rows = list(csv.reader(path.open(newline="")))
             assert rows
-            assert {len(row) for row in rows} == {6}
+            assert len({len(row) for row in rows}) == 1
     except (pa.ArrowInvalid, ValueError, AssertionError):
         return False
     return True

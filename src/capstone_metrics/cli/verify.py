@@ -42,7 +42,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
 
 
 def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
-    """Compare Silver and the quarantine with a rebuild of them from all of Bronze."""
+    """Compare the tables of Silver with a rebuild of them from all of Bronze."""
     from capstone_metrics.operations.verify import compare_tables  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.merge import merge  # noqa: PLC0415
@@ -56,5 +56,5 @@ def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
     rebuilt = merge(validate(increment, sources, *params))
     return [
         compare_tables(f"silver_{name}", silver.tables[name], rebuilt.overwrites[name].rows)
-        for name in ("criacao", "quarentena")
+        for name in ("criacao", "observacao_dia", "quarentena")
     ]

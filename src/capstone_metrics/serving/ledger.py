@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2.extras import Json
 
+from capstone_metrics.marts import CRIACAO
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -78,20 +80,22 @@ def losses(latest: LedgerEntry, publication: Publication) -> list[str]:
 
     Returns:
         The row counts and totals that fell by more than the policy allows, and the marts that are
-        empty or no longer declared.
+        empty or no longer declared. A mart of days or ages is empty until something was observed
+        so often.
     """
     min_ratio = 1 - publication.policy.max_shrink_pct / 100
     phrases = []
-    for name in publication.marts:
+    for name, mart in publication.marts.items():
         old_counts = _counts(latest.marts.get(name))
         new_counts = _counts(publication.manifest["marts"][name])
         if not new_counts["rows"]:
-            phrases.append(f"{name} is empty")
+            if mart.basis == CRIACAO or old_counts.get("rows"):
+                phrases.append(f"{name} is empty")
             continue
         phrases += (
             f"{name} had {count} {old} and has {new_counts[count]}"
             for count, old in old_counts.items()
-            if count in new_counts and new_counts[count] < old * min_ratio
+            if count in new_counts and old > 0 and new_counts[count] < old * min_ratio
         )
     undeclared = (name for name in latest.marts if name not in publication.marts)
     return [*phrases, *(f"{name} is no longer declared" for name in undeclared)]
