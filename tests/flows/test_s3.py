@@ -436,7 +436,7 @@ def test_a_run_reports_its_requests_and_sends_no_more_than_the_changes_need(
 LAYERS = ["silver", "gold"]
 PROBES = 6
 """The writes and copies by which a run asks whether the store honours conditions."""
-NODES = 11
+NODES = 10
 RECORD_WRITES = NODES + 2
 """The writes of a run to its record: at its beginning, at that of each node, and at its end."""
 DAYS = (60, 365) if selection.runs_everything else (12, 48)
