@@ -1,25 +1,12 @@
-"""Errors that the user can act on, and how an error of a library is translated into one."""
+"""Errors that the user can act on. An error of a library becomes one where it is called."""
 
 from __future__ import annotations
 
-import re
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-READ_RACE_ERRORS = {"IOException", "HTTPException", "InvalidInputException"}
-"""Class names of the errors that an engine raises for a file that changed while it was read."""
-
-READ_RACE_MESSAGES = (
-    *("Out of buffer", "TProtocolException"),  # DuckDB, if a file was replaced after it was opened
-    *("FileExpired", "FileNotFoundError", "PermissionError", "OSError"),  # s3fs, within DuckDB
-)
-"""How the messages of such errors begin."""
-
-WORKER_ERROR = re.compile(r"^capstone_metrics\.errors\.\w+Error: (.+)$", re.MULTILINE)
-"""The last line of a Spark worker's traceback that ends with a `CapstoneError`."""
+    from collections.abc import Collection
 
 
 class CapstoneError(Exception):
@@ -57,12 +44,6 @@ class ServingError(CapstoneError):
     """The database cannot be started, reached or published to."""
 
 
-store_checks: list[Callable[[], CapstoneError | None]] = []
-"""The check of the object store that an engine reads; none if it reads a folder.
-
-It returns the error of the store, which the engine does not pass on; None if the store answers.
-"""
-
 MAX_CHOICES = 8
 """How many choices a message lists."""
 
@@ -81,35 +62,20 @@ def unknown_name(setting: str, name: object, choices: Collection[str]) -> Config
     return ConfigError(f"{setting}: {name!r} is not one of {shown}.")
 
 
-def user_message(error: BaseException) -> CapstoneError | None:
-    """Return the `CapstoneError` that caused an error of Kedro or an engine, None without one.
+def os_error_message(error: OSError, path: object) -> str:
+    """Return the path and the cause of an error of the operating system, to begin a sentence.
 
-    An error raised on a Spark worker arrives as the text of its traceback. A file that vanishes
-    while the engine reads it was replaced by a concurrent run, unless the object store of the lake
-    now refuses requests.
+    Args:
+        error: the error.
+        path: the path that was in use, where the error has none.
     """
-    causes = list(_causes(error))
-    if cause := next((cause for cause in causes if isinstance(cause, CapstoneError)), None):
-        return cause
-    if match := next(filter(None, (WORKER_ERROR.search(str(cause)) for cause in causes)), None):
-        return CapstoneError(match[1])
-    if race := next(filter(_is_read_race, causes), None):
-        store_error = next(filter(None, (check() for check in store_checks)), None)
-        first_line = str(race).partition("\n")[0]
-        return store_error or CommitConflictError(
-            f"Another run changed the lake while this run was reading it ({first_line}). Run "
-            "again; if no other run is active, the file was edited or lost: rebuild the lake from "
-            "Bronze, kedro run --params=full=true."
-        )
-    return None
+    failed_path = error.filename2 or error.filename or path
+    return f"{failed_path}: {(error.strerror or str(error)).lower()}"
 
 
-def _is_read_race(error: BaseException) -> bool:
-    """Return whether an engine failed because a file was deleted or replaced while it was read."""
-    return type(error).__name__ in READ_RACE_ERRORS or str(error).startswith(READ_RACE_MESSAGES)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def user_message(error: BaseException) -> CapstoneError | None:
+    """Return the `CapstoneError` that caused an error, such as one of Kedro; None without one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, CapstoneError):
+        cause = cause.__cause__ or cause.__context__
+    return cause

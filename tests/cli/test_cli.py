@@ -7,12 +7,9 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import duckdb
 import pytest
 import yaml
 
-from capstone_metrics import errors
-from capstone_metrics.errors import user_message
 from capstone_metrics.serving.embedded import READER, EmbeddedServer
 from capstone_metrics.serving.provision import connect
 from tests.support.project import ROOT, project_copy
@@ -115,17 +112,6 @@ def test_the_flow_is_registered_by_name(project: Project) -> None:
     names = "__default__ bronze_to_silver ingest_bronze publish_gold silver_to_gold"
 
     assert project.kedro("registry", "list").stdout.replace("- ", "").split() == names.split()
-
-
-def test_a_file_that_vanishes_during_a_read_was_moved_by_a_concurrent_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(errors, "store_checks", [])  # of a store of other tests, which has ended
-    missing = tmp_path / "part-0.parquet"
-    with pytest.raises(duckdb.IOException) as caught:
-        duckdb.read_parquet(str(missing)).fetchall()
-    assert str(user_message(caught.value)).startswith("Another run changed the lake")
-    assert user_message(ValueError("x")) is None
 
 
 @pytest.fixture(scope="module")

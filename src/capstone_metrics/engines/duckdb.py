@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import weakref
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-import ibis
+import duckdb
 import psutil
 import pyarrow as pa
+from ibis.backends.duckdb import Backend
 from ibis.util import gen_name
 
 from capstone_metrics.engines.base import Engine
 from capstone_metrics.engines.sql import sql_literal
-from capstone_metrics.errors import store_checks
+from capstone_metrics.errors import CapstoneError, CommitConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import ibis.expr.datatypes as dt
     import ibis.expr.types as ir
@@ -45,6 +47,59 @@ DEFAULT_MAX_LINE_BYTES = 1 << 24
 
 CACHED_VIEWS = 16
 
+CHANGED_FILE_ERRORS = (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException)
+"""What DuckDB raises for a file that changed while it was read."""
+
+CHANGED_FILE_MESSAGES = (
+    *("Out of buffer", "TProtocolException"),  # if a file was replaced after it was opened
+    *("FileExpired", "FileNotFoundError", "PermissionError", "OSError"),  # s3fs, within DuckDB
+)
+"""How the messages of its other errors for such a file begin."""
+
+
+class Connection(Backend):  # type: ignore[misc]
+    """The backend of Ibis; a file that changes while it is read is an error of the user.
+
+    Attributes:
+        find_store_error: returns the error of the object store that was read last, which DuckDB
+            does not pass on; None if the store answers, and for a folder.
+    """
+
+    find_store_error: Callable[[], CapstoneError | None] | None = None
+
+    def raw_sql(self, query: Any, **options: Any) -> Any:
+        """Execute a statement."""
+        with self.translate_errors():
+            return super().raw_sql(query, **options)
+
+    def to_pyarrow(self, expr: ir.Expr, /, **options: Any) -> Any:
+        """Execute an expression, and return its result as Arrow."""
+        with self.translate_errors():
+            return super().to_pyarrow(expr, **options)
+
+    def _create_cached_table(self, name: str, expr: ir.Table) -> ir.Table:
+        with self.translate_errors():
+            return super()._create_cached_table(name, expr)
+
+    @contextlib.contextmanager
+    def translate_errors(self) -> Iterator[None]:
+        """Translate the error of a file that was deleted or replaced while it was read."""
+        try:
+            yield
+        except Exception as error:
+            message = str(error)
+            if not isinstance(error, CHANGED_FILE_ERRORS) and not message.startswith(
+                CHANGED_FILE_MESSAGES
+            ):
+                raise
+            store_error = self.find_store_error and self.find_store_error()
+            first_line = message.partition("\n")[0]
+            raise store_error or CommitConflictError(
+                f"Another run changed the lake while this run was reading it ({first_line}). Run "
+                "again; if no other run is active, the file was edited or lost: rebuild the lake "
+                "from Bronze, kedro run --params=full=true."
+            ) from error
+
 
 class DuckDBEngine(Engine):
     """An in-memory DuckDB database.
@@ -54,7 +109,8 @@ class DuckDBEngine(Engine):
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        self.connection = ibis.duckdb.connect(**{**UNORDERED, **_memory_settings(), **options})
+        settings = {**UNORDERED, **_memory_settings(), **options}
+        self.connection: Connection = Connection().connect(**settings)
         self.connection.raw_sql("SET TimeZone = 'UTC'")
         # here, and not on the method, so that each engine has a cache of its own
         self._cached_view = lru_cache(maxsize=CACHED_VIEWS)(self._create_view)
@@ -96,11 +152,13 @@ class DuckDBEngine(Engine):
 
     def _enable_reads(self, storage: Storage, keys: list[str]) -> list[str]:
         """Give DuckDB access to objects of a lake, and return their addresses."""
-        store_checks.clear()
+        self.connection.find_store_error = None
         if storage.is_remote:
             from capstone_metrics.engines import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
 
-            duckdb_s3.enable_reads(self.connection.con, cast("Bucket", storage), keys)
+            bucket = cast("Bucket", storage)
+            self.connection.find_store_error = partial(duckdb_s3.find_store_error, bucket, keys[0])
+            duckdb_s3.enable_reads(self.connection.con, bucket, keys)
         return [storage.address(key) for key in keys]
 
     def _create_view(self, paths: tuple[str, ...], layout: Layout, max_line_bytes: int) -> ir.Table:
@@ -135,9 +193,10 @@ class DuckDBEngine(Engine):
 
     def stage(self, table: ir.Table, layout: Layout, changes: Changes) -> Iterator[tuple[str, int]]:
         ordered = table.order_by(list(layout.order))
-        for key, part in layout.parts(ordered.to_pyarrow_batches()):
-            changes.write(key, layout.encode(part))
-            yield key, part.num_rows
+        with self.connection.translate_errors():
+            for key, part in layout.parts(ordered.to_pyarrow_batches()):
+                changes.write(key, layout.encode(part))
+                yield key, part.num_rows
 
 
 def _memory_settings() -> dict[str, str]:

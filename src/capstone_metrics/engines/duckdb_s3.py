@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from capstone_metrics.engines.sql import sql_literal
-from capstone_metrics.errors import CapstoneError, StorageError, store_checks
+from capstone_metrics.errors import CapstoneError, StorageError
 from capstone_metrics.storage.request_counter import count_engine_requests, count_requests
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def enable_reads(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: li
         bucket: the bucket, with its credentials and endpoint.
         keys: the keys of the objects; the bucket has just listed them.
     """
-    store_checks[:] = [partial(_find_store_error, bucket, keys[0])]
     if _load_httpfs(connection):
         _configure_httpfs(connection, bucket)
         count_engine_requests(id(connection), partial(_take_request_counts, connection))
@@ -44,8 +43,13 @@ def enable_reads(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: li
         _register_s3fs(connection, bucket, keys)
 
 
-def _find_store_error(bucket: Bucket, key: str) -> CapstoneError | None:
-    """Return the error of a store for an object that it lists; None if the store works now."""
+def find_store_error(bucket: Bucket, key: str) -> CapstoneError | None:
+    """Return the error of a store, which DuckDB does not pass on; None if the store works now.
+
+    Args:
+        bucket: the bucket.
+        key: the key of an object that it lists.
+    """
     try:
         bucket.read_if_exists(key)
     except CapstoneError as error:

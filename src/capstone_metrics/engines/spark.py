@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -25,6 +26,7 @@ import pyarrow as pa
 from ibis.formats.pyarrow import PyArrowData
 from ibis.util import gen_name
 
+from capstone_metrics import errors
 from capstone_metrics.changes import ValidatedLines
 from capstone_metrics.engines.base import Engine, open_objects
 from capstone_metrics.engines.java import provide_java
@@ -82,6 +84,9 @@ DEFAULT_CONNECT_PORT = 15002
 """The port of a Connect server whose URL has none."""
 
 CONNECT_TIMEOUT_SECONDS = 10
+
+WORKER_ERROR = re.compile(r"^capstone_metrics\.errors\.(\w+Error): (.+)$", re.MULTILINE)
+"""The last line of a worker's traceback that ends with a `CapstoneError`: its class and message."""
 
 
 def _in_utc(kind: pa.DataType) -> pa.DataType:
@@ -141,7 +146,8 @@ class Connection(Backend):  # type: ignore[misc]
     ) -> Any:
         """Execute an expression, and return its result as Arrow."""
         table = expr.as_table()
-        result = self.to_frame(table, params=params, limit=limit).toArrow()
+        with _translate_worker_errors():
+            result = self.to_frame(table, params=params, limit=limit).toArrow()
         return expr.__pyarrow_result__(PyArrowData.convert_table(result, table.schema()))
 
     def _create_cached_table(self, name: str, expr: ir.Table) -> ir.Table:
@@ -254,7 +260,9 @@ class SparkEngine(Engine):
         staged = partitioned.sortWithinPartitions(*layout.order).mapInArrow(
             partial(_stage_partitions, config, changes.prefix, layout), _spark(STAGED_SCHEMA)
         )
-        for key, rows, *staged_object in staged.collect():
+        with _translate_worker_errors():
+            rows_of_keys = staged.collect()
+        for key, rows, *staged_object in rows_of_keys:
             changes.add(key, StagedObject(*staged_object))
             yield key, rows
 
@@ -296,6 +304,18 @@ def _translate_errors(message: str) -> Iterator[None]:
             line for line in str(error).splitlines() if line and " occurred while " not in line
         ]
         raise EngineError(f"{message} Spark reported: {lines[0].lstrip(': ')}") from error
+
+
+@contextlib.contextmanager
+def _translate_worker_errors() -> Iterator[None]:
+    """Raise the `CapstoneError` that a worker raised, which arrives as the text of a traceback."""
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        if match := WORKER_ERROR.search(str(error)):
+            name, message = match.groups()
+            raise getattr(errors, name)(message) from error
+        raise
 
 
 def _check_connect_server(url: str) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 from filelock import FileLock, Timeout
 
-from capstone_metrics.errors import ServingError
+from capstone_metrics.errors import ServingError, os_error_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ class EmbeddedServer:
             ) from error
         except OSError as error:
             raise ServingError(
-                f"{error.filename or self.folder}: {(error.strerror or str(error)).lower()}; "
+                f"{os_error_message(error, self.folder)}; "
                 "give this user access to it, or set 'postgres' in globals.yml to another folder."
             ) from error
 

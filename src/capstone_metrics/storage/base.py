@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from capstone_metrics.errors import CommitConflictError, StorageError
+from capstone_metrics.errors import CommitConflictError, StorageError, os_error_message
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -178,6 +178,4 @@ def translate_os_errors(path: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only; choose another folder for the lake",
             errno.ENOENT: "run the pipeline that creates it first",
         }.get(error.errno or 0, "check the disk and run again")
-        failed_path = error.filename2 or error.filename or path
-        cause = (error.strerror or str(error)).lower()
-        raise StorageError(f"{failed_path}: {cause}; {advice}.") from error
+        raise StorageError(f"{os_error_message(error, path)}; {advice}.") from error

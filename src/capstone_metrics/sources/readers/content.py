@@ -14,7 +14,7 @@ import zlib
 from fnmatch import fnmatchcase
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from capstone_metrics.errors import SourceError
+from capstone_metrics.errors import SourceError, os_error_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -156,5 +156,6 @@ def translate_errors(path: Path) -> Iterator[None]:
             f"{path}: the archive is incomplete or broken ({error}); copy it again."
         ) from error
     except OSError as error:
-        detail = (error.strerror or str(error)).lower()
-        raise SourceError(f"{path}: {detail}; make the export readable for this user.") from error
+        raise SourceError(
+            f"{os_error_message(error, path)}; make the export readable for this user."
+        ) from error
