@@ -22,6 +22,7 @@ from capstone_metrics.operations.plan import show_plan
 from capstone_metrics.operations.record import Recorder, RunSpec
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.quality import QualityReport
+from capstone_metrics.storage.request_counter import request_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,7 @@ class RunMonitor:
         _check_runnable(pipeline, catalog)
         self.summary = Summary()
         self.last_save_time = time.monotonic()
-        self.requests_at_start = _request_counts()
+        self.requests_at_start = request_counts()
         self.folder = Path.cwd()
         self.root = Path(run_params["project_path"])
         if self.recorder:  # of an interrupted run of the same session, as in a notebook
@@ -215,7 +216,7 @@ class RunMonitor:
         lines = []
         if self.recorder and (run := self.recorder.record.get("run")):
             lines.append(("Run", run))
-        requests = _request_counts() - self.requests_at_start
+        requests = request_counts() - self.requests_at_start
         if requests:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(requests.items()))
             lines.append(("Requests", counts))
@@ -252,13 +253,6 @@ def _check_runnable(pipeline: Pipeline, catalog: DataCatalog) -> None:
             "within a run. Start from a node that loads a layer, such as "
             "--from-nodes=find_increment or --from-nodes=find_rebuild_scope."
         )
-
-
-def _request_counts() -> Counter[str]:
-    """Return how many requests this process made to an object store, by kind."""
-    from capstone_metrics.storage.request_counter import request_counts  # noqa: PLC0415
-
-    return request_counts()
 
 
 def _layer(node: Node) -> str | None:

@@ -15,11 +15,23 @@ from rich.console import Console
 
 from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
 from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.operations.deadlines import Health, RecordedRun
+from capstone_metrics.operations.history import show_run, show_runs
+from capstone_metrics.operations.listeners import listeners_of
+from capstone_metrics.operations.listeners.alerts import VARIABLE, alerter_of
+from capstone_metrics.operations.listeners.listener import Listeners
+from capstone_metrics.operations.record import run_identifier
+from capstone_metrics.operations.status import (
+    LakeFacts,
+    find_damage,
+    records_needed_since,
+    status_at,
+)
 from capstone_metrics.schedule import Timetable, instant_of, zone_of
 from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
-    from capstone_metrics.operations.status import LakeFacts, Status
+    from capstone_metrics.operations.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +59,6 @@ def status(  # noqa: PLR0913, PLR0917 - the options of the command
     The exit code is for a monitor: 0 for OK, 1 for a warning, 2 for a critical problem, 3 if the
     status is unknown.
     """
-    from capstone_metrics.operations.deadlines import RecordedRun  # noqa: PLC0415
-    from capstone_metrics.operations.record import run_identifier  # noqa: PLC0415
-    from capstone_metrics.operations.status import (  # noqa: PLC0415
-        records_needed_since,
-        status_at,
-    )
-
     catalog = load_catalog(env)
     schedule = catalog.load("params:schedule")
     timetable = Timetable.of(schedule)
@@ -90,8 +95,6 @@ def runs(ctx: click.Context, env: str | None, last: int, as_json: bool) -> None:
     """List the latest runs, newest first."""
     if ctx.invoked_subcommand:
         return
-    from capstone_metrics.operations.history import show_runs  # noqa: PLC0415
-
     catalog = load_catalog(env)
     _close_dead_runs(catalog)
     records = catalog["runs"].load_since("", limit=last)[::-1]  # every identifier sorts after ""
@@ -110,8 +113,6 @@ def runs(ctx: click.Context, env: str | None, last: int, as_json: bool) -> None:
 @show_user_errors()
 def show(env: str | None, run: str, as_json: bool) -> None:
     """Show the details of one run. RUN is its identifier, or a unique part of it."""
-    from capstone_metrics.operations.history import show_run  # noqa: PLC0415
-
     catalog = load_catalog(env)
     _close_dead_runs(catalog)
     records = catalog["runs"].find_runs(run)
@@ -130,9 +131,6 @@ def _send_alert(env: str | None, status: Status, catalog: Any) -> None:
     Raises:
         CapstoneError: if no webhook is set.
     """
-    from capstone_metrics.operations.deadlines import Health  # noqa: PLC0415
-    from capstone_metrics.operations.listeners.alerts import VARIABLE, alerter_of  # noqa: PLC0415
-
     alerter = alerter_of(lambda: catalog["alerts"])
     if not alerter:
         raise CapstoneError(f"--alert: set {VARIABLE} to the URL of a webhook.")
@@ -150,9 +148,6 @@ def _close_dead_runs(catalog: Any) -> None:
     with contextlib.suppress(CapstoneError):  # for a user who may only read the lake
         killed = catalog["runs"].close_dead_runs()
     if killed:
-        from capstone_metrics.operations.listeners import listeners_of  # noqa: PLC0415
-        from capstone_metrics.operations.listeners.listener import Listeners  # noqa: PLC0415
-
         config = catalog.load("params:operations")
         listeners = Listeners(listeners_of(config, lambda: catalog["alerts"]))
         for record in killed:
@@ -161,15 +156,13 @@ def _close_dead_runs(catalog: Any) -> None:
 
 def _lake_facts(catalog: Any) -> LakeFacts:
     """Return the facts about the lake; the database is queried only if it is running."""
-    from capstone_metrics.operations.status import LakeFacts, find_damage  # noqa: PLC0415
-
     silver, gold = catalog.load("silver"), catalog.load("gold")
     manifest = gold.manifest
     names = catalog.load("bronze_snapshot").names
     newest_window = max((parse_object_name(name)[1] for name in names), default=None)
     is_published = database_error = None
     if manifest and catalog["serving"].is_up:
-        from capstone_metrics.serving.ledger import gold_sha256  # noqa: PLC0415
+        from capstone_metrics.serving.ledger import gold_sha256  # noqa: PLC0415 - psycopg2 is slow
 
         try:
             latest = catalog.load("serving")

@@ -33,7 +33,7 @@ def reset(env: str | None, yes: bool) -> None:
 
     What sources read, other environments and a server of your own are left as they are.
     """
-    from capstone_metrics.lake.removal import (  # noqa: PLC0415 - Ibis is slow to import
+    from capstone_metrics.lake.removal import (  # noqa: PLC0415 - pyarrow is slow to import
         LAYERS,
         remove_lake,
     )

@@ -18,6 +18,8 @@ from capstone_metrics.cli.common import (
     show_user_errors,
 )
 from capstone_metrics.cli.servers import stop_programs
+from capstone_metrics.marts import marts_of
+from capstone_metrics.pipelines import publish_gold
 
 if TYPE_CHECKING:
     from capstone_metrics.marts import Publication
@@ -79,8 +81,7 @@ def psql(env: str | None, arguments: tuple[str, ...]) -> None:
 @show_user_errors()
 def ddl(env: str | None) -> None:
     """Print the SQL that sets up a database: roles, schema, tables of the marts, privileges."""
-    from capstone_metrics.marts import marts_of  # noqa: PLC0415 - Ibis is slow to import
-    from capstone_metrics.serving.tables import ddl as script  # noqa: PLC0415
+    from capstone_metrics.serving.tables import ddl as script  # noqa: PLC0415 - psycopg2 is slow
 
     click.echo(script(marts_of(load_catalog(env).load("params:marts"))), nl=False)
 
@@ -149,8 +150,6 @@ def recreate(env: str | None, allow_shrink: bool) -> None:
 
 def _load_publication(catalog: Any) -> Publication:
     """Return Gold as a run would publish it."""
-    from capstone_metrics.pipelines import publish_gold  # noqa: PLC0415 - Ibis is slow to import
-
     require_layers(catalog, "gold")
     (node,) = publish_gold.create_pipeline().nodes
     outputs = node.run({name: catalog.load(name) for name in node.inputs})

@@ -19,11 +19,12 @@ from rich.table import Table
 
 from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
 from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.validation.silver import SILVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from capstone_metrics.sources.preview import Arrival, Declared, Preview
+    from capstone_metrics.sources.preview import Declared, Preview
 
     Command = Callable[..., None]
 
@@ -171,26 +172,24 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
 
 
 def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
-    from capstone_metrics.sources.preview import declared_of, preview_declared  # noqa: PLC0415
+    from capstone_metrics.sources.preview import (  # noqa: PLC0415 - pyarrow is slow to import
+        Arrival,
+        declared_of,
+        preview_declared,
+    )
 
     file, overrides = request.file, _overrides(request.settings, request.fields)
     if not file.is_file():
         raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
     declared = declared_of(file, request.preset, overrides, path=_path_of(file))
-    return declared, preview_declared(file, declared, _arrival(catalog))
-
-
-def _arrival(catalog: Any) -> Arrival:
-    from capstone_metrics.sources.preview import Arrival  # noqa: PLC0415 - only here
-
     schedule, networks = (catalog.load(f"params:{name}") for name in ("schedule", "networks"))
-    return Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"])
+    arrival = Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"])
+    return declared, preview_declared(file, declared, arrival)
 
 
 def _overrides(settings: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Any]:
     """Return the options of a source that `--set` and `--field` give."""
-    from capstone_metrics.sources.preview import SETTABLE  # noqa: PLC0415 - only here
-    from capstone_metrics.validation.silver import SILVER  # noqa: PLC0415 - only here
+    from capstone_metrics.sources.preview import SETTABLE  # noqa: PLC0415 - as above
 
     overrides: dict[str, dict[str, Any]] = {"fields": {}, "defaults": {}}
     for each in settings:

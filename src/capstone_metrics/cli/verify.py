@@ -24,7 +24,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
 
     The exit code is 0 if every check holds, 1 if one fails or there is no lake.
     """
-    from capstone_metrics.operations.verify import Lake, verify  # noqa: PLC0415 - Ibis is slow
+    from capstone_metrics.operations.verify import Lake, verify  # noqa: PLC0415 - pyarrow is slow
 
     catalog = load_catalog(env)
     require_layers(catalog, "silver", "gold")
@@ -43,6 +43,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
 
 def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
     """Compare the tables of Silver with a rebuild of them from all of Bronze."""
+    # pyarrow, which each of these imports, is slow
     from capstone_metrics.operations.verify import compare_tables  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.merge import merge  # noqa: PLC0415

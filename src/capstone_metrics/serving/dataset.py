@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from kedro.io import AbstractDataset
 from psycopg2.extensions import make_dsn
+from psycopg2.extras import RealDictCursor
 
 from capstone_metrics.errors import ServingError
+from capstone_metrics.serving.compare import compare
 from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer
+from capstone_metrics.serving.provision import connect, drop_database, has_database, provision
+from capstone_metrics.serving.publisher import publish
 from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer, dsn_of_environment
+from capstone_metrics.serving.runs import sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +69,6 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
 
     def start(self) -> Address:
         """Start the embedded server if needed, and provision the database."""
-        from capstone_metrics.serving.provision import provision  # noqa: PLC0415
-
         if self.remote:
             raise ServingError(
                 f"{DSN_VARIABLE} names a server of your own, which kedro neither starts nor stops."
@@ -83,8 +86,6 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
 
     def has_database(self) -> bool:
         """Return whether the embedded server has the database."""
-        from capstone_metrics.serving.provision import has_database  # noqa: PLC0415
-
         if not self.server.cluster.exists():
             return False
         with self._running() as address:
@@ -92,8 +93,6 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
 
     def drop_database(self) -> None:
         """Drop the database of the embedded server; its roles, passwords and port stay."""
-        from capstone_metrics.serving.provision import drop_database  # noqa: PLC0415
-
         if self.server.cluster.exists():
             with self._running() as address:
                 drop_database(address, self.database)
@@ -112,21 +111,15 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
 
     def sync_runs(self, records: RunRecords) -> None:
         """Make the table `serving.runs` equal the run records; the database must be running."""
-        from capstone_metrics.serving.runs import sync_runs  # noqa: PLC0415
-
         with self._translate_errors(), closing(self._connect(LOADER)) as database:
             sync_runs(database, records)
 
     def compare(self, data: Publication) -> Comparison:
         """Compare the database with Gold, and change nothing."""
-        from capstone_metrics.serving.compare import compare  # noqa: PLC0415
-
         with self._translate_errors(), closing(self._connect(READER)) as database:
             return compare(database, data)
 
     def load(self) -> dict[str, Any]:
-        from psycopg2.extras import RealDictCursor  # noqa: PLC0415
-
         query = "SELECT * FROM serving.publications ORDER BY publication DESC LIMIT 1"
         with (
             self._translate_errors(),
@@ -192,8 +185,6 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         return " ".join([*settings, command, *options])
 
     def _publish(self, data: Publication, *, full: bool) -> WriteStats:
-        from capstone_metrics.serving.publisher import publish  # noqa: PLC0415
-
         if not self.remote:
             self.start()
         with self._translate_errors(), closing(self._connect(LOADER)) as database:
@@ -208,8 +199,6 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
 
     def _connect(self, role: str) -> connection:
         """Connect as a role of the embedded server, or as the user that the environment names."""
-        from capstone_metrics.serving.provision import connect  # noqa: PLC0415
-
         if remote := self.remote:
             return remote.connect()
         return connect(self.server.start(), self.database, role)

@@ -23,8 +23,8 @@ def fetch_login(secret: str, variable: str) -> dict[str, str]:
         ServingError: if it cannot be read or has another form; no message repeats its value.
     """
     import boto3  # noqa: PLC0415 - slow to import, and few need it
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415 - the same
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - the same
 
     subject = f"{variable}: the secret {secret!r} of Secrets Manager"
     retries = {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from babel import Locale, UnknownLocaleError
+
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.numerals import NumberFormat
 from capstone_metrics.validation.paths import check_path
@@ -314,8 +316,6 @@ def _formats(setting: str, value: Any) -> tuple[str, ...]:
 
 def _languages(setting: str, value: Any) -> tuple[str, ...]:
     languages = _texts(setting, value)
-    from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - slow, and only for languages
-
     for language in languages:
         try:
             Locale.parse(language)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, cached_property
 
+from babel import Locale
+
 SPACES = " \u00a0\u2009\u202f"
 """A blank between thousands may be any of these."""
 
@@ -82,8 +84,6 @@ def compact_factors(languages: tuple[str, ...]) -> dict[str, int]:
 
     One that stands for two numbers in the languages is left out.
     """
-    from babel import Locale  # noqa: PLC0415 - slow, and only needed for abbreviations
-
     factors: dict[str, set[int]] = {}
     for language in languages:
         for forms in Locale.parse(language).compact_decimal_formats["short"].values():

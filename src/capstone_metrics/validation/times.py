@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from babel import Locale
+
 from capstone_metrics.errors import ConfigError
 
 ISO, EPOCH, EPOCH_MS, TIKTOK_ID = "iso", "epoch", "epoch_ms", "tiktok_id"
@@ -233,8 +235,6 @@ def _offset(text: str | None) -> dt.timezone | None:
 @cache
 def month_names(languages: tuple[str, ...]) -> dict[str, int]:
     """Return the number of each name of a month that means one month in all of some languages."""
-    from babel import Locale  # noqa: PLC0415 - slow, and only needed for names of months
-
     names: dict[str, set[int]] = {}
     for language in languages:
         locales = [language, *(("en_GB",) if language == "en" else ())]

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pythonjsonlogger.json import JsonFormatter
 from rich.logging import RichHandler
 
 from capstone_metrics.errors import ConfigError
@@ -54,8 +55,6 @@ class JsonLogs(Listener):
 
     def install(self) -> None:
         """Replace the log handlers of the terminal, and log an uncaught error as JSON too."""
-        from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - few runs need it
-
         root = logging.getLogger()
         for handler in list(root.handlers):
             if isinstance(handler, RichHandler) or type(handler) is logging.StreamHandler:

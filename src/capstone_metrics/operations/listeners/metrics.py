@@ -71,7 +71,7 @@ class MetricsFile(Listener):
 
 
 def _metrics(record: Record) -> Iterator[Metric]:
-    from prometheus_client.metrics_core import GaugeMetricFamily  # noqa: PLC0415
+    from prometheus_client.metrics_core import GaugeMetricFamily  # noqa: PLC0415 - optional
 
     def gauge(name: str, text: str, values: Samples, *labels: str) -> Metric:
         metric = GaugeMetricFamily(f"capstone_{name}", text, labels=["environment", *labels])
