@@ -68,6 +68,7 @@ class RunMonitor:
         self.configuration: dict[str, Any] = {}
         self.recorder: Recorder | None = None  # None in a plan, which leaves no record
         self.saved: dict[str, tuple[Any, dict[str, WriteStats]]] = {}
+        self.datasets: dict[str, Any] = {}  # that saved a layer in this run, by layer
         self.requests_at_start: Counter[str] = Counter()
         self.folder = self.root = Path()
         # on the console of the logs, so that logs are printed above the progress
@@ -107,7 +108,7 @@ class RunMonitor:
             self.recorder.abandon()
         self.recorder = None
         parameters = self.configuration["parameters"]
-        self.saved = {}
+        self.saved, self.datasets = {}, {}
         if not parameters.get("plan"):
             self.recorder = Recorder(lambda: self.catalog["runs"], listeners=self._listeners())
             self.recorder.start(
@@ -150,7 +151,8 @@ class RunMonitor:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Record a saved dataset, the time since the previous save, and quality findings."""
-        stats = getattr(self.catalog.get(dataset_name), "write_stats", {})
+        dataset = self.catalog.get(dataset_name)
+        stats = getattr(dataset, "write_stats", {})
         now = time.monotonic()
         layer = _layer(node)
         if isinstance(data, QualityReport):
@@ -159,6 +161,7 @@ class RunMonitor:
             self.summary.add(layer, data, stats.values(), now - self.last_save_time)
             self.last_save_time = now
             self.saved[layer] = data, stats
+            self.datasets[layer] = dataset
         if not self.recorder:
             return
         self.recorder.dataset_saved(node.name, dataset_name, data, stats, self.summary)
@@ -208,8 +211,8 @@ class RunMonitor:
 
     def _sync_runs(self, recorder: Recorder) -> None:
         """Copy the run records to the database, if this run published."""
-        if "serving" in self.summary.layers:
-            recorder.sync(lambda: self.catalog["serving"].sync_runs(self.catalog["runs"]))
+        if serving := self.datasets.get("serving"):
+            recorder.sync(lambda: serving.sync_runs(self.catalog["runs"]))
 
     def _footer(self) -> list[tuple[str, str]]:
         """Return a label and a text for each line below the summary."""
@@ -220,10 +223,10 @@ class RunMonitor:
         if requests:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(requests.items()))
             lines.append(("Requests", counts))
-        if "gold" in self.summary.layers:
-            lines.append(("Gold", f"{_relative_path(self.catalog['gold'].folder)}/*.csv"))
-        if "serving" in self.summary.layers:
-            lines.append(("PostgreSQL", self.catalog["serving"].connect_command()))
+        if gold := self.datasets.get("gold"):
+            lines.append(("Gold", f"{_relative_path(gold.folder)}/*.csv"))
+        if serving := self.datasets.get("serving"):
+            lines.append(("PostgreSQL", serving.connect_command()))
         if (self.root / "Makefile").exists():
             where = "" if self.root.samefile(self.folder) else f"in {self.root}: "
             default = settings.CONFIG_LOADER_ARGS["default_run_env"]
