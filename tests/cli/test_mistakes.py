@@ -135,6 +135,25 @@ def test_a_mistake_in_the_catalog_is_one_sentence(
             ".fields.views: {'feld': 'v'} is not the name of a field",
         ),
         ({"type": "files", "preset": "youtube"}, ".preset: 'youtube' is not one of youtube_"),
+        (
+            {"type": "files", "fields": {"rede_social": {"constant": "youtube"}}},
+            ".fields.rede_social: 'youtube' is not one of youtube_shorts, instagram_reels, tiktok; "
+            "correct it, or add it to networks.",
+        ),
+        (
+            {"type": "files", "preset": "youtube_studio"},
+            ".fields.rede_social: 'youtube' is not one of youtube_shorts, ",
+        ),
+        (
+            {
+                "type": "files",
+                "fields": {
+                    "rede_social": {"field": ["a", {"field": "b", "values": {"I": "insta"}}]}
+                },
+            },
+            ".fields.rede_social: 'insta' is not one of instagram_reels, ",
+        ),
+        ({"type": "files", "preset": "hootsuite"}, ".fields: declare where faculdade comes from."),
     ],
 )
 def test_a_mistake_in_a_source_is_one_sentence(

@@ -9,7 +9,7 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Calendar
-from capstone_metrics.sources import new_objects
+from capstone_metrics.sources import new_objects, warn_of_shared_files
 from capstone_metrics.sources.files import withdrawn
 
 if TYPE_CHECKING:
@@ -193,3 +193,35 @@ def test_a_deleted_export_is_named(tmp_path: Path) -> None:
         path.unlink()
         with pytest.raises(CapstoneError, match=r"(?i)a\.csv: .*no such file"):
             list(chunks())
+
+
+@pytest.mark.parametrize(
+    ("options", "other", "is_told"),
+    [
+        ({}, {}, True),
+        ({}, {"delimiter": ";"}, True),
+        ({"header": ["a"]}, {}, True),
+        ({"only": {"a": "1"}}, {"only": {"a": "2"}}, False),
+        ({"header": ["a"], "until": "blank"}, {"header": ["b"], "until": "blank"}, False),
+        ({}, {"path": "b.csv"}, False),
+        ({}, {"format": "jsonl", "path": "c.jsonl"}, False),
+    ],
+    ids=str,
+)
+def test_two_sources_that_read_the_same_records_are_named(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, Any],
+    other: dict[str, Any],
+    is_told: bool,
+) -> None:
+    for name in ("a.csv", "b.csv", "c.jsonl"):
+        (tmp_path / name).write_bytes(b"a\n1\n")
+    sources: dict[str, Any] = {"three": {"type": "faker"}}
+    for name, own in (("one", {"path": "a.csv"} | options), ("two", {"path": "*.csv"} | other)):
+        path = str(tmp_path / own["path"])
+        sources[name] = {"type": "files", "format": "csv"} | own | {"path": path}
+    warn_of_shared_files(sources)
+    told = f"sources.one and sources.two both read {tmp_path}/a.csv, so its records are in Bronze"
+    assert (told in caplog.text) == is_told
+    assert bool(caplog.text) == is_told

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.configuration import ANYTHING, LIST, MAPPING, TEXT, check
-from capstone_metrics.errors import ConfigError
+from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.sources import faker, files
 from capstone_metrics.sources.presets import with_preset
 from capstone_metrics.validation.contract import contract_of
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from capstone_metrics.schedule import Calendar
 
     Objects = dict[str, Callable[[], Iterator[bytes]]]
+
+log = logging.getLogger(__name__)
 
 TYPES = {"faker": faker.objects, "files": files.objects}
 OPTIONS = {
@@ -71,6 +74,61 @@ def with_presets(sources: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(sources, Mapping):
         raise ConfigError("sources: declare at least one source, by its type.")
     return {name: with_preset(name, declaration) for name, declaration in sources.items()}
+
+
+def check_networks(sources: Mapping[str, Any], networks: Collection[str]) -> None:
+    """Check that each value that a source declares for `rede_social` is a known network.
+
+    Of the table of a preset, which has the networks of every user, this is not required.
+
+    Raises:
+        ConfigError: for the first one that is not.
+    """
+    for name, declaration in with_presets(sources).items():
+        rules = [each.get("fields") for each in (declaration, sources[name])]
+        merged, own = (
+            rule.get("rede_social") if isinstance(rule, Mapping) else None for rule in rules
+        )
+        for network in (*_constants(merged), *_replacements(own)):
+            if network not in networks:
+                setting = f"sources.{name}.fields.rede_social"
+                unknown = str(unknown_name(setting, network, networks)).removesuffix(".")
+                raise ConfigError(f"{unknown}; correct it, or add it to networks.")
+
+
+def _constants(rule: Any) -> list[str]:
+    return [str(rule["constant"])] if isinstance(rule, Mapping) and "constant" in rule else []
+
+
+def _replacements(rule: Any) -> list[str]:
+    """Return what a rule reads instead of values, also in its alternatives."""
+    if isinstance(rule, list | tuple):
+        return [value for part in rule for value in _replacements(part)]
+    if not isinstance(rule, Mapping):
+        return []
+    values = rule.get("values")
+    own = list(map(str, values.values())) if isinstance(values, Mapping) else []
+    return own + _replacements(rule.get("field"))
+
+
+def warn_of_shared_files(sources: Mapping[str, Any]) -> None:
+    """Log a warning for each two sources that read the same records.
+
+    Raises:
+        CapstoneError: if a declaration is invalid, or one of the files cannot be read.
+    """
+    declared = {
+        name: declaration
+        for name, declaration in with_presets(sources).items()
+        if isinstance(declaration, Mapping) and declaration.get("type") == "files"
+    }
+    for names, paths in files.shared(declared).items():
+        log.warning(
+            "sources.%s and sources.%s both read %s, so its records are in Bronze twice; narrow "
+            "the path of one of them.",
+            *names,
+            paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more",
+        )
 
 
 def withdrawn_objects(sources: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:

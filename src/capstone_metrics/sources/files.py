@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from glob import glob
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,6 +121,27 @@ def objects(
             len(stale),
         )
     return new
+
+
+def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], list[Path]]:
+    """Return the files of which two sources read the same records, by the names of these sources.
+
+    Two members of a zip, sheets of a workbook, tables or lists of a file are not the same records,
+    nor are those that two sources select by `only`.
+    """
+    readers: dict[Any, list[tuple[str, Path]]] = defaultdict(list)
+    for name, declaration in sources.items():
+        reading = Reading.of(name, declaration)
+        table = reading.header if reading.until else ()
+        part = reading.sheet, reading.records, table, repr(declaration.get("only"))
+        for path in _paths(name, declaration):
+            for member in members(path, reading):
+                readers[path.resolve(), member, part].append((name, path))
+    result: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for each in readers.values():
+        for (one, path), (other, _) in combinations(each, 2):
+            result[one, other].append(path)
+    return result
 
 
 def withdrawn(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import Increment, SilverSnapshot
-from capstone_metrics.sources import with_presets
+from capstone_metrics.sources import check_networks, with_presets
 from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.validator import Validator
 
@@ -66,6 +66,7 @@ def validate(
         CapstoneError: if the declaration of a source is invalid.
     """
     timezone = schedule["timezone"]
+    check_networks(sources, networks)
     contracts = {
         fonte: contract_of(fonte, declaration, timezone)
         for fonte, declaration in with_presets(sources).items()

@@ -7,7 +7,12 @@ from typing import Any
 
 from capstone_metrics.changes import Bronze
 from capstone_metrics.schedule import Calendar, Span
-from capstone_metrics.sources import new_objects, with_presets
+from capstone_metrics.sources import (
+    check_networks,
+    new_objects,
+    warn_of_shared_files,
+    with_presets,
+)
 
 Objects = dict[str, Callable[[], Iterator[bytes]]]
 """A function for each object, by its name, that yields the bytes of the object in chunks."""
@@ -15,6 +20,7 @@ Objects = dict[str, Callable[[], Iterator[bytes]]]
 
 def ingest(
     sources: Mapping[str, Any],
+    networks: list[str],
     schedule: Mapping[str, Any],
     now: str,
     first: str | None,
@@ -25,6 +31,7 @@ def ingest(
 
     Args:
         sources: the declarations of the sources, by name.
+        networks: the known values of `rede_social`.
         schedule: the schedule, which says when windows are due.
         now: the instant of the run.
         first: the first day or window of a backfill; None without one.
@@ -35,9 +42,12 @@ def ingest(
         CapstoneError: if a source, the schedule, the instant or the backfill is invalid.
     """
     calendar = Calendar.of(schedule, now, Span.of(first, last))
+    check_networks(sources, networks)
     existing = frozenset(bronze.names)
-    return {
+    objects = {
         object_name: read_chunks
         for name, declaration in with_presets(sources).items()
         for object_name, read_chunks in new_objects(name, declaration, calendar, existing).items()
     }
+    warn_of_shared_files(sources)
+    return objects

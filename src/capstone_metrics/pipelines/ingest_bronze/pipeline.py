@@ -6,6 +6,7 @@ from capstone_metrics.pipelines.ingest_bronze.nodes import ingest
 
 INPUTS = [
     "params:sources",
+    "params:networks",
     "params:schedule",
     "params:now",
     "params:from",
