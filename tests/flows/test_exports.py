@@ -205,5 +205,11 @@ def test_an_export_of_which_every_line_is_rejected_is_named_and_mended(exporting
             assert "1 lines in Bronze = 0 current in Silver" in done.stdout
             again = exporting.run(LAKE, "--env=local", check=False)
             assert "then run 'kedro quarantine replay --env=local'" in again.stderr
+            shown = exporting.kedro("quarantine", "--lines=1").stdout
+            assert "\nexports/a.csv, record 1: data_postagem.unreadable\n    {" in shown
+            (exporting.root / "exports/a.csv").rename(exporting.root / "a.csv")
+            shown = exporting.kedro("quarantine", "--lines=1").stdout
+            assert "\nfonte=mine/janela=2026-01-31T20/file-000001-" in shown
+            (exporting.root / "a.csv").rename(exporting.root / "exports/a.csv")
     exporting.kedro("quarantine", "replay")
     assert len(silver_rows(exporting)) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Calendar
-from capstone_metrics.sources import new_objects, warn_of_shared_files
+from capstone_metrics.sources import files_of, new_objects, warn_of_shared_files
 from capstone_metrics.sources.files import withdrawn
 
 if TYPE_CHECKING:
@@ -105,6 +105,21 @@ def test_each_member_of_a_zip_is_an_object(tmp_path: Path) -> None:
     assert list(one.values()) == [b'{"a":"1"}\n']
     assert [lines for _, lines in sorted(both.items())] == [b'{"a":"1"}\n', b'{"a":"2"}\n']
     assert not objects_of(tmp_path / "a.zip", both, member="*.csv")
+
+
+def test_the_file_of_an_object_is_found_by_its_content(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x.csv", b"a\n1\n")
+    (tmp_path / "b.csv").write_bytes(b"a\n2\n")
+    names = sorted(objects_of(tmp_path / "*"))
+    (tmp_path / "b.csv").rename(tmp_path / "c.csv")
+    sources = {"export": {"type": "files", "format": "csv", "path": str(tmp_path / "*")}}
+    assert files_of(sources, names) == dict(
+        zip(names, [f"{tmp_path}/a.zip/x.csv", f"{tmp_path}/c.csv"], strict=True)
+    )
+    (tmp_path / "c.csv").unlink()
+    assert list(files_of(sources, names)) == names[:1]
+    assert files_of({"export": {"type": "files", "format": "csv", "path": "gone"}}, names) == {}
 
 
 def test_a_member_that_is_no_longer_read_is_withdrawn(tmp_path: Path) -> None:

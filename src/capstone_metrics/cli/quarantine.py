@@ -35,8 +35,16 @@ def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int
     if rule:
         rejected = rejected.filter(rejected.regras.contains(rule))
     shown = rejected.order_by("objeto", "linha").limit(lines)
-    for row in shown.to_pyarrow().to_pylist() if lines else ():
-        click.echo(f"{row['objeto']}:{row['linha']} {', '.join(row['regras'])}")
+    if not lines:
+        return
+    from capstone_metrics.sources import files_of  # noqa: PLC0415 - slow, and only for lines
+
+    rows = shown.to_pyarrow().to_pylist()
+    files = files_of(catalog.load("params:sources"), {row["objeto"] for row in rows})
+    for row in rows:
+        file = files.get(row["objeto"])
+        place = f"{file}, record {row['linha']}:" if file else f"{row['objeto']}:{row['linha']}"
+        click.echo(f"{place} {', '.join(row['regras'])}")
         click.echo(f"    {row['texto'] or row['texto_base64']}")
 
 

@@ -117,12 +117,7 @@ def warn_of_shared_files(sources: Mapping[str, Any]) -> None:
     Raises:
         CapstoneError: if a declaration is invalid, or one of the files cannot be read.
     """
-    declared = {
-        name: declaration
-        for name, declaration in with_presets(sources).items()
-        if isinstance(declaration, Mapping) and declaration.get("type") == "files"
-    }
-    for names, paths in files.shared(declared).items():
+    for names, paths in files.shared(_of_files(sources)).items():
         log.warning(
             "sources.%s and sources.%s both read %s, so its records are in Bronze twice; narrow "
             "the path of one of them.",
@@ -138,7 +133,23 @@ def withdrawn_objects(sources: Mapping[str, Any], names: Iterable[str]) -> froze
         sources: the declarations of the sources, by name.
         names: the names of the objects.
     """
-    declared = with_presets(sources)
-    return files.withdrawn(
-        {name: each for name, each in declared.items() if each.get("type") == "files"}, names
-    )
+    return files.withdrawn(_of_files(sources), names)
+
+
+def files_of(sources: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """Return the file that objects of Bronze were read from, of those whose file is at its path.
+
+    Args:
+        sources: the declarations of the sources, by name.
+        names: the names of the objects.
+    """
+    return files.files_of(_of_files(sources), names)
+
+
+def _of_files(sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the declarations of the sources of files, each with the options of its preset."""
+    return {
+        name: declaration
+        for name, declaration in with_presets(sources).items()
+        if isinstance(declaration, Mapping) and declaration.get("type") == "files"
+    }

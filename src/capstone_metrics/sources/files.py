@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capstone_metrics.configuration import ANYTHING, TEXT
-from capstone_metrics.errors import SourceError
+from capstone_metrics.errors import CapstoneError, SourceError
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import translate_errors
 from capstone_metrics.sources.readers.options import OPTIONS as READING
@@ -162,6 +163,30 @@ def withdrawn(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) ->
             is_declared = (file.reading or declared) == declared
             readings[source, file.content].append((is_declared, name))
     return frozenset(name for objects in readings.values() for _, name in sorted(objects)[:-1])
+
+
+def files_of(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> dict[str, str]:
+    """Return the file, and the member of it, that objects were read from, while it is at its path.
+
+    Args:
+        sources: the declarations of the sources of files, by name.
+        names: the names of objects of Bronze, of any source.
+    """
+    objects = {
+        (source, file.content): name
+        for name in names
+        for source in sources.keys() & {parse_object_name(name)[0]}
+        if (file := FileObject.of(source, name))
+    }
+    result: dict[str, str] = {}
+    for source in {source for source, _ in objects}:
+        with contextlib.suppress(CapstoneError):
+            reading = Reading.of(source, sources[source])
+            for path in _paths(source, sources[source]):
+                for member, content in _contents(path, reading):
+                    if name := objects.get((source, content)):
+                        result[name] = f"{path}/{member}" if member else str(path)
+    return result
 
 
 def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:
