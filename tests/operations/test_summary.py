@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,14 +85,17 @@ def test_each_layer_counts_its_own_rows(summary: Summary) -> None:
 
 
 def test_the_table_has_a_line_for_each_layer(summary: Summary) -> None:
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown(summary)]
+    rows = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in shown(summary)]
 
     assert [row for row in rows if row] == [
-        ["bronze", "10", "10", "", "", "10", "0.2"],
-        ["silver", "15", "10", "3", "2", "6 (-1)", "0.2"],
-        ["gold", "1,005", "1,005", "", "", "2", "0.2"],
-        ["serving", "3", "3", "", "", "3 (-1)", "0.2"],
+        ["layer", "in", "current", "superseded", "quarantined", "ignored", "written", "seconds"],
+        ["bronze", "10", "", "", "", "", "10", "0.2"],
+        ["silver", "15", "7", "3", "2", "3", "6 (-1)", "0.2"],
+        ["gold", "1,005", "", "", "", "", "2", "0.2"],
+        ["serving", "3", "", "", "", "", "3 (-1)", "0.2"],
     ]
+    summary.layers["silver"].ignored = 0
+    assert "ignored" not in "".join(shown(summary)[:3])
 
 
 def test_the_identity_and_the_reasons_are_shown(summary: Summary) -> None:

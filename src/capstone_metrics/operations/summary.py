@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from capstone_metrics.write_stats import WriteStats
 
 LAYERS = ("bronze", "silver", "gold", "serving")
+RARE = ("ignored", "withdrawn")
+"""The outcomes that are only shown if a line has them."""
 
 
 @dataclass
@@ -35,6 +37,13 @@ class LayerCounts:
     written: int = 0
     removed: int = 0
     seconds: float = 0.0
+
+    @property
+    def current(self) -> int | None:
+        """By how many rows Silver grew: the accepted lines that superseded none, and are not."""
+        if self.accepted is None or self.superseded is None:
+            return None
+        return self.accepted - self.superseded
 
 
 @dataclass
@@ -144,14 +153,23 @@ class Summary:
             console.print(line, soft_wrap=True, highlight=False)
 
     def table(self) -> Table:
-        """Return a table of the counts of each layer."""
+        """Return a table of the counts of each layer.
+
+        The lines in Silver add up: those of each outcome are all lines. Outcomes that hardly ever
+        occur have a column if a line has them.
+        """
         table = Table(title="Rows", title_justify="left")
         table.add_column("layer")
-        for column in ("in", "accepted", "superseded", "quarantined", "written", "seconds"):
+        outcomes = [
+            outcome
+            for outcome in LINE_OUTCOMES
+            if outcome not in RARE or any(getattr(each, outcome) for each in self.layers.values())
+        ]
+        for column in ("in", *outcomes, "written", "seconds"):
             table.add_column(column, justify="right")
         for name in LAYERS:
             if name in self.layers:
-                table.add_row(name, *_cells(self.layers[name]))
+                table.add_row(name, *_cells(self.layers[name], outcomes))
         return table
 
 
@@ -171,13 +189,13 @@ def balance(total: Mapping[str, int]) -> str:
     parts += [
         f"{total[outcome]:,} {outcome}"
         for outcome in LINE_OUTCOMES[1:]
-        if total[outcome] or outcome in {"superseded", "quarantined"}
+        if total[outcome] or outcome not in RARE
     ]
     return f"{total['lines']:,} lines in Bronze {sign} {' + '.join(parts)}"
 
 
-def _cells(layer: LayerCounts) -> list[str]:
-    counts = (layer.rows_in, layer.accepted, layer.superseded, layer.quarantined)
+def _cells(layer: LayerCounts, outcomes: Iterable[str]) -> list[str]:
+    counts = (layer.rows_in, *(getattr(layer, outcome) for outcome in outcomes))
     removed = f" (-{layer.removed})" if layer.removed else ""
     return [
         *("" if count is None else f"{count:,}" for count in counts),
