@@ -59,9 +59,9 @@ def summary() -> Summary:
     return summary
 
 
-def shown(summary: Summary, results: Sequence[tuple[str, str]] = ()) -> list[str]:
+def shown(summary: Summary, results: Sequence[tuple[str, str]] = (), width: int = 100) -> list[str]:
     text = io.StringIO()
-    summary.show(Console(file=text, width=100), results)
+    summary.show(Console(file=text, width=width), results)
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
@@ -94,7 +94,10 @@ def test_the_table_has_a_line_for_each_layer(summary: Summary) -> None:
         ["gold", "1,005", "", "", "", "", "2", "0.2"],
         ["serving", "3", "", "", "", "", "3 (-1)", "0.2"],
     ]
-    summary.layers["silver"].ignored = 0
+    summary.layers["silver"].withdrawn = 1
+    (header,) = (line for line in shown(summary, width=80) if line.startswith("┃"))
+    assert "quarantined┃ignored┃withdrawn" in header
+    summary.layers["silver"].ignored = summary.layers["silver"].withdrawn = 0
     assert "ignored" not in "".join(shown(summary)[:3])
 
 

@@ -107,6 +107,23 @@ def test_each_member_of_a_zip_is_an_object(tmp_path: Path) -> None:
     assert not objects_of(tmp_path / "a.zip", both, member="*.csv")
 
 
+@pytest.mark.parametrize("declared", ["utf-8", "cp1252"])
+def test_a_byte_order_mark_counts_before_the_encoding_of_a_source(
+    tmp_path: Path, declared: str
+) -> None:
+    for number, encoding in enumerate([declared, "utf-16", "utf-8-sig"]):
+        write(tmp_path / f"{number}.csv", f"ação\n{number}\n".encode(encoding), written_at=number)
+    objects = objects_of(tmp_path / "*.csv", encoding=declared)
+    assert list(objects.values()) == [f'{{"ação":"{n}"}}\n'.encode() for n in range(3)]
+
+
+def test_the_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    for number, encoding in enumerate(["utf-8", "cp1252"]):
+        write(tmp_path / f"{number}.csv", "ação\n1\n".encode(encoding), written_at=number)
+    with pytest.raises(CapstoneError, match=r"1\.csv: cannot be read as utf-8 .*declare its enc"):
+        objects_of(tmp_path / "*.csv")
+
+
 def test_the_file_of_an_object_is_found_by_its_content(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("x.csv", b"a\n1\n")

@@ -158,13 +158,14 @@ class Summary:
         The lines in Silver add up: those of each outcome are all lines. Outcomes that hardly ever
         occur have a column if a line has them.
         """
-        table = Table(title="Rows", title_justify="left")
-        table.add_column("layer")
         outcomes = [
             outcome
             for outcome in LINE_OUTCOMES
             if outcome not in RARE or any(getattr(each, outcome) for each in self.layers.values())
         ]
+        blanks = 0 if {*outcomes} & {*RARE} else 1  # so that it fits a terminal of 80 columns
+        table = Table(title="Rows", title_justify="left", padding=(0, blanks))
+        table.add_column("layer")
         for column in ("in", *outcomes, "written", "seconds"):
             table.add_column(column, justify="right")
         for name in LAYERS:
