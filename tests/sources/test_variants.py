@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capstone_metrics.sources.preview import preview_file
+from capstone_metrics.sources.preview import declared_of, preview_file
 from tests.sources.test_presets import ARRIVAL, constants
 
 if TYPE_CHECKING:
@@ -177,3 +177,20 @@ def test_a_row_of_sums_is_found_below_any_number_of_rows(tmp_path: Path) -> None
     (tmp_path / "a.csv").write_text(f"Id;Caption;Posted;Plays\n{body};Total;;1500\n")
     rows: list[Row] = [(f"az-{n}", "2026-01-30", 5, None, None) for n in range(1000, 1300)]
     check(tmp_path / "a.csv", rows, 1, {"rede_social": "kwai"})
+
+
+def test_networks_and_kinds_of_posts_of_an_unknown_file_are_those_of_known_exports(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.csv").write_text(
+        "Servicio,Fecha,Tipo de publicación,Enlace,Visualizaciones\n"
+        f"TikTok,2026-07-26,Vídeo,{LINK},5\n"
+        f"Facebook Page,2026-07-26,Foto,{LINK},7\n"
+    )
+    declared = declared_of(tmp_path / "a.csv", None, constants({"faculdade": "E"}), path="a.csv")
+    assert declared.networks == ("facebook", "tiktok")
+    assert declared.declaration["fields"]["rede_social"] == {
+        "field": "Servicio",
+        "values": {"Facebook Page": "facebook", "TikTok": "tiktok"},
+    }
+    check(tmp_path / "a.csv", [("7000000000000000001", "2026-07-26", 5, None, None)], 1, {})

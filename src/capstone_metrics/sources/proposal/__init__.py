@@ -8,14 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import SourceError, unknown_name
-from capstone_metrics.sources.proposal.columns import link_of, matches_of, paths_of, rule_of
+from capstone_metrics.sources.proposal.columns import (
+    link_of,
+    matches_of,
+    network_rule,
+    no_video_conditions,
+    paths_of,
+    rule_of,
+)
 from capstone_metrics.sources.proposal.reading import reading_options
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.xlsx import BROKEN
 from capstone_metrics.sources.records import first_records, lines_of, record_of
 from capstone_metrics.validation.conditions import ONE_VALUE, text_of
 from capstone_metrics.validation.fields import TABLES
-from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.silver import REQUIRED
 
 if TYPE_CHECKING:
@@ -104,10 +110,12 @@ def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Prop
         keys = [name for column, name in {**matches, **named}.items() if column in KEYS]
         columns = dict.fromkeys(_total_columns(path, reading, keys)) or names[:1]
         declaration["ignore"] = [*({name: list(TOTALS)} for name in columns), ONE_VALUE]
-    network = fields.get("rede_social")
-    values = {text_of(find(record, network)) for record in records} if network else ()
-    networks = sorted(value.strip() for value in values if value and value.strip())
-    return Proposal(declaration, tuple(missing), names, tuple(networks))
+    if others := list(no_video_conditions(names, records)):
+        declaration["ignore"] = [*others, *declaration.get("ignore", [])]
+    networks: tuple[str, ...] = ()
+    if network := fields.get("rede_social"):
+        fields["rede_social"], networks = network_rule(network, records)
+    return Proposal(declaration, tuple(missing), names, networks)
 
 
 def _total_columns(path: Path, reading: Reading, keys: Sequence[str]) -> Iterator[str]:

@@ -36,6 +36,13 @@ READABLE = 0.5
 LINK = r"(?:/(?:video|videos|shorts|reel|reels|p|live|status)/|youtu\.be/|watch\?v=)([\w-]{5,})"
 """The id of a video in a link to it."""
 
+NO_VIDEO = (
+    r"(?i)\b(photos?|fotos?|images?|im[aá]ge(m|n|ns|nes)|immagin[ei]|pictures?|bild(er)?|carousels?|"
+    r"carross[eé]l|carrusel|carrousel|karussell|carosello|[aá]lbum|slideshow|links?|te?xt[eo]?s?|status|"
+    r"stor(y|ies)|hist[oó]rias?)\b"
+)
+"""The kinds of posts that are no videos."""
+
 ZONE = "America/Sao_Paulo"
 DATE_FORMATS = (
     "iso",
@@ -150,6 +157,40 @@ def link_of(names: Sequence[str], records: Sequence[Record]) -> dict[str, str] |
         if matches >= READABLE * len(records):
             return {"field": name, "pattern": LINK}
     return None
+
+
+@cache
+def _networks() -> dict[str, str]:
+    """Return the network that each name stands for in known exports."""
+    rules = [
+        preset.options.get("fields", {}).get("rede_social") for preset in all_presets().values()
+    ]
+    return {
+        name.casefold(): network
+        for rule in rules
+        if isinstance(rule, dict)
+        for name, network in rule.get("values", {}).items()
+    }
+
+
+def network_rule(name: str, records: Sequence[Record]) -> tuple[Any, tuple[str, ...]]:
+    """Return the rule of a field that has networks, and the networks that it gives."""
+    texts = {text_of(find(record, name)) for record in records}
+    values = {text.strip(): _networks().get(text.strip().casefold()) for text in texts if text}
+    renamed = {text: network for text, network in values.items() if network not in {None, text}}
+    rule = {"field": name, "values": dict(sorted(renamed.items()))} if renamed else name
+    return rule, tuple(sorted({network or text for text, network in values.items()} - {""}))
+
+
+def no_video_conditions(
+    names: Sequence[str], records: Sequence[Record]
+) -> Iterator[dict[str, dict[str, str]]]:
+    """Yield a condition for each field that says of a record that it is no video."""
+    for name in names:
+        kinds = {text_of(find(record, name)) for record in records}
+        is_kind = column_of(name) == "categoria"
+        if is_kind and any(kind and re.search(NO_VIDEO, kind) for kind in kinds):
+            yield {name: {"pattern": NO_VIDEO}}
 
 
 def rule_of(column: str, name: str, records: Sequence[Record], *, is_csv: bool) -> Any:
