@@ -38,7 +38,7 @@ def sources_of_exports(folder: Path) -> dict[str, dict[str, Any]]:
     sources: dict[str, dict[str, Any]] = {}
     for export in sorted(EXPORTS.iterdir()):
         for name, expected in expectation_of(export)["files"].items():
-            preset = recognised(export / name)
+            preset = recognised(export / name, all_presets().values())
             assert preset
             if expected["outcome"] == "rows":
                 source = f"{export.name}_{len(sources)}"

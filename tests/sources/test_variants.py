@@ -41,9 +41,11 @@ def zipped(**members: str) -> bytes:
     return content.getvalue()
 
 
-def check(path: Path, rows: list[Row], ignored: int, given: dict[str, str]) -> str | None:
+def check(
+    path: Path, rows: list[Row], ignored: int, given: dict[str, str], preset: str | None = None
+) -> str | None:
     """Check what a file gives; return the name of its preset."""
-    name, result = preview_file(path, None, constants({"faculdade": "E", **given}), ARRIVAL)
+    name, result = preview_file(path, preset, constants({"faculdade": "E", **given}), ARRIVAL)
     assert not result.refused
     assert [tuple(row[column] for column in COLUMNS) for row in result.rows] == rows
     assert (len(result.ignored), result.rejected) == (ignored, [])
@@ -68,7 +70,9 @@ def test_a_table_of_youtube_studio_is_read_in_any_language_and_as_excel_saves_it
     quoted = [[f'"{cell}"' if "," in cell else cell for cell in row] for row in rows]
     text = "\r\n".join(delimiter.join(row) for row in quoted)
     (tmp_path / "a.csv").write_bytes(text.encode(encoding))
-    assert check(tmp_path / "a.csv", [(ID, "2026-01-31", 1588, 3, 2)], 1, {}) == "youtube_studio"
+    row = (ID, "2026-01-31", 1588, 3, 2)
+    for preset in (None, "youtube_studio"):
+        assert check(tmp_path / "a.csv", [row], 1, {}, preset) == "youtube_studio"
 
 
 def test_the_table_in_a_zip_is_known_by_the_word_for_table(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from capstone_metrics.errors import CapstoneError, SourceError, unknown_name
 from capstone_metrics.sources.presets import (
+    Preset,
     all_presets,
     recognised,
     why_refused,
@@ -31,7 +32,7 @@ from capstone_metrics.validation.silver import REQUIRED, SILVER
 from capstone_metrics.validation.validator import Observations
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
 SOURCE = "preview"
@@ -192,13 +193,11 @@ def declared_of(
     presets = all_presets()
     if preset_name is not None and preset_name not in presets:
         raise unknown_name("--preset", preset_name, presets)
-    preset = presets[preset_name] if preset_name is not None else recognised(file)
-    if preset is None and (resaved := text_options(file)):
-        preset = recognised(file, resaved)
-        if preset:
-            own = preset.options
-            changed = {k: v for k, v in resaved.items() if v != own.get(k, USUAL[k])}
-            overrides = {**changed, **overrides}
+    candidates = [presets[preset_name]] if preset_name is not None else list(presets.values())
+    preset, resaved = _known_export(file, candidates)
+    overrides = {**resaved, **overrides}
+    if preset is None and preset_name is not None:
+        preset = presets[preset_name]
     given = overrides.get("fields", {})
     if preset is None:
         named = {column: rule for column, rule in given.items() if isinstance(rule, str)}
@@ -220,6 +219,18 @@ def declared_of(
         preset.networks,
         preset.lacks or tuple(column for column in REQUIRED if column not in fields),
     )
+
+
+def _known_export(file: Path, candidates: Sequence[Preset]) -> tuple[Preset | None, dict[str, str]]:
+    """Return the preset of a file, with the options of a CSV that a spreadsheet saved otherwise."""
+    if preset := recognised(file, candidates):
+        return preset, {}
+    options = text_options(file)
+    preset = recognised(file, candidates, options) if options else None
+    if preset is None:
+        return None, {}
+    usual = {**USUAL, **preset.options}
+    return preset, {key: value for key, value in options.items() if value != usual[key]}
 
 
 def preview_declared(file: Path, declared: Declared, arrival: Arrival) -> Preview:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -15,6 +15,9 @@ from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.sources.records import first_records
 from capstone_metrics.validation.paths import find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FOLDER = Path(__file__).parent
 SAMPLE_RECORDS = 50
@@ -123,20 +126,23 @@ def _content(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def recognised(path: Path, overrides: Mapping[str, Any] | None = None) -> Preset | None:
-    """Return the preset of a file; None if it is no known export.
+def recognised(
+    path: Path, presets: Iterable[Preset], overrides: Mapping[str, Any] | None = None
+) -> Preset | None:
+    """Return the preset of a file; None if it is no such export.
 
     Args:
         path: of the file.
+        presets: those that it may be.
         overrides: options of a CSV by which it is read instead of those of a preset.
     """
-    matches = {
-        name: preset.matched_fields(path, overrides or {})
-        for name, preset in all_presets().items()
+    matches = [
+        (preset.matched_fields(path, overrides or {}), preset)
+        for preset in presets
         if overrides is None or preset.options["format"] == "csv"
-    }
-    best = max(matches, key=matches.__getitem__, default=None)
-    return all_presets()[best] if best is not None and matches[best] else None
+    ]
+    fields, best = max(matches, key=lambda match: match[0], default=(0, None))
+    return best if fields else None
 
 
 def with_preset(name: str, declaration: Any) -> Any:

@@ -130,8 +130,8 @@ def utf8_chunks(path: Path, file: IO[bytes], encoding: str) -> Iterator[bytes]:
         decoder.decode(b"", final=True)
     except ValueError as error:
         raise SourceError(
-            f"{path}: cannot be read as {encoding} ({error}); declare its encoding, such as cp1252, "
-            "or save it as UTF-8."
+            f"{path}: cannot be read as {encoding} ({error}); declare its encoding, such as "
+            "cp1252, or save it as UTF-8."
         ) from error
 
 
