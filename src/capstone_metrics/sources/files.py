@@ -101,9 +101,7 @@ def objects(
     number = max((file.number for file in known if file.window == str(window)), default=0)
     new: dict[str, Callable[[], Iterator[bytes]]] = {}
     for path in paths:
-        declared = members(path, reading)
-        for member, content in _contents(path, reading):
-            is_read = member in declared
+        for member, content, is_read in _contents(path, reading):
             if (content, reading.digest) in readings or not (is_read or content in arrivals):
                 continue
             readings.add((content, reading.digest))
@@ -131,7 +129,7 @@ def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], li
     nor are those that two sources select by `only`.
     """
     readers: dict[Any, list[tuple[str, Path]]] = defaultdict(list)
-    for name, declaration in sources.items():
+    for name, declaration in sources.items() if len(sources) > 1 else ():
         reading = Reading.of(name, declaration)
         table = reading.header if reading.until else ()
         part = reading.sheet, reading.records, table, repr(declaration.get("only"))
@@ -141,7 +139,8 @@ def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], li
     result: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for each in readers.values():
         for (one, path), (other, _) in combinations(each, 2):
-            result[one, other].append(path)
+            if one != other:  # a file may have two names
+                result[one, other].append(path)
     return result
 
 
@@ -183,7 +182,7 @@ def files_of(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> 
         with contextlib.suppress(CapstoneError):
             reading = Reading.of(source, sources[source])
             for path in _paths(source, sources[source]):
-                for member, content in _contents(path, reading):
+                for member, content, _ in _contents(path, reading):
                     if name := objects.get((source, content)):
                         result[name] = f"{path}/{member}" if member else str(path)
     return result
@@ -206,19 +205,21 @@ def _written_at(path: Path) -> tuple[int, Path]:
         return path.stat().st_mtime_ns, path
 
 
-def _contents(path: Path, reading: Reading) -> Iterator[tuple[str, str]]:
-    """Yield each member of a file, read or not, and the SHA-256 of its content.
+def _contents(path: Path, reading: Reading) -> Iterator[tuple[str, str, bool]]:
+    """Yield each member of a file, the SHA-256 of its content, and whether it is read.
 
     Of a file that is no zip the member is empty; of a zip, the hash is that of the zip and the
     member's name.
     """
     with translate_errors(path), path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    for member in members(path, replace(reading, member=EVERY_MEMBER)):
+    declared = members(path, reading)
+    is_zip = any(declared)
+    for member in members(path, replace(reading, member=EVERY_MEMBER)) if is_zip else declared:
         content = digest.copy()
         if member:
             content.update(b"\0" + member.encode())
-        yield member, content.hexdigest()
+        yield member, content.hexdigest(), member in declared
 
 
 def _nothing() -> Iterator[bytes]:
