@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     Scan = Callable[..., int]
 
 FOLDER = Path(__file__).parent
-SOURCES = ("kernel.py", "layout.py")
+SOURCES = ("kernel/*.py", "layout.py")
 ARGUMENT_COUNT = 19
 DIGEST_BYTES = 32
 
 
 @cache
 def load_scan(*, compiles: bool) -> Scan | None:
-    """Return `kernel.scan` as machine code, which takes addresses; None without numba.
+    """Return the scan of `kernel` as machine code, which takes addresses; None without numba.
 
     Args:
         compiles: whether to compile it if the cache does not have it.
@@ -86,13 +86,13 @@ def _callable(engine: Any, address: int) -> Scan:
 
 
 def _compile(llvm: Any, target: Any) -> bytes:
-    """Compile `kernel.scan`; return the name of its symbol, a NUL, and the object file with it."""
+    """Compile the scan; return the name of its symbol, a NUL, and the object file with it."""
     from numba import njit  # noqa: PLC0415 - slow to import, and only needed once
 
-    from capstone_metrics.validation import kernel  # noqa: PLC0415 - imports numba
+    from capstone_metrics.validation.kernel.scan import SIGNATURE, scan  # noqa: PLC0415 - as above
 
     options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    compiled: Any = njit([kernel.SIGNATURE], **options)(kernel.scan.py_func)
+    compiled: Any = njit([SIGNATURE], **options)(scan.py_func)
     (assembly,) = compiled.inspect_llvm().values()
     (overload,) = compiled.overloads.values()
     symbol: str = overload.fndesc.llvm_func_name
@@ -102,7 +102,7 @@ def _compile(llvm: Any, target: Any) -> bytes:
 
 def _key(llvm: Any) -> str:
     """Return a hash of all that the machine code depends on."""
-    parts = [(FOLDER / name).read_bytes() for name in SOURCES]
+    parts = [path.read_bytes() for name in SOURCES for path in sorted(FOLDER.glob(name))]
     parts += [metadata.version(name).encode() for name in ("numba", "llvmlite")]
     parts += [llvm.get_host_cpu_name().encode(), llvm.get_host_cpu_features().flatten().encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]

@@ -266,7 +266,7 @@ class Scanner:
     """Reads the lines of one source.
 
     Args:
-        scan: the compiled `kernel.scan`.
+        scan: the compiled scan of `kernel`.
         contract: the contract of the source.
         networks: the known values of `rede_social`.
         constants: the values of the columns of Silver that no line has.
@@ -287,7 +287,7 @@ class Scanner:
     def of(cls, scan: Scan | None, contract: Contract, networks: Collection[str]) -> Scanner | None:
         """Return the scanner of a source; None if every line has to be left to the rules.
 
-        That is so without the compiled `kernel.scan`, if a path leads into a list, if a row with
+        That is so without the compiled scan, if a path leads into a list, if a row with
         one value may be accepted, or if a constant breaks a rule.
         """
         is_table = contract.selection.is_table
