@@ -116,6 +116,45 @@ MAPPED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"id": "7601311310340428631", "v": 12, "l": 1},
     ),
+    "lists": (
+        {
+            "fields": {
+                "faculdade": 'perfil "oficial"',
+                "rede_social": {"constant": "tiktok"},
+                "data_postagem": "em",
+                "posted_at": "em",
+                "video_id": "ids[1]",
+                "titulo_video": ["textos[0].t[2]", "textos[1].t[0]"],
+                "views": [
+                    "insights.data[name=views].values[0].value",
+                    "insights.data[name=views].total.value",
+                ],
+                "likes": {"field": "insights.data[name=likes].values[1].value", "empty": 0},
+                "comentarios": {"field": "insights.data[name=7].total.value", "optional": True},
+                "categoria": "tags[tipo=true].x\\y",
+                "leads_estimados": "nulos[k=null].v",
+            },
+            "ignore": {"images[0].width": {"pattern": "."}},
+        },
+        {
+            'perfil "oficial"': "A",
+            "em": "2026-01-30T21:15:00Z",
+            "ids": [None, "v1", {"a": []}],
+            "textos": [{"t": ["a", "b", "c"]}, {"t": []}],
+            "insights": {
+                "x": 1,
+                "data": [
+                    {"values": [{"value": 9}, {"value": 3}], "name": "likes"},
+                    {"name": "views", "period": "day", "values": [{"value": 12}]},
+                    {"total": {"value": 1}, "name": 7},
+                    {"name": "views", "values": [{"value": 13}]},
+                ],
+            },
+            "tags": [{"tipo": False, "x\\y": "não"}, {"tipo": True, "x\\y": "sim"}],
+            "images": [],
+            "nulos": [{"k": None, "v": 1}, {"k": "null", "v": 2}],
+        },
+    ),
     "nested": (
         {
             "fields": {
@@ -145,6 +184,18 @@ MAPPED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "tipo": "Reel",
             "foto": False,
         },
+    ),
+    "quoted": (
+        {
+            "fields": {
+                "faculdade": "a",
+                "video_id": 'a"b',
+                "data_postagem": "dia",
+                "rede_social": {"constant": "youtube"},
+                "views": "n\\é",
+            },
+        },
+        {"a": "A", 'a"b': "1", "dia": "2026-01-30", "n\\é": 12},
     ),
     "table": (
         {

@@ -104,7 +104,7 @@ def test_a_usual_row_of_csv_is_not_left_to_the_rules(monkeypatch: pytest.MonkeyP
     assert len(outcome(row, "csv", is_scanned=True)["accepted"]) == 1
 
 
-@pytest.mark.parametrize("source", ["nested", "table"])
+@pytest.mark.parametrize("source", ["lists", "nested", "quoted", "table"])
 def test_mapped_fields_are_not_left_to_the_rules(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +133,61 @@ def test_many_alike_have_the_same_outcome(row: dict[str, Any]) -> None:
     content = b"\n".join([json.dumps(FLAT).encode(), *[json.dumps(row).encode()] * 100])
     scanned = outcome(content, "flat", is_scanned=True)
     assert scanned == outcome(content, "flat", is_scanned=False)
+
+
+scalars = st.sampled_from(
+    [None, True, False, 7, 12, 1.5, "", "7", "a", "null", "views", "true", "é"]
+)
+values = (
+    scalars
+    | st.lists(scalars | st.fixed_dictionaries({}, optional={"value": scalars}), max_size=3)
+    | st.fixed_dictionaries({}, optional={"value": scalars})
+)
+names = st.sampled_from(
+    ["name", "values", "total", "tipo", "x\\y", "t", "width", "value", "k", "v"]
+)
+elements = st.dictionaries(names, values, max_size=4) | values
+objects = st.lists(elements, max_size=4) | elements
+known = st.fixed_dictionaries(
+    {"name": st.sampled_from(["views", "likes", 7, "7", None])},
+    optional={"values": values, "total": values},
+)
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("ids", "textos", "tags", "images", "nulos"), objects),
+        "insights": st.fixed_dictionaries({"data": st.lists(known, max_size=4) | objects})
+        | objects,
+    },
+)
+
+
+@given(st.lists(documents, min_size=1, max_size=5), st.booleans(), st.randoms())
+def test_lists_have_the_same_outcome(
+    rows: list[dict[str, Any]], is_ascii: bool, random: Random
+) -> None:
+    good, lines = MAPPED["lists"][1], []
+    for row in rows:
+        items = list({**good, **row}.items())
+        random.shuffle(items)
+        lines.append(json.dumps(dict(items), ensure_ascii=is_ascii))
+    if random.random() < 0.5:
+        piece = random.choice(['{"name":"views"},', '"name":"likes",', "[", "]", ",", "{", "}", ""])
+        at = random.randrange(len(lines[0]))
+        lines[0] = lines[0][:at] + piece + lines[0][at + random.randrange(3) :]
+    content = "\n".join([json.dumps(good), *lines]).encode()
+    scanned = outcome(content, "lists", is_scanned=True)
+    assert scanned == outcome(content, "lists", is_scanned=False)
+
+
+def test_a_key_is_not_mistaken_for_one_with_a_quote() -> None:
+    good = json.dumps(MAPPED["quoted"][1])
+    broken = good.replace('a\\"b', 'a"b')
+    assert broken != good
+    content = "\n".join([good] * 3 + [broken] * 3).encode()
+    scanned = outcome(content, "quoted", is_scanned=True)
+    assert scanned == outcome(content, "quoted", is_scanned=False)
+    assert (len(scanned["accepted"]), len(scanned["rejected"])) == (3, 3)
 
 
 VIEWS = {"flat": ("n", "v"), "table": ("v", ""), "csv": ("v", ""), "nested": ("leads", "")}

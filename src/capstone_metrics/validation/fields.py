@@ -85,7 +85,6 @@ class Origin:
         """Whether the value is that of one field as it stands, so that the scanner can read it."""
         return (
             len(self.paths) <= 1
-            and not any("[" in path for path in self.paths)
             and not (self.pattern or self.values or self.missing or self.near)
             and self.empty is None
             and self.numbers.is_plain

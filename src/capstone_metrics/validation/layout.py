@@ -22,13 +22,19 @@ SPAN_WIDTH = 3
 # a format: the offset of each part or -1, its length, and the position of its literals in the spans
 YEAR, SHORT_YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, LENGTH, LITERALS, LITERAL_COUNT = range(10)
 
-# the name of a field: its span in the texts, the next name with the same hash, the field that it
-# is in or -1, and whether fields in it are read
-NAME_OFFSET, NAME_LENGTH, NAME_NEXT, NAME_PARENT, NAME_HAS_FIELDS = range(5)
-NAME_WIDTH = 5
+# a step of a path: for a name its span in the texts; the next one with the same hash, or of the
+# same list; the step before it, or -1; what is read in it, and the first element of a list that is.
+# Of an element NAME_LENGTH is the number, or the spans are those of the field and value to tell it.
+NAME_OFFSET, NAME_LENGTH, NAME_NEXT, NAME_PARENT, NAME_HAS, NAME_FIRST = range(6)
+NAME_KEY_OFFSET, NAME_KEY_LENGTH = 6, 7
+NAME_WIDTH = 8
+FIELDS, NUMBERED_ELEMENTS, KNOWN_ELEMENTS = 1, 2, 3
+"""What is read in a value: fields of an object, elements of a list by number, or by a field."""
+
 HASH_SIZE = 1024
 
 # a field of the current line, and the last line that had it
+# of a list, START is the number of its next element
 TOKEN, START, END, LINE = range(4)
 SLOT_WIDTH = 4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from capstone_metrics.validation.columns import (
 )
 from capstone_metrics.validation.fields import NUMBERS
 from capstone_metrics.validation.json_object import parse_object
+from capstone_metrics.validation.paths import is_nested, steps_of
 from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
 from capstone_metrics.validation.times import FIXED_TOKENS, TimeFormat
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from capstone_metrics.validation.contract import Contract
     from capstone_metrics.validation.fields import Field
     from capstone_metrics.validation.objects import BronzeObject
+    from capstone_metrics.validation.paths import Step
 
     Numbers = NDArray[np.int32]
     Columns = tuple[list[pa.Array], NDArray[np.bool_], list[tuple[str, NDArray[np.bool_]]]]
@@ -53,8 +55,11 @@ LEARNING_SHARE, SAMPLE, MAX_NAMES = 8, 64, 512
 """If one line in so many has an unknown field, names are learned from a sample of so many lines, up
 to so many names."""
 
+MAX_ELEMENT, NEVER = 2**31 - 1, -2
+"""The number that no element of a list has, and that no name has."""
+
 ESCAPED = frozenset(map(chr, range(32))) | {'"', "\\"}
-"""The characters that JSON always escapes; a key with one of them is left to the rules."""
+"""The characters that JSON always escapes."""
 
 
 @dataclass
@@ -109,15 +114,14 @@ class Plan:
         ]
         self.memories = {path: Memory() for path in self.raw_paths}
         self.whole = {c.paths[0]: c.whole for c in reversed(self.converters) if c.whole}
-        self._entries: dict[tuple[int, str], int] = {}
-        for path in (*contract.source_fields, *filter(contract.is_known, sorted(self.seen))):
-            if self._is_seen(path):
-                self._entry(path)
+        self._entries: dict[tuple[int, Step], int] = {}
+        for path in filter(self._is_seen, contract.source_fields):
+            self._entry(path)
+        self._add_names(filter(contract.is_known, self.seen))
         self.declared = len(self._entries)
         if not contract.is_frozen:
-            for name in sorted(self.seen):
-                self._entries.setdefault((-1, name), len(self._entries))
-        self.names = ["" if parent >= 0 else name for parent, name in self._entries]
+            self._add_names(self.seen)
+        self.names = ["" if parent >= 0 else str(name) for parent, name in self._entries]
         self._texts, self._spans = bytearray(), list[int]()
         self.name_table, self.hashes = self._name_table()
         columns = [
@@ -127,8 +131,7 @@ class Plan:
         self.columns = np.array(columns, np.int32).reshape(-1, layout.COLUMN_WIDTH)
         self.texts = np.frombuffer(bytes(self._texts) + bytes(layout.PADDING), np.uint8)
         self.spans = np.array([*self._spans, 0], np.int32)
-        following = range(1, len(self.names) + 1)
-        self.follows = np.array([*following, 0], np.int32) % max(len(self.names), 1)
+        self.follows = self._follows()
 
     def _as_seen(self, field: Field) -> Field:
         """Return a field with those of its origins that lines have, if any; they differ in nothing.
@@ -143,36 +146,72 @@ class Plan:
 
         Lines with such a field are left to the rules.
         """
-        return len(self._names(name)) > 1 and name in self.contract.source_fields
+        return name in self.contract.source_fields and len(self._steps(name)) > 1
 
     def _is_seen(self, path: str) -> bool:
         """Return whether lines have the field in which a path begins."""
-        return self._names(path)[0] in self.seen
+        return self._steps(path)[0] in self.seen
 
-    def _names(self, path: str) -> list[str]:
-        """Return the names of a path from the outermost in; a column of a table is one name."""
-        return [path] if self.contract.selection.is_table else path.split(".")
+    def _steps(self, path: str) -> tuple[Step, ...]:
+        """Return the steps of a path from the outermost in; a column of a table is one name."""
+        is_name = self.contract.selection.is_table or not is_nested(path)
+        return (path,) if is_name else steps_of(path)
 
     def _entry(self, path: str) -> int:
         """Add a path; return the number of its last name."""
         number = -1
-        for part in self._names(path):
+        for part in self._steps(path):
             number = self._entries.setdefault((number, part), len(self._entries))
         return number
 
+    def _add_names(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            self._entries.setdefault((-1, name), len(self._entries))
+
     def _name_table(self) -> tuple[Numbers, Numbers]:
         table = np.full((len(self._entries) + 1, layout.NAME_WIDTH), -1, np.int32)
-        table[:, layout.NAME_HAS_FIELDS] = 0
+        table[:, layout.NAME_HAS] = 0
+        table[-1, layout.NAME_PARENT] = NEVER  # no key is taken for what follows no name
         hashes = np.full(layout.HASH_SIZE, -1, np.int32)
-        for (parent, name), number in self._entries.items():
-            content = name.encode()
-            first, last = (content[0], content[-1]) if content else (0, 0)
-            slot = (len(content) * 31 + first * 7 + last * 3) % layout.HASH_SIZE
-            table[number] = self._text(content + b'"'), len(content), hashes[slot], parent, 0
-            hashes[slot] = number
+        for (parent, step), number in self._entries.items():
+            row = table[number]
+            row[layout.NAME_PARENT] = parent
+            if isinstance(step, str):
+                content = step.encode()
+                first, last = (content[0], content[-1]) if content else (0, 0)
+                slot = (len(content) * 31 + first * 7 + last * 3) % layout.HASH_SIZE
+                row[layout.NAME_OFFSET] = self._text(content + b'"')
+                row[layout.NAME_LENGTH], row[layout.NAME_NEXT] = len(content), hashes[slot]
+                hashes[slot], has = number, layout.FIELDS
+            else:
+                row[layout.NAME_NEXT] = table[parent, layout.NAME_FIRST]
+                table[parent, layout.NAME_FIRST] = number
+                has = self._element(row, step)
             if parent >= 0:
-                table[parent, layout.NAME_HAS_FIELDS] = 1
+                table[parent, layout.NAME_HAS] = has
         return table, hashes
+
+    def _element(self, row: Numbers, step: int | tuple[str, str]) -> int:
+        """Fill the row of an element of a list; return by what such elements are known."""
+        if isinstance(step, int):
+            row[layout.NAME_LENGTH] = min(step, MAX_ELEMENT)
+            return layout.NUMBERED_ELEMENTS
+        key, value = (part.encode() for part in step)
+        row[layout.NAME_OFFSET], row[layout.NAME_LENGTH] = self._text(value), len(value)
+        row[layout.NAME_KEY_OFFSET], row[layout.NAME_KEY_LENGTH] = self._text(key), len(key)
+        return layout.KNOWN_ELEMENTS
+
+    def _follows(self) -> Numbers:
+        """Return the number of the name that is expected after each, and at first.
+
+        One that JSON escapes is never expected, since it does not stand in a line as it is.
+        """
+        count = len(self._entries)
+        expected = [
+            count if isinstance(step, str) and ESCAPED & set(step) else number
+            for number, (_, step) in enumerate(self._entries)
+        ] or [0]
+        return np.array([*expected[1:], expected[0], expected[0]], np.int32)
 
     def _origins(self, paths: Iterable[str]) -> tuple[int, int]:
         """Add the names of paths to the spans; return their position and their number."""
@@ -287,12 +326,12 @@ class Scanner:
     def of(cls, scan: Scan | None, contract: Contract, networks: Collection[str]) -> Scanner | None:
         """Return the scanner of a source; None if every line has to be left to the rules.
 
-        That is so without the compiled scan, if a path leads into a list, if a row with
-        one value may be accepted, or if a constant breaks a rule.
+        That is so without the compiled scan, if paths lead to elements of a list in several ways,
+        if a row with one value may be accepted, or if a constant breaks a rule.
         """
         is_table = contract.selection.is_table
-        has_picks = not is_table and any("[" in path for path in contract.source_fields)
-        if scan is None or has_picks or (is_table and not _rejects_footers(contract)):
+        is_read = _rejects_footers(contract) if is_table else _has_one_way(contract.source_fields)
+        if scan is None or not is_read:
             return None
         constants: dict[str, Any] = {}
         broken: list[str] = []
@@ -346,7 +385,6 @@ class Scanner:
             for name, _ in parse_object(line.decode(errors="replace")) or ()
             if name not in plan.seen and name not in plan.contract.shape_rules
             if not plan.is_flat_path(name)
-            if not ESCAPED.intersection(name)
             if plan.contract.is_known(name) or not plan.contract.is_frozen
         )
         lowest = min(max(count.values(), default=0), 2)
@@ -410,6 +448,18 @@ class Scanner:
                 is_same = pc.equal(arrays[name].cast(pa.date32()), arrays[column.same_day_as])
                 arrays[name] = pc.if_else(is_same.fill_null(False), arrays[name], None)
         return [arrays[name] for name in SILVER], left, ignored
+
+
+def _has_one_way(paths: Iterable[str]) -> bool:
+    """Return whether all paths that lead into the same value do so in one way.
+
+    That is by names, by the numbers of elements, or by one field of elements.
+    """
+    ways: dict[tuple[Step, ...], set[Any]] = defaultdict(set)
+    for steps in (steps_of(path) for path in paths if is_nested(path)):
+        for at, step in enumerate(steps):
+            ways[steps[:at]].add(step[0] if isinstance(step, tuple) else type(step))
+    return all(len(way) == 1 for way in ways.values())
 
 
 def _rejects_footers(contract: Contract) -> bool:

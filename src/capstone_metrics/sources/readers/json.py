@@ -340,8 +340,7 @@ def _end(text: bytes | mmap.mmap, start: int, stop: int = sys.maxsize) -> int:
 def _in_one_line(records: Sequence[bytes]) -> list[bytes]:
     """Return values without line ends between their tokens, of which none changes."""
     try:
-        text = msgspec.json.format(b"[" + b",".join(records) + b"]", indent=-1)
-        return list(map(bytes, msgspec.json.decode(text, type=list[msgspec.Raw])))
+        return [msgspec.json.format(record, indent=-1) for record in records]
     except INVALID:
         return [_to_one_line(record) for record in records]
 

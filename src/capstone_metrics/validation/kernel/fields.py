@@ -7,12 +7,14 @@ from numba import njit
 
 from capstone_metrics.validation import layout
 from capstone_metrics.validation.kernel.json import (
+    ESCAPED_TEXT,
     NESTED,
+    NULL,
     TEXT,
-    nested_end,
-    scalar_end,
     skip_blank,
     text_end,
+    unescape,
+    value_end,
 )
 from capstone_metrics.validation.kernel.memory import UNUSUAL, is_same, word_at
 from capstone_metrics.validation.layout import HASH_SIZE, NAME_WIDTH, SLOT_WIDTH
@@ -51,69 +53,154 @@ def is_name(b, q, texts, start, length):
 
 
 @njit
-def read_fields(b, q, turn, sizes, state, texts, names, hashes, slots, follows):
-    """Read the fields of an object that has at least one, and of the declared ones in it.
+def field_of(b, q, texts, key, length):
+    """Return the token, the start and the end of a field of an object; that of null if it has none.
+
+    The token is UNUSUAL if the object is surely not valid, or has an escape in a key.
+    """
+    q = skip_blank(b, q + 1)
+    while b[q] == 34:
+        end, token = text_end(b, q + 1)
+        if end < 0 or token != TEXT:
+            return UNUSUAL, 0, 0
+        is_found = end - q - 1 == length and is_same(b, q + 1, texts, key, length)
+        q = skip_blank(b, end + 1)
+        if b[q] != 58:
+            return UNUSUAL, 0, 0
+        start = skip_blank(b, q + 1)
+        end, token = value_end(b, start)
+        if end < 0:
+            return UNUSUAL, 0, 0
+        if is_found:
+            return token, start, end
+        q = skip_blank(b, end)
+        if b[q] != 44:
+            break
+        q = skip_blank(b, q + 1)
+    return NULL, 0, 0
+
+
+@njit
+def find_element(b, q, turn, parent, texts, names, slots):
+    """Return the number of the declared element that the next one of a list is.
+
+    Returns:
+        Whether that is known, and the number; -1 if it is not declared.
+    """
+    index = slots[parent * SLOT_WIDTH + layout.START]
+    slots[parent * SLOT_WIDTH + layout.START] = index + 1
+    child = np.int64(names[parent * NAME_WIDTH + layout.NAME_FIRST])
+    if names[parent * NAME_WIDTH + layout.NAME_HAS] == layout.NUMBERED_ELEMENTS:
+        while child >= 0 and names[child * NAME_WIDTH + layout.NAME_LENGTH] != index:
+            child = np.int64(names[child * NAME_WIDTH + layout.NAME_NEXT])
+        return True, child
+    if b[q] != 123:
+        return True, np.int64(-1)
+    at = child * NAME_WIDTH
+    token, start, end = field_of(
+        b,
+        q,
+        texts,
+        np.int64(names[at + layout.NAME_KEY_OFFSET]),
+        np.int64(names[at + layout.NAME_KEY_LENGTH]),
+    )
+    if token == UNUSUAL or token == ESCAPED_TEXT:
+        return False, np.int64(-1)
+    if token == NULL or token == NESTED:
+        return True, np.int64(-1)
+    if token == TEXT:
+        start, end = start + 1, end - 1
+    while child >= 0:
+        at = child * NAME_WIDTH
+        if (
+            names[at + layout.NAME_LENGTH] == end - start
+            and slots[child * SLOT_WIDTH + layout.LINE] != turn  # of several, the first one
+            and is_same(b, start, texts, np.int64(names[at + layout.NAME_OFFSET]), end - start)
+        ):
+            return True, child
+        child = np.int64(names[at + layout.NAME_NEXT])
+    return True, child
+
+
+@njit
+def read_fields(b, q, turn, sizes, state, texts, names, hashes, slots, follows, scratch):
+    """Read the fields of an object that has at least one, and what is declared in them.
 
     Returns:
         Whether it is valid and each key of a line is known, the offset behind it or where it is not
         valid, and the number of fields that are not declared.
     """
     new, previous, parent = 0, sizes[layout.NAMES], np.int64(-1)
-    while b[q] == 34:
-        q += 1
-        name = np.int64(follows[previous])
-        at = name * NAME_WIDTH
-        length = np.int64(names[at + layout.NAME_LENGTH])
-        if names[at + layout.NAME_PARENT] == parent and is_name(
-            b, q, texts, np.int64(names[at + layout.NAME_OFFSET]), length
-        ):
-            q += length
+    inside = np.int64(layout.FIELDS)  # what is read in the parent
+    while True:
+        if inside == layout.FIELDS:
+            if b[q] != 34:
+                return False, q, new
+            q += 1
+            name = np.int64(follows[previous])
+            at = name * NAME_WIDTH
+            length = np.int64(names[at + layout.NAME_LENGTH])
+            if names[at + layout.NAME_PARENT] == parent and is_name(
+                b, q, texts, np.int64(names[at + layout.NAME_OFFSET]), length
+            ):
+                q += length
+            else:
+                end, token = text_end(b, q)
+                if end < 0 or end - q > sizes[layout.TEXT_CAPACITY]:
+                    return False, q, new
+                if token == TEXT:
+                    name = find_name(b, q, end - q, parent, texts, names, hashes)
+                else:
+                    length = np.int64(unescape(b, q, end, scratch))
+                    if length < 0:
+                        return False, q, new
+                    name = find_name(scratch, 0, length, parent, texts, names, hashes)
+                if name < 0 and parent < 0:
+                    state[layout.UNKNOWN_KEYS] += 1
+                    return False, q, new
+                if name >= 0 and token == TEXT:
+                    follows[previous] = name
+                q = end
+            q = skip_blank(b, q + 1)
+            if b[q] != 58:
+                return False, q, new
+            start = skip_blank(b, q + 1)
         else:
-            end, token = text_end(b, q)
-            if end < 0 or token != TEXT:
+            is_known, name = find_element(b, q, turn, parent, texts, names, slots)
+            if not is_known:
                 return False, q, new
-            name = find_name(b, q, end - q, parent, texts, names, hashes)
-            if name < 0 and parent < 0:
-                state[layout.UNKNOWN_KEYS] += 1
-                return False, q, new
-            if name >= 0:
-                follows[previous] = name
-            q = end
-        slot = name * SLOT_WIDTH
+            start = q
+        slot, has = name * SLOT_WIDTH, np.int64(0)
         if name >= 0:
             if slots[slot + layout.LINE] == turn:
-                return False, q, new
+                return False, start, new
             slots[slot + layout.LINE] = turn
             new += name >= sizes[layout.DECLARED]
             previous = name
-        q = skip_blank(b, q + 1)
-        if b[q] != 58:
-            return False, q, new
-        start = skip_blank(b, q + 1)
-        if b[start] == 123 and name >= 0 and names[name * NAME_WIDTH + layout.NAME_HAS_FIELDS]:
-            slots[slot + layout.TOKEN] = NESTED
+            has = np.int64(names[name * NAME_WIDTH + layout.NAME_HAS])
+        if has and b[start] == (123 if has == layout.FIELDS else 91):
+            slots[slot + layout.TOKEN], slots[slot + layout.START] = NESTED, 0
             q = skip_blank(b, start + 1)
-            if b[q] != 125:
-                parent = name
+            if b[q] != b[start] + 2:
+                parent, inside = name, has
                 continue
             end = q + 1
         else:
-            if b[start] == 91 or b[start] == 123:
-                end, token = nested_end(b, start), NESTED
-            else:
-                end, token = scalar_end(b, start)
+            end, token = value_end(b, start)
             if end < 0:
                 return False, start, new
             if name >= 0:
                 slots[slot + layout.TOKEN], slots[slot + layout.START] = token, start
                 slots[slot + layout.END] = end
         q = skip_blank(b, end)
-        while b[q] == 125 and parent >= 0:
+        while parent >= 0 and b[q] == (125 if inside == layout.FIELDS else 93):
             parent = np.int64(names[parent * NAME_WIDTH + layout.NAME_PARENT])
+            inside = np.int64(layout.FIELDS)
+            if parent >= 0:
+                inside = np.int64(names[parent * NAME_WIDTH + layout.NAME_HAS])
             q = skip_blank(b, q + 1)
-        if b[q] == 125:
+        if b[q] == 125 and parent < 0:
             return True, skip_blank(b, q + 1), new
         if b[q] != 44:
             return False, q, new
         q = skip_blank(b, q + 1)
-    return False, q, new

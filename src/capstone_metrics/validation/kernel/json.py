@@ -223,6 +223,14 @@ def nested_end(b, q):
 
 
 @njit
+def value_end(b, q):
+    """Return the end of a value, and its token."""
+    if b[q] == 91 or b[q] == 123:
+        return nested_end(b, q), NESTED
+    return scalar_end(b, q)
+
+
+@njit
 def put_character(out, o, code):
     """Write a character in UTF-8; return the offset behind it."""
     if code < 0x80:

@@ -22,8 +22,9 @@ def scan(b, sizes, state, texts, names, hashes, columns, spans, slots, follows, 
         b: the block.
         sizes: of the block and of the arrays.
         state: of the scan; it goes on at its `POSITION`.
-        texts: the names of fields, each with a quote behind it; the choices; the literals.
-        names: the spans of the names.
+        texts: the names of fields, each with a quote behind it; the values by which elements are
+            known; the choices; the literals.
+        names: the steps of paths.
         hashes: the first name of each hash.
         columns: those of Silver that the source has.
         spans: the origins, choices and formats of columns.
@@ -66,7 +67,7 @@ def scan(b, sizes, state, texts, names, hashes, columns, spans, slots, follows, 
                 is_accepted, q = True, skip_blank(b, q + 1)
             else:
                 is_accepted, q, new = read_fields(
-                    b, q, turn, sizes, state, texts, names, hashes, slots, follows
+                    b, q, turn, sizes, state, texts, names, hashes, slots, follows, scratch
                 )
         end = line_end(b, q)
         if end != q or end - p > text_capacity:
