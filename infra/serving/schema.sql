@@ -158,6 +158,73 @@ CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_dia_faculdade" (
     PRIMARY KEY ("data_postagem", "faculdade")
 );
 
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_dia_canal" (
+    "data_postagem" date NOT NULL,
+    "rede_social" text NOT NULL,
+    "faculdade" text NOT NULL,
+    "total_views" bigint NOT NULL,
+    "total_likes" bigint,
+    "total_comentarios" bigint,
+    "total_videos" bigint NOT NULL,
+    PRIMARY KEY ("data_postagem", "rede_social", "faculdade")
+);
+
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_crescimento_dia_rede_social" (
+    "data_observacao" date NOT NULL,
+    "rede_social" text NOT NULL,
+    "views_ganhas" bigint,
+    "likes_ganhos" bigint,
+    "comentarios_ganhos" bigint,
+    "videos_observados" bigint NOT NULL,
+    PRIMARY KEY ("data_observacao", "rede_social")
+);
+
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_crescimento_dia_faculdade" (
+    "data_observacao" date NOT NULL,
+    "faculdade" text NOT NULL,
+    "views_ganhas" bigint,
+    "likes_ganhos" bigint,
+    "comentarios_ganhos" bigint,
+    "videos_observados" bigint NOT NULL,
+    PRIMARY KEY ("data_observacao", "faculdade")
+);
+
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_crescimento_dia_canal" (
+    "data_observacao" date NOT NULL,
+    "rede_social" text NOT NULL,
+    "faculdade" text NOT NULL,
+    "views_ganhas" bigint,
+    "likes_ganhos" bigint,
+    "comentarios_ganhos" bigint,
+    "videos_observados" bigint NOT NULL,
+    PRIMARY KEY ("data_observacao", "rede_social", "faculdade")
+);
+
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_7d_dia_rede_social" (
+    "data_postagem" date NOT NULL,
+    "rede_social" text NOT NULL,
+    "views_7d" bigint NOT NULL,
+    "videos_7d" bigint NOT NULL,
+    PRIMARY KEY ("data_postagem", "rede_social")
+);
+
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_7d_dia_faculdade" (
+    "data_postagem" date NOT NULL,
+    "faculdade" text NOT NULL,
+    "views_7d" bigint NOT NULL,
+    "videos_7d" bigint NOT NULL,
+    PRIMARY KEY ("data_postagem", "faculdade")
+);
+
+CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_7d_dia_canal" (
+    "data_postagem" date NOT NULL,
+    "rede_social" text NOT NULL,
+    "faculdade" text NOT NULL,
+    "views_7d" bigint NOT NULL,
+    "videos_7d" bigint NOT NULL,
+    PRIMARY KEY ("data_postagem", "rede_social", "faculdade")
+);
+
 -- restore revoked privileges; the ledger is append-only
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA serving TO loader;
 GRANT SELECT ON ALL TABLES IN SCHEMA serving TO bi_reader;
