@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +65,7 @@ def show_user_errors() -> Iterator[None]:
 
     Logging is configured by the project's own file, whatever folder of it the command is run in.
     """
+    _replace_what_cannot_be_encoded()
     configure_logging(str(_configuration_folder()))
     try:
         yield
@@ -73,6 +76,13 @@ def show_user_errors() -> Iterator[None]:
             log.debug("The error's traceback:", exc_info=error)
             raise UserError(_in_context(str(message))) from None
         raise
+
+
+def _replace_what_cannot_be_encoded() -> None:
+    """Have output of an encoding that lacks a character lose that, and not the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _in_context(message: str) -> str:
@@ -117,6 +127,10 @@ def configuration_message(error: Exception) -> CapstoneError | None:
 
 def _missing_environment(error: MissingConfigException) -> CapstoneError:
     """Return the error of an environment that does not exist, with those that do."""
+    if set(folder := str(_configuration_folder())) & set("*?["):
+        return CapstoneError(
+            f"{folder}: must not contain * ? or [, which Kedro reads as a pattern; rename it."
+        )
     known = environments()
     if (name := _option("env")) and known and name not in known:
         return unknown_name("--env", name, known)

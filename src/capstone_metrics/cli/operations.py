@@ -161,13 +161,14 @@ def _lake_facts(catalog: Any) -> LakeFacts:
     names = catalog.load("bronze_snapshot").names
     newest_window = max((parse_object_name(name)[1] for name in names), default=None)
     is_published = database_error = None
-    if manifest and catalog["serving"].is_up:
+    if manifest:
         from capstone_metrics.serving.ledger import gold_sha256  # noqa: PLC0415 - psycopg2 is slow
 
         try:
-            latest = catalog.load("serving")
-            is_published = latest.get("gold_sha256") == gold_sha256(manifest)
-        except DatasetError as error:
+            if catalog["serving"].is_up:
+                latest = catalog.load("serving")
+                is_published = latest.get("gold_sha256") == gold_sha256(manifest)
+        except (DatasetError, CapstoneError) as error:
             database_error = str(user_message(error) or type(error).__name__)
     return LakeFacts(
         silver_head=silver.head or None,

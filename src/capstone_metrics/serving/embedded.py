@@ -147,7 +147,7 @@ class EmbeddedServer:
         try:
             self._run(
                 "initdb",
-                f"--pgdata={new_cluster}",
+                f"--pgdata={new_cluster.name}",
                 f"--username={ADMIN}",
                 f"--pwfile={password_file}",
                 "--auth=scram-sha-256",
@@ -172,10 +172,8 @@ class EmbeddedServer:
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         port = self._choose_port()
         options = f"-p {port} -c listen_addresses={HOST} -c unix_socket_directories=''"
-        server_log = str(self.cluster / "server.log")
-        self._pg_ctl(
-            "start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-l", server_log, "-o", options
-        )
+        log = f"{self.cluster.name}/server.log"
+        self._pg_ctl("start", "-w", "-t", str(START_TIMEOUT_SECONDS), "-l", log, "-o", options)
         self.port_file.write_text(f"{port}\n")
 
     def _choose_port(self) -> int:
@@ -215,11 +213,17 @@ class EmbeddedServer:
     def _running_port(self) -> int | None:
         """Return the port of the running server, or None; it is the fourth line of the pid file."""
         try:
-            lines = (self.cluster / "postmaster.pid").read_text().splitlines()
+            lines = (self.cluster / "postmaster.pid").read_text("utf-8", "replace").splitlines()
             pid, port = int(lines[0]), int(lines[3])
             process = psutil.Process(pid)
         except (FileNotFoundError, NotADirectoryError, IndexError, ValueError, psutil.Error):
             return None
+        except PermissionError as error:
+            raise ServingError(
+                f"{self.cluster}: the PostgreSQL in it is of another user, who alone may start it "
+                "and publish to it; run as that user, set 'postgres' in globals.yml to a folder of "
+                "your own, or publish to a server that CAPSTONE_DSN names."
+            ) from error
         return port if self._is_server_process(process) else None
 
     def _is_server_process(self, process: psutil.Process) -> bool:
@@ -236,7 +240,8 @@ class EmbeddedServer:
         return False
 
     def _pg_ctl(self, *arguments: str) -> None:
-        self._run("pg_ctl", "-s", "-D", str(self.cluster), *arguments)
+        # by its name within the folder: a shell would read the $ or ` of a path
+        self._run("pg_ctl", "-s", "-D", self.cluster.name, *arguments)
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run a program of PostgreSQL as the user of the server.
@@ -245,7 +250,7 @@ class EmbeddedServer:
             ServingError: with the end of its output, if it fails.
         """
         # a file and not a pipe, which the server that pg_ctl starts would keep open
-        with (self.folder / "setup.log").open("w+") as log:
+        with (self.folder / "setup.log").open("w+", encoding="utf-8", errors="replace") as log:
             completed = subprocess.run(
                 [self.program_path(program), *arguments],
                 cwd=self.folder,
@@ -268,7 +273,13 @@ class EmbeddedServer:
             shutil.chown(path, user)
 
     def _check_accessible(self) -> None:
-        """Raise a `CapstoneError` if the user of the server cannot enter the folder."""
+        """Raise an error if the user of the server cannot enter the folder, or has no name."""
+        if not _has_name():
+            raise ServingError(
+                f"PostgreSQL needs a name for the user id {os.geteuid()}, which has none; add the "
+                "user to /etc/passwd, publish to a server that CAPSTONE_DSN names, or run "
+                "without publishing: --pipelines=ingest_bronze,bronze_to_silver,silver_to_gold."
+            )
         user = _server_user()
         if user is None:
             return
@@ -301,6 +312,17 @@ def _server_user() -> str | None:
 
     users = {entry.pw_name for entry in pwd.getpwall()}
     return next(user for user in UNPRIVILEGED_USERS if user in users)
+
+
+def _has_name() -> bool:
+    """Return whether the user of this process has a name, as a container's may not."""
+    if sys.platform == "win32":
+        return True
+    import pwd  # noqa: PLC0415 - not on Windows
+
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwuid(os.geteuid()))
+    return False
 
 
 def _is_free(port: int) -> bool:

@@ -155,6 +155,20 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
+def check_root(root: str) -> str:
+    """Return the path or URL of a lake, if engines do not read it as a pattern.
+
+    Raises:
+        StorageError: if they do.
+    """
+    if set(root) & set("*?["):
+        raise StorageError(
+            f"{root}: must not contain * ? or [, which engines read as a pattern; correct 'lake' "
+            "in globals.yml, or rename the folder."
+        )
+    return root
+
+
 def check_key(key: str, root: str) -> str:
     """Return a key if it stays within the lake.
 

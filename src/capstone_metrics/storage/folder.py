@@ -16,6 +16,7 @@ from capstone_metrics.storage.base import (
     Stat,
     Storage,
     check_key,
+    check_root,
     md5,
     translate_os_errors,
 )
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from capstone_metrics.storage.base import StagedObject
 
 
+LOCK_MODE = 0o664
+"""The permissions of a lock, which every user who may write to the lake opens to write."""
+
+
 class Folder(Storage):
     """A local folder whose files are the objects.
 
@@ -36,7 +41,7 @@ class Folder(Storage):
 
     def __init__(self, root: str | Path) -> None:
         self.folder = Path(root)
-        self.root = str(root)
+        self.root = check_root(str(root))
 
     def path(self, key: str) -> Path:
         """Return the path of an object."""
@@ -153,7 +158,7 @@ class Folder(Storage):
     def locked(self, layer: str) -> Iterator[None]:
         """Hold a file lock of the operating system, which is released if the holder dies."""
         path = self.folder / TEMPORARY / f"{layer}.lock"
-        lock = FileLock(path, timeout=LOCK_TIMEOUT_SECONDS)
+        lock = FileLock(path, LOCK_TIMEOUT_SECONDS, LOCK_MODE)
         with translate_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
