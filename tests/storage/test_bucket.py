@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import traceback
+from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -533,6 +534,17 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
         lambda *_: {"AWS_PROFILE": "nobody"},
         "the profile in AWS_PROFILE is not known; correct it.",
     ),
+    "a checksum that is not known": (
+        lambda seaweed, faulty: faults(seaweed, faulty, 501, "NotImplemented"),
+        "the store does not know what it was asked for, which may be a checksum; set AWS_REQUEST_",
+    ),
+    "a proxy that does not answer": (
+        lambda seaweed, _: {
+            **seaweed.environment("http://store.example"),
+            "HTTP_PROXY": f"http://{HOST}:1",
+        },
+        "the proxy does not answer; correct HTTPS_PROXY, or name the store's host in NO_PROXY.",
+    ),
     "unreachable endpoint": (
         lambda seaweed, _: seaweed.environment(f"http://{HOST}:1"),
         "the store does not answer; check the network and the endpoint, and run again.",
@@ -604,6 +616,49 @@ def test_a_write_with_read_access_only_is_one_sentence(
     what = "the store denies access to these credentials; grant them s3:ListBucket on"
     assert_one_sentence(lake, what, {"create", "stage", "promote", "delete", "locked"})
     assert bucket.read(KEY) == b"old"
+
+
+# Stores that are not as AWS
+
+
+def deletes(faulty: Faulty) -> list[str]:
+    """Return how each request to delete was made: of many objects, or of one."""
+    methods = [each.method for each in faulty.requests if each.query.startswith("delete")]
+    return [*methods, *(each.method for each in faulty.requests if each.method == "DELETE")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        (400, "MissingContentMD5"),
+        (400, "InvalidRequest"),
+        (501, "NotImplemented"),
+        (405, "MethodNotAllowed"),
+    ],
+)
+def test_objects_are_deleted_one_by_one_where_the_store_does_not_take_many(
+    shaky: Bucket, faulty: Faulty, error: tuple[int, str]
+) -> None:
+    keys = [KEY, *(f"gold/{number}.csv" for number in range(3))]
+    for key in keys[1:]:
+        write(shaky, key, b"x")
+    faulty.reset()
+    faulty.faults = Faults(
+        errors=1, error=error, only=lambda request: request.query.startswith("delete")
+    )
+    shaky.delete(keys[:2])
+    shaky.delete([*keys[2:], "gold/none.csv"])
+    assert shaky.keys("gold") == []
+    assert deletes(faulty)[0] == "POST"
+    assert Counter(deletes(faulty)) == {"POST": deletes(faulty).count("POST"), "DELETE": 5}
+    assert {each.method for each in faulty.requests if "/none.csv" in each.key} == {"DELETE"}
+
+
+def test_a_denied_delete_is_not_tried_one_by_one(shaky: Bucket, faulty: Faulty) -> None:
+    faulty.faults = Faults(errors=1, error=(403, "AccessDenied"))
+    with pytest.raises(CapstoneError, match="the store denies access"):
+        shaky.delete([KEY])
+    assert "DELETE" not in deletes(faulty)
 
 
 # Requests

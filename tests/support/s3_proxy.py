@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from infra.s3.seaweed import HOST
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 SECONDS_OF_REUSE = 5
@@ -95,15 +96,24 @@ class Faulty:
     """A proxy before a server of S3: `faults` may be set at any time, `requests` came so far.
 
     It passes on the bytes of headers and bodies as they are, so signatures stay valid.
+
+    Args:
+        upstream: the URL of the server.
+        folder: a path below which it answers, and that it takes off: no signature is passed on.
+        tls: by which it answers as `localhost`.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, folder: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.upstream = urlsplit(upstream).netloc
+        self.folder = folder
         self.faults = Faults()
         self.requests: list[Request] = []
         self._server = _Server((HOST, 0), _Handler)
         self._server.faulty = self
-        self.endpoint = f"http://{HOST}:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        address = f"https://localhost:{self._server.server_port}"
+        self.endpoint = address if tls else f"http://{HOST}:{self._server.server_port}{folder}"
 
     def start(self) -> None:
         """Listen."""
@@ -151,6 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Treat a request by its fate."""
         body = self._body()
         faulty = self.server.faulty
+        if faulty.folder:
+            if not self.path.startswith(f"{faulty.folder}/"):
+                self._send_error(404, "NoSuchRoute")
+                return
+            self.path = self.path.removeprefix(faulty.folder)
+            del self.headers["Authorization"]
         request = _request(self)
         faults = faulty.faults
         fate, delay = faults.draw(request)

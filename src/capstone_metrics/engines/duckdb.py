@@ -61,11 +61,11 @@ class Connection(Backend):  # type: ignore[misc]
     """The backend of Ibis; a file that changes while it is read is an error of the user.
 
     Attributes:
-        find_store_error: returns the error of the object store that was read last, which DuckDB
-            does not pass on; None if the store answers, and for a folder.
+        find_store_error: returns the error of an object store, which DuckDB does not pass on, by
+            what DuckDB said; None if an object was changed, and for a folder.
     """
 
-    find_store_error: Callable[[], CapstoneError | None] | None = None
+    find_store_error: Callable[[str], CapstoneError | None] | None = None
 
     def raw_sql(self, query: Any, **options: Any) -> Any:
         """Execute a statement."""
@@ -92,8 +92,8 @@ class Connection(Backend):  # type: ignore[misc]
                 CHANGED_FILE_MESSAGES
             ):
                 raise
-            store_error = self.find_store_error and self.find_store_error()
             first_line = message.partition("\n")[0]
+            store_error = self.find_store_error and self.find_store_error(first_line)
             raise store_error or CommitConflictError(
                 f"Another run changed the lake while this run was reading it ({first_line}). Run "
                 "again; if no other run is active, the file was edited or lost: rebuild the lake "
@@ -112,6 +112,7 @@ class DuckDBEngine(Engine):
         settings = {**UNORDERED, **_memory_settings(), **options}
         self.connection: Connection = Connection().connect(**settings)
         self.connection.raw_sql("SET TimeZone = 'UTC'")
+        self._versions: dict[str, str] = {}  # of the objects of a bucket that were given to DuckDB
         # here, and not on the method, so that each engine has a cache of its own
         self._cached_view = lru_cache(maxsize=CACHED_VIEWS)(self._create_view)
 
@@ -152,12 +153,14 @@ class DuckDBEngine(Engine):
 
     def _enable_reads(self, storage: Storage, keys: list[str]) -> list[str]:
         """Give DuckDB access to objects of a lake, and return their addresses."""
-        self.connection.find_store_error = None
         if storage.is_remote:
             from capstone_metrics.engines import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
 
             bucket = cast("Bucket", storage)
-            self.connection.find_store_error = partial(duckdb_s3.find_store_error, bucket, keys[0])
+            self._versions |= {key: bucket.listing_entry(key)["ETag"] for key in keys}
+            self.connection.find_store_error = partial(
+                duckdb_s3.find_store_error, bucket, self._versions
+            )
             duckdb_s3.enable_reads(self.connection.con, bucket, keys)
         return [storage.address(key) for key in keys]
 

@@ -1,4 +1,4 @@
-"""Access of DuckDB to a bucket: by its extension httpfs if that is available, else by s3fs."""
+"""Access of DuckDB to a bucket: by its extension httpfs where that can, else by s3fs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import duckdb
 
 from capstone_metrics.engines.sql import sql_literal
-from capstone_metrics.errors import CapstoneError, StorageError
+from capstone_metrics.errors import CapstoneError, EngineError, StorageError
+from capstone_metrics.storage.place import has_proxy
 from capstone_metrics.storage.request_counter import count_engine_requests, count_requests
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from capstone_metrics.storage.bucket import Bucket
 
 BLOCK_BYTES = 1 << 23
@@ -36,25 +38,46 @@ def enable_reads(connection: duckdb.DuckDBPyConnection, bucket: Bucket, keys: li
         bucket: the bucket, with its credentials and endpoint.
         keys: the keys of the objects; the bucket has just listed them.
     """
-    if _load_httpfs(connection):
+    if _is_reached_by_httpfs(bucket) and _load_httpfs(connection):
         _configure_httpfs(connection, bucket)
         count_engine_requests(id(connection), partial(_take_request_counts, connection))
     else:
         _register_s3fs(connection, bucket, keys)
 
 
-def find_store_error(bucket: Bucket, key: str) -> CapstoneError | None:
-    """Return the error of a store, which DuckDB does not pass on; None if the store works now.
+def _is_reached_by_httpfs(bucket: Bucket) -> bool:
+    """Return whether httpfs goes where boto3 goes, else s3fs does.
+
+    It knows neither the proxies of boto3, nor a store below a path, nor a folder of certificates,
+    and it goes to AWS by its usual host where the name of another one begins alike.
+    """
+    place = bucket.place
+    is_renamed = place.host.startswith("s3.dualstack.")
+    has_file = Path(bucket.certificates).is_file()
+    return has_file and not (is_renamed or place.folder or has_proxy())
+
+
+def find_store_error(
+    bucket: Bucket, versions: Mapping[str, str], reported: str
+) -> CapstoneError | None:
+    """Return why objects could not be read; None if they were changed meanwhile.
 
     Args:
         bucket: the bucket.
-        key: the key of an object that it lists.
+        versions: the version of each object, as it was when it was given to DuckDB.
+        reported: what DuckDB said.
     """
     try:
-        bucket.read_if_exists(key)
+        _, version = bucket.read_if_exists(next(iter(versions)))
+        if not version or not bucket.is_unchanged(versions):
+            return None
     except CapstoneError as error:
         return error
-    return None
+    return EngineError(
+        f"{bucket.root}: DuckDB could not read an object that the store gives to this program and "
+        f"that no other run changed ({reported}); run again, and if that fails too, uninstall the package "
+        "duckdb-extension-httpfs: then s3fs reads."
+    )
 
 
 def _take_request_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -81,19 +104,24 @@ def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _configure_httpfs(connection: duckdb.DuckDBPyConnection, bucket: Bucket) -> None:
-    """Set the credentials of a bucket and the retries of httpfs, and have it log its requests."""
-    options = {"REGION": bucket.client.meta.region_name or "us-east-1"}
+    """Have httpfs go where boto3 goes, check the store no less, and log its requests."""
+    place = bucket.place
+    options = {
+        "REGION": place.region or "us-east-1",
+        "ENDPOINT": place.host,
+        "URL_STYLE": "path" if place.is_path_style else "vhost",
+    }
     if credentials := bucket.credentials():
         options |= {"KEY_ID": credentials.access_key, "SECRET": credentials.secret_key}
         options |= {"SESSION_TOKEN": credentials.token} if credentials.token else {}
-    endpoint = urlsplit(bucket.endpoint or "https:")  # AWS itself needs no endpoint
-    if endpoint.netloc:
-        options |= {"ENDPOINT": endpoint.netloc, "URL_STYLE": "path"}
     assignments = ", ".join(f"{name} {sql_literal(value)}" for name, value in options.items())
-    disable_tls = "" if endpoint.scheme == "https" else ", USE_SSL false"
+    disable_tls = "" if place.scheme == "https" else ", USE_SSL false"
     try:
         connection.execute(
             f"CREATE OR REPLACE SECRET lake (TYPE s3, {assignments}{disable_tls});"
+            "SET enable_server_cert_verification = true;"  # of either of its clients of HTTP
+            "SET enable_curl_server_cert_verification = true;"
+            f"SET ca_cert_file = {sql_literal(bucket.certificates)};"
             "SET http_retries = 8; SET http_retry_wait_ms = 50; SET http_retry_backoff = 2;"
             "CALL enable_logging('HTTP')"
         )

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -31,7 +31,7 @@ from capstone_metrics.changes import ValidatedLines
 from capstone_metrics.engines.base import Engine, open_objects
 from capstone_metrics.engines.java import provide_java
 from capstone_metrics.engines.lines import SCHEMA, read_lines
-from capstone_metrics.errors import ConfigError, EngineError
+from capstone_metrics.errors import ConfigError, EngineError, StorageError
 from capstone_metrics.storage import storage_of
 from capstone_metrics.storage.base import StagedObject
 from capstone_metrics.storage.folder import Folder
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from capstone_metrics.engines.base import Changes
     from capstone_metrics.engines.layout import Layout
     from capstone_metrics.storage.base import Storage
+    from capstone_metrics.storage.bucket import Bucket
     from capstone_metrics.validation.validator import Objects, Validator
 
 REQUIRED_OPTIONS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
@@ -352,9 +353,20 @@ def _address(storage: Storage, key: str) -> str:
 
 
 def _hadoop(storage: Storage) -> dict[str, str]:
-    """Return the options of s3a for a store that is not AWS."""
-    endpoint = getattr(storage, "endpoint", None)
-    return {"fs.s3a.endpoint": endpoint, "fs.s3a.path.style.access": "true"} if endpoint else {}
+    """Return the options by which s3a goes where boto3 goes.
+
+    Raises:
+        StorageError: if it cannot.
+    """
+    if isinstance(storage, Folder):
+        return {}
+    place = cast("Bucket", storage).place
+    if place.folder:
+        raise StorageError(
+            f"{storage.root}: Spark reads no store below a path, as {place.url}; set an endpoint "
+            "without one, or engine: duckdb in globals.yml."
+        )
+    return place.s3a_options
 
 
 def _misread(keys: list[str], layout: Layout) -> dict[str, dict[str, str]]:

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -29,9 +28,11 @@ from capstone_metrics.storage.base import (
     Stat,
     Storage,
     check_key,
+    check_root,
     translate_os_errors,
 )
 from capstone_metrics.storage.lease import Lease
+from capstone_metrics.storage.place import Place, certificates
 from capstone_metrics.storage.request_counter import count_requests
 from capstone_metrics.storage.s3_errors import error_code, error_message
 
@@ -62,6 +63,11 @@ UNUSED_VERSION = f'"{"0" * 32}"'
 
 CONFLICT_CODES = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 MISSING_CODES = {"NoSuchKey", "404"}
+NO_DELETE_OF_MANY = {
+    *("MissingContentMD5", "InvalidRequest", "InvalidArgument", "NotImplemented", "501"),
+    *("MethodNotAllowed", "405"),
+}
+"""How stores answer that have no request to delete many objects, or want another checksum of it."""
 
 
 class Bucket(Storage):
@@ -76,15 +82,12 @@ class Bucket(Storage):
     def __init__(
         self, url: str, region: str | None = None, endpoint_url: str | None = None
     ) -> None:
-        self.root = url.rstrip("/")
+        self.root = check_root(url.rstrip("/"))
         self.bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
         self.prefix = f"{prefix}/" if prefix else ""
-        if set(prefix) & set("*?["):
-            raise StorageError(
-                f"{self.root}: must not contain * ? or [, which engines read as patterns; "
-                "correct 'lake' in globals.yml."
-            )
         self.region, self.endpoint_url = region, endpoint_url
+        self._place: Place | None = None
+        self._deletes_many = True
         self._versions: dict[str, str] = {}
         self._listing: dict[str, dict[str, Any]] = {}
         self._leases: dict[str, Lease] = {}
@@ -97,6 +100,7 @@ class Bucket(Storage):
     def client(self) -> Any:
         """A boto3 client, with the credentials of the usual AWS chain."""
         with self.translate_errors(""):
+            self._check_certificates()
             try:
                 client = self._session.client(
                     "s3",
@@ -117,7 +121,44 @@ class Bucket(Storage):
                     f"{self.root}: its endpoint is not a valid URL; write it as http://<host>:<port>."
                 ) from error
         count_requests(client.meta.events)
+        self._note_places_of(client)
         return client
+
+    def _note_places_of(self, client: Any) -> None:
+        """Have the place of each request of a client be known."""
+        events = client.meta.events
+        events.register("before-send.s3", self._note_place, unique_id=f"place-{id(self)}")
+
+    def _note_place(self, request: Any, **_: Any) -> None:
+        self._place = Place.of_request(request, self.bucket, self.client)
+
+    @property
+    def place(self) -> Place:
+        """Where the requests go."""
+        if self._place is None:
+            self._note_places_of(self.client)
+            with self.translate_errors(""):
+                self.client.head_bucket(Bucket=self.bucket)
+        assert self._place is not None
+        return self._place
+
+    @cached_property
+    def certificates(self) -> str:
+        """The file, or folder, of certificates by which the store is checked."""
+        return certificates(self._session._session.get_config_variable("ca_bundle"))
+
+    def _check_certificates(self) -> None:
+        if not os.access(self.certificates, os.R_OK):
+            raise StorageError(
+                f"{self.root}: {self.certificates}, the certificates by which the store is to be "
+                "checked, cannot be read; correct AWS_CA_BUNDLE, or 'ca_bundle' of the profile."
+            )
+
+    def is_unchanged(self, versions: Mapping[str, str]) -> bool:
+        """Return whether objects have their versions still."""
+        with self.translate_errors(""):
+            entries = self._list_objects(os.path.commonpath(list(versions)))
+        return all(entries.get(key, {}).get("ETag") == tag for key, tag in versions.items())
 
     @property
     def addressing(self) -> dict[str, Any]:
@@ -125,13 +166,6 @@ class Bucket(Storage):
         endpoints = (os.environ.get(f"AWS_ENDPOINT_URL{suffix}") for suffix in ("_S3", ""))
         is_custom = self.endpoint_url or any(endpoints)
         return {"s3": {"addressing_style": "path"}} if is_custom else {}
-
-    @property
-    def endpoint(self) -> str | None:
-        """The URL of the store; None if it is AWS."""
-        url: str = self.client.meta.endpoint_url
-        is_aws = urlsplit(url).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        return None if is_aws else url
 
     def address(self, key: str) -> str:
         return f"{self.root}/{check_key(key, self.root)}"
@@ -341,14 +375,29 @@ class Bucket(Storage):
         with self.translate_errors(""):
             names = [self._name(key) for key in keys]
             for start in range(0, len(names), KEYS_PER_DELETE):
-                objects = [{"Key": name} for name in names[start : start + KEYS_PER_DELETE]]
+                self._delete(names[start : start + KEYS_PER_DELETE])
+        for key in keys:
+            self._versions.pop(key, None)
+
+    def _delete(self, names: list[str]) -> None:
+        """Delete objects by one request, or by one each where the store does not take it."""
+        objects = [{"Key": name} for name in names]
+        if self._deletes_many:
+            try:
                 response = self.client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True}
                 )
+            except ClientError as error:
+                if error_code(error) not in NO_DELETE_OF_MANY:
+                    raise
+                self._deletes_many = False
+            else:
                 for failure in response.get("Errors", ()):
                     raise ClientError({"Error": failure}, "DeleteObjects")
-        for key in keys:
-            self._versions.pop(key, None)
+                return
+        delete = partial(self.client.delete_object, Bucket=self.bucket)
+        with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS) as pool:
+            list(pool.map(lambda name: delete(Key=name), names))
 
     def _check_lease(self, layer: str) -> None:
         if lease := self._leases.get(layer):

@@ -54,8 +54,19 @@ _MESSAGES = {
     "InvalidBucketName ParamValidationError": (
         "this is not a valid bucket name; correct 'lake' in globals.yml."
     ),
+    "SSLError": (
+        "the certificate of the store is not of a known authority, or not for this host; name the "
+        "authority's certificates in AWS_CA_BUNDLE, or correct the endpoint."
+    ),
+    "ProxyConnectionError": (
+        "the proxy does not answer; correct HTTPS_PROXY, or name the store's host in NO_PROXY."
+    ),
+    "NotImplemented 501 XAmzContentSHA256Mismatch": (
+        "the store does not know what it was asked for, which may be a checksum; set "
+        "AWS_REQUEST_CHECKSUM_CALCULATION=when_required, or use another store."
+    ),
     "EndpointConnectionError ConnectTimeoutError ConnectionClosedError ReadTimeoutError "
-    "ProxyConnectionError SSLError ResponseStreamingError IncompleteReadError HTTPClientError": (
+    "ResponseStreamingError IncompleteReadError HTTPClientError": (
         "the store does not answer; check the network and the endpoint, and run again."
     ),
     "SlowDown ServiceUnavailable 503 500 502 504 InternalError RequestTimeout Throttling": (
