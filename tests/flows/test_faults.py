@@ -224,6 +224,32 @@ def silver(lake: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in lake.glob("silver/**/*") if path.is_file()}
 
 
+@needs_strace
+def test_a_run_needs_no_hard_links(empty_project: Project, lake: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    trace = ["strace", "-f", "-o", str(log), "-etrace=link,linkat"]
+    trace += ["-einject=link,linkat:error=EPERM"]
+    code, output = finished(started(empty_project, trace=trace))
+    assert code == 0, output
+    assert "(INJECTED)" in log.read_text()
+    assert content(lake) == expected(lake)
+    assert accounts_balance(lake)
+
+
+@needs_strace
+def test_a_lake_without_locks_is_refused_and_not_written_to(
+    empty_project: Project, lake: Path, tmp_path: Path
+) -> None:
+    before = silver(lake)
+    trace = ["strace", "-f", "-o", str(tmp_path / "log"), "-etrace=flock"]
+    trace += ["-einject=flock:error=ENOLCK"]
+    code, output = finished(started(empty_project, trace=trace))
+    assert code == 1
+    assert f"{lake}: its file system has no locks, so two runs could write at once" in output
+    assert "Traceback" not in output
+    assert silver(lake) == before
+
+
 @needs_mounts
 def test_a_lake_on_a_read_only_mount_gets_one_sentence(empty_project: Project, lake: Path) -> None:
     before = silver(lake)

@@ -257,6 +257,16 @@ def test_a_folder_that_the_server_of_root_cannot_enter_is_an_error(folder: Path)
         EmbeddedServer(closed / "postgres", port=0).start()
 
 
+def test_a_file_system_without_permissions_is_refused_before_anything_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.mkdir
+    monkeypatch.setattr(os, "mkdir", lambda path, mode=0o777: make(path) or os.chmod(path, 0o777))
+    with pytest.raises(CapstoneError, match="its file system stores no permissions, which Postg"):
+        EmbeddedServer(folder, port=0).start()
+    assert not (folder / "cluster").exists()
+
+
 def test_a_folder_that_cannot_be_created_is_an_error_with_its_path(folder: Path) -> None:
     (folder / "file").touch()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from pathlib import Path
@@ -258,3 +259,93 @@ def test_a_disk_that_takes_no_more_leaves_no_object(folder: Folder) -> None:
     assert folder.read("gold/a.csv") == b"old"
     assert folder.keys("") == ["gold/a.csv"]
     assert temporary(folder) == []
+
+
+# File systems that lack something
+
+
+def failing(code: int, calls: list[str] | None = None) -> Callable[..., None]:
+    """Return a call of the system that fails as on a file system that does not know it."""
+
+    def fail(*arguments: object) -> None:
+        if calls is not None:
+            calls.append(str(arguments))
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
+def test_without_hard_links_an_object_is_created_once(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "link", failing(code))
+    assert folder.create(KEY, [b"one"])
+    assert not folder.create(KEY, [b"two"])
+    assert folder.read(KEY) == b"one"
+    # one that another run creates in the meantime
+    other = Folder(folder.folder)
+    monkeypatch.setattr(folder, "exists", lambda _: False)
+    assert other.create("bronze/b.jsonl", [b"theirs"])
+    assert not folder.create("bronze/b.jsonl", [b"ours"])
+    assert other.read("bronze/b.jsonl") == b"theirs"
+    assert [name for name in temporary(folder) if not name.endswith(".lock")] == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_without_hard_links_a_create_waits_for_another(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    with Folder(folder.folder).locked("object"), pytest.raises(CapstoneError, match="Another run"):
+        folder.create(KEY, [b"one"])
+    assert not folder.exists(KEY)
+    assert folder.create(KEY, [b"one"])
+
+
+def test_a_denied_link_is_no_lack(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", failing(errno.EACCES))
+    with pytest.raises(CapstoneError, match="permission denied; grant this user access"):
+        folder.create(KEY, [b"one"])
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EBADF, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_flushed_is_written_to(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    flush, flushed = os.fsync, list[str]()
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").resolve()
+        flushed.append(path.name)
+        if path.is_dir():
+            raise OSError(code, os.strerror(code))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert folder.create(KEY, [b"one"])
+    write(folder, "gold/a.csv", b"two")
+    folder.persist(["gold/a.csv"])
+    folder.delete(["gold/a.csv"])
+    assert "janela=2026-01-31T08" in flushed
+    assert in_layers(folder) == [KEY]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EINVAL])
+def test_a_file_that_cannot_be_flushed_is_an_error(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", failing(code))
+    with pytest.raises(CapstoneError, match=os.strerror(code).lower()):
+        folder.create(KEY, [b"one"])
+    assert not folder.exists(KEY)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL])
+def test_a_file_system_without_locks_is_refused(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("fcntl.flock", failing(code))
+    message = "its file system has no locks, so two runs could write at once; put the lake on"
+    with pytest.raises(CapstoneError, match=message), folder.locked("silver"):
+        pass

@@ -138,6 +138,11 @@ class EmbeddedServer:
         new_cluster = self.folder / "cluster.new"
         shutil.rmtree(new_cluster, ignore_errors=True)
         new_cluster.mkdir(mode=0o700)
+        if sys.platform != "win32" and new_cluster.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ServingError(
+                f"{self.folder}: its file system stores no permissions, which PostgreSQL needs; "
+                "set 'postgres' in globals.yml to a folder on another one."
+            )
         password_file = self.folder / "password.new"
         password_file.unlink(missing_ok=True)
         password_file.touch(mode=0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from stat import S_ISREG
@@ -10,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from capstone_metrics.errors import StorageError
 from capstone_metrics.storage.base import (
     LOCK_TIMEOUT_SECONDS,
     TEMPORARY,
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
     from capstone_metrics.storage.base import StagedObject
 
+
+NOT_SUPPORTED = {
+    *(errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK),
+    errno.EBADF,
+}
+"""The errors of a call that a file system does not know."""
 
 LOCK_MODE = 0o664
 """The permissions of a lock, which every user who may write to the lake opens to write."""
@@ -84,11 +92,23 @@ class Folder(Storage):
                 file.writelines(chunks)
             sync(temporary)
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
+            is_new = self._move_if_absent(temporary, path)
             sync(path.parent)
+        return is_new
+
+    def _move_if_absent(self, temporary: Path, path: Path) -> bool:
+        """Give a file its path if nothing is there; return whether it was given it."""
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NOT_SUPPORTED:
+                raise
+            with self.locked(SINGLE_OBJECT):  # as on exFAT, which has no links
+                if path.exists():
+                    return False
+                temporary.replace(path)
         return True
 
     def overwrite(self, key: str, content: bytes) -> None:
@@ -165,6 +185,13 @@ class Folder(Storage):
                 lock.acquire()
             except Timeout as error:
                 raise self.lock_timeout_error() from error
+            except OSError as error:
+                if error.errno not in {*NOT_SUPPORTED, errno.ENOLCK}:
+                    raise
+                raise StorageError(
+                    f"{self.root}: its file system has no locks, so two runs could write at once; "
+                    "put the lake on another one, or mount this one with locks."
+                ) from error
         try:
             yield
         finally:
@@ -185,11 +212,18 @@ def _files(folder: str | Path, prefix: str) -> Iterator[str]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file or folder to disk. Windows cannot sync folders."""
+    """Flush a file or folder to disk.
+
+    Windows and some file systems cannot flush a folder: after a power failure it may be as it was
+    before.
+    """
     if os.name == "nt" and path.is_dir():
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
