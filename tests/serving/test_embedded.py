@@ -261,7 +261,7 @@ def test_a_file_system_without_permissions_is_refused_before_anything_is_written
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = os.mkdir
-    monkeypatch.setattr(os, "mkdir", lambda path, mode=0o777: make(path) or os.chmod(path, 0o777))
+    monkeypatch.setattr(os, "mkdir", lambda path, mode=0o777: make(path) or Path(path).chmod(0o777))
     with pytest.raises(CapstoneError, match="its file system stores no permissions, which Postg"):
         EmbeddedServer(folder, port=0).start()
     assert not (folder / "cluster").exists()
