@@ -75,8 +75,8 @@ def find_store_error(
         return error
     return EngineError(
         f"{bucket.root}: DuckDB could not read an object that the store gives to this program and "
-        f"that no other run changed ({reported}); run again, and if that fails too, uninstall the package "
-        "duckdb-extension-httpfs: then s3fs reads."
+        f"that no other run changed ({reported}); run again, and if that fails too, rebuild the "
+        "lake from Bronze: kedro run --params=full=true."
     )
 
 
