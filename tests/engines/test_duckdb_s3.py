@@ -352,6 +352,22 @@ def test_a_proxy_is_used_as_boto3_uses_it(
         refused.keys("gold")
 
 
+def test_all_requests_go_through_the_proxy(
+    bucket: Bucket, seaweed: SeaweedFS, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(bucket, KEY, content())
+    monkeypatch.setenv("HTTP_PROXY", faulty.endpoint)
+    monkeypatch.setenv("NO_PROXY", "elsewhere.example")
+    lake = Bucket(bucket.root, endpoint_url=seaweed.endpoint)
+    lake.keys("gold")
+    connection = duckdb.connect()
+    enable_reads(connection, lake, [KEY])
+    before = len(faulty.requests)
+    assert connection.execute(f"FROM read_parquet('{lake.address(KEY)}')").fetchall() == [(7,)]
+    assert before
+    assert {each.method for each in faulty.requests[before:]} == {"GET"}
+
+
 # Whose fault it is
 
 
