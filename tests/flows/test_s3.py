@@ -427,7 +427,7 @@ def test_a_run_reports_its_requests_and_sends_no_more_than_the_changes_need(
     # before a run to sweep, before the commit to check, and after it to discard
     staged = [each for each in lists if "%2F_tmp%2F" in each]
     assert len(staged) == 3 * len(LAYERS)
-    assert len(lists) - len(staged) <= 13, lists
+    assert len(lists) - len(staged) <= 19, lists
     nothing = counted(empty, proxy, *options)
     assert (nothing["PUT"], nothing["DELETE"]) == (RECORD_WRITES, 1)
     assert len([each for each in proxy.requests if "/operations/" in each.key]) == RECORD_WRITES

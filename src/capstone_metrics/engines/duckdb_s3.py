@@ -7,6 +7,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import duckdb
 
@@ -16,8 +17,6 @@ from capstone_metrics.storage.place import has_proxy
 from capstone_metrics.storage.request_counter import count_engine_requests, count_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from capstone_metrics.storage.bucket import Bucket
 
 BLOCK_BYTES = 1 << 23
@@ -58,7 +57,7 @@ def _is_reached_by_httpfs(bucket: Bucket) -> bool:
 
 
 def find_store_error(
-    bucket: Bucket, versions: Mapping[str, str], reported: str
+    bucket: Bucket, versions: dict[str, str], reported: str
 ) -> CapstoneError | None:
     """Return why objects could not be read; None if they were changed meanwhile.
 
@@ -68,7 +67,9 @@ def find_store_error(
         reported: what DuckDB said.
     """
     try:
-        _, version = bucket.read_if_exists(next(iter(versions)))
+        named = unquote(reported)
+        key = next((key for key in versions if key in named), next(reversed(versions)))
+        _, version = bucket.read_if_exists(key)
         if not version or not bucket.is_unchanged(versions):
             return None
     except CapstoneError as error:
