@@ -679,7 +679,7 @@ def test_the_commands_that_show_a_lake_show_one_in_a_bucket(
         "status --env=s3 --now=2026-01-31T20:00 --json",
         "runs --env=s3 --json",
     )
-    assert [finding["holds"] for finding in json.loads(verify.stdout)] == [True] * 8
+    assert [finding["holds"] for finding in json.loads(verify.stdout)] == [True] * 10
     assert "1  likes.missing" in quarantine.stdout
     assert "janela=2026-01-31T20/a.jsonl:2 line.not_json" in quarantine.stdout
     assert plan.returncode == 0, plan
