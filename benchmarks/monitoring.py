@@ -1,7 +1,7 @@
 """Measure the cost of monitoring a run: a million observations from the source to Gold.
 
-A monitored run has all that there is: the record, logs as JSON, Prometheus metrics in a file and
-over HTTP, and OpenLineage events. An unmonitored run has the project's settings without the hooks
+A monitored run has all that there is: the record, logs as JSON, Prometheus metrics in a file, and
+OpenLineage events. An unmonitored run has the project's settings without the hooks
 that monitor. Each is its own process; they take turns. After a monitored run its process reports
 the status, with an alert: that is shown, but is not part of the run.
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -136,13 +135,9 @@ def run(root: str, mode: str) -> None:
 
 def enable_monitoring(project: LakeProject, webhook: int) -> dict[str, str]:
     """Turn on all monitoring in the configuration; return the environment variables for it."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port = probe.getsockname()[1]
     operations = {
         "kept_days": 400,
         "prometheus_file": str(project.root / "capstone.prom"),
-        "prometheus_port": port,
         "listeners": ["openlineage"],
     }
     path = project.root / "conf/local/parameters_operations.yml"
