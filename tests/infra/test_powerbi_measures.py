@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 import random
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,30 @@ from tests.infra.test_powerbi import MODEL
 from tests.infra.tmdl import read_folder
 from tests.support.project import ROOT
 
-NETWORK, INSTITUTION = "gold_video_views_dia_rede_social", "gold_video_views_dia_faculdade"
+VIEWS, GROWTH, AT_7_DAYS = (
+    f"gold_video_{kind}_dia_canal" for kind in ("views", "crescimento", "views_7d")
+)
 NETWORKS, INSTITUTIONS = ("tiktok", "youtube_shorts", "kwai"), ("GRAN", "IMPACTA")
+CHANNEL = ("rede_social", "faculdade")
 SUMS = {
     "Views": "total_views",
     "Likes": "total_likes",
     "Comments": "total_comentarios",
     "Videos": "total_videos",
 }
+SUMS_AT_7_DAYS = {"Views at 7 days": "views_7d", "Videos at 7 days": "videos_7d"}
 DAYS = [dt.datetime(2026, 1, 1) + dt.timedelta(days=n) for n in range(60)]  # noqa: DTZ001 - as in Power BI
+FIRST_OBSERVED = 20
+"""The day on which videos are observed for the first time: many were posted before."""
+
 Value = float | None
+Row = tuple[Any, ...]
+"""Day, network, institution and counts."""
+
 Evaluate = Callable[[str, dict[str, list[Any]]], Value]
 
 
-def videos() -> list[tuple[Any, ...]]:
+def videos() -> list[Row]:
     """Return some videos of most days; no views at all on one network."""
     draw, rows = random.Random(3), []
     for day, network, institution in itertools.product(DAYS, NETWORKS, INSTITUTIONS):
@@ -42,15 +51,37 @@ def videos() -> list[tuple[Any, ...]]:
     return rows
 
 
+def gains() -> list[Row]:
+    """Return what each video gained on each of the ten days from its posting, where observed."""
+    return [
+        (day + dt.timedelta(age), network, institution, views // (2 + age))
+        for day, network, institution, views, *_ in VIDEOS
+        for age in range(10)
+        if DAYS[FIRST_OBSERVED] <= day + dt.timedelta(age) <= DAYS[-1]
+    ]
+
+
+def at_7_days() -> list[Row]:
+    """Return the views of each video that was observed at an age of seven days."""
+    return [
+        (day, network, institution, views // 2, 1)
+        for day, network, institution, views, *_ in VIDEOS
+        if DAYS[FIRST_OBSERVED] <= day + dt.timedelta(7) <= DAYS[-1]
+    ]
+
+
 VIDEOS = videos()
+GAINS = gains()
+OLD_VIDEOS = at_7_days()
 
 
-def mart(column: int) -> list[list[Any]]:
-    """Return the sums of videos by day and network (1) or institution (2)."""
-    sums: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * len(SUMS))
-    for video in VIDEOS:
-        row = sums[video[0], video[column]]
-        row[:] = [total + count for total, count in zip(row, video[3:], strict=True)]
+def mart(rows: list[Row]) -> list[list[Any]]:
+    """Return the sums of rows by day, network and institution."""
+    sums: dict[Row, list[int]] = {}
+    for row in rows:
+        key, counts = row[:3], row[3:]
+        before = sums.get(key, [0] * len(counts))
+        sums[key] = [total + count for total, count in zip(before, counts, strict=True)]
     return [[*key, *totals] for key, totals in sorted(sums.items())]
 
 
@@ -73,8 +104,9 @@ def evaluate() -> Evaluate:
         names = {"FromTable": many, "FromColumn": column, "ToTable": one, "ToColumn": key}
         relationships.append({**names, "IsActive": 1})
     contents: dict[str, tuple[list[str], list[list[Any]]]] = {
-        NETWORK: (["data_postagem", "rede_social", *SUMS.values()], mart(1)),
-        INSTITUTION: (["data_postagem", "faculdade", *SUMS.values()], mart(2)),
+        VIEWS: (["data_postagem", *CHANNEL, *SUMS.values()], mart(VIDEOS)),
+        GROWTH: (["data_observacao", *CHANNEL, "views_ganhas"], mart(GAINS)),
+        AT_7_DAYS: (["data_postagem", *CHANNEL, *SUMS_AT_7_DAYS.values()], mart(OLD_VIDEOS)),
         "Date": (["Date", "Month"], [[day, day.replace(day=1)] for day in DAYS]),
         "Network": (["Network"], [[each] for each in NETWORKS]),
         "Institution": (["Institution"], [[each] for each in INSTITUTIONS]),
@@ -89,35 +121,58 @@ def evaluate() -> Evaluate:
     return evaluate
 
 
-def expected(first: int, last: int, networks: list[str], institutions: list[str]) -> list[Value]:
-    """Return each measure from the videos themselves; None where no mart has it."""
-    if first < 0 or (networks and institutions):
-        return [None] * (len(SUMS) + 1)
-    rows = [
-        video[3:]
-        for video in VIDEOS
-        if DAYS[first] <= video[0] <= DAYS[last]
-        and (not networks or video[1] in networks)
-        and (not institutions or video[2] in institutions)
+def chosen_rows(
+    rows: list[Row], first: int, last: int, networks: list[str], institutions: list[str]
+) -> list[Row]:
+    """Return the counts of the rows of a period, of some networks and institutions or of all."""
+    return [
+        row[3:]
+        for row in rows
+        if DAYS[first] <= row[0] <= DAYS[last]
+        and (not networks or row[1] in networks)
+        and (not institutions or row[2] in institutions)
     ]
+
+
+def expected(first: int, last: int, networks: list[str], institutions: list[str]) -> list[Value]:
+    """Return each measure from the videos themselves; None before the first day."""
+    if first < 0:
+        return [None] * (len(SUMS) + 1)
+    rows = chosen_rows(VIDEOS, first, last, networks, institutions)
     views, likes, comments, count = (sum(column) for column in zip(*rows, strict=True))
     return [views, likes, comments, count, (likes + comments) / views if views else None]
+
+
+def expected_gain(first: int, last: int, networks: list[str], institutions: list[str]) -> Value:
+    """Return the views gained in a period; None where nothing was observed."""
+    rows = chosen_rows(GAINS, max(first, 0), last, networks, institutions) if last >= 0 else []
+    return sum(views for (views,) in rows) if rows else None
+
+
+SELECTIONS: list[tuple[list[str], list[str]]] = [
+    ([], []),
+    (["tiktok"], []),
+    (["tiktok", "youtube_shorts"], []),
+    (["kwai"], []),
+    ([], ["GRAN"]),
+    (["tiktok"], ["GRAN"]),
+]
+
+
+def selection(
+    first: int, last: int, networks: list[str], institutions: list[str]
+) -> dict[str, list[Any]]:
+    """Return the filter of a period, and of some networks and institutions or of all."""
+    filters = {"Network.Network": networks, "Institution.Institution": institutions}
+    chosen: dict[str, list[Any]] = {"Date.Date": DAYS[first : last + 1]}
+    return chosen | {column: values for column, values in filters.items() if values}
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 59), (30, 59), (32, 59), (29, 30), (59, 59)])
 def test_measures_equal_the_sums_of_the_videos(evaluate: Evaluate, first: int, last: int) -> None:
     length = last - first + 1
-    for networks, institutions in (
-        ([], []),
-        (["tiktok"], []),
-        (["tiktok", "youtube_shorts"], []),
-        (["kwai"], []),
-        ([], ["GRAN"]),
-        (["tiktok"], ["GRAN"]),
-    ):
-        filters = {"Network.Network": networks, "Institution.Institution": institutions}
-        chosen = {"Date.Date": DAYS[first : last + 1]}
-        chosen |= {column: values for column, values in filters.items() if values}
+    for networks, institutions in SELECTIONS:
+        chosen = selection(first, last, networks, institutions)
         now = expected(first, last, networks, institutions)
         before = expected(first - length, first - 1, networks, institutions)
         for name, value, was in zip([*SUMS, "Engagement"], now, before, strict=True):
@@ -126,6 +181,38 @@ def test_measures_equal_the_sums_of_the_videos(evaluate: Evaluate, first: int, l
             assert actual == [
                 None if each is None else pytest.approx(each) for each in (value, was, change)
             ], (name, chosen)
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(46, 59), (40, 58), (40, 59), (21, 22), (22, 22), (0, 59), (5, 12)]
+)
+def test_gains_are_compared_only_with_days_after_the_first_observation(
+    evaluate: Evaluate, first: int, last: int
+) -> None:
+    length = last - first + 1
+    for networks, institutions in SELECTIONS:
+        chosen = selection(first, last, networks, institutions)
+        now = expected_gain(first, last, networks, institutions)
+        before = None
+        if first - length > FIRST_OBSERVED:
+            before = expected_gain(first - length, first - 1, networks, institutions)
+        change = None if now is None or not before else now / before - 1
+        names = ("Views gained", "Views gained before", "Views gained change")
+        actual = [evaluate(name, chosen) for name in names]
+        assert actual == [
+            None if each is None else pytest.approx(each) for each in (now, before, change)
+        ], chosen
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 59), (10, 20), (50, 55), (53, 59), (0, 5)])
+def test_videos_are_averaged_at_an_equal_age(evaluate: Evaluate, first: int, last: int) -> None:
+    for networks, institutions in SELECTIONS:
+        rows = chosen_rows(OLD_VIDEOS, first, last, networks, institutions)
+        views, count = (sum(row[n] for row in rows) if rows else None for n in (0, 1))
+        average = views / count if views is not None and count else None
+        names = (*SUMS_AT_7_DAYS, "Average views at 7 days")
+        chosen = selection(first, last, networks, institutions)
+        assert [evaluate(name, chosen) for name in names] == [views, count, average], chosen
 
 
 def test_a_month_is_compared_with_as_many_days_before_it(evaluate: Evaluate) -> None:
