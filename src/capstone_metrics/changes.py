@@ -129,12 +129,15 @@ class ValidatedLines(NamedTuple):
             `schemas.OBSERVATIONS`.
         rejected: the lines that broke a rule, with the columns of the quarantine.
         objects: the counts for the receipt of each object, by its name.
+        repeated_days: the days on which `observed` may have several lines of a video; None if that
+            is not known.
     """
 
     accepted: ir.Table
     observed: ir.Table
     rejected: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
+    repeated_days: frozenset[dt.date] | None = None
 
 
 LINE_SCHEMAS = {"accepted": ROWS, "observed": OBSERVATIONS, "rejected": QUARANTINE}

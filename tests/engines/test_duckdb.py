@@ -57,7 +57,7 @@ def test_a_file_that_changes_while_it_is_read_was_changed_by_another_run(
     with pytest.raises(CommitConflictError, match="Another run changed the lake while"):
         read(engine, table)
     store_error = StorageError("the store does not answer")
-    engine.connection.find_store_error = lambda: store_error
+    engine.connection.find_store_error = lambda _: store_error
     with pytest.raises(StorageError, match="the store does not answer"):
         read(engine, table)
 

@@ -51,11 +51,11 @@ def counts(bronze: BronzeDataset) -> dict[str, int]:
 
 def read(bronze: BronzeDataset, names: list[str]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     """Return the statistics of some objects and their lines, all of which are rejected."""
-    _, _, rejected, objects = bronze.load().validate(names, Validator({}, (), "UTC"))
-    rows = rejected.to_pyarrow().to_pylist()
+    validated = bronze.load().validate(names, Validator({}, (), "UTC"))
+    rows = validated.rejected.to_pyarrow().to_pylist()
     stats = {
         name: {part: receipt[part] for part in ("lines", "bytes", "sha256")}
-        for name, receipt in objects.items()
+        for name, receipt in validated.objects.items()
     }
     return stats, sorted((row["objeto"], row["linha"], row["texto"]) for row in rows)
 

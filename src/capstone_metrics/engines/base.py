@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -14,9 +15,11 @@ import pyarrow as pa
 from capstone_metrics.changes import LINE_SCHEMAS, ValidatedLines
 from capstone_metrics.engines.lines import SCHEMA, read_lines
 from capstone_metrics.progress import progress
+from capstone_metrics.schemas import DAYS
 from capstone_metrics.storage.base import translate_os_errors
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator
 
     import ibis.expr.types as ir
@@ -93,14 +96,17 @@ class Engine(ABC):
             for name, schema in LINE_SCHEMAS.items()
         }
         receipts: dict[str, dict[str, Any]] = {}
+        batches_by_day: Counter[dt.date] = Counter()
         for batch in validator.validate(objects):
+            batches_by_day.update(batch.observed[DAYS["observacao_dia"]].unique().to_pylist())
             for name, parts in tables.items():
                 rows: pa.Table = getattr(batch, name)
                 if rows.num_rows:
                     parts.append(self.table_of(rows.to_reader()))
             receipts |= {result.origin.objeto: result.receipt() for result in batch.objects}
         unions = {name: ibis.union(*parts) for name, parts in tables.items()}
-        return ValidatedLines(**unions, objects=receipts)
+        repeated = frozenset(day for day, batches in batches_by_day.items() if batches > 1)
+        return ValidatedLines(**unions, objects=receipts, repeated_days=repeated)
 
     @abstractmethod
     def read(self, storage: Storage, keys: list[str], layout: Layout) -> ir.Table:

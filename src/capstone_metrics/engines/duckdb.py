@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from capstone_metrics.storage.base import Storage
     from capstone_metrics.storage.bucket import Bucket
 
-MEMORY = "1GB"
+MEMORY = "768MB"
 """The default memory limit of DuckDB; Python and Arrow need some more."""
 
 SPILL_PREFIX = "capstone-duckdb-"

@@ -107,9 +107,14 @@ def _starts(batch: pa.RecordBatch, columns: Iterable[str]) -> list[int]:
     return [int(start) for start in np.flatnonzero(begins)]
 
 
+DISTINCT = ("video_id", "linha", "views")
+"""Columns whose values mostly differ, of which a dictionary would be made for nothing."""
+
+
 def _to_parquet(part: pa.Table) -> bytes:
     file = io.BytesIO()
-    pq.write_table(part.combine_chunks(), file, compression="zstd")
+    dictionary = [name for name in part.schema.names if name not in DISTINCT]
+    pq.write_table(part.combine_chunks(), file, compression="zstd", use_dictionary=dictionary)
     return file.getvalue()
 
 

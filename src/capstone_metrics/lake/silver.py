@@ -64,7 +64,7 @@ LAYOUTS = {
         "index",
         DAY_PROVENANCE,
         ("data_observacao",),
-        ("rede_social", "video_id"),
+        ("linha", "objeto"),
     ),
     "video_index": Layout("silver/video_index", "index", VIDEO_INDEX, ("shard",), tuple(VIDEO_KEY)),
 }

@@ -33,12 +33,13 @@ def merge_observations(
     Returns:
         The new partitions of the observations by day, and of the index of their lines.
     """
-    new = latest(validation.observed.mutate(is_new=True), VIDEO_AND_DAY).cache()
+    new = _last_of_days(validation)
     if validation.is_full:
         return {
             "observacao_dia": PartitionOverwrite(_with_gains(new).select(*OBSERVACAO_DIA)),
             "day_provenance": PartitionOverwrite(new.select(*DAY_PROVENANCE)),
         }
+    new = new.cache()
     observed, provenance = (
         validation.snapshot.tables[name] for name in ("observacao_dia", "day_provenance")
     )
@@ -59,6 +60,18 @@ def merge_observations(
             merged.select(*DAY_PROVENANCE), [(str(day),) for day in new_days]
         ),
     }
+
+
+def _last_of_days(validation: ValidationResult) -> ir.Table:
+    """Return the last observation of each video and day, among the new ones."""
+    observed = validation.observed.mutate(is_new=True)
+    days = validation.repeated_days
+    if days is None:
+        return latest(observed, VIDEO_AND_DAY)
+    is_repeated = observed[DAY].isin(sorted(days))
+    return ibis.union(
+        latest(observed.filter(is_repeated), VIDEO_AND_DAY), observed.filter(~is_repeated)
+    )
 
 
 def _changed(upserted: ir.Table, around: ir.Table) -> ir.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ class ValidationResult:
             rule, or broke each rule (`reasons`), and how many have each field that its source does
             not declare (`new_fields`).
         snapshot: Silver as of its last commit.
+        repeated_days: the days on which `observed` may have several lines of a video; None if that
+            is not known.
         is_full: whether Silver is rebuilt from these lines alone.
         withdrawn: the names of the objects of Bronze that were read anew in another way.
         declaration_digests: the digest of the declaration of each source, by `fonte`.
@@ -39,6 +42,7 @@ class ValidationResult:
     rejected: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
     snapshot: SilverSnapshot
+    repeated_days: frozenset[dt.date] | None = None
     is_full: bool = False
     withdrawn: frozenset[str] = frozenset()
     declaration_digests: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +80,7 @@ def validate(
     return ValidationResult(
         accepted=validated.accepted,
         observed=validated.observed,
+        repeated_days=validated.repeated_days,
         rejected=validated.rejected,
         objects=validated.objects,
         snapshot=increment.snapshot,

@@ -20,8 +20,14 @@ from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.marts import Basis, Mart, declaration_in, marts_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
 from capstone_metrics.schedule import Span
-from capstone_metrics.schemas import DAYS, VIDEO_KEY
+from capstone_metrics.schemas import DAYS
 from capstone_metrics.validation.silver import NAMES
+
+PROVENANCE_OF = {"criacao": "provenance", "observacao_dia": "day_provenance"}
+"""The index that has the lines of Bronze of each table."""
+
+HASH_MODULUS = 2**31 - 1
+"""So that the sum of billions of hashes fits into 64 bits."""
 
 MAX_RULES = 5
 """How many rules a message names."""
@@ -317,38 +323,40 @@ def _total(measure: pa.ChunkedArray) -> int:
 
 
 def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
-    """Raise if Silver has lost, gained or repeated a row since its last commit.
+    """Raise if Silver has lost, gained, repeated or changed a video since its last commit.
 
     Each table is compared on the days to rebuild with the provenance of what was committed.
 
     Raises:
         DataError: with the numbers of rows.
     """
-    for table, provenance_name in (("criacao", "provenance"), ("observacao_dia", "day_provenance")):
+    for table, provenance in PROVENANCE_OF.items():
         own = facts.get(Basis(table))
         if own is None or own.rows is None:
             continue
-        key = [*VIDEO_KEY, DAYS[table]]
-        rows = own.rows.select(*key)
-        provenance = silver.tables[provenance_name]
+        committed = silver.tables[provenance]
         if own.days is not None:
-            provenance = provenance.filter(provenance[DAYS[table]].isin(sorted(own.days)))
-        provenance = provenance.select(*key).cache()
-        by_key = rows.group_by(VIDEO_KEY if table == "criacao" else key).agg(rows=rows.count())
-        aggregates = by_key.agg(rows=by_key.rows.sum().fill_null(0), keys=by_key.count())
-        counts = aggregates.to_pyarrow().to_pylist()[0]
-        expected = provenance.count().to_pyarrow().as_py()
-        matched = rows.semi_join(provenance, key).count().to_pyarrow().as_py()
-        is_as_committed = counts["rows"] == counts["keys"] == matched == expected
+            committed = committed.filter(committed[DAYS[table]].isin(sorted(own.days)))
+        found, expected = (_fingerprints(rows, DAYS[table]) for rows in (own.rows, committed))
+        count, expected_count = (
+            sum(rows for rows, _ in each.values()) for each in (found, expected)
+        )
         is_whole = table == "criacao" and own.days is None
-        if not is_as_committed or (is_whole and expected != silver.head["total"]["current"]):
-            what = "videos" if table == "criacao" else "videos and days"
+        if found != expected or (is_whole and count != silver.head["total"]["current"]):
             raise DataError(
-                f"Silver is not as its last commit left it: {counts['rows']} rows of "
-                f"{counts['keys']} {what} where {expected} were committed. If a file was edited or "
-                "lost, rebuild Silver from Bronze: kedro run --params=full=true; if a run was "
-                "killed, 'kedro run --pipelines=bronze_to_silver' completes its commit."
+                f"Silver is not as its last commit left it: its {table} has {count} rows where "
+                f"{expected_count} were committed, or other videos. If a file was edited or lost, "
+                "rebuild Silver from Bronze: kedro run --params=full=true; if a run was killed, "
+                "'kedro run --pipelines=bronze_to_silver' completes its commit."
             )
+
+
+def _fingerprints(rows: ir.Table, day: str) -> dict[dt.date, tuple[int, int]]:
+    """Return for each day the number of rows, and a sum over their videos in any order."""
+    video = (rows.rede_social + "/" + rows.video_id).hash() % HASH_MODULUS
+    by_day = rows.mutate(video=video).group_by(day)
+    counts = by_day.agg(rows=lambda each: each.count(), videos=lambda each: each.video.sum())
+    return {row[day]: (row["rows"], row["videos"]) for row in counts.to_pyarrow().to_pylist()}
 
 
 def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.Scalar]:
