@@ -145,7 +145,7 @@ class Contest:
         own = self.project.root / "conf/local/parameters_marts.yml"
         declared = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())["marts"]
         common = {name: declared[name] for name in COMMON_MARTS}
-        own.write_text(yaml.safe_dump({"marts": common}))
+        own.write_text(yaml.safe_dump({"marts": common}, sort_keys=False))
         try:
             return self.run_every_mart()
         finally:
