@@ -59,7 +59,7 @@ def test_an_environment_declares_its_datasets_marts_schedule_and_sources(
     schedule, sources = context.params["schedule"], context.params["sources"]
     calendar = Calendar.of(schedule, "2026-01-31T20:05")
     for name, declaration in sources.items():
-        assert new_objects(name, declaration, calendar, existing=[])
+        assert new_objects(name, declaration, calendar, existing=[]).objects
         assert contract_of(name, declaration, schedule["timezone"])
 
 

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIXES = {".yml", ".yaml", ".json"}
-READ_NAMES = ("catalog", "credentials", "globals", "logging", "parameters")
+READ_NAMES = ("catalog", "credentials", "logging", "parameters")
 """How the names begin of the files that are read, or of the folder that they are in."""
+
+GLOBALS_FILE = "globals.yml"
+"""The only file of globals that is read."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,15 @@ LIST = Kind("a list", lambda value: isinstance(value, list | tuple))
 MAPPING = Kind("a mapping of names to values", lambda value: isinstance(value, Mapping))
 INSTANT = Kind("an instant", lambda value: isinstance(value, str | dt.date))
 TEXTS = Kind(
-    "a list of texts",
+    "a list of texts, in quotes where YAML would take one for something else",
     lambda value: isinstance(value, list | tuple) and all(isinstance(each, str) for each in value),
 )
+NAMES = Kind(
+    "names separated by blanks, or in a list",
+    lambda value: TEXT.includes(value) or TEXTS.includes(value),
+)
 PORT = Kind("a port from 0 to 65535", lambda value: _is_integer(value) and 0 <= value < 1 << 16)
+BASE = Kind("base", lambda value: value == "base")
 ENGINE = Kind(
     "duckdb or spark, or a mapping with one of these as name, and options",
     lambda value: _is_engine(dict(value) if isinstance(value, Mapping) else {"name": value}),
@@ -80,6 +88,8 @@ PARAMETERS: Mapping[str, Schema] = {
     "plan": BOOLEAN,
     "allow_shrink": BOOLEAN,
     "allow_findings": BOOLEAN,
+    "allow_refused": NAMES,
+    "allow_future": BOOLEAN,
     "networks": TEXTS,
     "sources": MAPPING,
     "marts": MAPPING,
@@ -112,8 +122,11 @@ GLOBALS: Mapping[str, Schema] = {
     "database": TEXT,
     "postgres": TEXT,
     "port?": optional(PORT),
+    "sources?": optional(BASE),
 }
 """The settings of an environment."""
+
+KNOWN_GLOBALS = {name.rstrip("?") for name in GLOBALS}
 
 
 def check(setting: str, value: Any, schema: Schema) -> None:
@@ -195,7 +208,7 @@ class Configuration:
                 raise unknown_name(self.location(kind, name), name, [*known, *base])
 
     def check_files(self) -> None:
-        """Check that no file declares parameters under a name of which files are not read.
+        """Check that no file declares parameters or globals under a name that is not read.
 
         Raises:
             CapstoneError: for the first such file.
@@ -205,11 +218,67 @@ class Configuration:
                 names = path.relative_to(self.source / environment).parts
                 if names[0].startswith(READ_NAMES) or names[-1].startswith(READ_NAMES):
                     continue
-                if declared := [name for name in _content(path) if name in PARAMETERS]:
+                if names == (GLOBALS_FILE,):
+                    continue
+                content = _content(path)
+                parameters = [name for name in content if name in PARAMETERS]
+                settings = [name for name in content if name in KNOWN_GLOBALS]
+                if declared := parameters or settings:
+                    name = f"parameters_{path.name}" if parameters else GLOBALS_FILE
                     raise ConfigError(
                         f"{self._name(path)}: declares {', '.join(declared)}, but a file of this "
-                        f"name is not read; name it parameters_{path.name}."
+                        f"name is not read; name it {name}."
                     )
+
+    def check_scalars(self) -> None:
+        """Check that YAML takes numbers and names of parameters as they are written.
+
+        YAML takes 010 for 8, 12:30 for 750, 1_000 for 1000, and NO for false.
+
+        Raises:
+            ConfigError: for the first text that it takes for something else.
+        """
+        for environment in self.environments:
+            for path in self._files(environment):
+                if path.suffix == ".json" or not self._is_of_kind(path, "parameters"):
+                    continue
+                root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+                for scalar, is_name in _plain_scalars(root, set()):
+                    value = _taken_for(scalar, is_name=is_name)
+                    if value is not None:
+                        line = scalar.start_mark.line + 1
+                        raise ConfigError(
+                            f"{self._name(path)}, line {line}: YAML takes {scalar.value} for "
+                            f"{value}; write it in quotes, if it is a text."
+                        )
+
+    def _is_of_kind(self, path: Path, kind: str) -> bool:
+        environments = (self.source / environment for environment in self.environments)
+        folder = next(folder for folder in environments if folder in path.parents)
+        return any(part.startswith(kind) for part in path.relative_to(folder).parts)
+
+    def check_sources(self, default_environment: str) -> None:
+        """Check that an environment with a lake of its own says which sources fill it.
+
+        Args:
+            default_environment: the one that has the sources of `conf/base` wherever its lake is.
+
+        Raises:
+            ConfigError: if it has those of `conf/base` without saying so.
+        """
+        base, environment = self.environments
+        settings = self._declared("globals", environment)
+        declares = "sources" in settings | self._declared("parameters", environment)
+        is_of_base = environment in {base, default_environment} or "lake" not in settings
+        if is_of_base or declares or "sources" in self.params:
+            return
+        folder = f"{self.source.name}/{environment}"
+        raise ConfigError(
+            f"{folder}: has a lake of its own, but declares no sources for it. Run 'kedro source "
+            f"add FILE --env={environment}', or declare them in {folder}/parameters_sources.yml; "
+            f"or write 'sources: base' in {folder}/globals.yml, to fill it from those of "
+            f"{self.source.name}/{base}."
+        )
 
     def broken_file(self) -> str | None:
         """Return where a file is not a mapping in valid YAML, and why; None if all are."""
@@ -234,9 +303,7 @@ class Configuration:
             return "--params"
         for environment in reversed(self.environments):
             for path in self._files(environment):
-                parts = path.relative_to(self.source / environment).parts
-                is_of_kind = any(part.startswith(kind) for part in parts)
-                if is_of_kind and name in _content(path):
+                if self._is_of_kind(path, kind) and name in _content(path):
                     return self._name(path)
         return kind
 
@@ -259,3 +326,35 @@ def _content(path: Path) -> Mapping[Any, Any]:
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     return content if isinstance(content, Mapping) else {}
+
+
+def _plain_scalars(
+    node: yaml.Node | None, visited: set[int], *, is_name: bool = False
+) -> Iterator[tuple[yaml.ScalarNode, bool]]:
+    """Yield the texts of a document that are not in quotes, and whether each is a name."""
+    if node is None or id(node) in visited:  # an alias
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        if node.style is None:
+            yield node, is_name
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            yield from _plain_scalars(each, visited)
+    elif isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield from _plain_scalars(name, visited, is_name=True)
+            yield from _plain_scalars(value, visited)
+
+
+def _taken_for(scalar: yaml.ScalarNode, *, is_name: bool) -> str | None:
+    """Return what YAML takes a text for, if that is not what is written; None if it is."""
+    kind, text = scalar.tag.rpartition(":")[2], scalar.value
+    if kind == "int":
+        value = str(yaml.SafeLoader("").construct_yaml_int(scalar))
+        return None if value == text else value
+    if kind == "float":
+        return None if not set("_:") & set(text) else str(yaml.safe_load(text))
+    if is_name and kind in {"bool", "null"}:
+        return {"bool": "true or false", "null": "no value"}[kind]
+    return None

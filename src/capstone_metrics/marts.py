@@ -11,6 +11,7 @@ import ibis.expr.datatypes as dt
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.schemas import DAYS, GAINS, OBSERVACAO_DIA, REQUIRED, SILVER
 
+MART_OPTIONS = ("from", "key", "measures")
 AGGREGATES = ("sum", "count")
 MAX_AGE = 3650
 """The greatest age at which videos are compared, in days."""
@@ -93,6 +94,9 @@ class Mart:
                 f"{', '.join(RESERVED_NAMES)} is reserved."
             )
         options = declaration if isinstance(declaration, Mapping) else {}
+        for option in options:
+            if option not in MART_OPTIONS:
+                raise unknown_name(f"marts.{name}", option, MART_OPTIONS)
         rules = options.get("measures")
         if not isinstance(rules, Mapping) or not rules:
             raise ConfigError(
@@ -136,6 +140,11 @@ class Mart:
             measure.name == column and measure.aggregate == "sum" and measure.column not in REQUIRED
             for measure in self.measures
         )
+
+    @property
+    def sums(self) -> list[Measure]:
+        """The measures that are sums."""
+        return [measure for measure in self.measures if measure.aggregate == "sum"]
 
     @property
     def source_columns(self) -> set[str]:

@@ -102,9 +102,12 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
     )
     if drift not in DRIFT:
         raise ConfigError(f"sources.{name}.schema_drift: {drift!r} must be {' or '.join(DRIFT)}.")
-    if not isinstance(other_fields, list | tuple):
+    if not isinstance(other_fields, list | tuple) or not all(
+        isinstance(each, str | int) and not isinstance(each, bool) for each in other_fields
+    ):
         raise ConfigError(
-            f"sources.{name}.other_fields: {other_fields!r} must be a list of fields."
+            f"sources.{name}.other_fields: {other_fields!r} must be a list of fields, each in "
+            "quotes if YAML would take it for something else."
         )
     counters = declaration.get("counters", LIFETIME)
     if counters not in COUNTERS:

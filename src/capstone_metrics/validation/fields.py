@@ -223,9 +223,13 @@ def _constant(setting: str, base: Field, options: Mapping[str, Any]) -> Field:
     origin = Origin(timezone=_zone(setting, timezone), formats=_formats(setting, formats))
     if extra := set(options) - {"constant", "timezone", "format"}:
         raise ConfigError(f"{setting}.{extra.pop()}: a constant has no such option; remove it.")
-    if not isinstance(options["constant"], str | int | float) or options["constant"] == "":
-        raise ConfigError(f"{setting}.constant: {options['constant']!r} is no text or number.")
-    return replace(base, constant=str(options["constant"]), origins=(origin,), quoted=True)
+    value = options["constant"]
+    kinds = (str, int) if SILVER[base.name] == "string" else (str, int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or value == "":
+        raise ConfigError(
+            f"{setting}.constant: {value!r} is no text or number; write a text in quotes."
+        )
+    return replace(base, constant=str(value), origins=(origin,), quoted=True)
 
 
 def _origin(
@@ -240,7 +244,7 @@ def _origin(
     if (
         not isinstance(paths, list | tuple)
         or not paths
-        or not all(isinstance(path, str | int) and str(path) for path in paths)
+        or not all(_is_name(path) for path in paths)
     ):
         raise ConfigError(f"{setting}: {paths!r} is not a list of names of fields.")
     for path in () if base.is_of_table else paths:  # a column of a table is one name
@@ -299,9 +303,15 @@ def _check_formats(setting: str, base: Field, origin: Origin) -> None:
             )
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value))
+
+
 def _texts(setting: str, value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, list | tuple) else [value]
-    if not values or not all(isinstance(each, str | int | float) for each in values):
+    if not values or not all(
+        isinstance(each, str | int | float) and not isinstance(each, bool) for each in values
+    ):
         raise ConfigError(f"{setting}: {value!r} is not a text or a list of texts.")
     return tuple(str(each) for each in values)
 
@@ -347,8 +357,11 @@ def _pattern(setting: str, value: Any) -> str:
 
 
 def _replacements(setting: str, value: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, Mapping) or not value:
-        raise ConfigError(f"{setting}: {value!r} must be {{value of the source: value}}.")
+    is_mapping = isinstance(value, Mapping) and bool(value)
+    if not is_mapping or any(isinstance(each, bool) for pair in value.items() for each in pair):
+        raise ConfigError(
+            f"{setting}: {value!r} must be {{value of the source: value}}, texts in quotes."
+        )
     return tuple((str(key), str(each)) for key, each in value.items())
 
 
