@@ -151,6 +151,35 @@ def accounted_lines(receipt: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True)
+class SourceState:
+    """What the last ingestion found in a source.
+
+    Attributes:
+        refused: why it, or files of it, were not ingested.
+        files: the SHA-256 of the content of each file, by its path.
+        removed: the same of files that are no longer there.
+        channels: the channels that it observes, if it declares them.
+    """
+
+    refused: list[str] = field(default_factory=list)
+    files: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, str] = field(default_factory=dict)
+    channels: list[str] = field(default_factory=list)
+
+
+class Ingestion(NamedTuple):
+    """What an ingestion adds to Bronze, and what it found in the sources.
+
+    Attributes:
+        objects: a function for each new object, by its name, that yields its bytes in chunks.
+        sources: the new state of each source, by its name.
+    """
+
+    objects: Mapping[str, Callable[[], Iterable[bytes]]]
+    sources: Mapping[str, SourceState]
+
+
+@dataclass(frozen=True)
 class Bronze:
     """The objects of Bronze, which are read when they are asked for.
 
@@ -159,12 +188,14 @@ class Bronze:
         validate: returns the validated lines of some objects.
         lines: returns the table of all lines; in a plan only of those that are stored.
         stats: returns the `lines`, `bytes` and `sha256` of each object, computed from its bytes.
+        sources: what the last ingestion found in each source, by its name.
     """
 
     names: list[str]
     validate: Callable[[list[str], Validator], ValidatedLines]
     lines: Callable[[], ir.Table]
     stats: Callable[[], dict[str, dict[str, Any]]]
+    sources: Mapping[str, SourceState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ class SourceError(CapstoneError):
     """A file of a source cannot be read as it is declared."""
 
 
+class SourceChangedError(SourceError):
+    """A file of a source changed while it was read, as one does that is still being copied."""
+
+
 class DataError(CapstoneError):
     """The lines of a layer are not what the next layer may be made of."""
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import settings
-from kedro.io import MemoryDataset, SharedMemoryDataCatalog
+from kedro.io import DatasetError, MemoryDataset, SharedMemoryDataCatalog
 from rich import get_console
 from rich.console import Console
 
 from capstone_metrics.configuration import GLOBALS, PARAMETERS, Configuration
-from capstone_metrics.errors import ConfigError
+from capstone_metrics.errors import CapstoneError, ConfigError
 from capstone_metrics.operations.listeners import listeners_of
 from capstone_metrics.operations.listeners.logs import configure_logs
 from capstone_metrics.operations.plan import show_plan
 from capstone_metrics.operations.record import Recorder, RunSpec
 from capstone_metrics.operations.summary import LAYERS, Summary
-from capstone_metrics.quality import QualityReport
+from capstone_metrics.quality import QualityReport, Rules
+from capstone_metrics.refusals import Refusals, allowed_names, refusal_error, refusals_of
+from capstone_metrics.schedule import Calendar, Span
 from capstone_metrics.storage.request_counter import request_counts
 
 if TYPE_CHECKING:
@@ -36,8 +40,15 @@ if TYPE_CHECKING:
     from capstone_metrics.write_stats import WriteStats
 
 
+CLOCK_TOLERANCE = dt.timedelta(minutes=5)
+"""By how much the clock of the machine that gives `now` may be ahead."""
+
+
 class ConfigurationCheck:
     """Checks the names and types of what is declared, before anything reads it."""
+
+    def __init__(self) -> None:
+        self.configuration: Configuration | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -52,8 +63,23 @@ class ConfigurationCheck:
         environments = (loader.base_env, loader.env or loader.default_run_env)
         configuration = Configuration(Path(loader.conf_source), environments, loader.runtime_params)
         configuration.check_files()
+        configuration.check_scalars()
         configuration.check("globals", loader["globals"], GLOBALS)
-        configuration.check("parameters", loader["parameters"], PARAMETERS)
+        parameters = loader["parameters"]
+        configuration.check("parameters", parameters, PARAMETERS)
+        self.configuration = configuration
+        _check_instants(parameters)
+        _check_overrides(parameters, loader.runtime_params)
+
+    @hook_impl(tryfirst=True)  # before the record of the run
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Check that an environment with a lake of its own is not filled by accident.
+
+        Raises:
+            ConfigError: if it would be.
+        """
+        if self.configuration and any(_layer(node) == "bronze" for node in pipeline.nodes):
+            self.configuration.check_sources(settings.CONFIG_LOADER_ARGS["default_run_env"])
 
 
 class RunMonitor:
@@ -70,6 +96,7 @@ class RunMonitor:
         self.saved: dict[str, tuple[Any, dict[str, WriteStats]]] = {}
         self.datasets: dict[str, Any] = {}  # that saved a layer in this run, by layer
         self.requests_at_start: Counter[str] = Counter()
+        self.layers: set[str | None] = set()
         self.folder = self.root = Path()
         # on the console of the logs, so that logs are printed above the progress
         self.progress = get_console().status("")
@@ -109,6 +136,7 @@ class RunMonitor:
         self.recorder = None
         parameters = self.configuration["parameters"]
         self.saved, self.datasets = {}, {}
+        self.layers = {_layer(node) for node in pipeline.nodes}
         if not parameters.get("plan"):
             self.recorder = Recorder(lambda: self.catalog["runs"], listeners=self._listeners())
             self.recorder.start(
@@ -171,15 +199,22 @@ class RunMonitor:
         """End the record and print the summary, or else print the plan.
 
         The record is copied to the database if this run published.
+
+        Raises:
+            DataError: if a source is refused that this run ingested or merged.
         """
         self.progress.stop()
         os.chdir(self.folder)
-        if self.recorder:
-            self.recorder.end()
-            self._sync_runs(self.recorder)
-            self.summary.show(self.console, self._footer())
-        else:
-            show_plan(self.console, self.saved, self.summary.findings)
+        self.summary.refused = self._refusals()
+        if not self.recorder:
+            show_plan(self.console, self.saved, self.summary)
+            return
+        error = self._refusal_error()
+        self.recorder.end(error, self.summary.refused)
+        self._sync_runs(self.recorder)
+        self.summary.show(self.console, self._footer(), is_complete=not error)
+        if error:
+            raise error
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
@@ -187,10 +222,39 @@ class RunMonitor:
         self.progress.stop()
         os.chdir(self.folder)
         if self.recorder:
-            self.recorder.end(error)
+            self.summary.refused = self._refusals()
+            self.recorder.end(error, self.summary.refused)
             self._sync_runs(self.recorder)
             if self.summary.layers:
                 self.summary.show(self.console, (), is_complete=False)
+
+    def _refusals(self) -> Refusals:
+        """Return what is refused now; nothing if the lake cannot be read, which is said before."""
+        load = self.catalog.load
+        try:
+            planned = self.catalog["bronze_criacao"].planned_sources
+            sources = load("bronze_sources") if planned is None else planned
+            declared = self.configuration["parameters"]["sources"]
+            return refusals_of(declared, sources, load("silver").head, load("gold").manifest)
+        except (CapstoneError, DatasetError):
+            return {}
+
+    def _refusal_error(self) -> CapstoneError | None:
+        """Return the error of a run of which a layer refused something; None without any.
+
+        Sources are refused by Bronze and Silver, sums of marts by Gold.
+        """
+        parameters = self.configuration["parameters"]
+        marts = parameters["marts"]
+        of_sources = bool({"bronze", "silver"} & self.layers)
+        refused = {
+            name: reasons
+            for name, reasons in self.summary.refused.items()
+            if ("gold" in self.layers if name in marts else of_sources)
+        }
+        known = [*parameters["sources"], *marts]
+        allowed = allowed_names(parameters["allow_refused"], known)
+        return refusal_error(refused, allowed, blocks_gold=False)
 
     def _recover(self, pipeline: Pipeline) -> None:
         """Finish what a killed run left undone in the layers that this run saves.
@@ -208,6 +272,15 @@ class RunMonitor:
     def _listeners(self) -> Iterator[Listener]:
         config = self.configuration["parameters"]["operations"]
         return listeners_of(config, lambda: self.catalog["alerts"])
+
+    def _synthetic_sources(self) -> list[str]:
+        """Return the names of the declared sources that invent what they observe."""
+        sources = self.configuration["parameters"]["sources"].items()
+        return [
+            name
+            for name, each in sources
+            if isinstance(each, Mapping) and each.get("type") == "faker" and each.get("channels")
+        ]
 
     def _sync_runs(self, recorder: Recorder) -> None:
         """Copy the run records to the database, if this run published."""
@@ -227,6 +300,8 @@ class RunMonitor:
             lines.append(("Gold", f"{_relative_path(gold.folder)}/*.csv"))
         if serving := self.datasets.get("serving"):
             lines.append(("PostgreSQL", serving.connect_command()))
+        if synthetic := self._synthetic_sources():
+            lines.append(("Synthetic", f"the lines of {', '.join(synthetic)} are invented"))
         if (self.root / "Makefile").exists():
             where = "" if self.root.samefile(self.folder) else f"in {self.root}: "
             default = settings.CONFIG_LOADER_ARGS["default_run_env"]
@@ -236,6 +311,45 @@ class RunMonitor:
             targets = targets.replace(f"make viz{env}", f"make viz{env} (lineage)")
             lines.append(("Next", f"{where}{targets}"))
         return lines
+
+
+def _check_instants(parameters: Mapping[str, Any]) -> None:
+    """Check the instant and the windows of a run, which a slip may spoil, before it begins.
+
+    Raises:
+        ConfigError: if one is invalid; if the instant is in the future, and that is not asked for.
+    """
+    span = Span.of(parameters["from"], parameters["to"])
+    calendar = Calendar.of(parameters["schedule"], parameters["now"], span)
+    if span and parameters["full"]:
+        raise ConfigError("full: Silver is rebuilt from all of Bronze; omit from and to.")
+    is_allowed = parameters["allow_future"] or parameters["plan"]
+    if not is_allowed and calendar.now > dt.datetime.now(dt.UTC) + CLOCK_TOLERANCE:
+        raise ConfigError(
+            f"now: {parameters['now']} is in the future. Windows that are not due yet would count "
+            "as ingested; if that is meant, as in a test, add allow_future=true."
+        )
+
+
+def _check_overrides(parameters: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Check what the command line declares: a slip there stops at once.
+
+    Raises:
+        ConfigError: if a declaration is invalid, or one names what does not exist.
+    """
+    allowed_names(parameters["allow_refused"], [*parameters["sources"], *parameters["marts"]])
+    for name in overrides.get("sources", ()):
+        from capstone_metrics.sources import check_networks, check_source  # noqa: PLC0415 - slow
+        from capstone_metrics.sources.presets import with_preset  # noqa: PLC0415
+
+        declaration = parameters["sources"][name]
+        check_networks(name, declaration, parameters["networks"])
+        check_source(name, with_preset(name, declaration))
+    if {"marts", "quality"} & set(overrides):
+        from capstone_metrics.marts import marts_of  # noqa: PLC0415 - slow to import
+
+        marts_of(parameters["marts"])
+        Rules.of(parameters["quality"] or {}, parameters["marts"])
 
 
 def _check_runnable(pipeline: Pipeline, catalog: DataCatalog) -> None:

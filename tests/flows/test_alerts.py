@@ -79,7 +79,7 @@ def test_a_run_that_fails_is_reported_and_one_that_succeeds_is_not(watched: Watc
     record = fail(watched)
 
     (alert,) = watched.hook.bodies
-    message = f"run {record['run']} failed at enforce_quality: {record['error']}"
+    message = f"run {record['run']} failed at stop_on_refusals: {record['error']}"
     assert alert["problems"] == [{"check": "last run", "health": "warning", "said": message}]
     assert alert["text"] == f"Capstone Metrics, local: {message}"
     assert (alert["environment"], alert["health"]) == ("local", "warning")
@@ -149,7 +149,7 @@ def test_an_undelivered_alert_is_one_warning_and_is_sent_again(
     (warning,) = caplog.messages
     assert warning.startswith(f"{VARIABLE}: the alert was not delivered: ")
     assert TOKEN not in caplog.text
-    assert (record["state"], record["at_work"]) == ("failed", ["enforce_quality"])
+    assert (record["state"], record["at_work"]) == ("failed", ["stop_on_refusals"])
 
     watched.hook.bodies.clear()
     watched.hook.status = 200

@@ -94,7 +94,7 @@ def test_a_failed_run_logs_where_and_why(
 
     assert (end["event"], end["level"]) == ("run_ended", "ERROR")
     assert (end["state"], end["at_work"], end["error"]) == (
-        "failed", ["enforce_quality"], record["error"]
+        "failed", ["stop_on_refusals"], record["error"]
     )  # fmt: skip
 
 

@@ -131,7 +131,7 @@ def test_a_run_to_any_node_leaves_nothing_half_done(
     [
         (["--runner=ParallelRunner"], "ParallelRunner: nodes pass tables"),
         (["--from-nodes=merge"], "These nodes need silver_findings, validation_result"),
-        (["--nodes=build_marts"], "These nodes need rebuild_scope"),
+        (["--nodes=build_marts"], "These nodes need complete_scope"),
         (["--nodes=enforce_quality"], "These nodes need gold_findings, gold_update, rebuild_scope"),
     ],
     ids=lambda each: str(each)[:30],
@@ -235,5 +235,5 @@ def test_drift_blocks_gold_by_any_runner_and_in_the_runs_after_it(
         assert "has likes in none of its 1 lines" in done.stderr
         assert in_layers(lake)["gold"] == before
     assert "has likes in none of its 1 lines" in empty_project.kedro("status", check=False).stdout
-    empty_project.run("--pipelines=silver_to_gold", "--params=allow_findings=true", *runner)
+    empty_project.run("--pipelines=silver_to_gold", "--params=allow_refused=faker", *runner)
     assert content(lake) == expected(lake)

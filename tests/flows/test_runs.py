@@ -82,7 +82,7 @@ def test_a_failed_run_records_its_node_and_why(empty_project: Project, lake: Pat
     with pytest.raises(CapstoneError, match="in none of its 1 lines"):
         run_here(empty_project)
     (record,) = records(lake)
-    assert (record["state"], record["at_work"]) == ("failed", ["enforce_quality"])
+    assert (record["state"], record["at_work"]) == ("failed", ["stop_on_refusals"])
     assert record["error"].startswith("fonte=faker/janela=2026-01-31T08/criacao.jsonl has video_id")
     assert "committed" in record["layers"]["silver"]
     assert "committed" not in record["layers"].get("gold", {})

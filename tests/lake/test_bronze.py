@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kedro.io import DatasetError
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.changes import Ingestion, SourceState
+from capstone_metrics.errors import CapstoneError, SourceChangedError, SourceError
 from capstone_metrics.lake import BronzeDataset
 from capstone_metrics.validation.validator import Validator
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 PREFIX = "bronze/criacao"
@@ -26,10 +27,11 @@ def bronze(tmp_path: Path) -> BronzeDataset:
     return BronzeDataset(path=str(tmp_path), engine="duckdb")
 
 
-def objects(**contents: bytes) -> Mapping[str, Callable[[], Iterator[bytes]]]:
+def objects(**contents: bytes) -> Ingestion:
     """Objects to save: `morning` and `evening`, by their bytes."""
     names = {"morning": MORNING, "evening": EVENING}
-    return {names[when]: lambda b=content: iter([b]) for when, content in contents.items()}
+    readers = {names[when]: lambda b=content: iter([b]) for when, content in contents.items()}
+    return Ingestion(readers, {"x": SourceState()})
 
 
 def put_object(root: Path, name: str, content: bytes) -> Path:
@@ -136,14 +138,36 @@ def test_a_plan_holds_objects_in_memory_beside_those_that_are_stored(
     assert (stats, lines) == read(bronze, [MORNING, EVENING])
 
 
-def test_a_source_that_fails_keeps_the_objects_before_it(bronze: BronzeDataset) -> None:
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (SourceError("e.csv: no header; declare it."), ["e.csv: no header; declare it."]),
+        (SourceChangedError("e.csv: changed while it was read."), []),
+    ],
+    ids=["refused", "still being copied"],
+)
+def test_a_file_that_fails_is_left_out_and_the_others_are_ingested(
+    bronze: BronzeDataset, error: SourceError, refused: list[str]
+) -> None:
     def fails() -> Iterator[bytes]:
         yield b"half"
-        raise CapstoneError("the export cannot be read.")
+        raise error
 
-    with pytest.raises(DatasetError, match="the export cannot be read"):
-        bronze.save({**objects(morning=b"{}\n"), EVENING: fails})
-    assert bronze.load().names == [MORNING]
+    known = {"x": SourceState()}
+    bronze.save(Ingestion({MORNING: fails, **objects(evening=b"{}\n").objects}, known))
+    assert counts(bronze) == {EVENING: 1}
+    assert bronze.load().sources == {"x": SourceState(refused=refused)}
+    bronze.save(Ingestion({}, known))
+    assert bronze.load().sources == known
+
+
+def test_an_error_that_is_not_of_a_file_stops_the_ingestion(bronze: BronzeDataset) -> None:
+    def fails() -> Iterator[bytes]:
+        yield b"half"
+        raise CapstoneError("the disk is full.")
+
+    with pytest.raises(DatasetError, match="the disk is full"):
+        bronze.save(Ingestion({**objects(morning=b"{}\n").objects, EVENING: fails}, {}))
     assert counts(bronze) == {MORNING: 1}
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.pipelines.bronze_to_silver.account import account
-from capstone_metrics.pipelines.bronze_to_silver.check import check_silver
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult, merge
 from capstone_metrics.quality import QualityReport
 from tests.pipelines.conftest import LINE, NAME, line, rows_of, silver_snapshot, validated
@@ -35,12 +34,6 @@ def accounts_of(
     return dict(update.accounts), update.head
 
 
-def drift_of(result: ValidationResult) -> list[tuple[str, str, str]]:
-    """Return the window, the message and the action of each finding of drift."""
-    findings = check_silver(result, {}, {}).findings
-    return [(each.subject, each.message, each.action) for each in findings if each.rule == "drift"]
-
-
 def test_a_new_field_is_reported_once() -> None:
     result = result_of(KNOWN, NEW, NEW)
     merged = merge(result)
@@ -52,7 +45,7 @@ def test_a_new_field_is_reported_once() -> None:
     assert again["drift"] == {"faker": []}
     assert head["new_fields"] == {"faker": ["curtidas_total"]}
     assert len(rows_of(merged.overwrites["criacao"])) == 2
-    assert drift_of(result) == []
+    assert accounts["refused"] == {}
 
 
 def test_a_frozen_source_refuses_the_lines_with_a_new_field() -> None:
@@ -60,25 +53,25 @@ def test_a_frozen_source_refuses_the_lines_with_a_new_field() -> None:
     (rejected,) = rows_of(merge(result).overwrites["quarentena"])
     assert (rejected["regras"], rejected["linha"]) == (["line.new_field"], 2)
     assert rejected["texto"].encode() + b"\n" == NEW
-    assert drift_of(result) == []
+    accounts, _ = accounts_of(result)
+    assert accounts["refused"] == {}
 
 
-def test_a_new_field_in_each_line_of_a_frozen_source_blocks_gold() -> None:
-    ((window, message, action),) = drift_of(result_of(NEW, NEW, schema_drift="freeze"))
-    assert (window, action) == ("2026-01-31T08", "block")
-    assert message.startswith(f"{NAME} has the undeclared curtidas_total in all of its 2 lines: ")
-    assert "Correct sources.faker.other_fields, then run 'kedro quarantine replay'" in message
+def test_an_object_is_refused_if_each_line_of_a_frozen_source_has_a_new_field() -> None:
+    accounts, head = accounts_of(result_of(NEW, NEW, schema_drift="freeze"))
+    problem = head["refused"][NAME]
+    assert problem.startswith("has the undeclared curtidas_total in all of its 2 lines: they are")
+    assert "Correct sources.faker.other_fields, then run 'kedro quarantine replay'" in problem
+    assert accounts["refused"] == head["refused"]
 
 
-def test_the_drift_of_many_objects_is_one_finding_for_each_window() -> None:
-    renamed = line().replace(b'"views"', b'"Views"')
-    names = [NAME.replace("criacao", name) for name in "abc"]
-    other = NAME.replace("T08", "T20")
-    objects = dict.fromkeys([*names, other], renamed) | {NAME: line()}
-    findings = drift_of(validated(objects, {"faker": DECLARED}))
-    assert [window for window, *_ in findings] == ["2026-01-31T08", "2026-01-31T20"]
-    assert f"{names[0]} has views in none of its 1 lines, and 2 more like it: " in findings[0][1]
-    assert f"{other} has views in none of its 1 lines: " in findings[1][1]
+def test_a_refusal_holds_through_later_merges_and_ends_with_a_rebuild() -> None:
+    _, head = accounts_of(result_of(NEW, schema_drift="freeze"))
+    later = replace(result_of(KNOWN, head=head), objects={})
+    accounts, _ = accounts_of(later)
+    assert accounts["refused"] == head["refused"] != {}
+    rebuilt, _ = accounts_of(replace(result_of(NEW, head=head), is_full=True))
+    assert rebuilt["refused"] == {}
 
 
 def test_a_field_that_was_renamed_is_read_under_both_names() -> None:
@@ -106,7 +99,7 @@ def test_lines_validated_by_another_declaration_are_reported() -> None:
 def test_an_ignored_line_does_not_hide_that_a_field_was_renamed() -> None:
     total = line(video_id="Total")
     renamed = line(video_id="v3").replace(b'"views"', b'"Views"')
-    result = result_of(total, renamed, renamed, ignore={"video_id": "total"})
-    assert result.objects[NAME]["ignored"] == {"ignore.video_id": 1}
-    ((_, message, _),) = drift_of(result)
-    assert "has views in none of its 2 lines" in message
+    accounts, _ = accounts_of(result_of(total, renamed, renamed, ignore={"video_id": "total"}))
+    assert accounts["receipts"][NAME]["ignored"] == {"ignore.video_id": 1}
+    problem = accounts["refused"][NAME]
+    assert problem.startswith("has views in none of its 2 lines; it has Views: they are in the q")

@@ -32,7 +32,7 @@ def merging(
     read: Any = lambda names, _: names  # noqa: E731 - it stands for the lines
     bronze = Bronze(names, read, lambda: None, dict)  # type: ignore[arg-type, return-value]
     options = {"full": False, "first": None, "last": None, **options}
-    increment = find_increment(silver, bronze, sources, **options)
+    increment = find_increment(silver, bronze, sources, ["tiktok"], **options)
     merged_names: Any = increment.validate(None)  # type: ignore[arg-type]
     return merged_names, increment.is_full
 

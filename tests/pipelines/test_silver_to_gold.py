@@ -356,3 +356,48 @@ def committed_of_generation(generation: int, table: ir.Table) -> GoldSnapshot:
     """Return the Gold of a generation of Silver."""
     gold = gold_of(table)
     return replace(gold, manifest={**gold.manifest, "silver_generation": generation})
+
+
+def test_a_sum_past_64_bits_is_left_out_with_its_day_and_other_days_are_exact() -> None:
+    largest = 2**63 - 1
+    before = gold_of(silver((JAN_30, "a", 3), (JAN_31, "a", 4)))
+    rows = silver(
+        (JAN_30, "a", largest), (JAN_30, "a", 1), (JAN_30, "b", 2), (JAN_31, "a", largest)
+    )
+    update = update_of(scope_of(snapshot(rows, JAN_30, JAN_31), before))
+    table = read_csv(update.files["gold_by_day"])
+    assert table.to_pylist() == [
+        {"data_postagem": JAN_31, "categoria": "a", "total_views": largest, "total_videos": 1}
+    ]
+    (left_out,) = update.manifest["overflows"]
+    assert left_out == {
+        "mart": "gold_by_day",
+        "basis": ["criacao", None],
+        "key": {"data_postagem": "2026-01-30", "categoria": "a"},
+        "measure": "total_views",
+        "total": largest + 1,
+    }
+    # it is left out until its day changes
+    later = silver((JAN_30, "a", largest), (JAN_30, "a", 1), (JAN_30, "b", 2), (JAN_31, "a", 5))
+    update = update_of(scope_of(snapshot(later, JAN_31), committed(update)))
+    assert update.manifest["overflows"] == [left_out]
+    mended = silver((JAN_30, "a", 1), (JAN_31, "a", 5))
+    update = update_of(scope_of(snapshot(mended, JAN_30), committed(update)))
+    assert "overflows" not in update.manifest
+    assert update.manifest["marts"]["gold_by_day"]["totals"]["total_views"] == 6
+
+
+def test_totals_of_all_days_may_be_past_64_bits() -> None:
+    largest = 2**63 - 1
+    update = update_of(scope_of(snapshot(silver((JAN_30, "a", largest), (JAN_31, "a", largest)))))
+    assert "overflows" not in update.manifest
+    assert update.manifest["marts"]["gold_by_day"]["totals"]["total_views"] == 2 * largest
+
+
+def test_a_sum_that_falls_below_64_bits_is_left_out_although_the_total_is_within() -> None:
+    largest = 2**63 - 1
+    falls = [(JAN_30, "a", -largest), (JAN_30, "a", -2)]
+    update = update_of(scope_of(snapshot(silver(*falls, (JAN_31, "a", largest)))))
+    (left_out,) = update.manifest["overflows"]
+    assert (left_out["key"]["data_postagem"], left_out["total"]) == ("2026-01-30", -largest - 2)
+    assert update.manifest["marts"]["gold_by_day"]["totals"]["total_views"] == largest

@@ -5,21 +5,26 @@ import hashlib
 import json
 import math
 import random
+import re
 import statistics
 from collections import Counter
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.schedule import Calendar
+from capstone_metrics.schedule import Calendar, Span
 from capstone_metrics.sources import faker, new_objects
 from tests.support.selection import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 FIELDS = {
@@ -102,7 +107,7 @@ def window(name: str, **changes: Any) -> bytes:
     """The bytes of one window of the declared source, with changes to its declaration."""
     date, hour = name.split("T")
     seen = calendar(f"{date}T{hour}:00", int(hour))
-    objects = new_objects("faker", declared() | {"history_days": 1} | changes, seen, ())
+    objects = new_objects("faker", declared() | {"history_days": 1} | changes, seen, ()).objects
     return b"".join(objects[f"fonte=faker/janela={name}/criacao.jsonl"]())
 
 
@@ -154,7 +159,7 @@ def test_a_window_has_the_same_bytes_on_any_machine() -> None:
 
 def test_a_window_generated_alone_equals_the_one_generated_among_others() -> None:
     seen = calendar("2026-01-31T20:05")
-    objects = new_objects("faker", declared() | {"history_days": 20}, seen, ())
+    objects = new_objects("faker", declared() | {"history_days": 20}, seen, ()).objects
     assert len(objects) == 40
     for name in ("2026-01-12T08", "2026-01-31T20"):
         assert b"".join(objects[f"fonte=faker/janela={name}/criacao.jsonl"]()) == window(name)
@@ -163,7 +168,7 @@ def test_a_window_generated_alone_equals_the_one_generated_among_others() -> Non
 def test_a_window_is_the_same_whatever_the_day_of_the_run() -> None:
     key = "fonte=faker/janela=2026-01-20T08/criacao.jsonl"
     first, second = (
-        new_objects("faker", declared(), calendar(now), ())[key]
+        new_objects("faker", declared(), calendar(now), ()).objects[key]
         for now in ("2026-01-20T08:00", "2026-02-10T19:30")
     )
     assert b"".join(first()) == b"".join(first()) == b"".join(second())
@@ -200,16 +205,53 @@ def test_a_channel_that_grows_keeps_its_videos() -> None:
 
 def test_windows_in_bronze_are_not_generated_again() -> None:
     seen = calendar("2026-01-31T20:05")
-    all_of_them = list(new_objects("faker", declared(), seen, ()))
+    all_of_them = list(new_objects("faker", declared(), seen, ()).objects)
     *present, missing = all_of_them
     assert len(present) == 59
-    assert list(new_objects("faker", declared(), seen, present)) == [missing]
+    assert list(new_objects("faker", declared(), seen, present).objects) == [missing]
+
+
+def windows_of(objects: Iterable[str]) -> list[str]:
+    return sorted(name.split("janela=")[1][:13] for name in objects)
+
+
+@pytest.mark.parametrize("hours", [(8, 12, 20), (9, 21)], ids=["one more", "others"])
+def test_an_hour_that_is_new_in_the_schedule_holds_from_the_next_window_on(
+    hours: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = declared() | {"history_days": 5}
+    present = set(new_objects("faker", source, calendar("2026-01-31T20:05"), ()).objects)
+    added: set[str] = set()
+    for now in ("2026-01-31T22:00", "2026-02-01T12:05", "2026-02-02T20:05"):
+        new = set(new_objects("faker", source, calendar(now, *hours), present | added).objects)
+        assert all(window > "2026-01-31T20" for window in windows_of(new)), windows_of(new)
+        added |= new
+    assert f"{min(hours):02}" in {window[-2:] for window in windows_of(added)}
+    first, *_ = caplog.messages
+    command = re.search(r"from=(\S+),to=(\S+)'", first)
+    assert command
+    since, until = command.groups()
+    # the command that the message names ingests them
+    span = Span.of(since, until)
+    backfill = replace(calendar("2026-01-31T22:00", *hours), span=span)
+    names = windows_of(new_objects("faker", source, backfill, present).objects)
+    assert (names[0], names[-1]) == (since, until)
+
+
+def test_the_first_days_of_a_lake_are_caught_up_whatever_was_ingested_first() -> None:
+    source = declared() | {"history_days": 5}
+    seen = calendar("2026-01-31T20:05")
+    all_of_them = list(new_objects("faker", source, seen, ()).objects)
+    for count in range(len(all_of_them)):
+        present = all_of_them[:count]
+        new = new_objects("faker", source, seen, present).objects
+        assert windows_of([*present, *new]) == windows_of(all_of_them)
 
 
 def test_a_clock_set_back_generates_no_other_windows() -> None:
     source = declared() | {"history_days": 3}
-    before = set(new_objects("faker", source, calendar("2026-01-31T20:05"), ()))
-    after = set(new_objects("faker", source, calendar("2026-01-31T09:00"), before))
+    before = set(new_objects("faker", source, calendar("2026-01-31T20:05"), ()).objects)
+    after = set(new_objects("faker", source, calendar("2026-01-31T09:00"), before).objects)
     assert after == {"fonte=faker/janela=2026-01-28T20/criacao.jsonl"}
 
 

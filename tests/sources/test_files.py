@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, SourceChangedError
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.sources import files_of, new_objects, warn_of_shared_files
 from capstone_metrics.sources.files import withdrawn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from capstone_metrics.sources.objects import NewObjects
 
 SCHEDULE = {
     "timezone": "America/Sao_Paulo",
@@ -28,8 +30,20 @@ def objects_of(
     """Return the objects of a source named `export`: their names and bytes."""
     declaration = {"type": "files", "format": "csv", "path": str(path)} | options
     calendar = Calendar.of(SCHEDULE, now)
-    objects = new_objects("export", declaration, calendar, tuple(present))
+    objects = new_objects("export", declaration, calendar, tuple(present)).objects
     return {name: b"".join(chunks()) for name, chunks in objects.items()}
+
+
+def found(
+    path: Path | str,
+    present: Iterable[str] = (),
+    last_contents: Mapping[str, str] | None = None,
+    **options: Any,
+) -> NewObjects:
+    """Return what a source named `export` has that Bronze lacks."""
+    declaration = {"type": "files", "format": "csv", "path": str(path)} | options
+    calendar = Calendar.of(SCHEDULE, "2026-01-31T20:05")
+    return new_objects("export", declaration, calendar, tuple(present), last_contents)
 
 
 def write(path: Path, content: bytes, written_at: int) -> None:
@@ -94,6 +108,56 @@ def test_a_file_that_came_in_under_an_earlier_name_is_known(tmp_path: Path) -> N
     path.write_bytes(b"a\n2\n")
     (name,) = objects_of(path, (earlier,))
     assert name > earlier
+
+
+def test_a_file_that_is_again_what_it_was_arrives_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.csv"
+    present: list[str] = []
+    contents: dict[str, str] = {}
+    for content in (b"a\n1\n", b"a\n2\n", b"a\n2\n", b"a\n1\n", b"a\n1\n", b"a\n2\n"):
+        path.write_bytes(content)
+        new = found(path, present, last_contents=contents)
+        contents, present = new.contents, [*present, *new.objects]
+    assert [int(name.split("file-")[1][:6]) for name in present] == [1, 2, 3, 4]
+    assert digests(present) == [hashlib.sha256(b"a\n%d\n" % n).hexdigest() for n in (1, 2, 1, 2)]
+    assert (
+        caplog.messages
+        == [f"sources.export: {path} is as it was before; it counts as a new observation."] * 2
+    )
+    # each of its arrivals is read in another way, and each first reading is withdrawn
+    mended = list(found(path, present, contents, delimiter=";").objects)
+    assert sorted(name[:-14] for name in mended) == sorted(
+        n[:-14] for n in (present[1], present[3])
+    )
+    declared = {"export": {"type": "files", "format": "csv", "delimiter": ";"}}
+    assert withdrawn(declared, [*present, *mended]) == {present[1], present[3]}
+
+
+def test_a_copy_of_a_file_is_no_new_observation(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a\n1\n")
+    first = found(tmp_path / "*.csv")
+    (tmp_path / "a.csv").write_bytes(b"a\n2\n")
+    (tmp_path / "b.csv").write_bytes(b"a\n1\n")
+    second = found(tmp_path / "*.csv", first.objects, first.contents)
+    assert len(second.objects) == 1
+    third = found(tmp_path / "*.csv", [*first.objects, *second.objects], second.contents)
+    assert not third.objects
+
+
+@pytest.mark.parametrize("change", [b"a,b\n1,2\n3,4\n", b"a,b\n1,3\n", b"\x1f\x8b", b""])
+def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_run(
+    tmp_path: Path, change: bytes
+) -> None:
+    path = tmp_path / "a.csv"
+    write(path, b"a,b\n1,2\n", written_at=1_000)
+    (chunks,) = found(path).objects.values()
+    write(path, change, written_at=1_000)
+    with pytest.raises(
+        SourceChangedError, match=r"a\.csv: changed while it was read; the next run"
+    ):
+        list(chunks())
 
 
 def test_each_member_of_a_zip_is_an_object(tmp_path: Path) -> None:
@@ -221,7 +285,7 @@ def test_a_deleted_export_is_named(tmp_path: Path) -> None:
         path.write_bytes(b"a\n1\n")
         declaration = {"type": "files", "format": kind, "path": str(path)}
         calendar = Calendar.of(SCHEDULE, "2026-01-31T20:05")
-        (chunks,) = new_objects("export", declaration, calendar, ()).values()
+        (chunks,) = new_objects("export", declaration, calendar, ()).objects.values()
         path.unlink()
         with pytest.raises(CapstoneError, match=r"(?i)a\.csv: .*no such file"):
             list(chunks())

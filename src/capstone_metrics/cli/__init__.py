@@ -31,7 +31,9 @@ Parameters of a run, as --params=now=2026-01-31T20:05,full=true:
   plan            true: show what the run would change, and change nothing
   full            true: rebuild Silver and Gold from Bronze
   allow_shrink    true: publish a mart that has lost much
-  allow_findings  true: build Gold although a quality finding blocks it
+  allow_findings  true: build Gold although a rule of quality.yml blocks it
+  allow_future    true: take a now that is in the future
+  allow_refused   the name of a source that Gold may lack, since it or a file of it is refused
 """
 
 

@@ -27,6 +27,7 @@ from capstone_metrics.operations.status import (
     records_needed_since,
     status_at,
 )
+from capstone_metrics.refusals import allowed_names, refusals_of
 from capstone_metrics.schedule import Timetable, instant_of, zone_of
 from capstone_metrics.validation.objects import parse_object_name
 
@@ -177,4 +178,11 @@ def _lake_facts(catalog: Any) -> LakeFacts:
         is_published=is_published,
         database_error=database_error,
         damage=tuple(find_damage(silver, gold)),
+        refused=refusals_of(
+            catalog.load("params:sources"), catalog.load("bronze_sources"), silver.head, manifest
+        ),
+        allowed=allowed_names(
+            catalog.load("params:allow_refused"),
+            [*catalog.load("params:sources"), *catalog.load("params:marts")],
+        ),
     )

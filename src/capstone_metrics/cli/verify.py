@@ -49,12 +49,12 @@ def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
     from capstone_metrics.pipelines.bronze_to_silver.merge import merge  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.validate import validate  # noqa: PLC0415
 
-    sources, *params = (
+    sources, networks, schedule = (
         catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule")
     )
     silver, bronze = catalog.load("silver"), catalog.load("bronze_criacao")
-    increment = find_increment(silver, bronze, sources, True, None, None)
-    rebuilt = merge(validate(increment, sources, *params))
+    increment = find_increment(silver, bronze, sources, networks, True, None, None)
+    rebuilt = merge(validate(increment, sources, networks, schedule))
     return [
         compare_tables(f"silver_{name}", silver.tables[name], rebuilt.overwrites[name].rows)
         for name in ("criacao", "observacao_dia", "quarentena")

@@ -5,6 +5,7 @@ from capstone_metrics.lake.documents import JsonDocumentDataset
 from capstone_metrics.lake.gold import GoldDataset, MartDataset
 from capstone_metrics.lake.runs import RunsDataset
 from capstone_metrics.lake.silver import SilverDataset, SilverTableDataset
+from capstone_metrics.lake.sources import SourcesDataset
 
 __all__ = [
     "BronzeDataset",
@@ -14,4 +15,5 @@ __all__ = [
     "RunsDataset",
     "SilverDataset",
     "SilverTableDataset",
+    "SourcesDataset",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
@@ -11,11 +13,20 @@ from typing import IO, TYPE_CHECKING, Any
 import ibis
 from kedro.io import AbstractDataset
 
-from capstone_metrics.changes import LINE_SCHEMAS, Bronze, ValidatedLines
+from capstone_metrics.changes import (
+    LINE_SCHEMAS,
+    Bronze,
+    Ingestion,
+    SourceState,
+    ValidatedLines,
+)
 from capstone_metrics.engines import engine_of
 from capstone_metrics.engines.lines import LineCounter, compute_stats
+from capstone_metrics.errors import SourceChangedError, SourceError
+from capstone_metrics.lake.sources import read_sources, write_sources
 from capstone_metrics.progress import progress
 from capstone_metrics.storage import storage_of
+from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -33,10 +44,10 @@ log = logging.getLogger(__name__)
 PREFIX = "bronze/criacao"
 
 
-class BronzeDataset(AbstractDataset["Objects", Bronze]):
+class BronzeDataset(AbstractDataset[Ingestion, Bronze]):
     """Saves new objects, leaving existing ones alone, and loads Bronze with all its objects.
 
-    `save` takes, for each object, its name and a function that returns its bytes in chunks.
+    An object whose file cannot be read is left out, and the state of its source says why.
 
     Args:
         path: the root of the lake.
@@ -47,6 +58,7 @@ class BronzeDataset(AbstractDataset["Objects", Bronze]):
     Attributes:
         write_stats: what the last save wrote.
         planned: the objects that are held in memory.
+        planned_sources: the states of sources that are held in memory; None without a plan.
     """
 
     def __init__(
@@ -62,6 +74,7 @@ class BronzeDataset(AbstractDataset["Objects", Bronze]):
         self.plan = plan
         self.metadata = metadata
         self.planned: Objects = {}
+        self.planned_sources: Mapping[str, SourceState] | None = None
         self.write_stats: dict[str, WriteStats] = {}
 
     def addresses(self, _: Bronze) -> dict[str, str]:
@@ -71,23 +84,34 @@ class BronzeDataset(AbstractDataset["Objects", Bronze]):
     def load(self) -> Bronze:
         stored = self._names()
         names = sorted({*stored, *self.planned})
-        return Bronze(names, self._validate, partial(self._lines, stored), self._stats)
+        planned = self.planned_sources
+        sources = read_sources(self.storage) if planned is None else planned
+        lines = partial(self._lines, stored)
+        return Bronze(names, self._validate, lines, self._stats, sources)
 
-    def save(self, data: Objects) -> None:
+    def save(self, data: Ingestion) -> None:
         line_counts: dict[str, int] = {}
         size = 0
-        for name, read_chunks in progress(data.items(), "Ingesting"):
+        refused: dict[str, list[str]] = defaultdict(list)
+        for name, read_chunks in progress(data.objects.items(), "Ingesting"):
             counter = LineCounter()
-            chunks = counter.count(read_chunks())
-            # the counts are complete once all chunks were read
-            if self.plan:
-                for _ in chunks:
-                    pass
-                self.planned = {**self.planned, name: read_chunks}
-            elif not self.storage.create(f"{PREFIX}/{name}", chunks):
-                continue  # another run has created it
-            line_counts[name] = counter.lines
-            size += counter.bytes
+            try:
+                is_new = self._create(name, counter.count(read_chunks()), read_chunks)
+            except SourceChangedError as error:
+                log.warning("%s", error)
+                continue
+            except SourceError as error:
+                refused[parse_object_name(name)[0]].append(str(error))
+                continue
+            if is_new:  # else another run has created it
+                line_counts[name] = counter.lines
+                size += counter.bytes
+        self._save_sources(
+            {
+                source: replace(state, refused=[*state.refused, *refused[source]])
+                for source, state in data.sources.items()
+            }
+        )
         stats = WriteStats(
             rows=sum(line_counts.values()),
             files=len(line_counts),
@@ -96,6 +120,23 @@ class BronzeDataset(AbstractDataset["Objects", Bronze]):
             address=self.storage.address(PREFIX),
         )
         self.write_stats = {"bronze_criacao": stats}
+
+    def _create(
+        self, name: str, chunks: Iterable[bytes], read_chunks: Callable[[], Iterable[bytes]]
+    ) -> bool:
+        """Write an object, or in a plan read it to its end; return whether there was none."""
+        if not self.plan:
+            return self.storage.create(f"{PREFIX}/{name}", chunks)
+        for _ in chunks:
+            pass
+        self.planned = {**self.planned, name: read_chunks}
+        return True
+
+    def _save_sources(self, sources: Mapping[str, SourceState]) -> None:
+        if self.plan:
+            self.planned_sources = sources
+        elif sources != read_sources(self.storage):
+            write_sources(self.storage, sources)
 
     def _names(self) -> list[str]:
         """Return the names of the stored objects; other files are logged and ignored."""

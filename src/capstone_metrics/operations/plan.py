@@ -15,30 +15,32 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from capstone_metrics.changes import SilverUpdate
+    from capstone_metrics.operations.summary import Summary
 
 
 def show_plan(
     console: Console,
     saved: Mapping[str, tuple[Any, Mapping[str, WriteStats]]],
-    findings: Iterable[str],
+    summary: Summary,
 ) -> None:
     """Print what each layer would change.
 
     Args:
         console: where to print.
         saved: for each layer what a run would save, and what that would write, by table.
-        findings: what would be unusual.
+        summary: what would be refused, and what would be unusual.
     """
     lines = ["Plan: nothing was written."]
     if "bronze" in saved:
-        objects, _ = saved["bronze"]
-        lines += _describe_bronze(objects)
+        _, stats = saved["bronze"]
+        lines += _describe_bronze(stats["bronze_criacao"].lines)
     if "silver" in saved:
         lines += _describe_silver(*saved["silver"])
     if "gold" in saved:
         _, stats = saved["gold"]
         lines += _describe_gold(stats)
-    lines += [f"  unusual: {finding}" for finding in findings]
+    lines += [f"  refused: {reason}" for reason in summary.refusal_reasons]
+    lines += [f"  unusual: {finding}" for finding in summary.findings]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 60
 """How often a running record is saved again, so that another machine sees the run alive."""
 
-RUN_PARAMETERS = ("now", "full", "from", "to", "plan", "allow_shrink", "allow_findings")
+RUN_PARAMETERS = (
+    *("now", "full", "from", "to", "plan"),
+    *("allow_shrink", "allow_findings", "allow_refused", "allow_future"),
+)
 """Parameters of a run, and not of the project. Only their values are recorded."""
 
 RECORDED_PACKAGES = ("capstone-metrics", "kedro", "ibis-framework", "pyarrow")
@@ -162,6 +165,7 @@ class Recorder:
             "reasons": {},
             "ignored": {},
             "findings": [],
+            "refused": {},
             "gold_generation": None,
             "published_generation": None,
         }
@@ -237,8 +241,18 @@ class Recorder:
         if not self._pending_outputs[node]:
             self._end_node(node)
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Record the end of the run."""
+    def end(
+        self,
+        error: BaseException | None = None,
+        refused: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        """Record the end of the run.
+
+        Args:
+            error: why it failed.
+            refused: why sources, or parts of them, are not in the lake.
+        """
+        self.record["refused"] = dict(refused or {})
         self._close("failed" if error else "succeeded", error)
 
     @best_effort

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
@@ -20,7 +20,7 @@ from capstone_metrics.operations.summary import balance, is_balanced
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -67,6 +67,8 @@ class LakeFacts:
             Gold; None if the database is not running.
         database_error: why the database could not be queried, if it should be running.
         damage: the files of Silver and Gold that are not as they were committed.
+        refused: why sources, or parts of them, are not in the lake, by the names of the sources.
+        allowed: the sources that Gold may lack.
     """
 
     silver_head: Mapping[str, Any] | None = None
@@ -75,6 +77,8 @@ class LakeFacts:
     is_published: bool | None = None
     database_error: str | None = None
     damage: tuple[Damage, ...] = ()
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    allowed: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -302,6 +306,7 @@ def _checks(
     yield last_run_check(started, now)
     if facts.newest_window:
         yield _freshness_check(slots["bronze"], facts.newest_window, now)
+    yield _sources_check(facts)
     yield _quality_check(started)
     yield _damage_check(
         facts.damage, is_writing=any(run.state_at(now) == "running" for run in started)
@@ -344,6 +349,15 @@ def _quality_check(started: Sequence[RecordedRun]) -> Check:
         if any(layer["written"] for layer in run.record["layers"].values()):
             break
     return Check("quality", Health.OK, "nothing unusual in the last run that wrote anything")
+
+
+def _sources_check(facts: LakeFacts) -> Check:
+    """Report what is refused; it is a warning unless Gold may lack the source."""
+    reasons = [reason for reasons in facts.refused.values() for reason in reasons]
+    if not reasons:
+        return Check("sources", Health.OK, "nothing is refused")
+    health = Health.OK if set(facts.refused) <= set(facts.allowed) else Health.WARNING
+    return Check("sources", health, "refused: " + " ".join(reasons))
 
 
 def _freshness_check(slots: Sequence[Outcome], newest_window: str, now: dt.datetime) -> Check:

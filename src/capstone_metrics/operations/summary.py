@@ -58,6 +58,7 @@ class Summary:
         drift: for each source the undeclared fields that this run was the first to see.
         outdated: the sources of which some lines were validated by an earlier declaration.
         findings: what the quality rules found unusual.
+        refused: why sources, or parts of them, are not in the lake, by the names of the sources.
     """
 
     layers: dict[str, LayerCounts] = field(default_factory=dict)
@@ -67,6 +68,12 @@ class Summary:
     drift: dict[str, list[str]] = field(default_factory=dict)
     outdated: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    refused: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def refusal_reasons(self) -> list[str]:
+        """Return what is refused, one sentence each."""
+        return [reason for reasons in self.refused.values() for reason in reasons]
 
     def add(self, layer: str, data: Any, stats: Iterable[WriteStats], seconds: float) -> None:
         """Add what a layer saved.
@@ -144,6 +151,8 @@ class Summary:
                 "'kedro quarantine replay' validates them again",
                 highlight=False,
             )
+        for reason in self.refusal_reasons:
+            console.print(f"  refused: {escape(reason)}", highlight=False, soft_wrap=True)
         for finding in self.findings:
             console.print(f"  unusual: {escape(finding)}", highlight=False, soft_wrap=True)
         if self.is_idle and is_complete:

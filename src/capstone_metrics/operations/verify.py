@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
-
 from capstone_metrics.changes import accounted_lines
 from capstone_metrics.errors import user_message
 from capstone_metrics.facts import facts_of
 from capstone_metrics.marts import Mart, declaration_in
 from capstone_metrics.schemas import VIDEO_KEY
+from capstone_metrics.wide_sums import rows_within, wide_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -206,10 +205,12 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
     for name, entry in manifest["marts"].items():
         mart = Mart.of(name, declaration_in(entry))
         facts = facts_of(lake.silver.tables, mart.basis, mart.source_columns)
+        rows = rows_within(facts, mart, manifest.get("overflows", ()))
         table = lake.gold.tables[name]
         for measure, aggregate, column in mart.measures:
-            expected = getattr(facts[column], aggregate)().to_pyarrow().as_py() or 0
-            total = None if table is None else pc.sum(table[measure]).as_py() or 0
+            counted = wide_sum(rows[column]) if aggregate == "sum" else rows[column].count()
+            expected = int(counted.to_pyarrow().as_py() or 0)
+            total = None if table is None else sum(filter(None, table[measure].to_pylist()))
             if total is not None and total != expected:
                 yield f"{name}.{measure} is {total} where Silver has {expected}; {REBUILD}"
 

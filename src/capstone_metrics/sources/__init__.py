@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capstone_metrics.configuration import ANYTHING, LIST, MAPPING, TEXT, check
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.sources import faker, files
 from capstone_metrics.sources.presets import with_preset
+from capstone_metrics.sources.readers import Reading
 from capstone_metrics.validation.contract import contract_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     from capstone_metrics.schedule import Calendar
-
-    Objects = dict[str, Callable[[], Iterator[bytes]]]
+    from capstone_metrics.sources.objects import NewObjects
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +37,45 @@ OPTIONS = {
 TYPE_OPTIONS: dict[str, Mapping[str, Any]] = {"faker": faker.OPTIONS, "files": files.OPTIONS}
 
 
-def new_objects(
-    name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
-) -> Objects:
-    """Return the objects of a source that Bronze lacks.
+class Declarations(NamedTuple):
+    """The declarations of sources.
 
-    Args:
-        name: the name of the source; it becomes `fonte=<name>` in the lake.
-        declaration: the `type` of the source, and the options of that type.
-        calendar: the windows that are due at the instant of the run.
-        existing: the names of the objects in Bronze.
+    Attributes:
+        valid: those that can be read, by name, each with the options of its preset.
+        errors: why the others cannot.
+    """
 
-    Returns:
-        For each new object its name, `fonte=…/janela=…/….jsonl`, and a function that yields its
-        bytes in chunks.
+    valid: dict[str, dict[str, Any]]
+    errors: dict[str, ConfigError]
+
+    @classmethod
+    def of(
+        cls, sources: Mapping[str, Any], networks: Collection[str] | None = None
+    ) -> Declarations:
+        """Parse the declarations of sources; the fault of one is not one of the others.
+
+        Args:
+            sources: the declarations, by name.
+            networks: the known values of `rede_social`; None to take any.
+        """
+        valid, errors = {}, {}
+        for name, declaration in sources.items():
+            try:
+                declared = with_preset(name, declaration)
+                contract_of(name, declared, "UTC")  # whether it is valid depends on no zone
+                if declared.get("type") == "files":
+                    Reading.of(name, declared)
+                if networks is not None:
+                    check_networks(name, declaration, networks)
+            except ConfigError as error:
+                errors[name] = error
+            else:
+                valid[name] = declared
+        return cls(valid, errors)
+
+
+def check_source(name: str, declaration: Mapping[str, Any]) -> None:
+    """Check the names and types of what a source declares.
 
     Raises:
         ConfigError: if the declaration is invalid.
@@ -61,22 +86,34 @@ def new_objects(
     if type_name not in TYPES:
         raise ConfigError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
     check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
-    contract_of(name, declaration, str(calendar.zone))  # so that a mistake stops a run at its start
-    return TYPES[type_name](name, declaration, calendar, existing)
+    contract_of(name, declaration, "UTC")
 
 
-def with_presets(sources: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the declarations of sources, each with the options of the preset that it names.
+def new_objects(
+    name: str,
+    declaration: Mapping[str, Any],
+    calendar: Calendar,
+    existing: Collection[str],
+    last_contents: Mapping[str, str] | None = None,
+) -> NewObjects:
+    """Return the objects of a source that Bronze lacks.
+
+    Args:
+        name: the name of the source; it becomes `fonte=<name>` in the lake.
+        declaration: the `type` of the source, and the options of that type.
+        calendar: the windows that are due at the instant of the run.
+        existing: the names of the objects in Bronze.
+        last_contents: the content that each file of the source last had, by its path.
 
     Raises:
-        ConfigError: if one names an unknown preset.
+        ConfigError: if the declaration is invalid.
+        SourceError: if the source has no file.
     """
-    if not isinstance(sources, Mapping):
-        raise ConfigError("sources: declare at least one source, by its type.")
-    return {name: with_preset(name, declaration) for name, declaration in sources.items()}
+    check_source(name, declaration)
+    return TYPES[declaration["type"]](name, declaration, calendar, existing, last_contents or {})
 
 
-def check_networks(sources: Mapping[str, Any], networks: Collection[str]) -> None:
+def check_networks(name: str, declaration: Any, networks: Collection[str]) -> None:
     """Check that each value that a source declares for `rede_social` is a known network.
 
     Of the table of a preset, which has the networks of every user, this is not required.
@@ -84,16 +121,17 @@ def check_networks(sources: Mapping[str, Any], networks: Collection[str]) -> Non
     Raises:
         ConfigError: for the first one that is not.
     """
-    for name, declaration in with_presets(sources).items():
-        rules = [each.get("fields") for each in (declaration, sources[name])]
-        merged, own = (
-            rule.get("rede_social") if isinstance(rule, Mapping) else None for rule in rules
-        )
-        for network in (*_constants(merged), *_replacements(own)):
-            if network not in networks:
-                setting = f"sources.{name}.fields.rede_social"
-                unknown = str(unknown_name(setting, network, networks)).removesuffix(".")
-                raise ConfigError(f"{unknown}; correct it, or add it to networks.")
+    merged, own = map(_network_rule, (with_preset(name, declaration), declaration))
+    for network in (*_constants(merged), *_replacements(own)):
+        if network not in networks:
+            setting = f"sources.{name}.fields.rede_social"
+            unknown = str(unknown_name(setting, network, networks)).removesuffix(".")
+            raise ConfigError(f"{unknown}; correct it, or add it to networks.")
+
+
+def _network_rule(declaration: Any) -> Any:
+    fields = declaration.get("fields") if isinstance(declaration, Mapping) else None
+    return fields.get("rede_social") if isinstance(fields, Mapping) else None
 
 
 def _constants(rule: Any) -> list[str]:
@@ -114,8 +152,7 @@ def _replacements(rule: Any) -> list[str]:
 def warn_of_shared_files(sources: Mapping[str, Any]) -> None:
     """Log a warning for each two sources that read the same records.
 
-    Raises:
-        CapstoneError: if a declaration is invalid, or one of the files cannot be read.
+    What the ingestion refuses is left out.
     """
     for names, paths in files.shared(_of_files(sources)).items():
         log.warning(
@@ -147,9 +184,6 @@ def files_of(sources: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]
 
 
 def _of_files(sources: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the declarations of the sources of files, each with the options of its preset."""
-    return {
-        name: declaration
-        for name, declaration in with_presets(sources).items()
-        if isinstance(declaration, Mapping) and declaration.get("type") == "files"
-    }
+    """Return the valid declarations of the sources of files, with the options of their presets."""
+    valid = Declarations.of(sources).valid
+    return {name: each for name, each in valid.items() if each.get("type") == "files"}

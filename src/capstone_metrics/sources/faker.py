@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import logging
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ import pyarrow.compute as pc
 
 from capstone_metrics.configuration import INTEGER, NUMBER, TEXT
 from capstone_metrics.errors import ConfigError
+from capstone_metrics.sources.objects import NewObjects
+from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from zoneinfo import ZoneInfo
 
     from numpy.typing import NDArray
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from capstone_metrics.schedule import Calendar, Window
 
     Integers = NDArray[np.uint64]
+
+log = logging.getLogger(__name__)
 
 CHANNEL = {"faculdade": TEXT, "rede_social": TEXT, "qtd_inscritos": INTEGER}
 PROFILE = {name: [[NUMBER]] for name in ("views_per_follower", "like_rate", "comment_rate")}
@@ -71,8 +76,12 @@ TITLES_PER_CATEGORY = 64
 
 
 def objects(
-    name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
-) -> dict[str, Callable[[], Iterator[bytes]]]:
+    name: str,
+    declaration: Mapping[str, Any],
+    calendar: Calendar,
+    existing: Collection[str],
+    _: Mapping[str, str],
+) -> NewObjects:
     """Return an object for each window that Bronze lacks, of the last `history_days` or a backfill.
 
     Raises:
@@ -84,12 +93,49 @@ def objects(
         windows = calendar.windows_to_ingest(declaration["history_days"])
     except KeyError as error:
         raise ConfigError(f"sources.{name}: {error.args[0]} is missing.") from error
+    own = {key: parse_object_name(key) for key in existing if key.startswith(f"fonte={name}/")}
+    if calendar.span is None:
+        windows = _without_unscheduled(
+            name, windows, sorted(janela for _, janela, _ in own.values())
+        )
     names = {window: f"fonte={name}/janela={window}/criacao.jsonl" for window in windows}
-    return {
-        names[window]: partial(source.lines, window)
-        for window in windows
-        if names[window] not in existing
-    }
+    missing = {names[window]: window for window in windows if names[window] not in existing}
+    return NewObjects(
+        {key: partial(source.lines, window) for key, window in missing.items()},
+        channels=[f"{c['faculdade']} on {c['rede_social']}" for c in declaration["channels"]],
+    )
+
+
+def _without_unscheduled(name: str, windows: list[Window], ingested: list[str]) -> list[Window]:
+    """Return windows without those at an hour at which no ingestion was scheduled at their time.
+
+    An hour is scheduled from its first window in Bronze on, or if it has none, after the latest
+    window there. What was not scheduled is only ingested by a backfill, which the log names.
+    """
+    if not ingested:
+        return windows
+    first = {janela[-2:]: janela for janela in reversed(ingested)}
+    left_out = []
+    for window in windows:
+        hour = f"{window.hour:02}"
+        since = first.get(hour, ingested[-1])
+        is_new = hour not in first or first[hour][:10] > _next_day(ingested[0])
+        if is_new and ingested[0] < str(window) < since:
+            left_out.append(window)
+    if untold := [window for window in left_out if f"{window.hour:02}" not in first]:
+        log.warning(
+            "sources.%s: %d windows at an hour that is new in the schedule are left out, since it "
+            "holds from the next window on. Run 'kedro run --params=from=%s,to=%s' to ingest them.",
+            name,
+            len(untold),
+            untold[0],
+            untold[-1],
+        )
+    return [window for window in windows if window not in left_out]
+
+
+def _next_day(janela: str) -> str:
+    return str(dt.date.fromisoformat(janela[:10]) + dt.timedelta(days=1))
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from capstone_metrics.configuration import ANYTHING, TEXT
-from capstone_metrics.errors import CapstoneError, SourceError
+from capstone_metrics.errors import CapstoneError, SourceChangedError, SourceError
+from capstone_metrics.sources.objects import NewObjects
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import translate_errors
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from _hashlib import HASH
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from capstone_metrics.schedule import Calendar
 
@@ -79,40 +81,46 @@ class FileObject(NamedTuple):
 
 
 def objects(
-    name: str, declaration: Mapping[str, Any], calendar: Calendar, existing: Collection[str]
-) -> dict[str, Callable[[], Iterator[bytes]]]:
+    name: str,
+    declaration: Mapping[str, Any],
+    calendar: Calendar,
+    existing: Collection[str],
+    last_contents: Mapping[str, str],
+) -> NewObjects:
     """Return an object for each content at `path` (a glob) that Bronze has not, or not read so.
 
     A new content belongs to the latest due window, after those that arrived in it before. One that
-    was read in another way keeps the window and the number of that reading. A member of a zip that
-    was read, and is not any more, has no line in the declared reading.
+    was read in another way keeps the window and the number of that reading. A file that is again
+    what it was before another content arrives once more. A member of a zip that was read, and is
+    not any more, has no line in the declared reading.
 
     Raises:
-        SourceError: for an invalid option, or a `path` that matches no file.
+        ConfigError: for an invalid option.
+        SourceError: for a `path` that matches no file.
     """
     reading = Reading.of(name, declaration)
     paths = _paths(name, declaration)
     window = calendar.arrival_window()
     if window is None:
-        return {}
-    known = [file for key in existing if (file := FileObject.of(name, key))]
-    arrivals = {file.content: file for file in sorted(known, reverse=True)}
-    readings = {(file.content, file.reading or reading.digest) for file in known}
-    number = max((file.number for file in known if file.window == str(window)), default=0)
-    new: dict[str, Callable[[], Iterator[bytes]]] = {}
+        return NewObjects(is_looked_at=False)
+    bronze = _Arrivals(name, existing, reading)
+    new, unread = NewObjects(), set()
     for path in paths:
-        for member, content, is_read in _contents(path, reading):
-            if (content, reading.digest) in readings or not (is_read or content in arrivals):
-                continue
-            readings.add((content, reading.digest))
-            if content in arrivals:
-                file = arrivals[content]._replace(reading=reading.digest)
+        try:
+            contents = list(_contents(path, reading))
+        except SourceError as error:
+            new.refused.append(str(error))
+            continue
+        for member, content, is_read in contents:
+            if is_read:
+                place = f"{path}/{member}" if member else str(path)
+                new.contents[place] = content
+                bronze.arrive(place, content, last_contents.get(place), str(window))
             else:
-                number += 1
-                file = FileObject(str(window), number, content, reading.digest)
-            new[file.name(name)] = partial(read, path, reading, member) if is_read else _nothing
-    stale = {f.content for f in known if (f.content, reading.digest) not in readings}
-    if stale:
+                unread.add(content)
+            chunks = partial(_read_whole, path, reading, member, content) if is_read else _nothing
+            new.objects.update((file.name(name), chunks) for file in bronze.unread(content))
+    if stale := bronze.stale({*new.contents.values(), *unread}):
         log.warning(
             "sources.%s: %d contents in Bronze were read in another way than is declared now, and "
             "are not at its path; their lines stay as they were read.",
@@ -120,6 +128,82 @@ def objects(
             len(stale),
         )
     return new
+
+
+class _Arrivals:
+    """The arrivals of the contents of a source in Bronze, as windows and numbers within them.
+
+    Args:
+        source: the name of the source.
+        existing: the names of the objects in Bronze.
+        reading: how files are read.
+
+    Attributes:
+        arrivals: of each content, in their order.
+    """
+
+    def __init__(self, source: str, existing: Collection[str], reading: Reading) -> None:
+        self.source, self.digest = source, reading.digest
+        files = sorted(file for key in existing if (file := FileObject.of(source, key)))
+        self.known = {file._replace(reading=file.reading or self.digest) for file in files}
+        self.arrivals: dict[str, list[tuple[str, int]]] = {}
+        for file in files:
+            arrivals = self.arrivals.setdefault(file.content, [])
+            if (file.window, file.number) not in arrivals:
+                arrivals.append((file.window, file.number))
+
+    def arrive(self, place: str, content: str, last: str | None, window: str) -> None:
+        """Add an arrival of a content, after all others of a window, if it is new.
+
+        So it is if its file is again as it was before another content.
+
+        Args:
+            place: the path of the file.
+            content: its content.
+            last: the content that it last had; None if that is not known.
+            window: that of the arrival.
+        """
+        known = self.arrivals
+        is_put_back = content in known and last in known and known[content][-1] < known[last][-1]
+        if is_put_back:
+            log.warning(
+                "sources.%s: %s is as it was before; it counts as a new observation.",
+                self.source,
+                place,
+            )
+        if is_put_back or content not in known:
+            numbers = [n for each in known.values() for w, n in each if w == window]
+            known.setdefault(content, []).append((window, max(numbers, default=0) + 1))
+
+    def unread(self, content: str) -> Iterator[FileObject]:
+        """Yield the objects that Bronze lacks of a content, as it is read now."""
+        for window, number in self.arrivals.get(content, ()):
+            file = FileObject(window, number, content, self.digest)
+            if file not in self.known:
+                yield file
+
+    def stale(self, present: Iterable[str]) -> set[str]:
+        """Return the contents that Bronze has, not read as now, apart from those at hand."""
+        current = {file.content for file in self.known if file.reading == self.digest}
+        return {file.content for file in self.known} - current - set(present)
+
+
+def _read_whole(path: Path, reading: Reading, member: str, content: str) -> Iterator[bytes]:
+    """Yield the records of a file in chunks, if its content is what it was.
+
+    Raises:
+        SourceChangedError: if it is not.
+        SourceError: if it cannot be read.
+    """
+    changed = SourceChangedError(f"{path}: changed while it was read; the next run reads it.")
+    try:
+        yield from read(path, reading, member)
+    except SourceError:
+        if _content(_digest(path), member) != content:
+            raise changed from None
+        raise
+    if _content(_digest(path), member) != content:
+        raise changed
 
 
 def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], list[Path]]:
@@ -133,9 +217,10 @@ def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], li
         reading = Reading.of(name, declaration)
         table = reading.header if reading.until else ()
         part = reading.sheet, reading.records, table, repr(declaration.get("only"))
-        for path in _paths(name, declaration):
-            for member in members(path, reading):
-                readers[path.resolve(), member, part].append((name, path))
+        for path in _matches(declaration):
+            with contextlib.suppress(SourceError):  # which the ingestion refuses
+                for member in members(path, reading):
+                    readers[path.resolve(), member, part].append((name, path))
     result: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for each in readers.values():
         for (one, path), (other, _) in combinations(each, 2):
@@ -147,20 +232,21 @@ def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], li
 def withdrawn(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> frozenset[str]:
     """Return the objects whose content was read anew in another way.
 
-    Of the readings of a content the declared one counts; without it, the last by name.
+    Of the readings of an arrival the declared one counts; without it, the last by name.
 
     Args:
         sources: the declarations of the sources of files, by name.
         names: the names of objects of Bronze, of any source.
     """
-    readings: dict[tuple[str, str], list[tuple[bool, str]]] = defaultdict(list)
+    readings: dict[tuple[str, ...], list[tuple[bool, str]]] = defaultdict(list)
     for name in names:
         source = parse_object_name(name)[0]
         file = FileObject.of(source, name) if source in sources else None
         if file:
             declared = Reading.of(source, sources[source]).digest
             is_declared = (file.reading or declared) == declared
-            readings[source, file.content].append((is_declared, name))
+            arrival = (source, file.window, str(file.number), file.content)
+            readings[arrival].append((is_declared, name))
     return frozenset(name for objects in readings.values() for _, name in sorted(objects)[:-1])
 
 
@@ -190,14 +276,18 @@ def files_of(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> 
 
 def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:
     """Return the files of a source in the order in which they were written."""
-    matches = glob(declaration.get("path", ""), recursive=True)
-    paths = [path for path in map(Path, matches) if path.is_file()]
+    paths = _matches(declaration)
     if not paths:
         raise SourceError(
             f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
             f"{Path.cwd()}; put the export there or correct the path."
         )
     return sorted(paths, key=_written_at)
+
+
+def _matches(declaration: Mapping[str, Any]) -> list[Path]:
+    matches = glob(declaration.get("path", ""), recursive=True)
+    return [path for path in map(Path, matches) if path.is_file()]
 
 
 def _written_at(path: Path) -> tuple[int, Path]:
@@ -211,15 +301,24 @@ def _contents(path: Path, reading: Reading) -> Iterator[tuple[str, str, bool]]:
     Of a file that is no zip the member is empty; of a zip, the hash is that of the zip and the
     member's name.
     """
-    with translate_errors(path), path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
+    digest = _digest(path)
     declared = members(path, reading)
     is_zip = any(declared)
     for member in members(path, replace(reading, member=EVERY_MEMBER)) if is_zip else declared:
-        content = digest.copy()
-        if member:
-            content.update(b"\0" + member.encode())
-        yield member, content.hexdigest(), member in declared
+        yield member, _content(digest, member), member in declared
+
+
+def _digest(path: Path) -> HASH:
+    with translate_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
+
+
+def _content(digest: HASH, member: str) -> str:
+    """Return the SHA-256 of a file, or of a member of a zip, by the hash of the file."""
+    content = digest.copy()
+    if member:
+        content.update(b"\0" + member.encode())
+    return content.hexdigest()
 
 
 def _nothing() -> Iterator[bytes]:

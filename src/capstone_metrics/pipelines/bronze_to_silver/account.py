@@ -14,11 +14,14 @@ from capstone_metrics.errors import DataError
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.quality import QualityReport
-from capstone_metrics.schemas import LINE_OUTCOMES
+from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED, REQUIRED_IF_DECLARED
 from capstone_metrics.validation.objects import parse_object_name
 
 FINDINGS_KEPT = dt.timedelta(days=30)
 """How much older than the newest window with a finding the window of a finding may be."""
+
+MAX_FIELDS = 8
+"""How many fields a message names."""
 
 UNDECLARED = "undeclared"
 """The digest of a source without a declaration."""
@@ -111,6 +114,7 @@ def _head(
         "reasons": dict(sorted(reasons.items())),
         "ignored": dict(sorted(ignored.items())),
         "withdrawn": _withdrawn(validation, base, receipts),
+        "refused": {**base.get("refused", {}), **_refused(receipts)},
         "new_fields": _merge_names(base.get("new_fields", {}), _undeclared_fields(receipts)),
         "declarations": _merge_names(base.get("declarations", {}), digests),
     }
@@ -150,6 +154,45 @@ def _merge_names(
 ) -> dict[str, list[str]]:
     """Return the union of the names under each key."""
     return {key: sorted({*one.get(key, ()), *other.get(key, ())}) for key in sorted({*one, *other})}
+
+
+def _refused(receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return what is wrong with each object of which no line fits the declaration of its source.
+
+    Either a required field is in no line, because it was renamed or removed; or every line has an
+    undeclared field, which the source rejects (`schema_drift: freeze`).
+    """
+    problems = {name: _problem(name, receipt) for name, receipt in sorted(receipts.items())}
+    return {name: problem for name, problem in problems.items() if problem}
+
+
+def _problem(name: str, receipt: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with an object, as the end of a sentence that its path begins."""
+    fonte, *_ = parse_object_name(name)
+    observations = receipt["accepted"] + receipt["quarantined"]
+    broken_by_every_line = {
+        rule for rule, lines in receipt["reasons"].items() if lines == observations
+    }
+    missing = [
+        field
+        for field in (*REQUIRED, *REQUIRED_IF_DECLARED)
+        if f"{field}.missing" in broken_by_every_line
+    ]
+    undeclared = ", ".join(list(receipt["new_fields"])[:MAX_FIELDS])
+    if missing:
+        has = f"; it has {undeclared}" if undeclared else ""
+        problem = f"has {', '.join(missing)} in none of its {observations} lines{has}"
+        setting = "fields"
+    elif "line.new_field" in broken_by_every_line:
+        problem = f"has the undeclared {undeclared} in all of its {observations} lines"
+        setting = "other_fields"
+    else:
+        return None
+    return (
+        f"{problem}: they are in the quarantine. Correct sources.{fonte}.{setting}, then run "
+        "'kedro quarantine replay'; or correct how its files are read, such as the delimiter, or "
+        "replace the file, then run again."
+    )
 
 
 def _undeclared_fields(receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 from capstone_metrics.changes import FORMAT, Bronze, Increment, SilverSnapshot
 from capstone_metrics.errors import ConfigError, StorageError
 from capstone_metrics.schedule import Span
-from capstone_metrics.sources import withdrawn_objects
+from capstone_metrics.sources import Declarations, withdrawn_objects
 from capstone_metrics.validation.objects import parse_object_name
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ def find_increment(
     silver: SilverSnapshot,
     bronze: Bronze,
     sources: Mapping[str, Any],
+    networks: list[str],
     full: bool,
     first: str | None,
     last: str | None,
@@ -28,24 +29,31 @@ def find_increment(
 
     The receipts are read after the head of Silver: if another run commits in between, the commit of
     this run fails. Silver is built from all of Bronze if its head is not of the current format, or
-    if a file whose lines it has was read anew in another way.
+    if a file whose lines it has was read anew in another way. The objects of a source whose
+    declaration is wrong are left for a later run.
 
     Args:
         silver: Silver as of its last commit.
         bronze: all objects of Bronze.
         sources: the declarations of the sources, by `fonte`.
+        networks: the known values of `rede_social`.
         full: whether to rebuild Silver from all objects.
         first: the first day or window of a backfill; None without one.
         last: the last day or window of a backfill.
 
     Raises:
-        CapstoneError: for a backfill where a full rebuild is asked for or needed; if receipts were
-            deleted, since the lines of their objects would be counted again.
+        CapstoneError: for a backfill where a full rebuild is needed; for a rebuild of
+            a source whose declaration is wrong; if receipts were deleted, since the lines of their
+            objects would be counted again.
     """
     span = Span.of(first, last)
-    if span and full:
-        raise ConfigError("full: Silver is rebuilt from all of Bronze; omit from and to.")
-    withdrawn = withdrawn_objects(sources, bronze.names)
+    declared = Declarations.of(sources, networks)
+    withdrawn = withdrawn_objects(declared.valid, bronze.names)
+    withdrawn |= {
+        name
+        for name in silver.head.get("withdrawn", ())
+        if parse_object_name(name)[0] in declared.errors
+    }
     reason = None if full else _rebuild_reason(silver, withdrawn)
     if reason and silver.generation and span:
         raise ConfigError(
@@ -55,6 +63,8 @@ def find_increment(
     if reason and silver.generation:
         log.warning("%s; Silver is rebuilt from all of Bronze.", reason)
     is_full = full or reason is not None
+    if is_full and (error := _error_of_a_source(declared, bronze.names)):
+        raise error  # a rebuild would lose its rows
     merged = set() if is_full else silver.merged_objects()
     if not is_full and len(merged) < silver.head["objects"]:
         raise StorageError(
@@ -65,9 +75,17 @@ def find_increment(
     names = [
         name
         for name in bronze.names
-        if name not in merged and (span is None or parse_object_name(name)[1] in span)
+        if name not in merged
+        and parse_object_name(name)[0] not in declared.errors
+        and (span is None or parse_object_name(name)[1] in span)
     ]
     return Increment(partial(bronze.validate, names), silver, is_full, withdrawn)
+
+
+def _error_of_a_source(declared: Declarations, names: list[str]) -> ConfigError | None:
+    """Return the error of the first declaration that is wrong and has lines in Bronze."""
+    fontes = {parse_object_name(name)[0] for name in names}
+    return next((error for name, error in declared.errors.items() if name in fontes), None)
 
 
 def _rebuild_reason(silver: SilverSnapshot, withdrawn: frozenset[str]) -> str | None:

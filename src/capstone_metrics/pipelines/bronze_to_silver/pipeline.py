@@ -19,6 +19,7 @@ def create_pipeline() -> Pipeline:
                     "silver_snapshot",
                     "bronze_criacao",
                     "params:sources",
+                    "params:networks",
                     "params:full",
                     "params:from",
                     "params:to",

@@ -10,7 +10,7 @@ from typing import Any
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import Increment, SilverSnapshot
-from capstone_metrics.sources import check_networks, with_presets
+from capstone_metrics.sources import Declarations
 from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.validator import Validator
 
@@ -65,15 +65,11 @@ def validate(
         sources: the declarations of the sources, by `fonte`.
         networks: the known values of `rede_social`.
         schedule: the schedule, whose `timezone` applies to windows, and to times without one.
-
-    Raises:
-        CapstoneError: if the declaration of a source is invalid.
     """
     timezone = schedule["timezone"]
-    check_networks(sources, networks)
     contracts = {
         fonte: contract_of(fonte, declaration, timezone)
-        for fonte, declaration in with_presets(sources).items()
+        for fonte, declaration in Declarations.of(sources, networks).valid.items()
     }
     validator = Validator(contracts, tuple(networks), timezone, increment.withdrawn)
     validated = increment.validate(validator)

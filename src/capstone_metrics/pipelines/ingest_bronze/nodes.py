@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from capstone_metrics.changes import Bronze
+from capstone_metrics.changes import Bronze, Ingestion, SourceState
+from capstone_metrics.errors import ConfigError, SourceError
 from capstone_metrics.schedule import Calendar, Span
-from capstone_metrics.sources import (
-    check_networks,
-    new_objects,
-    warn_of_shared_files,
-    with_presets,
-)
+from capstone_metrics.sources import check_networks, new_objects, warn_of_shared_files
+from capstone_metrics.sources.objects import NewObjects
+from capstone_metrics.sources.presets import with_preset
+from capstone_metrics.validation.objects import parse_object_name
 
-Objects = dict[str, Callable[[], Iterator[bytes]]]
-"""A function for each object, by its name, that yields the bytes of the object in chunks."""
+log = logging.getLogger(__name__)
 
 
 def ingest(
@@ -26,8 +26,10 @@ def ingest(
     first: str | None,
     last: str | None,
     bronze: Bronze,
-) -> Objects:
+) -> Ingestion:
     """Return the objects of all sources that Bronze lacks, each to be read when it is saved.
+
+    A source, or a file of it, that cannot be read is left out, and the state says why.
 
     Args:
         sources: the declarations of the sources, by name.
@@ -39,15 +41,50 @@ def ingest(
         bronze: Bronze as it is before the run.
 
     Raises:
-        CapstoneError: if a source, the schedule, the instant or the backfill is invalid.
+        ConfigError: if the schedule, the instant or the backfill is invalid.
     """
     calendar = Calendar.of(schedule, now, Span.of(first, last))
-    check_networks(sources, networks)
     existing = frozenset(bronze.names)
-    objects = {
-        object_name: read_chunks
-        for name, declaration in with_presets(sources).items()
-        for object_name, read_chunks in new_objects(name, declaration, calendar, existing).items()
-    }
+    objects: dict[str, Callable[[], Iterator[bytes]]] = {}
+    states: dict[str, SourceState] = {}
+    for name, declaration in sources.items():
+        before = bronze.sources.get(name, SourceState())
+        try:
+            check_networks(name, declaration, networks)
+            declared = with_preset(name, declaration)
+            contents = {**before.removed, **before.files}
+            new = new_objects(name, declared, calendar, existing, contents)
+        except (ConfigError, SourceError) as error:
+            states[name] = replace(before, refused=[str(error)])
+            continue
+        objects |= new.objects
+        states[name] = _state_after(before, new) if new.is_looked_at else before
+        _tell_what_is_new(name, bronze.sources, new)
     warn_of_shared_files(sources)
-    return objects
+    return Ingestion(objects, states)
+
+
+def _state_after(before: SourceState, new: NewObjects) -> SourceState:
+    """Return the state of a source after it was looked at."""
+    known = {**before.removed, **before.files}
+    removed = {path: content for path, content in known.items() if path not in new.contents}
+    return SourceState(new.refused, new.contents, removed, new.channels)
+
+
+def _tell_what_is_new(name: str, known: Mapping[str, SourceState], new: NewObjects) -> None:
+    """Log what a source that was declared since the last ingestion brings, or a channel of it."""
+    if name not in known:
+        if known:  # else this is the first ingestion
+            windows = sorted({parse_object_name(each)[1] for each in new.objects})
+            which = f", of the windows {windows[0]} to {windows[-1]}" if windows else ""
+            log.info("sources.%s is new: it brings %d objects%s.", name, len(new.objects), which)
+        return
+    before = known[name].channels
+    for channel in new.channels if before else ():
+        if channel not in before:
+            log.warning(
+                "sources.%s: %s is new: it is observed from the next window on. Windows that are "
+                "in Bronze stay without it; declared as a source of its own, it brings its past.",
+                name,
+                channel,
+            )

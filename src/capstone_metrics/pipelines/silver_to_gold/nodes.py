@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +14,27 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot
+from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SourceState
 from capstone_metrics.errors import DataError
 from capstone_metrics.facts import changed_days, facts_of
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.marts import Basis, Mart, declaration_in, marts_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
+from capstone_metrics.refusals import allowed_names, refusal_error, refusals_of
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import DAYS
 from capstone_metrics.validation.silver import NAMES
+from capstone_metrics.wide_sums import (
+    MAX_MEASURE,
+    NOT_INFORMED,
+    overflow,
+    overflow_days,
+    rows_within,
+    wide,
+    wide_sum,
+)
+
+log = logging.getLogger(__name__)
 
 PROVENANCE_OF = {"criacao": "provenance", "observacao_dia": "day_provenance"}
 """The index that has the lines of Bronze of each table."""
@@ -31,9 +44,6 @@ HASH_MODULUS = 2**31 - 1
 
 MAX_RULES = 5
 """How many rules a message names."""
-
-NOT_INFORMED = "(não informado)"
-"""Stands for a missing text in a key: its videos are counted, and no key is null."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +67,29 @@ class RebuildScope:
         facts: the days and rows for the marts of each basis.
         gold: Gold as of its last commit.
         silver_head: the head of Silver as it is now.
+        overflows: the sums of these rows that Gold cannot store.
     """
 
     facts: Mapping[Basis, Facts]
     gold: GoldSnapshot
     silver_head: Mapping[str, Any]
+    overflows: Sequence[Mapping[str, Any]] = ()
+
+    def rows_of(self, mart: Mart) -> ir.Table:
+        """Return the rows that a mart is rebuilt from; there are days to rebuild."""
+        rows = self.facts[mart.basis].rows
+        assert rows is not None
+        return rows_within(rows, mart, self.overflows)
+
+    @property
+    def all_overflows(self) -> list[Mapping[str, Any]]:
+        """The sums that Gold lacks: of these rows, and as before on other days."""
+        before = self.gold.manifest.get("overflows", ())
+        return [*(each for each in before if not self._is_rebuilt(each)), *self.overflows]
+
+    def _is_rebuilt(self, each: Mapping[str, Any]) -> bool:
+        facts = self.facts.get(Basis(*each["basis"]), Facts(None, None))
+        return facts.days is None or bool(overflow_days([each]) & facts.days)
 
     def reusable_rows(self, mart: Mart) -> pa.Table | None:
         """Return the current rows of a mart, to be reused on other days; None if all are rebuilt.
@@ -107,9 +135,11 @@ def find_rebuild_scope(
     by_basis: dict[Basis, list[Mart]] = defaultdict(list)
     for mart in marts.values():
         by_basis[mart.basis].append(mart)
+    _tell_what_is_new(marts, gold)
     days = _days(silver, gold, by_basis, full, first, last)
     scope = RebuildScope({basis: Facts(days[basis], None) for basis in by_basis}, gold, silver.head)
     facts = {}
+    overflows = []
     for basis, own in by_basis.items():
         rebuilt = days[basis]
         if any(scope.reusable_rows(mart) is None for mart in own):
@@ -118,9 +148,69 @@ def find_rebuild_scope(
         if rebuilt != set():
             columns = set().union(*(mart.source_columns for mart in own))
             rows = facts_of(silver.tables, basis, columns, rebuilt).cache()
+            overflows += _overflows(rows, own)
         facts[basis] = Facts(rebuilt, rows)
     _check_silver(silver, facts)
-    return RebuildScope(facts, gold, silver.head)
+    return RebuildScope(facts, gold, silver.head, overflows)
+
+
+def _tell_what_is_new(marts: Mapping[str, Mart], gold: GoldSnapshot) -> None:
+    """Log which marts were declared since Gold was last committed, and what they bring."""
+    known = gold.manifest.get("marts", {})
+    for name in marts if known else ():
+        if name not in known:
+            log.info("%s is new: it is built from all of Silver, with every day.", name)
+
+
+def _overflows(rows: ir.Table, marts: Iterable[Mart]) -> list[dict[str, Any]]:
+    """Return the sums of the marts of one basis that are past 64 bits."""
+    columns = {each.column for mart in marts for each in mart.sums}
+    if not columns:
+        return []
+    totals = rows.agg(**{column: wide(rows[column]).abs().sum() for column in sorted(columns)})
+    if all((total or 0) <= MAX_MEASURE for total in totals.to_pyarrow().to_pylist()[0].values()):
+        return []  # no part of them is larger
+    found = []
+    for mart in marts:
+        sums = [each.name for each in mart.sums]
+        keyed = _keyed(rows, mart)
+        measures = {each.name: wide_sum(keyed[each.column]) for each in mart.sums}
+        table = keyed.group_by(*mart.key).agg(**measures)
+        for name in sums:
+            large = table.filter(table[name].abs() > MAX_MEASURE).order_by(*mart.key)
+            found += [
+                overflow(mart, {column: row[column] for column in mart.key}, name, int(row[name]))
+                for row in large.to_pyarrow().to_pylist()
+            ]
+    return found
+
+
+def stop_on_refusals(
+    scope: RebuildScope,
+    found: Mapping[str, SourceState],
+    sources: Mapping[str, Any],
+    marts: Mapping[str, Any],
+    allow_refused: Any,
+    plan: bool,
+) -> RebuildScope:
+    """Return the scope of a Gold that lacks no source, other than those that it may lack.
+
+    Args:
+        scope: the days of Gold to rebuild; the head of Silver has what was refused by it.
+        found: what the last ingestion found in each source, by its name.
+        sources: the declarations of the sources, by name.
+        marts: the declarations of the marts, by name.
+        allow_refused: the names of the sources and marts of which Gold may lack something.
+        plan: whether nothing is committed, so that nothing has to be stopped.
+
+    Raises:
+        DataError: if a source, or a part of it, is refused.
+    """
+    allowed = allowed_names(allow_refused, [*sources, *marts])
+    error = refusal_error(refusals_of(sources, found, scope.silver_head), allowed, blocks_gold=True)
+    if error and not plan:
+        raise error
+    return scope
 
 
 def _require_rows(head: Mapping[str, Any]) -> None:
@@ -170,7 +260,7 @@ def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
     facts = scope.facts[mart.basis]
     if facts.rows is None:  # no day changed, so each mart has reusable rows, which are sorted
         return current
-    rebuilt = _aggregate(facts.rows, mart)
+    rebuilt = _aggregate(scope.rows_of(mart), mart)
     if facts.days is not None:
         old = ibis.memtable(current)  # every mart has reusable rows, or all days are rebuilt
         unchanged = old.filter(old[mart.basis.day].notin(sorted(facts.days)))
@@ -180,15 +270,21 @@ def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
 
 def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
     """Return the rows of a mart that rows of Silver add up to."""
+    keyed = _keyed(silver, mart)
+    measures = {name: total.cast("int64") for name, total in _measures(keyed, mart).items()}
+    table = keyed.group_by(*mart.key).agg(**measures)
+    return table.select(*mart.columns).order_by(*mart.key)
+
+
+def _keyed(silver: ir.Table, mart: Mart) -> ir.Table:
+    """Return rows of Silver whose keys have no missing text."""
     keys = {
         column: silver[column].fill_null(NOT_INFORMED)
         if silver[column].type().is_string()
         else silver[column]
         for column in mart.key
     }
-    keyed = silver.mutate(**keys)
-    table = keyed.group_by(*mart.key).agg(**_measures(keyed, mart))
-    return table.select(*mart.columns).order_by(*mart.key)
+    return silver.mutate(**keys)
 
 
 def reconcile(
@@ -203,8 +299,8 @@ def reconcile(
 
     Returns:
         The files of the marts, and a manifest: the generation; the origin, generation and number
-        of rows of the Silver that Gold was built from; and the key, measures, number of rows,
-        totals and SHA-256 of each mart.
+        of rows of the Silver that Gold was built from; the key, measures, number of rows, totals
+        and SHA-256 of each mart; and the sums that are left out, since they are past 64 bits.
 
     Raises:
         DataError: if a mart and Silver differ in a total.
@@ -231,6 +327,7 @@ def reconcile(
         "silver_generation": scope.silver_head["generation"],
         "silver_rows": scope.silver_head["total"]["current"],
         "marts": entries,
+        **({"overflows": overflows} if (overflows := scope.all_overflows) else {}),
     }
     gold = scope.gold
     # an unchanged Gold keeps its generation
@@ -306,9 +403,9 @@ def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
     facts = scope.facts[mart.basis]
     if facts.rows is None:
         return dict(scope.gold.manifest["marts"][mart.name]["totals"])
-    measures = facts.rows.agg(**_measures(facts.rows, mart))
-    (row,) = measures.to_pyarrow().to_pylist()
-    rebuilt: dict[str, int] = {name: total or 0 for name, total in row.items()}
+    rows = scope.rows_of(mart)
+    (row,) = rows.agg(**_measures(rows, mart)).to_pyarrow().to_pylist()
+    rebuilt: dict[str, int] = {name: int(total or 0) for name, total in row.items()}
     current = scope.reusable_rows(mart)
     if facts.days is None or current is None:
         return rebuilt
@@ -359,8 +456,9 @@ def _fingerprints(rows: ir.Table, day: str) -> dict[dt.date, tuple[int, int]]:
     return {row[day]: (row["rows"], row["videos"]) for row in counts.to_pyarrow().to_pylist()}
 
 
-def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.Scalar]:
+def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.NumericScalar]:
+    """Return the measures of a mart, sums wider than Gold stores them."""
     return {
-        name: getattr(silver[column], aggregate)().cast("int64")
+        name: wide_sum(silver[column]) if aggregate == "sum" else silver[column].count()
         for name, aggregate, column in mart.measures
     }

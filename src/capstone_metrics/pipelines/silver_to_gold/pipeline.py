@@ -8,6 +8,7 @@ from capstone_metrics.pipelines.silver_to_gold.nodes import (
     enforce_quality,
     find_rebuild_scope,
     reconcile,
+    stop_on_refusals,
 )
 
 
@@ -29,8 +30,21 @@ def create_pipeline() -> Pipeline:
                 name="find_rebuild_scope",
             ),
             node(
+                stop_on_refusals,
+                inputs=[
+                    "rebuild_scope",
+                    "bronze_sources",
+                    "params:sources",
+                    "params:marts",
+                    "params:allow_refused",
+                    "params:plan",
+                ],
+                outputs="complete_scope",
+                name="stop_on_refusals",
+            ),
+            node(
                 build_marts,
-                inputs=["rebuild_scope", "params:marts"],
+                inputs=["complete_scope", "params:marts"],
                 outputs="mart_files",
                 name="build_marts",
             ),

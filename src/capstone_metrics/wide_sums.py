@@ -1,0 +1,94 @@
+"""Sums that may be past the 64 bits of Gold: computed wide, and left out where they are."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from capstone_metrics.marts import Basis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import ibis.expr.types as ir
+
+    from capstone_metrics.marts import Mart
+
+    Overflow = Mapping[str, Any]
+
+MAX_MEASURE = 2**63 - 1
+NOT_INFORMED = "(não informado)"
+"""Stands for a missing text in a key: its videos are counted, and no key is null."""
+
+
+def wide(column: ir.NumericColumn) -> ir.DecimalColumn:
+    """Return whole numbers of 64 bits so that their sum may need more."""
+    numbers: ir.DecimalColumn = column.cast("decimal(38, 0)")
+    return numbers
+
+
+def wide_sum(column: ir.NumericColumn) -> ir.DecimalScalar:
+    """Return the sum of whole numbers of 64 bits, which may need more."""
+    return wide(column).sum()
+
+
+def overflow(mart: Mart, key: Mapping[str, Any], measure: str, total: int) -> dict[str, Any]:
+    """Return what a manifest has of a sum that is left out."""
+    texts = {column: str(value) for column, value in key.items()}
+    basis = list(mart.basis)
+    return {"mart": mart.name, "basis": basis, "key": texts, "measure": measure, "total": total}
+
+
+def overflow_days(overflows: Iterable[Overflow]) -> set[dt.date]:
+    """Return the days that are left out of every mart with days, of one basis."""
+    days = (each["key"].get(_day(each)) for each in overflows)
+    return {dt.date.fromisoformat(day) for day in days if day}
+
+
+def _day(each: Overflow) -> str:
+    return Basis(*each["basis"]).day
+
+
+def rows_within(rows: ir.Table, mart: Mart, overflows: Iterable[Overflow]) -> ir.Table:
+    """Return the rows of Silver that a mart is made of.
+
+    Args:
+        rows: of its basis.
+        mart: the mart. One with days lacks the days of every overflow of its basis, so that all
+            such marts have the same totals; another one lacks its own keys.
+        overflows: the sums that are left out.
+    """
+    own = [each for each in overflows if Basis(*each["basis"]) == mart.basis]
+    if mart.has_day:
+        days = overflow_days(own)
+        return rows.filter(rows[mart.basis.day].notin(sorted(days))) if days else rows
+    for each in own:
+        if each["mart"] == mart.name:
+            rows = rows.filter(~_has_key(rows, each["key"]))
+    return rows
+
+
+def _has_key(rows: ir.Table, key: Mapping[str, str]) -> ir.BooleanValue:
+    (first, *others) = (
+        rows[column].cast("string").fill_null(NOT_INFORMED) == value
+        for column, value in key.items()
+    )
+    for other in others:
+        first &= other
+    return first
+
+
+def _kind(basis: Basis) -> str:
+    age = "" if basis.at_days is None else f" at {basis.at_days} days"
+    return f"from {basis.table}{age}"
+
+
+def overflow_reason(each: Overflow) -> str:
+    """Return what is wrong with a sum, and the way out, in a sentence."""
+    kind = f"that day is in no mart {_kind(Basis(*each['basis']))}"
+    left_out = kind if _day(each) in each["key"] else "it is left out"
+    return (
+        f"{each['mart']}: {each['measure']} of {', '.join(each['key'].values())} is "
+        f"{each['total']:,}, more than the 64 bits of Gold hold, so {left_out}. Correct the "
+        "values at the source; the run that reads a later observation of these videos builds it."
+    )
