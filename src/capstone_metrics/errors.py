@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,11 @@ class ServingError(CapstoneError):
     """The database cannot be started, reached or published to."""
 
 
+COMMAND = re.compile(
+    r"\bkedro (?:run|status|verify|reset|runs|quarantine(?: replay)?|serving [a-z]+)\b(?! --env)"
+)
+"""A command that a message names, which is about an environment."""
+
 MAX_CHOICES = 8
 """How many choices a message lists."""
 
@@ -64,6 +70,13 @@ def unknown_name(setting: str, name: object, choices: Collection[str]) -> Config
     more = ", …" if len(known) > MAX_CHOICES else ""
     shown = ", ".join(known[:MAX_CHOICES]) + more
     return ConfigError(f"{setting}: {name!r} is not one of {shown}.")
+
+
+def name_environment(message: str, environment: str) -> str:
+    """Return a message with the environment in the commands that it names; none for the default."""
+    if not environment:
+        return message
+    return COMMAND.sub(lambda command: f"{command[0]} --env={environment}", message)
 
 
 def os_error_message(error: OSError, path: object) -> str:

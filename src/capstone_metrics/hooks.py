@@ -126,7 +126,8 @@ class RunMonitor:
             ConfigError: if the run could only fail, before anything is written.
         """
         _check_runnable(pipeline, catalog)
-        self.summary = Summary()
+        is_default = self.environment == settings.CONFIG_LOADER_ARGS["default_run_env"]
+        self.summary = Summary(environment="" if is_default else self.environment)
         self.last_save_time = time.monotonic()
         self.requests_at_start = request_counts()
         self.folder = Path.cwd()

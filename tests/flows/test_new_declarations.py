@@ -54,7 +54,7 @@ def test_a_new_hour_brings_no_window_of_the_past_and_names_the_command_that_does
     text = text_of(running)
     assert "3 windows at an hour that is new in the schedule are left out" in text
     params = "from=2026-01-29T12,to=2026-01-31T12"
-    assert f"Run 'kedro run --params={params}' to ingest them." in text
+    assert f"Run with --params={params} to ingest them." in text
     assert windows(running) == before
     running.kedro("run", LAKE, f"--params=now={LATER},{params}")
     assert windows(running) == before + 3

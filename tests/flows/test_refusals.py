@@ -24,6 +24,7 @@ GOOD = f"{HEADER}Escola Azul,tiktok,2026-01-30,az-1,12040,800,31\n"
 OTHER = f"{HEADER}Escola Verde,tiktok,2026-01-30,ve-1,500,40,2\n"
 RENAMED = OTHER.replace("views", "plays").replace("faculdade", "escola")
 CSV = {"type": "files", "format": "csv"}
+FIELDS = {name: name for name in HEADER.strip().split(",")}
 
 
 @pytest.fixture
@@ -206,10 +207,27 @@ def test_the_ways_out_of_a_declaration_that_does_not_fit_are_as_they_are_printed
     renamed_field(school)
     message = error_of(school.run(LAKE, check=False))
     assert "Correct sources.verde.fields, then run 'kedro quarantine replay'" in message
-    fields = {name: name for name in HEADER.strip().split(",")}
-    declare(school, {"fields": {**fields, "faculdade": "escola", "views": "plays"}})
+    declare(school, {"fields": {**FIELDS, "faculdade": "escola", "views": "plays"}})
     school.kedro("quarantine", "replay")
     assert gold(school) == BOTH
+
+
+def test_hints_keep_the_environment(school: Project) -> None:
+    (school.root / "conf/local/parameters_sources.yml").rename(
+        school.root / "conf/youtube/parameters_sources.yml"
+    )
+    renamed_field(school)
+    done = school.run(LAKE, "--env=youtube", check=False)
+    hint = "then run 'kedro quarantine replay --env=youtube'; or correct"
+    assert hint in done.stdout
+    assert hint in done.stderr
+    status = school.kedro("status", "--env=youtube", "--now=2026-01-31T20:20", check=False)
+    assert hint in status.stdout
+    declare(school, {"fields": {**FIELDS, "faculdade": "escola", "views": "plays"}})
+    (school.root / "conf/local/parameters_sources.yml").rename(
+        school.root / "conf/youtube/parameters_sources.yml"
+    )
+    school.kedro("quarantine", "replay", "--env=youtube")
 
 
 def test_a_rebuild_does_not_lose_a_source_whose_declaration_is_wrong(school: Project) -> None:

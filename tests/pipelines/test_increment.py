@@ -69,8 +69,6 @@ def test_a_backfill_merges_what_is_missing_of_its_windows() -> None:
     span = {"first": "2026-01-31", "last": "2026-01-31"}
     assert merging(merged(), **span) == ([MORNING, EVENING], False)
     assert merging(merged(MORNING), **span) == ([EVENING], False)
-    with pytest.raises(CapstoneError, match="omit from and to"):
-        merging(merged(), full=True, **span)
 
 
 def test_lost_receipts_are_an_error_since_their_lines_would_be_counted_again() -> None:

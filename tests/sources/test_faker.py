@@ -228,7 +228,7 @@ def test_an_hour_that_is_new_in_the_schedule_holds_from_the_next_window_on(
         added |= new
     assert f"{min(hours):02}" in {window[-2:] for window in windows_of(added)}
     first, *_ = caplog.messages
-    command = re.search(r"from=(\S+),to=(\S+)'", first)
+    command = re.search(r"from=(\S+),to=(\S+) to", first)
     assert command
     since, until = command.groups()
     # the command that the message names ingests them

@@ -22,7 +22,12 @@ from kedro.utils import find_kedro_project
 from omegaconf.errors import OmegaConfBaseException
 
 from capstone_metrics.configuration import Configuration
-from capstone_metrics.errors import CapstoneError, unknown_name, user_message
+from capstone_metrics.errors import (
+    CapstoneError,
+    name_environment,
+    unknown_name,
+    user_message,
+)
 from capstone_metrics.operations.listeners.logs import is_json, json_logs
 from capstone_metrics.packaging import configure_logging
 
@@ -38,11 +43,6 @@ DECLARATION_ERROR = re.compile(
 
 DECLARED = re.compile(r"(sources|marts|quality)\.\w")
 """How the message of an error in a declaration begins."""
-
-COMMAND = re.compile(
-    r"\bkedro (?:run|status|verify|reset|runs|quarantine(?: replay)?|serving [a-z]+)\b(?! --env)"
-)
-"""A command that a message names, which is about an environment."""
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _replace_what_cannot_be_encoded() -> None:
 def _in_context(message: str) -> str:
     """Return a message with the file of the declaration, and with the environment of commands."""
     if env := _option("env"):
-        message = COMMAND.sub(lambda command: f"{command[0]} --env={env}", message)
+        message = name_environment(message, env)
     if setting := DECLARED.match(message):
         return f"{_configuration().location('parameters', setting[1])}: {message}"
     return message

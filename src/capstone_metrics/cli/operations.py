@@ -14,7 +14,7 @@ from kedro.io import DatasetError
 from rich.console import Console
 
 from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
-from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.errors import CapstoneError, name_environment, user_message
 from capstone_metrics.operations.deadlines import Health, RecordedRun
 from capstone_metrics.operations.history import show_run, show_runs
 from capstone_metrics.operations.listeners import listeners_of
@@ -72,7 +72,7 @@ def status(  # noqa: PLR0913, PLR0917 - the options of the command
         since = run_identifier(records_needed_since(timetable, instant, windows))
         records = [*dataset.load_oldest(before=since), *dataset.load_since(since)]
     runs = [RecordedRun(record, is_simulated=bool(now)) for record in records]
-    current = status_at(timetable, runs, _lake_facts(catalog), instant, windows)
+    current = status_at(timetable, runs, _lake_facts(catalog, env), instant, windows)
     if as_json:
         echo_json(current.to_dict())
     else:
@@ -155,7 +155,7 @@ def _close_dead_runs(catalog: Any) -> None:
             listeners.notify("on_run_killed", record)
 
 
-def _lake_facts(catalog: Any) -> LakeFacts:
+def _lake_facts(catalog: Any, env: str | None) -> LakeFacts:
     """Return the facts about the lake; the database is queried only if it is running."""
     silver, gold = catalog.load("silver"), catalog.load("gold")
     manifest = gold.manifest
@@ -171,6 +171,8 @@ def _lake_facts(catalog: Any) -> LakeFacts:
                 is_published = latest.get("gold_sha256") == gold_sha256(manifest)
         except (DatasetError, CapstoneError) as error:
             database_error = str(user_message(error) or type(error).__name__)
+    declared = catalog.load("params:sources")
+    refused = refusals_of(declared, catalog.load("bronze_sources"), silver.head, manifest)
     return LakeFacts(
         silver_head=silver.head or None,
         gold_manifest=manifest or None,
@@ -178,11 +180,12 @@ def _lake_facts(catalog: Any) -> LakeFacts:
         is_published=is_published,
         database_error=database_error,
         damage=tuple(find_damage(silver, gold)),
-        refused=refusals_of(
-            catalog.load("params:sources"), catalog.load("bronze_sources"), silver.head, manifest
-        ),
+        refused={
+            name: [name_environment(reason, env or "") for reason in reasons]
+            for name, reasons in refused.items()
+        },
         allowed=allowed_names(
             catalog.load("params:allow_refused"),
-            [*catalog.load("params:sources"), *catalog.load("params:marts")],
+            [*declared, *catalog.load("params:marts")],
         ),
     )

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstone_metrics.changes import GoldUpdate, SilverUpdate
+from capstone_metrics.errors import name_environment
 from capstone_metrics.marts import Publication
 from capstone_metrics.schemas import LINE_OUTCOMES
 
@@ -59,6 +60,7 @@ class Summary:
         outdated: the sources of which some lines were validated by an earlier declaration.
         findings: what the quality rules found unusual.
         refused: why sources, or parts of them, are not in the lake, by the names of the sources.
+        environment: the environment of commands; empty for the default.
     """
 
     layers: dict[str, LayerCounts] = field(default_factory=dict)
@@ -69,11 +71,13 @@ class Summary:
     outdated: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     refused: Mapping[str, list[str]] = field(default_factory=dict)
+    environment: str = ""
 
     @property
     def refusal_reasons(self) -> list[str]:
         """Return what is refused, one sentence each."""
-        return [reason for reasons in self.refused.values() for reason in reasons]
+        reasons = (reason for reasons in self.refused.values() for reason in reasons)
+        return [name_environment(reason, self.environment) for reason in reasons]
 
     def add(self, layer: str, data: Any, stats: Iterable[WriteStats], seconds: float) -> None:
         """Add what a layer saved.
@@ -146,11 +150,12 @@ class Summary:
                     f"  undeclared fields of {source}, in Bronze only: {names}", highlight=False
                 )
         if self.outdated:
-            console.print(
+            hint = (
                 f"  lines validated by an old declaration: {', '.join(self.outdated)}; "
-                "'kedro quarantine replay' validates them again",
-                highlight=False,
+                "'kedro quarantine replay' validates them again"
             )
+            hint = name_environment(hint, self.environment)
+            console.print(hint, highlight=False, soft_wrap=True)
         for reason in self.refusal_reasons:
             console.print(f"  refused: {escape(reason)}", highlight=False, soft_wrap=True)
         for finding in self.findings:

@@ -125,7 +125,7 @@ def _without_unscheduled(name: str, windows: list[Window], ingested: list[str]) 
     if untold := [window for window in left_out if f"{window.hour:02}" not in first]:
         log.warning(
             "sources.%s: %d windows at an hour that is new in the schedule are left out, since it "
-            "holds from the next window on. Run 'kedro run --params=from=%s,to=%s' to ingest them.",
+            "holds from the next window on. Run with --params=from=%s,to=%s to ingest them.",
             name,
             len(untold),
             untold[0],
