@@ -161,6 +161,18 @@ def test_a_file_that_fails_is_left_out_and_the_others_are_ingested(
     assert bronze.load().sources == known
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"x": 1}', b'{"x": {"refusals": []}}'])
+def test_a_damaged_state_of_the_sources_is_found_again(
+    bronze: BronzeDataset, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "operations/sources.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert bronze.load().sources == {}
+    bronze.save(Ingestion({}, {"x": SourceState(refused=["no file"])}))
+    assert bronze.load().sources == {"x": SourceState(refused=["no file"])}
+
+
 def test_an_error_that_is_not_of_a_file_stops_the_ingestion(bronze: BronzeDataset) -> None:
     def fails() -> Iterator[bytes]:
         yield b"half"

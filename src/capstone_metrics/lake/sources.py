@@ -54,7 +54,10 @@ def read_sources(storage: Storage) -> Sources:
     The next ingestion finds it again.
     """
     content = parse_document(storage.read(KEY)) if storage.exists(KEY) else None
-    return {name: SourceState(**state) for name, state in (content or {}).items()}
+    try:
+        return {name: SourceState(**state) for name, state in (content or {}).items()}
+    except TypeError:  # of another version
+        return {}
 
 
 def write_sources(storage: Storage, sources: Sources) -> None:
