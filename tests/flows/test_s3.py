@@ -430,7 +430,8 @@ def test_a_run_reports_its_requests_and_sends_no_more_than_the_changes_need(
     assert len(lists) - len(staged) <= 19, lists
     nothing = counted(empty, proxy, *options)
     assert (nothing["PUT"], nothing["DELETE"]) == (RECORD_WRITES, 1)
-    assert len([each for each in proxy.requests if "/operations/" in each.key]) == RECORD_WRITES
+    of_operations = [each for each in proxy.requests if "/operations/" in each.key]
+    assert len(of_operations) == RECORD_WRITES + SOURCE_READS
 
 
 LAYERS = ["silver", "gold"]
@@ -439,6 +440,9 @@ PROBES = 6
 NODES = 10
 RECORD_WRITES = NODES + 2
 """The writes of a run to its record: at its beginning, at that of each node, and at its end."""
+SOURCE_READS = 3
+"""How often a run looks for the state of the sources: with Bronze, before Gold and at its end."""
+
 DAYS = (60, 365) if selection.runs_everything else (12, 48)
 
 
