@@ -261,6 +261,9 @@ def test_several_refusals_are_allowed_by_their_names(school: Project) -> None:
     error = error_of(school.run(LAKE, check=False))
     assert " Refused besides: 1; 'kedro status' names them." in error
     assert error.endswith("--params=allow_refused='azul verde' builds it without.")
+    status = school.kedro("status", "--now=2026-01-31T20:20", check=False).stdout
+    assert "exports/azul/b.csv: the archive is incomplete" in status
+    assert "exports/verde/a.csv has faculdade, views in none" in status
     school.kedro("run", LAKE, "--params=now=2026-01-31T20:05,allow_refused=azul verde")
     assert gold(school) == {"Escola Azul": "12040"}
 
