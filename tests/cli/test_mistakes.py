@@ -191,6 +191,8 @@ def test_a_mistake_in_the_catalog_is_one_sentence(
             {**FILES, "other_fields": [False]},
             ".other_fields: [False] must be a list of fields, each in quotes",
         ),
+        ({"type": ["files"]}, ".type: ['files'] is not one of faker, files"),
+        ({"type": "files", "preset": ["youtube"]}, ".preset: ['youtube'] is not one of youtube_"),
         ({"type": "files", "preset": "youtube"}, ".preset: 'youtube' is not one of youtube_"),
         (
             {"type": "files", "fields": {"rede_social": {"constant": "youtube"}}},
@@ -238,6 +240,12 @@ def test_a_constant_that_yaml_takes_for_something_else_is_refused_with_its_line(
         path.write_text(text.replace("CONSTANT", written))
         done = project.kedro(*INGEST, check=False)
         assert sentence(done).startswith(f"conf/local/parameters_sources.yml{expected}")
+
+
+def test_a_source_whose_name_is_a_number_is_refused(project: Project) -> None:
+    (project.root / "conf/local/parameters_sources.yml").write_text("sources: {2026: {type: x}}\n")
+    done = project.kedro(*INGEST, check=False)
+    assert "sources.2026: the name of a source is a text; write it in quotes." in sentence(done)
 
 
 def test_an_instant_in_the_future_may_be_asked_for_by_name(project: Project) -> None:

@@ -80,10 +80,12 @@ def check_source(name: str, declaration: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: if the declaration is invalid.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"sources.{name}: the name of a source is a text; write it in quotes.")
     if not name.replace("_", "").replace("-", "").isalnum():
         raise ConfigError(f"sources.{name}: name a source by letters, digits, - and _.")
     type_name = declaration.get("type") if isinstance(declaration, Mapping) else None
-    if type_name not in TYPES:
+    if not isinstance(type_name, str) or type_name not in TYPES:
         raise ConfigError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
     check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
     contract_of(name, declaration, "UTC")

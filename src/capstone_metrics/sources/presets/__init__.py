@@ -158,7 +158,7 @@ def with_preset(name: str, declaration: Any) -> Any:
     if not isinstance(declaration, Mapping) or "preset" not in declaration:
         return declaration
     presets = all_presets()
-    preset = presets.get(declaration["preset"])
+    preset = presets.get(str(declaration["preset"]))
     if preset is None:
         raise unknown_name(f"sources.{name}.preset", declaration["preset"], presets)
     if preset.lacks:
