@@ -437,7 +437,7 @@ def test_a_run_reports_its_requests_and_sends_no_more_than_the_changes_need(
 LAYERS = ["silver", "gold"]
 PROBES = 6
 """The writes and copies by which a run asks whether the store honours conditions."""
-NODES = 10
+NODES = 11
 RECORD_WRITES = NODES + 2
 """The writes of a run to its record: at its beginning, at that of each node, and at its end."""
 SOURCE_READS = 3
