@@ -111,6 +111,10 @@ def wrong_field(project: Project) -> None:
     declare(project, {"fields": {"views": {"feld": "views"}}})
 
 
+def unknown_network(project: Project) -> None:
+    declare(project, {"fields": {**FIELDS, "rede_social": {"constant": "tiktoc"}}})
+
+
 def wrong_type(project: Project) -> None:
     declare(project, {"type": "file"})
 
@@ -136,6 +140,7 @@ FAULTS: dict[Callable[[Project], None], str] = {
     unknown_preset: "sources.verde.preset: 'youtube' is not one of youtube_",
     wrong_reading: "sources.verde.encoding: unknown encoding 'utf-9'",
     wrong_field: "sources.verde.fields.views: {'feld': 'views'} is not the name of a field",
+    unknown_network: "sources.verde.fields.rede_social: 'tiktoc' is not one of tiktok; ",
     wrong_type: "sources.verde.type: 'file' is not one of faker, files",
     renamed_field: "exports/verde/a.csv has faculdade, views in none of its 1 lines; it has ",
     frozen_field: "exports/verde/a.csv has the undeclared saves in all of its 1 lines",

@@ -22,6 +22,7 @@ MORNING = "fonte=x/janela=2026-01-31T08/a.jsonl"
 EVENING = "fonte=x/janela=2026-01-31T20/a.jsonl"
 NAMES = [EARLY, MORNING, EVENING]
 SOURCES = {"x": {"type": "faker"}}
+FIELDS = {name: name for name in ("faculdade", "data_postagem", "video_id", "views")}
 HEAD = {"generation": 3, "format": FORMAT, "objects": 0}
 
 
@@ -121,3 +122,11 @@ def test_of_two_readings_of_a_file_the_declared_one_counts(
 ) -> None:
     names = [object_of(COMMA), object_of(SEMICOLON), EARLY]
     assert withdrawn_objects({"x": declaration}, names) == {object_of(withdrawn)}
+
+
+def test_a_source_of_an_unknown_network_waits_and_stops_a_rebuild() -> None:
+    fields = {"rede_social": {"constant": "tiktoc"}}
+    sources = {"x": {"type": "faker", "fields": {**FIELDS, **fields}}}
+    assert merging(merged(), sources) == ([], False)
+    with pytest.raises(CapstoneError, match="'tiktoc' is not one of tiktok"):
+        merging(merged(), sources, full=True)
