@@ -76,9 +76,11 @@ def test_the_days_of_a_plan_are_those_that_change(empty_project: Project, lake: 
         "run", "--params=plan=true", f"--pipelines={','.join(LAKE_PIPELINES)}"
     ).stdout
     assert empty_project.files() == files
-    assert "3 days (2026-01-12, 2026-01-26, 2026-01-28) to change" in plan
+    posted, observed = {"2026-01-12", "2026-01-26", "2026-01-28"}, {"2026-01-29", "2026-01-31"}
+    shown = "2026-01-12, 2026-01-26, 2026-01-28 to 2026-01-29, 2026-01-31"
+    assert f"gold    5 days ({shown}) to change" in plan
     run_here(empty_project)
-    assert changed(before, content(lake)["gold"]) == {"2026-01-12", "2026-01-26", "2026-01-28"}
+    assert changed(before, content(lake)["gold"]) == posted | observed
 
 
 def test_silver_reads_the_objects_of_the_span_alone(empty_project: Project, lake: Path) -> None:
@@ -125,5 +127,5 @@ def test_an_invalid_span_is_rejected(
 def test_a_plan_of_the_whole_flow_starts_no_database(empty_project: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line())
     plan = empty_project.kedro("run", "--params=plan=true").stdout
-    assert "gold    1 days (2026-01-30) to change" in plan
+    assert "gold    2 days (2026-01-30 to 2026-01-31) to change" in plan
     assert {path.name for path in lake.iterdir()} <= {"bronze", "examples"}

@@ -181,17 +181,19 @@ def test_a_run_and_its_layers_emit_their_inputs_and_outputs(traced: Project, lak
     }
     names = [name for name in record["datasets"] if name.startswith("gold_video")]
     marts = {f"gold/{name}.csv": name for name in names}
-    assert set(outputs) == {"silver/criacao", "silver/quarentena", *marts}
-    for name, dataset in {
-        "silver/criacao": "silver_criacao", "silver/quarentena": "silver_quarentena", **marts
-    }.items():  # fmt: skip
+    tables = ("criacao", "observacao_dia", "quarentena")
+    expected = {f"silver/{table}": f"silver_{table}" for table in tables} | marts
+    assert outputs.keys() == expected.keys()
+    for name, dataset in expected.items():
         saved, counts = record["datasets"][dataset], outputs[name].outputFacets["outputStatistics"]
         assert (counts.rowCount, counts.size, counts.fileCount) == (
             saved["rows"], saved["bytes"], saved["files"]
         )  # fmt: skip
         columns = {each.name: each.type for each in outputs[name].facets["schema"].fields}
         assert columns == saved["columns"]
-    assert {each.name for each in gold.inputs} == {f"{lake}/silver/criacao"}
+    assert {each.name for each in gold.inputs} == {
+        f"{lake}/silver/{table}" for table in ("criacao", "observacao_dia")
+    }
     fields = outputs["silver/criacao"].facets["schema"].fields
     assert next(each.type for each in fields if each.name == "views") == "int64"
 

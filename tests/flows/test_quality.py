@@ -108,6 +108,7 @@ def test_a_total_that_moves_too_far_is_not_committed(strict: Project, lake: Path
     assert findings == {
         ("gold_video_views_dia_rede_social.total_views", "block"),
         ("gold_video_views_dia_faculdade.total_views", "warn"),
+        ("gold_video_views_dia_canal.total_views", "block"),
     }
     run_here(strict, allow_findings=True)
     assert content(lake) == expected(lake)

@@ -126,9 +126,12 @@ def test_record_output_status_and_database_have_the_same_numbers(ran: tuple[Proj
         db = database.cursor()
         rows = 0
         for mart in marts:
-            db.execute(f'SELECT count(*), sum(total_videos) FROM serving."{mart}"')
-            count, videos = db.fetchone() or (0, 0)
-            assert (count, videos) == (record["datasets"][mart]["rows"], 2)
+            db.execute(f'SELECT count(*) FROM serving."{mart}"')
+            (count,) = db.fetchone() or (0,)
+            assert count == record["datasets"][mart]["rows"]
+            if "_views_dia_" in mart:
+                db.execute(f'SELECT sum(total_videos) FROM serving."{mart}"')
+                assert db.fetchone() == (2,)
             rows += count
         db.execute("SELECT state, record -> 'layers', record -> 'total' FROM serving.runs")
         assert db.fetchall() == [("succeeded", record["layers"], record["total"])]
