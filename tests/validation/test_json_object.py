@@ -35,28 +35,24 @@ def nearly_objects(draw: st.DrawFn) -> str:
 lines = nearly_objects() | st.lists(token, max_size=6).map("".join)
 
 
-def by_python(line: str) -> list[tuple[str, Any]] | None:
-    """Return the keys and values of an object, with nested values left empty."""
+def by_python(line: str) -> tuple[tuple[str, Any], ...] | None:
+    """Return the keys and values of an object."""
 
     def reject_constant(constant: str) -> None:
         raise ValueError(constant)
 
     try:
-        pairs = json.loads(
+        pairs: tuple[tuple[str, Any], ...] = json.loads(
             line,
             parse_constant=reject_constant,
             parse_int=Number,
             parse_float=Number,
-            object_pairs_hook=lambda pairs: pairs,
+            object_pairs_hook=tuple,
         )
         json.dumps(pairs, ensure_ascii=False).encode()
     except ValueError:
         return None
-    return shallow(pairs) if line.strip().startswith("{") else None
-
-
-def shallow(pairs: Any) -> list[tuple[str, Any]]:
-    return [(key, () if isinstance(value, list | tuple) else value) for key, value in pairs]
+    return pairs if line.strip().startswith("{") else None
 
 
 @given(lines)
@@ -70,16 +66,22 @@ def shallow(pairs: Any) -> list[tuple[str, Any]]:
 @example('{"a": 01}')
 @example('{"a": 1, "a": 2}')
 @example("[{}]")
+@example('{"a": {"b": [1, {"c": "[[["}], "d": {}}}')
 @pytest.mark.parametrize("recursive_brackets", [100, -1])
 def test_an_object_is_what_python_reads(recursive_brackets: int, line: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_object, "MAX_DEPTH", recursive_brackets)
+        patch.setattr(json_object, "MAX_RECURSION", recursive_brackets)
         pairs = parse_object(line)
-    assert (None if pairs is None else shallow(pairs)) == by_python(line)
+    assert pairs == by_python(line)
 
 
 @pytest.mark.parametrize("depth", [900, 20_000])
 def test_an_object_may_be_as_deep_as_it_likes(depth: int) -> None:
     deep = "[" * depth + '{"b": [1, "]"]}' + "]" * depth
-    assert parse_object(f'{{"a": {deep}, "c": 7}}') == (("a", ()), ("c", "7"))
+    pairs = dict(parse_object(f'{{"a": {deep}, "c": 7}}') or ())
+    assert pairs["c"] == "7"
+    value, found = pairs["a"], 0
+    while value:
+        (value,), found = value, found + 1
+    assert found == json_object.MAX_DEPTH - 1  # below that it is empty
     assert parse_object(f'{{"a": {deep[:-1]}, "c": 7}}') is None

@@ -277,6 +277,15 @@ def test_an_unusual_size_has_the_same_outcome(line: bytes) -> None:
     assert scanned == outcome(content, "plain", is_scanned=False)
 
 
+@pytest.mark.parametrize("name", ["[" * 200, "[" * 100_000, "{" * 101 + "]"])
+def test_brackets_in_a_text_hide_no_nested_value(name: str) -> None:
+    _, good = EVERY["nested"]
+    content = json.dumps({**good, "canal": {**good["canal"], "nome": name}}).encode()
+    scanned = outcome(content, "nested", is_scanned=True)
+    assert [row["faculdade"] for row in scanned["accepted"]] == [name]
+    assert scanned == outcome(content, "nested", is_scanned=False)
+
+
 @pytest.mark.slow
 def test_no_difference_is_found_from_many_seeds() -> None:
     """FUZZ_SEEDS=100000 takes some hours."""

@@ -6,8 +6,11 @@ import json
 import re
 from typing import Any, NoReturn
 
-MAX_DEPTH = 100
+MAX_RECURSION = 100
 """A line that may be nested deeper is parsed without recursion."""
+
+MAX_DEPTH = 100
+"""Values that are nested deeper are left empty; no declared path leads there."""
 
 BRACKETS = re.compile(r"[\[{]|[\]}]")
 
@@ -38,7 +41,8 @@ class Number(str):
 def parse_object(line: str) -> Pairs | None:
     """Return the keys and values of an object; None if the line is not one.
 
-    A nested array is a list, and a nested object a tuple of pairs; deep ones are left empty.
+    A nested array is a list, and a nested object a tuple of pairs; those below `MAX_DEPTH` are
+    empty.
     """
     try:
         if _may_be_deep(line):
@@ -55,13 +59,13 @@ def parse_object(line: str) -> Pairs | None:
 
 def _may_be_deep(line: str) -> bool:
     """Return whether a line may be nested deeper than recursion allows; brackets of texts count."""
-    if line.count("[") + line.count("{") <= MAX_DEPTH:
+    if line.count("[") + line.count("{") <= MAX_RECURSION:
         return False
     depth = deepest = 0
     for bracket in BRACKETS.findall(line):
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
-    return deepest > MAX_DEPTH
+    return deepest > MAX_RECURSION
 
 
 def _reject_constant(constant: str) -> NoReturn:
@@ -77,10 +81,12 @@ DECODER = json.JSONDecoder(
 
 
 def _parse_nested(line: str) -> Pairs | None:
-    """Return the keys and values of an object of any depth, with nested values left empty."""
+    """Return the keys and values of an object of any depth; those below `MAX_DEPTH` are empty."""
     closers: list[str] = []
-    pairs: list[tuple[str, Any]] = []
-    key, value, position, end, expected = "", None, 0, len(line.rstrip(BLANK)), OBJECT
+    contents: list[list[Any]] = []  # the values, or keys and values, within each open bracket
+    keys: list[str] = []  # the last key within each open bracket
+    value: Any = None
+    position, end, expected = 0, len(line.rstrip(BLANK)), OBJECT
     while position < end:
         token = TOKEN.match(line, position)
         if not token or not token.lastgroup:
@@ -91,22 +97,31 @@ def _parse_nested(line: str) -> Pairs | None:
             return None
         text = json.loads(word) if kind == "text" else ""
         text.encode()  # raises an error for half a surrogate pair
-        if len(closers) == 1 and expected == VALUE:
-            value = _value(kind, word, text)
         if kind == "text" and expected in {KEY, FIRST_KEY}:
-            key, expected = (text if len(closers) == 1 else key), (":",)
+            keys[-1], expected = text, (":",)
             continue
         expected = _expected_after(kind, closers)
-        if len(closers) == 1 and expected == (",", "}"):
-            pairs.append((key, value))
-    return None if closers or expected else tuple(pairs)
+        if kind in "{[":
+            contents.append([])
+            keys.append("")
+            continue
+        if kind in ":,":
+            continue
+        if kind in "}]":
+            keys.pop()
+            value = tuple(contents.pop()) if kind == "}" else contents.pop()
+        else:
+            value = _value(kind, word, text)
+        if 0 < len(contents) <= MAX_DEPTH:
+            contents[-1].append((keys[-1], value) if closers[-1] == "}" else value)
+    return None if closers or expected else value
 
 
 def _value(kind: str, word: str, text: str) -> Any:
-    """Return the value of a token; of an opening bracket an empty value."""
+    """Return the value of a token."""
     if kind == "text":
         return text
-    return Number(word) if kind == "number" else WORDS.get(word, ())
+    return Number(word) if kind == "number" else WORDS[word]
 
 
 def _expected_after(kind: str, closers: list[str]) -> tuple[str, ...]:
