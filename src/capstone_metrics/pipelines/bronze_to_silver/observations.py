@@ -100,21 +100,24 @@ def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Tabl
     known = first.inner_join(before.select(*VIDEO_KEY, last=before[DAY]), VIDEO_KEY).cache()
     around = _of_days(observed, _days_between(known)).semi_join(known, VIDEO_KEY).cache()
     # a video whose last line was of counters in a period has no row of that day
-    unseen = known.anti_join(around, VIDEO_KEY).cache()
+    last_rows = around.select(*VIDEO_KEY, last=around[DAY])
+    unseen = known.anti_join(last_rows, [*VIDEO_KEY, "last"]).cache()
     if unseen.count().to_pyarrow().as_py():
-        around = ibis.union(around, observed.semi_join(unseen, VIDEO_KEY)).cache()
+        every_row = observed.semi_join(unseen, VIDEO_KEY)
+        around = ibis.union(around.anti_join(unseen, VIDEO_KEY), every_row).cache()
+    after = around.inner_join(first, VIDEO_KEY)
+    after = after.filter(after[DAY] >= after["first"])
     by_video = ibis.window(group_by=VIDEO_KEY, order_by=DAY)
-    numbered = around.mutate(number=ibis.row_number().over(by_video)).inner_join(first, VIDEO_KEY)
-    starts = numbered.filter(
-        (numbered.number == 0) & (numbered[DAY] >= numbered["first"]) & numbered.dias.notnull()
-    )
-    earlier = starts.select(
-        *VIDEO_KEY, **{DAY: (starts[DAY] - starts.dias.as_interval("D")).cast("date")}
+    after = after.mutate(number=ibis.row_number().over(by_video))
+    after = after.filter((after.number == 0) & after.dias.notnull())
+    earlier = after.select(
+        *VIDEO_KEY, **{DAY: (after[DAY] - after.dias.as_interval("D")).cast("date")}
     ).cache()
     days = _days(earlier)
     if not days:
         return around
-    return ibis.union(around, _of_days(observed, days).semi_join(earlier, VIDEO_AND_DAY))
+    before_first = _of_days(observed, days).semi_join(earlier, VIDEO_AND_DAY)
+    return ibis.union(around, before_first.anti_join(around, VIDEO_AND_DAY))
 
 
 def _days_between(known: ir.Table) -> set[dt.date]:
