@@ -27,6 +27,7 @@ from capstone_metrics.quality import QualityReport, Rules
 from capstone_metrics.refusals import Refusals, allowed_names, refusal_error, refusals_of
 from capstone_metrics.schedule import Calendar, Span
 from capstone_metrics.storage.request_counter import request_counts
+from capstone_metrics.validation.texts import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +69,7 @@ class ConfigurationCheck:
         parameters = loader["parameters"]
         configuration.check("parameters", parameters, PARAMETERS)
         self.configuration = configuration
+        _check_names(parameters)
         _check_instants(parameters)
         _check_overrides(parameters, loader.runtime_params)
 
@@ -312,6 +314,23 @@ class RunMonitor:
             targets = targets.replace(f"make viz{env}", f"make viz{env} (lineage)")
             lines.append(("Next", f"{where}{targets}"))
         return lines
+
+
+def _check_names(parameters: Mapping[str, Any]) -> None:
+    """Check that consumers and file systems take no two networks or sources for one.
+
+    Raises:
+        ConfigError: for the first that differs from another by case, accents or blanks alone.
+    """
+    for setting in ("networks", "sources"):
+        spellings: dict[str, str] = {}
+        for name in map(str, parameters[setting]):
+            other = spellings.setdefault(folded(name), name)
+            if other != name:
+                raise ConfigError(
+                    f"{setting}: {other!r} and {name!r} differ by case or blanks alone, so Power "
+                    "BI and some file systems take them for one; rename one."
+                )
 
 
 def _check_instants(parameters: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -223,6 +224,24 @@ def test_a_mistake_in_a_source_is_one_sentence(
     done = project.kedro(*INGEST, check=False)
     location = "conf/local/parameters_sources.yml"
     assert sentence(done).startswith(f"{location}: sources.mine{expected}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "named"),
+    [
+        ("networks", ["tiktok", "TikTok"], "'tiktok' and 'TikTok'"),
+        ("networks", ["São", "sa\u0303o "], "'São' and 'são '"),
+        ("sources", {"escola": {"type": "faker"}, "Escola": {"type": "faker"}}, "'escola' and "),
+    ],
+)
+def test_names_that_others_take_for_one_are_refused(
+    project: Project, setting: str, value: object, named: str
+) -> None:
+    project.configure("parameters_sources.yml", **{setting: value})
+
+    error = unicodedata.normalize("NFC", sentence(project.kedro(*INGEST, check=False)))
+    assert error.startswith(f"{setting}: {named}")
+    assert "differ by case or blanks alone" in error
 
 
 @pytest.mark.parametrize(
