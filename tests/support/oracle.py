@@ -287,9 +287,10 @@ def _time(name: str, value: str, rule: Any, zone: str) -> Any:
 
 def _iso(value: str) -> tuple[dt.datetime, bool]:
     match = _require(ISO.fullmatch(value), ISO.fullmatch(value))
-    year, month, day, time, hour, minute, _, second, _, part, *offset = match.groups()
+    year, month, day, time, hour, minute, seconds, second, _, part, *offset = match.groups()
     _, utc, sign, hours, _, minutes = offset
-    separators = {"-" in value[:8], *([":" in value[8:16]] if time else [])}
+    separators = {"-" in value[:8]}
+    separators |= {text[at] == ":" for text, at in ((time, 3), (seconds, 0)) if text}
     _require(value, len(separators) == 1)
     zone: dt.tzinfo | None = dt.UTC if utc else None
     if sign:
