@@ -203,6 +203,11 @@ class Configuration:
             except ConfigError as error:
                 raise ConfigError(f"{self.location(kind, name)}: {error}") from None
         own = set(values) - set(known)
+        if outside := sorted(name for name in own if str(name).startswith("gold_")):
+            raise ConfigError(
+                f"{self.location(kind, outside[0])}: {outside[0]} stands beside marts, so no mart "
+                "is built of it; indent it below marts."
+            )
         if own and (base := self._declared(kind, self.environments[0])):
             for name in sorted(own - base):
                 raise unknown_name(self.location(kind, name), name, [*known, *base])

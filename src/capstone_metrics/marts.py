@@ -230,12 +230,18 @@ def _parse_measure(mart: str, measure: str, rule: Any, basis: Basis) -> Measure:
         if isinstance(rule, Mapping)
         else {}
     )
+    if len(aggregates) > 1 and (extra := set(aggregates) - set(AGGREGATES)):
+        raise unknown_name(
+            f"marts.{mart}.measures.{measure}", extra.pop(), (*AGGREGATES, "at_days")
+        )
     if len(aggregates) != 1:
         raise ConfigError(f"marts.{mart}.measures.{measure}: {hint}")
     ((aggregate, column),) = ((str(name), str(value)) for name, value in aggregates.items())
     schema = SCHEMAS[basis.table]
-    if aggregate not in AGGREGATES or column not in schema:
-        raise ConfigError(f"marts.{mart}.measures.{measure}: {hint}")
+    if aggregate not in AGGREGATES:
+        raise unknown_name(f"marts.{mart}.measures.{measure}", aggregate, AGGREGATES)
+    if column not in schema:
+        raise unknown_name(f"marts.{mart}.measures.{measure}.{aggregate}", column, schema)
     if aggregate == "sum" and not schema[column].is_integer():
         raise ConfigError(
             f"marts.{mart}.measures.{measure}: {column} is not a whole number, so it has no sum "

@@ -134,6 +134,11 @@ def test_an_unknown_name_is_answered_with_the_choices(
             "marts: {a: 1:30.5}\n",
             ", line 1: YAML takes 1:30.5 for 90.5; write ",
         ),
+        (
+            "parameters_a.yml",
+            "gold_new: {key: [faculdade], measures: {n: {count: video_id}}}\n",
+            ": gold_new stands beside marts, so no mart is built of it; indent it below marts.",
+        ),
         ("sources.yml", "sources: {}\n", ": declares sources, but a file of this name is not read"),
     ],
 )

@@ -13,6 +13,7 @@ import yaml
 from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings as kedro_settings
 from kedro.utils import find_kedro_project
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -335,14 +336,18 @@ def _show(result: Preview) -> None:
 def _table(result: Preview) -> Table:
     """Return the first rows as a table, in which only titles are shortened."""
     table = Table()
-    rows = [["" if row[c] is None else str(row[c]) for c in SHOWN_COLUMNS] for row in result.rows]
-    rows = rows[:SHOWN_RECORDS]
-    for column, cells in zip(SHOWN_COLUMNS, zip(*rows, strict=True), strict=True):
-        is_title = column == SHOWN_COLUMNS[-1]
-        width = None if is_title else max(map(len, (column, *cells)))
-        table.add_column(column, overflow="ellipsis", no_wrap=True, min_width=width)
-    for row in rows:
-        table.add_row(*(" ".join(escape(cell).split()) for cell in row))
+    rows = [
+        [" ".join(str(row[c]).split()) if row[c] is not None else "" for c in SHOWN_COLUMNS]
+        for row in result.rows[:SHOWN_RECORDS]
+    ]
+    *widths, _ = (max(map(cell_len, cells)) for cells in zip(SHOWN_COLUMNS, *rows, strict=True))
+    borders = 3 * len(SHOWN_COLUMNS) + 1
+    room = max(Console().width - sum(widths) - borders, len(SHOWN_COLUMNS[-1]))
+    for column in SHOWN_COLUMNS:
+        table.add_column(column, no_wrap=True)
+    for *values, title in rows:
+        shown = title if cell_len(title) <= room else f"{set_cell_size(title, room - 1)}…"
+        table.add_row(*map(escape, (*values, shown)))
     return table
 
 

@@ -420,7 +420,7 @@ def _gold_check(head: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
     if manifest["silver_origin"] != head["origin"]:
         message = "Gold was built from a Silver that has been rebuilt since"
     elif commits_behind:
-        message = f"Gold is {commits_behind:,} commits behind Silver"
+        message = f"Gold is {commits_behind:,} commit{'s' * (commits_behind > 1)} behind Silver"
     else:
         message = "Gold is up to date with Silver"
     return Check("gold", Health.OK, message)
