@@ -239,6 +239,10 @@ observation = st.builds(
 batch = st.lists(st.one_of(observation, observation, st.just(b"{cut\n")), min_size=1, max_size=4)
 
 
+GOOD = line(video_id="e", data_postagem="2026-01-28", ingestion_ts="2026-01-29T11:00:00Z")
+"""A line that is accepted: of a Silver without any row no Gold is made."""
+
+
 def run_on(project: Project, pipelines: list[str] = LAKE_PIPELINES, **params: Any) -> None:
     """A run, and one more that allows it where an object that lost a field was refused."""
     try:
@@ -263,7 +267,7 @@ class Lakes(RuleBasedStateMachine):
         self.lake = self.project.root / "data"
         clear(self.lake)
         self.objects = 0
-        self.window(window, lines)
+        self.window(window, [GOOD, *lines])
 
     @rule(window=windows, lines=batch)
     def window(self, window: str, lines: list[bytes]) -> None:
