@@ -232,7 +232,12 @@ class RunMonitor:
                 self.summary.show(self.console, (), is_complete=False)
 
     def _refusals(self) -> Refusals:
-        """Return what is refused now; nothing if the lake cannot be read, which is said before."""
+        """Return what is refused now; nothing if the lake cannot be read, which is said before.
+
+        A run that only publishes may read nothing but Gold.
+        """
+        if not {"bronze", "silver", "gold"} & self.layers:
+            return {}
         load = self.catalog.load
         try:
             planned = self.catalog["bronze_criacao"].planned_sources
