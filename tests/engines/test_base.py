@@ -4,10 +4,13 @@ import datetime as dt
 import gc
 from typing import TYPE_CHECKING
 
+import ibis
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from capstone_metrics.engines import engine_of
+from capstone_metrics.engines.layout import Layout
 from capstone_metrics.errors import CapstoneError, user_message
 from capstone_metrics.storage import storage_of
 from capstone_metrics.validation.validator import Validator
@@ -73,6 +76,23 @@ def test_a_table_is_filled_from_batches_and_lasts_as_long_as_its_expression() ->
     del doubled
     gc.collect()
     assert name not in engine().connection.list_tables()
+
+
+def test_files_that_changed_are_read_again_though_a_result_was_cached(tmp_path: Path) -> None:
+    layout = Layout("days", "parquet", ibis.schema({"a": "int64", "day": "date"}), ("day",), ("a",))
+    key = layout.key([dt.date(2026, 1, 31)])
+    path = tmp_path / key
+    path.parent.mkdir(parents=True)
+
+    def total() -> ir.IntegerScalar:
+        return engine().read(storage_of(str(tmp_path)), [key], layout).a.sum().as_table().cache()
+
+    pq.write_table(pa.table({"a": [1]}), path)
+    before = total()
+    assert before.to_pyarrow().to_pydict() == {"Sum(a)": [1]}
+    pq.write_table(pa.table({"a": [2]}), path)
+    assert total().to_pyarrow().to_pydict() == {"Sum(a)": [2]}
+    assert before.to_pyarrow().to_pydict() == {"Sum(a)": [1]}  # it was cached, and is still there
 
 
 def test_an_empty_batch_ends_nothing() -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
@@ -44,8 +44,6 @@ UNORDERED = {"preserve_insertion_order": "false"}
 
 DEFAULT_MAX_LINE_BYTES = 1 << 24
 """The longest JSON line that DuckDB reads by default."""
-
-CACHED_VIEWS = 16
 
 CHANGED_FILE_ERRORS = (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException)
 """What DuckDB raises for a file that changed while it was read."""
@@ -113,8 +111,6 @@ class DuckDBEngine(Engine):
         self.connection: Connection = Connection().connect(**settings)
         self.connection.raw_sql("SET TimeZone = 'UTC'")
         self._versions: dict[str, str] = {}  # of the objects of a bucket that were given to DuckDB
-        # here, and not on the method, so that each engine has a cache of its own
-        self._cached_view = lru_cache(maxsize=CACHED_VIEWS)(self._create_view)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
         connection = self.connection
@@ -149,7 +145,7 @@ class DuckDBEngine(Engine):
         max_line_bytes = DEFAULT_MAX_LINE_BYTES
         if layout.format == "jsonl":  # a line is as long as its file, at most
             max_line_bytes = max(max_line_bytes, *(storage.size(key) for key in keys))
-        return self._cached_view(tuple(self._enable_reads(storage, keys)), layout, max_line_bytes)
+        return self._create_view(self._enable_reads(storage, keys), layout, max_line_bytes)
 
     def _enable_reads(self, storage: Storage, keys: list[str]) -> list[str]:
         """Give DuckDB access to objects of a lake, and return their addresses."""
@@ -164,11 +160,12 @@ class DuckDBEngine(Engine):
             duckdb_s3.enable_reads(self.connection.con, bucket, keys)
         return [storage.address(key) for key in keys]
 
-    def _create_view(self, paths: tuple[str, ...], layout: Layout, max_line_bytes: int) -> ir.Table:
+    def _create_view(self, paths: list[str], layout: Layout, max_line_bytes: int) -> ir.Table:
         """Create a view of files, which each query reads again.
 
-        Its partition columns are declared with their types: a filter on a cast of one would open
-        every file.
+        It is a new one at each call: Ibis would answer an equal expression by a result that it
+        cached before the files changed. Its partition columns are declared with their types: a
+        filter on a cast of one would open every file.
         """
         name = gen_name(layout.format)
         schema = layout.schema
@@ -186,7 +183,9 @@ class DuckDBEngine(Engine):
         self.connection.raw_sql(
             f"CREATE TEMP VIEW {name} AS FROM {reader}([{files}], {hive}{options})"
         )
-        return self.connection.table(name).select(*schema).cast(schema)
+        view = self.connection.table(name)
+        weakref.finalize(view.op(), self.connection.drop_view, name, force=True)
+        return view.select(*schema).cast(schema)
 
     def _types_literal(self, kinds: Mapping[str, dt.DataType]) -> str:
         """Return columns and their types as an SQL literal: `{column: 'TYPE'}`."""
