@@ -238,15 +238,13 @@ def withdrawn(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) ->
         sources: the declarations of the sources of files, by name.
         names: the names of objects of Bronze, of any source.
     """
-    readings: dict[tuple[str, ...], list[tuple[bool, str]]] = defaultdict(list)
+    digests = {source: Reading.of(source, each).digest for source, each in sources.items()}
+    readings: dict[tuple[str, FileObject], list[tuple[bool, str]]] = defaultdict(list)
     for name in names:
         source = parse_object_name(name)[0]
-        file = FileObject.of(source, name) if source in sources else None
-        if file:
-            declared = Reading.of(source, sources[source]).digest
-            is_declared = (file.reading or declared) == declared
-            arrival = (source, file.window, str(file.number), file.content)
-            readings[arrival].append((is_declared, name))
+        if source in digests and (file := FileObject.of(source, name)):
+            is_declared = file.reading in {"", digests[source]}
+            readings[source, file._replace(reading="")].append((is_declared, name))
     return frozenset(name for objects in readings.values() for _, name in sorted(objects)[:-1])
 
 
