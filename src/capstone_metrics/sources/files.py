@@ -212,21 +212,33 @@ def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], li
     Two members of a zip, sheets of a workbook, tables or lists of a file are not the same records,
     nor are those that two sources select by `only`.
     """
-    readers: dict[Any, list[tuple[str, Path]]] = defaultdict(list)
+    matches: dict[Path, list[tuple[str, Path]]] = defaultdict(list)
     for name, declaration in sources.items() if len(sources) > 1 else ():
-        reading = Reading.of(name, declaration)
-        table = reading.header if reading.until else ()
-        part = reading.sheet, reading.records, table, repr(declaration.get("only"))
         for path in _matches(declaration):
-            with contextlib.suppress(SourceError):  # which the ingestion refuses
-                for member in members(path, reading):
-                    readers[path.resolve(), member, part].append((name, path))
+            matches[path.resolve()].append((name, path))
+    readings = {name: Reading.of(name, declaration) for name, declaration in sources.items()}
+    readers: dict[Any, list[tuple[str, Path]]] = defaultdict(list)
+    for file, matching in matches.items():
+        for name, path in matching if len(matching) > 1 else ():
+            for part in _parts(path, readings[name]):
+                readers[file, part, repr(sources[name].get("only"))].append((name, path))
     result: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for each in readers.values():
         for (one, path), (other, _) in combinations(each, 2):
             if one != other:  # a file may have two names
                 result[one, other].append(path)
     return result
+
+
+def _parts(path: Path, reading: Reading) -> list[tuple[Any, ...]]:
+    """Return which parts of a file are read; none of one that the ingestion refuses."""
+    table = reading.header if reading.until else ()
+    try:
+        return [
+            (member, reading.sheet, reading.records, table) for member in members(path, reading)
+        ]
+    except SourceError:
+        return []
 
 
 def withdrawn(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> frozenset[str]:
