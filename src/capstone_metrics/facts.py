@@ -1,4 +1,4 @@
-"""The rows of Silver that marts are counted from."""
+"""The rows of Silver of some days, and those that marts are counted from."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 Days = set[dt.date] | None
 
 
+def days_of(table: ir.Table, column: str) -> list[dt.date]:
+    """Return the days in a column of a table, in their order."""
+    return sorted(table.select(column).distinct().to_pyarrow()[column].to_pylist())
+
+
+def rows_of_days(table: ir.Table, column: str, days: Collection[dt.date] | None) -> ir.Table:
+    """Return the rows that have one of some days in a column; None for all rows."""
+    return table if days is None else table.filter(table[column].isin(sorted(days)))
+
+
 def facts_of(
     tables: Mapping[str, ir.Table], basis: Basis, columns: Collection[str], days: Days = None
 ) -> ir.Table:
@@ -31,7 +41,7 @@ def facts_of(
     if basis.at_days is not None:
         return _videos_at(basis.at_days, tables, columns, days)
     table = tables[basis.table]
-    return _between(table, basis.day, days).select(*sorted({*VIDEO_KEY, basis.day, *columns}))
+    return rows_of_days(table, basis.day, days).select(*sorted({*VIDEO_KEY, basis.day, *columns}))
 
 
 def changed_days(basis: Basis, changed: Mapping[str, set[dt.date]]) -> set[dt.date]:
@@ -56,21 +66,17 @@ def _videos_at(
     """
     posted, observed = "data_postagem", "data_observacao"
     others = sorted({*VIDEO_KEY, posted, *columns}.difference(GAINS))
-    videos = _between(tables["criacao"], posted, days).select(*others)
-    last = _between(tables["provenance"], posted, days).select(*VIDEO_KEY, last=observed)
+    videos = rows_of_days(tables["criacao"], posted, days).select(*others)
+    last = rows_of_days(tables["provenance"], posted, days).select(*VIDEO_KEY, last=observed)
     old = videos.inner_join(last, VIDEO_KEY)
     old = old.filter(old["last"].delta(old[posted], unit="day") >= age).drop("last")
     window = None
     if days is not None:
         ages = range(-EARLIEST_DAYS, age + 1)
         window = {day + dt.timedelta(each) for day in days for each in ages}
-    observations = _between(tables["observacao_dia"], observed, window)
+    observations = rows_of_days(tables["observacao_dia"], observed, window)
     rows = old.inner_join(observations.select(*VIDEO_KEY, observed, *GAINS), VIDEO_KEY)
     ages_of_rows = rows[observed].delta(rows[posted], unit="day")
     rows = rows.filter(ages_of_rows.between(-EARLIEST_DAYS, age))
     latest = rows.group_by(VIDEO_KEY).agg(**{observed: rows[observed].max()})
     return rows.semi_join(latest, [*VIDEO_KEY, observed]).drop(observed)
-
-
-def _between(table: ir.Table, column: str, days: Days) -> ir.Table:
-    return table if days is None else table.filter(table[column].isin(sorted(days)))

@@ -7,6 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from capstone_metrics.changes import GoldSnapshot, LazyMapping, MartFile, SilverSnapshot
+from capstone_metrics.facts import days_of
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.schemas import DAYS
 from capstone_metrics.write_stats import WriteStats
@@ -36,7 +37,7 @@ def planned_silver(
         added = rows.difference(replaced).cache()
         removed = replaced.difference(rows).cache()
         if day := DAYS.get(name):
-            changed[name] = _days(added, day) | _days(removed, day)
+            changed[name] = {*days_of(added, day), *days_of(removed, day)}
         stats[name] = WriteStats(
             rows=_count(added),
             removed=_count(removed),
@@ -91,10 +92,6 @@ def _in_memory(content: bytes) -> MartFile:
 
 def _rows(table: pa.Table | None) -> set[tuple[tuple[str, object], ...]]:
     return {tuple(row.items()) for row in table.to_pylist()} if table is not None else set()
-
-
-def _days(table: ir.Table, day: str) -> set[dt.date]:
-    return set(table.select(day).distinct().to_pyarrow()[day].to_pylist())
 
 
 def _count(table: ir.Table) -> int:

@@ -10,12 +10,14 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot
+from capstone_metrics.facts import days_of, rows_of_days
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.observations import merge_observations
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX, VIDEO_KEY
 from capstone_metrics.validation.objects import parse_object_name
 
+DAY = "data_postagem"
 LINE_KEY = ["objeto", "linha"]
 """The columns that identify a line of Bronze."""
 
@@ -34,7 +36,7 @@ class MergedProvenance:
     upserted: ir.Table
     unchanged: ir.Table
     before: ir.Table
-    days: list[str] | None
+    days: list[dt.date] | None
 
     @property
     def partitions(self) -> list[tuple[str, ...]] | None:
@@ -82,7 +84,7 @@ def merge(validation: ValidationResult) -> MergeResult:
     after = ibis.union(merged.upserted, merged.unchanged)
     days: list[tuple[str, ...]] | None = None
     if merged.days is not None:
-        days = [(day,) for day in merged.days]
+        days = [(str(day),) for day in merged.days]
     overwrites = {
         "criacao": _criacao_overwrite(merged, validation),
         "provenance": PartitionOverwrite(after.select(*PROVENANCE), days),
@@ -126,7 +128,7 @@ def _merge_provenance(validation: ValidationResult) -> MergedProvenance:
         before = new.filter(~new.is_new)  # empty: there is no row to compare with
         days = None
     else:
-        before, days = _rows_of_days(new, validation.snapshot)
+        before, days = _rows_before(new, validation.snapshot)
     merged = latest(ibis.union(before, new)).cache()
     return MergedProvenance(
         upserted=merged.filter(merged.is_new),
@@ -136,22 +138,22 @@ def _merge_provenance(validation: ValidationResult) -> MergedProvenance:
     )
 
 
-def _rows_of_days(new: ir.Table, snapshot: SilverSnapshot) -> tuple[ir.Table, list[str]]:
+def _rows_before(new: ir.Table, snapshot: SilverSnapshot) -> tuple[ir.Table, list[dt.date]]:
     """Return the provenance of all rows on the days that a merge may change, and the days.
 
     A merge may change the days of the new observations and, for a video whose posting date was
     corrected, the day that it leaves.
     """
     provenance, video_index = (snapshot.tables[name] for name in ("provenance", "video_index"))
-    days = _days(new)
-    rows = _of_days(provenance, days).select(*PROVENANCE).cache()
+    days = days_of(new, DAY)
+    rows = rows_of_days(provenance, DAY, days).select(*PROVENANCE).cache()
     # these videos are new, or on another day, which the index names
     absent = new.anti_join(rows, VIDEO_KEY)
     absent = absent.select(*VIDEO_KEY, shard=_shard(absent.video_id))
     shards = absent.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
     moved = video_index.filter(video_index.shard.isin(shards)).semi_join(absent, VIDEO_KEY)
-    if other_days := sorted(set(_days(moved)) - set(days)):
-        rows = ibis.union(rows, _of_days(provenance, other_days).select(*PROVENANCE))
+    if other_days := set(days_of(moved, DAY)).difference(days):
+        rows = ibis.union(rows, rows_of_days(provenance, DAY, other_days).select(*PROVENANCE))
     return rows.mutate(is_new=False).cache(), sorted([*days, *other_days])
 
 
@@ -175,15 +177,6 @@ def _shard(video_id: ir.StringValue) -> ir.StringValue:
     return video_id.hexdigest("md5").left(1)
 
 
-def _days(table: ir.Table) -> list[str]:
-    days = table.select("data_postagem").distinct().to_pyarrow()["data_postagem"].to_pylist()
-    return sorted(map(str, days))
-
-
-def _of_days(table: ir.Table, days: list[str]) -> ir.Table:
-    return table.filter(table.data_postagem.isin([dt.date.fromisoformat(day) for day in days]))
-
-
 def _partitions(table: ir.Table) -> list[tuple[str, ...]]:
     rows = table.select("rede_social", "data_postagem").distinct().to_pyarrow().to_pylist()
     return sorted((row["rede_social"], str(row["data_postagem"])) for row in rows)
@@ -192,10 +185,10 @@ def _partitions(table: ir.Table) -> list[tuple[str, ...]]:
 def _in_partitions(table: ir.Table, partitions: list[tuple[str, ...]]) -> ir.Table:
     """Return the rows of some partitions."""
     networks = {network for network, _ in partitions}
-    days = {day for _, day in partitions}
-    name = table.rede_social + "/" + table.data_postagem.cast("string")
+    days = {dt.date.fromisoformat(day) for _, day in partitions}
+    name = table.rede_social + "/" + table[DAY].cast("string")
     # the engine skips files by the first two filters; the third leaves out other combinations
-    rows = _of_days(table.filter(table.rede_social.isin(sorted(networks))), sorted(days))
+    rows = rows_of_days(table.filter(table.rede_social.isin(sorted(networks))), DAY, days)
     return rows.filter(name.isin(["/".join(partition) for partition in partitions]))
 
 

@@ -1,12 +1,12 @@
 """Merge accepted observations into the observations by day, with what each day gained."""
 
 import datetime as dt
-from collections.abc import Collection
 
 import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite
+from capstone_metrics.facts import days_of, rows_of_days
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.schemas import DAY_PROVENANCE, GAINS, OBSERVACAO_DIA, OBSERVATIONS, VIDEO_KEY
@@ -43,16 +43,16 @@ def merge_observations(
     observed, provenance = (
         validation.snapshot.tables[name] for name in ("observacao_dia", "day_provenance")
     )
-    new_days = _days(new)
+    new_days = days_of(new, DAY)
     lines = ibis.union(
-        _of_days(provenance, new_days).select(*DAY_PROVENANCE).mutate(is_new=False),
+        rows_of_days(provenance, DAY, new_days).select(*DAY_PROVENANCE).mutate(is_new=False),
         new.select(*DAY_PROVENANCE, "is_new"),
     )
     merged = latest(lines, VIDEO_AND_DAY).cache()
     upserted = new.semi_join(merged.filter(merged.is_new), VIDEO_AND_DAY).select(*OBSERVED).cache()
     changed = _changed(upserted, _around(upserted, before, observed)).cache()
-    days = _days(changed)
-    unchanged = _of_days(observed, days).anti_join(changed, VIDEO_AND_DAY)
+    days = days_of(changed, DAY)
+    unchanged = rows_of_days(observed, DAY, days).anti_join(changed, VIDEO_AND_DAY)
     rows = ibis.union(changed.select(*OBSERVACAO_DIA), unchanged.select(*OBSERVACAO_DIA))
     return {
         "observacao_dia": PartitionOverwrite(rows, [(str(day),) for day in days]),
@@ -98,7 +98,7 @@ def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Tabl
     """
     first = upserted.group_by(VIDEO_KEY).agg(first=upserted[DAY].min())
     known = first.inner_join(before.select(*VIDEO_KEY, last=before[DAY]), VIDEO_KEY).cache()
-    around = _of_days(observed, _days_between(known)).semi_join(known, VIDEO_KEY).cache()
+    around = rows_of_days(observed, DAY, _days_between(known)).semi_join(known, VIDEO_KEY).cache()
     # a video whose last line was of counters in a period has no row of that day
     last_rows = around.select(*VIDEO_KEY, last=around[DAY])
     unseen = known.anti_join(last_rows, [*VIDEO_KEY, "last"]).cache()
@@ -113,10 +113,10 @@ def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Tabl
     earlier = after.select(
         *VIDEO_KEY, **{DAY: (after[DAY] - after.dias.as_interval("D")).cast("date")}
     ).cache()
-    days = _days(earlier)
+    days = days_of(earlier, DAY)
     if not days:
         return around
-    before_first = _of_days(observed, days).semi_join(earlier, VIDEO_AND_DAY)
+    before_first = rows_of_days(observed, DAY, days).semi_join(earlier, VIDEO_AND_DAY)
     return ibis.union(around, before_first.anti_join(around, VIDEO_AND_DAY))
 
 
@@ -154,11 +154,3 @@ def _with_gains(rows: ir.Table) -> ir.Table:
         dias=rows[DAY].delta(rows[f"previous_{DAY}"], unit="day").cast("int64"),
         follows_new=rows.previous_is_new.fill_null(False),
     )
-
-
-def _days(table: ir.Table) -> list[dt.date]:
-    return sorted(table.select(DAY).distinct().to_pyarrow()[DAY].to_pylist())
-
-
-def _of_days(table: ir.Table, days: Collection[dt.date]) -> ir.Table:
-    return table.filter(table[DAY].isin(sorted(days)))

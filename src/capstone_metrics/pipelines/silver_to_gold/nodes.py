@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SourceState
 from capstone_metrics.errors import DataError
-from capstone_metrics.facts import changed_days, facts_of
+from capstone_metrics.facts import changed_days, facts_of, rows_of_days
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.marts import Basis, Mart, declaration_in, marts_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
@@ -431,9 +431,7 @@ def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
         own = facts.get(Basis(table))
         if own is None or own.rows is None:
             continue
-        committed = silver.tables[provenance]
-        if own.days is not None:
-            committed = committed.filter(committed[DAYS[table]].isin(sorted(own.days)))
+        committed = rows_of_days(silver.tables[provenance], DAYS[table], own.days)
         found, expected = (_fingerprints(rows, DAYS[table]) for rows in (own.rows, committed))
         count, expected_count = (
             sum(rows for rows, _ in each.values()) for each in (found, expected)
