@@ -10,15 +10,12 @@ from io import BytesIO
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.validation import blocks, validator
 from capstone_metrics.validation.contract import contract_of
-from capstone_metrics.validation.objects import BronzeObject
-from capstone_metrics.validation.validator import Observations, Validator
+from capstone_metrics.validation.validator import Validator
 from tests.support.mutations import near_line
 from tests.support.oracle import rebuild
 from tests.validation.conftest import LINE, NETWORKS, OTHER_NAMES, SOURCES, ZONE
@@ -100,33 +97,6 @@ def test_a_batch_has_the_latest_line_of_each_video() -> None:
         [("fonte=plain/janela=2026-01-31T08/a.jsonl", partial(BytesIO, b"\n".join(lines)))]
     )
     assert [(row["views"], row["linha"]) for row in batch.accepted.to_pylist()] == [(4, 5)]
-
-
-def test_of_equal_times_the_last_object_and_line_win() -> None:
-    def lines(*videos: str) -> pa.RecordBatch:
-        times = pa.array([0] * len(videos), pa.timestamp("us", "UTC"))
-        numbers = pa.array(range(1, len(videos) + 1), pa.int64())
-        networks = ["tiktok"] * len(videos)
-        return pa.record_batch(
-            {
-                "rede_social": networks,
-                "video_id": videos,
-                "ingestion_ts": times,
-                "linha": numbers,
-            }
-        )
-
-    objects = [
-        (BronzeObject("b", ZONE), lines("x", "y", "x")),
-        (BronzeObject("a", ZONE), lines("x", "z")),
-    ]
-    days = [np.array([1, 1, 2], np.int32), np.array([2, -1], np.int32)]
-    is_observed = [np.array([True, True, True]), np.array([False, True])]
-    observations = Observations(objects)
-    latest = [kept.tolist() for kept in observations.latest()]
-    assert latest == [[False, True, True], [False, True]]
-    by_day = [kept.tolist() for kept in observations.latest_by_day(days, is_observed)]
-    assert by_day == [[True, True, True], [False, True]]
 
 
 def test_a_receipt_counts_lines_and_bytes() -> None:

@@ -26,10 +26,10 @@ from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.contract import Contract, contract_of
 from capstone_metrics.validation.lines import ROW
 from capstone_metrics.validation.objects import BronzeObject
+from capstone_metrics.validation.observations import Observations
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import validate_line
 from capstone_metrics.validation.silver import REQUIRED, SILVER
-from capstone_metrics.validation.validator import Observations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

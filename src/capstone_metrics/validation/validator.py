@@ -18,12 +18,13 @@ from capstone_metrics.validation.contract import LIFETIME
 from capstone_metrics.validation.layout import PADDING
 from capstone_metrics.validation.lines import REJECTED, ROW, count_lines, validate_lines
 from capstone_metrics.validation.objects import BronzeObject
+from capstone_metrics.validation.observations import Observations, local_days
 from capstone_metrics.validation.scanner import Scanner
 from capstone_metrics.validation.silver import OBSERVATION, SILVER
-from capstone_metrics.validation.values import ARROW, DAY_US, offsets
+from capstone_metrics.validation.values import ARROW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -41,12 +42,6 @@ ACCEPTED = ROW.insert(len(SILVER), DAY).insert(len(SILVER) + 1, pa.field("objeto
 
 OBSERVED = pa.schema({name: ARROW[kind] for name, kind in OBSERVATION.items()})
 """What is known of a video at the end of a day, and the line that it comes from."""
-
-LINE_BITS = 40
-"""The bits of the line number in a position in Bronze; the bits above them are of its object."""
-
-DAY_BITS, MAX_DAY = 24, (1 << 24) - 1
-"""The bits of a day, since 1970, beside those of a video; a day before 1970 is negative."""
 
 BUFFER_BYTES = BLOCK_BYTES + PADDING
 BATCH_BYTES, BATCH_PIECES = 1 << 28, 1 << 11
@@ -258,7 +253,8 @@ class _Batch:
             return self._batch([], [])
         accepted: list[pa.RecordBatch] = []
         observed: list[pa.RecordBatch] = []
-        days = [_days(batch["ingestion_ts"], self._validator.zone) for _, batch in self._accepted]
+        zone = self._validator.zone
+        days = [local_days(batch["ingestion_ts"], zone) for _, batch in self._accepted]
         is_observed = [
             np.full(len(day), self._validator.contracts[origin.fonte].counters == LIFETIME)
             for (origin, _), day in zip(self._accepted, days, strict=True)
@@ -304,70 +300,3 @@ def _rows(
     return pa.RecordBatch.from_arrays(
         [own[name] if name in own else kept[name] for name in schema.names], schema=schema
     )
-
-
-def _days(moments: pa.Array, zone: str) -> NDArray[np.int32]:
-    """Return the local day of each of some moments, of which few differ, as days since 1970."""
-    encoded = moments.view(pa.int64()).dictionary_encode()
-    distinct = encoded.dictionary.to_numpy()
-    local = distinct + offsets(distinct, zone, is_local=False)
-    days: NDArray[np.int32] = (local // DAY_US).astype(np.int32)[encoded.indices.to_numpy()]
-    return days
-
-
-class Observations:
-    """The accepted lines of batches, in the order in which they were observed.
-
-    The order is total: by `ingestion_ts`, then by object and line in Bronze.
-
-    Args:
-        lines: batches of lines as `ROW`, each with its object.
-    """
-
-    def __init__(self, lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> None:
-        sizes = [batch.num_rows for _, batch in lines]
-        ids, networks = (
-            pa.chunked_array([batch[name] for _, batch in lines])
-            .combine_chunks()
-            .dictionary_encode()
-            for name in ("video_id", "rede_social")
-        )
-        moments = np.concatenate([batch["ingestion_ts"].view(pa.int64()) for _, batch in lines])
-        numbers = np.concatenate([batch["linha"] for _, batch in lines])
-        ranks = {name: rank for rank, name in enumerate(sorted({o.objeto for o, _ in lines}))}
-        objects = np.repeat(np.array([ranks[o.objeto] for o, _ in lines], np.int64), sizes)
-        # equal times are in the order of Bronze, in which nearly all lines are already
-        in_bronze = np.argsort(objects << LINE_BITS | numbers, kind="stable")
-        self._order = in_bronze[np.argsort(moments[in_bronze], kind="stable")]
-        self._videos = ids.indices.to_numpy() + len(ids.dictionary) * networks.indices.to_numpy()
-        self._ends = np.cumsum(sizes)[:-1]
-
-    def latest(self) -> list[NDArray[np.bool_]]:
-        """Return for each batch which of its lines are the latest of their videos."""
-        return self._split(self._videos, self._order)
-
-    def latest_by_day(
-        self, days: Sequence[NDArray[np.int32]], is_observed: Sequence[NDArray[np.bool_]]
-    ) -> list[NDArray[np.bool_]]:
-        """Return for each batch which of its lines are the latest of their videos on their days.
-
-        Args:
-            days: for each batch the day of each of its lines.
-            is_observed: for each batch which of its lines are compared.
-        """
-        groups = self._videos.astype(np.int64) << DAY_BITS | (np.concatenate(days) & MAX_DAY)
-        return self._split(groups, self._order[np.concatenate(is_observed)[self._order]])
-
-    def _split(self, groups: NDArray[Any], order: NDArray[np.intp]) -> list[NDArray[np.bool_]]:
-        """Return for each batch which of its lines are the last of their groups in an order."""
-        return np.split(_is_last(groups, order), self._ends)
-
-
-def _is_last(groups: NDArray[Any], order: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return which lines are the last of their group in an order, which may lack some lines."""
-    encoded = pa.array(groups[order]).dictionary_encode()
-    last = np.empty(len(encoded.dictionary), np.intp)
-    last[encoded.indices.to_numpy()] = order  # the last one of a group stays
-    is_last = np.zeros(len(groups), bool)
-    is_last[last] = True
-    return is_last
