@@ -27,7 +27,7 @@ from capstone_metrics.quality import QualityReport, Rules
 from capstone_metrics.refusals import Refusals, allowed_names, refusal_error, refusals_of
 from capstone_metrics.schedule import Calendar, Span
 from capstone_metrics.storage.request_counter import request_counts
-from capstone_metrics.validation.texts import folded
+from capstone_metrics.validation.texts import names_alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -328,14 +328,11 @@ def _check_names(parameters: Mapping[str, Any]) -> None:
         ConfigError: for the first that differs from another by case, accents or blanks alone.
     """
     for setting in ("networks", "sources"):
-        spellings: dict[str, str] = {}
-        for name in map(str, parameters[setting]):
-            other = spellings.setdefault(folded(name), name)
-            if other != name:
-                raise ConfigError(
-                    f"{setting}: {other!r} and {name!r} differ by case or blanks alone, so Power "
-                    "BI and some file systems take them for one; rename one."
-                )
+        for name, other, *_ in names_alike(map(str, parameters[setting])):
+            raise ConfigError(
+                f"{setting}: {name!r} and {other!r} differ by case or blanks alone, so Power BI "
+                "and some file systems take them for one; rename one."
+            )
 
 
 def _check_instants(parameters: Mapping[str, Any]) -> None:

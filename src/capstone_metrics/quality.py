@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.marts import declaration_in
-from capstone_metrics.validation.texts import folded
+from capstone_metrics.validation.texts import names_alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -212,10 +211,7 @@ def check_names(names: Mapping[str, Mapping[str, Iterable[str]]], rules: Rules) 
 
 def _spellings(column: str, names: Iterable[str]) -> str | None:
     """Return a message with the names of a column that differ by case alone; None for none."""
-    spellings: dict[str, set[str]] = defaultdict(set)
-    for name in names:
-        spellings[folded(name)].add(name)
-    alike = sorted(sorted(each) for each in spellings.values() if len(each) > 1)
+    alike = sorted(map(sorted, names_alike(names)))
     if not alike:
         return None
     shown = ", ".join(" and ".join(map(repr, each)) for each in alike[:MAX_SPELLINGS])

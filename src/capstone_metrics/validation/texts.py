@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def name_of(text: str) -> str:
@@ -13,3 +17,11 @@ def name_of(text: str) -> str:
 def folded(text: str) -> str:
     """Return a text such that those which differ by case, or as names do not, are equal."""
     return name_of(text).casefold()
+
+
+def names_alike(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of different names that are equal once they are folded."""
+    groups: dict[str, dict[str, None]] = {}
+    for name in names:
+        groups.setdefault(folded(name), {})[name] = None
+    return [list(group) for group in groups.values() if len(group) > 1]
