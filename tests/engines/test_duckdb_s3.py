@@ -20,6 +20,7 @@ from infra.s3.seaweed import HOST, SeaweedFS
 from urllib3 import HTTPResponse
 
 from capstone_metrics.engines import duckdb_s3
+from capstone_metrics.engines.duckdb import DuckDBEngine
 from capstone_metrics.engines.duckdb_s3 import enable_reads, find_store_error
 from capstone_metrics.errors import CapstoneError, EngineError, StorageError
 from capstone_metrics.storage.bucket import Bucket
@@ -387,6 +388,17 @@ def test_another_run_is_named_only_where_one_changed_what_is_read(bucket: Bucket
     assert check() is None
     another(bucket).delete([KEY])
     assert check() is None
+
+
+def test_a_lake_that_was_read_before_is_no_part_of_another(bucket: Bucket) -> None:
+    engine = DuckDBEngine({})
+    for lake, number in ((bucket, 1), (Bucket(f"{bucket.root}/other"), 2)):
+        key = f"gold/{number}.parquet"
+        write(lake, key, content(number))
+        lake.keys("gold")
+        engine._enable_reads(lake, [key])
+    assert engine.connection.find_store_error
+    assert isinstance(engine.connection.find_store_error("it reported this"), EngineError)
 
 
 def test_a_store_that_refuses_now_is_named(bucket: Bucket, proxied: Bucket, faulty: Faulty) -> None:

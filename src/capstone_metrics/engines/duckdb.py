@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -110,7 +111,8 @@ class DuckDBEngine(Engine):
         settings = {**UNORDERED, **_memory_settings(), **options}
         self.connection: Connection = Connection().connect(**settings)
         self.connection.raw_sql("SET TimeZone = 'UTC'")
-        self._versions: dict[str, str] = {}  # of the objects of a bucket that were given to DuckDB
+        # of the objects that were given to DuckDB, by bucket and key
+        self._versions: dict[Bucket, dict[str, str]] = defaultdict(dict)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
         connection = self.connection
@@ -153,10 +155,9 @@ class DuckDBEngine(Engine):
             from capstone_metrics.engines import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
 
             bucket = cast("Bucket", storage)
-            self._versions |= {key: bucket.listing_entry(key)["ETag"] for key in keys}
-            self.connection.find_store_error = partial(
-                duckdb_s3.find_store_error, bucket, self._versions
-            )
+            versions = self._versions[bucket]
+            versions |= {key: bucket.listing_entry(key)["ETag"] for key in keys}
+            self.connection.find_store_error = partial(duckdb_s3.find_store_error, bucket, versions)
             duckdb_s3.enable_reads(self.connection.con, bucket, keys)
         return [storage.address(key) for key in keys]
 
