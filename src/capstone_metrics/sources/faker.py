@@ -93,11 +93,10 @@ def objects(
         windows = calendar.windows_to_ingest(declaration["history_days"])
     except KeyError as error:
         raise ConfigError(f"sources.{name}: {error.args[0]} is missing.") from error
-    own = {key: parse_object_name(key) for key in existing if key.startswith(f"fonte={name}/")}
     if calendar.span is None:
-        windows = _without_unscheduled(
-            name, windows, sorted(janela for _, janela, _ in own.values())
-        )
+        own = (key for key in existing if key.startswith(f"fonte={name}/"))
+        ingested = sorted(parse_object_name(key)[1] for key in own)
+        windows = _without_unscheduled(name, windows, ingested)
     names = {window: f"fonte={name}/janela={window}/criacao.jsonl" for window in windows}
     missing = {names[window]: window for window in windows if names[window] not in existing}
     return NewObjects(
