@@ -39,6 +39,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_date(value: Any) -> bool:
+    try:
+        dt.date.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return isinstance(value, str | dt.date)
+
+
 def _is_engine(entry: Mapping[str, Any]) -> bool:
     is_known = str(entry.get("name")) in {"duckdb", "spark"}
     return is_known and set(entry) <= {"name", "options"}
@@ -51,6 +59,7 @@ NUMBER = Kind("a number", _is_number)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 LIST = Kind("a list", lambda value: isinstance(value, list | tuple))
 MAPPING = Kind("a mapping of names to values", lambda value: isinstance(value, Mapping))
+DATE = Kind("a date such as 2026-01-31", _is_date)
 INSTANT = Kind("an instant", lambda value: isinstance(value, str | dt.date))
 TEXTS = Kind(
     "a list of texts, in quotes where YAML would take one for something else",
@@ -94,6 +103,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "sources": MAPPING,
     "marts": MAPPING,
     "quality": optional(MAPPING),
+    "definitions": optional(LIST),
     "publication": {"max_shrink_pct": NUMBER, "changes_kept_days": INTEGER},
     "operations": {
         "kept_days": INTEGER,
@@ -105,7 +115,7 @@ PARAMETERS: Mapping[str, Schema] = {
         "layers": {"bronze": LAYER, "silver?": LAYER, "gold?": LAYER, "publication?": LAYER},
     },
 }
-"""The parameters. What sources, marts and quality may have is checked where they are parsed."""
+"""The parameters. What sources, marts, quality and definitions may have, their parsers check."""
 
 
 def _is_lake(value: Any) -> bool:
@@ -311,6 +321,16 @@ class Configuration:
                 if self._is_of_kind(path, kind) and name in _content(path):
                     return self._name(path)
         return kind
+
+    def declared_networks(self) -> set[str]:
+        """Return the networks that `base` or the environment declares; none of an archive."""
+        return {
+            network
+            for environment in self.environments
+            for path in self._files(environment)
+            if self._is_of_kind(path, "parameters")
+            for network in _content(path).get("networks") or ()
+        }
 
     def _declared(self, kind: str, environment: str) -> set[str]:
         files = (path for path in self._files(environment) if kind in path.as_posix())

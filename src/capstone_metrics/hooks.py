@@ -17,6 +17,7 @@ from rich import get_console
 from rich.console import Console
 
 from capstone_metrics.configuration import GLOBALS, PARAMETERS, Configuration
+from capstone_metrics.definitions import definitions_of
 from capstone_metrics.errors import CapstoneError, ConfigError
 from capstone_metrics.operations.listeners import listeners_of
 from capstone_metrics.operations.listeners.logs import configure_logs
@@ -70,6 +71,7 @@ class ConfigurationCheck:
         configuration.check("parameters", parameters, PARAMETERS)
         self.configuration = configuration
         _check_names(parameters)
+        _check_definitions(parameters, configuration)
         _check_instants(parameters)
         _check_overrides(parameters, loader.runtime_params)
 
@@ -333,6 +335,19 @@ def _check_names(parameters: Mapping[str, Any]) -> None:
                 f"{setting}: {name!r} and {other!r} differ by case or blanks alone, so Power BI "
                 "and some file systems take them for one; rename one."
             )
+
+
+def _check_definitions(parameters: Mapping[str, Any], configuration: Configuration) -> None:
+    """Check the definitions; they may be about networks of `base` that an environment has not.
+
+    Raises:
+        ConfigError: if one is invalid, or about an unknown network.
+    """
+    declared, networks = parameters["definitions"], set(parameters["networks"])
+    if {each.rede_social for each in definitions_of(declared)} <= networks:
+        return
+    if in_files := configuration.declared_networks():  # an archive has no files here
+        definitions_of(declared, networks | in_files)
 
 
 def _check_instants(parameters: Mapping[str, Any]) -> None:

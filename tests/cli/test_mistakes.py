@@ -105,6 +105,19 @@ def test_an_unknown_name_is_answered_with_the_choices(
         ("parameters_a.yml", "schedule: {timezone: UTC}\n", ": schedule: layers is missing"),
         ("parameters_a.yml", "schedule: 3\n", ": schedule: 3 must be a mapping with timezone, "),
         ("parameters_a.yml", "networks: tiktok\n", ": networks: 'tiktok' must be a list of texts"),
+        (
+            "parameters_a.yml",
+            "definitions:\n"
+            "- {date: 2025-03-31, rede_social: youtube, measure: views, en: a, pt: b}\n",
+            ": definitions, number 1.rede_social: 'youtube' is not one of youtube_shorts, ",
+        ),
+        (
+            "parameters_a.yml",
+            "networks: [youtube]\ndefinitions:\n"
+            "- {date: 2025-03-31, rede_social: tiktok, measure: views, en: a, pt: b}\n"
+            "- {date: 2025-03-31, rede_social: youtube, measure: view, en: a, pt: b}\n",
+            ": definitions, number 2.measure: 'view' is not one of views, likes, comentarios",
+        ),
         ("parameters_a.yml", "operations: {kept_dys: 3}\n", ": operations: 'kept_dys' is not one"),
         ("parameters_a.yml", "operations: {kept_days: x}\n", ": operations.kept_days: 'x' must be"),
         ("parameters_a.yml", "source: {}\n", ": 'source' is not one of sources, "),

@@ -41,7 +41,7 @@ DECLARATION_ERROR = re.compile(
 )
 """What the messages of Kedro say about a declaration, and not about data."""
 
-DECLARED = re.compile(r"(sources|marts|quality)\.\w")
+DECLARED = re.compile(r"(?:(sources|marts|quality)\.\w|(definitions), number )")
 """How the message of an error in a declaration begins."""
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _in_context(message: str) -> str:
     if env := _option("env"):
         message = name_environment(message, env)
     if setting := DECLARED.match(message):
-        return f"{_configuration().location('parameters', setting[1])}: {message}"
+        return f"{_configuration().location('parameters', setting[1] or setting[2])}: {message}"
     return message
 
 
