@@ -89,6 +89,16 @@ CREATE TABLE IF NOT EXISTS serving.runs (
     record jsonb NOT NULL
 );
 
+-- when a network changed what it counts, as declared
+CREATE TABLE IF NOT EXISTS serving.definitions (
+    date date NOT NULL,
+    rede_social text NOT NULL,
+    measure text NOT NULL,
+    text_en text NOT NULL,
+    text_pt text NOT NULL,
+    PRIMARY KEY (date, rede_social, measure)
+);
+
 -- The net change of each key since a publication, which is identified by its number and time,
 -- because a recreated database numbers its publications from 1 again.
 CREATE OR REPLACE FUNCTION serving.changes_since(last bigint, last_published_at timestamptz)

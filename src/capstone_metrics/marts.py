@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.schemas import DAYS, GAINS, OBSERVACAO_DIA, REQUIRED, SILVER
+
+if TYPE_CHECKING:
+    from capstone_metrics.definitions import Definition
 
 MART_OPTIONS = ("from", "key", "measures")
 AGGREGATES = ("sum", "count")
@@ -308,6 +311,7 @@ class Publication:
             raises a `CapstoneError`.
         policy: the limits of the publication.
         versions: for each mart a token that changes whenever its file does; empty if unknown.
+        definitions: when networks changed what they count.
     """
 
     manifest: dict[str, Any]
@@ -315,6 +319,7 @@ class Publication:
     files: Mapping[str, bytes]
     policy: PublicationPolicy = field(default_factory=PublicationPolicy)
     versions: Mapping[str, str] = field(default_factory=dict)
+    definitions: Sequence[Definition] = ()
 
     @property
     def tables(self) -> dict[str, dict[str, Any]]:

@@ -136,8 +136,11 @@ def psql(project: Project, statement: str, role: str = "postgres") -> str:
         return str(cursor.fetchall()) if cursor.description else ""
 
 
+UNCHANGED = "ok   serving.gold_mine\nok   serving.definitions\n"
+
+
 def test_serving_check_finds_manual_changes_and_recreate_reverts_them(served: Project) -> None:
-    assert served.kedro("serving", "check").stdout == "ok   serving.gold_mine\n"
+    assert served.kedro("serving", "check").stdout == UNCHANGED
 
     psql(served, "UPDATE serving.gold_mine SET total_views = 6 WHERE total_views = 5", "loader")
     psql(served, "INSERT INTO serving.gold_mine VALUES ('2020-01-01', 1)", "loader")
@@ -162,6 +165,7 @@ def test_serving_check_finds_manual_changes_and_recreate_reverts_them(served: Pr
         "is_published": True,
         "losses": [],
         "drop_statements": [],
+        "definitions": [],
         "marts": [
             {
                 "mart": "gold_mine",
@@ -176,7 +180,7 @@ def test_serving_check_finds_manual_changes_and_recreate_reverts_them(served: Pr
     }
     assert recreated.startswith("1 rows written, 1 removed")
     psql(served, "REVOKE TRUNCATE ON serving.gold_mine FROM bi_reader")
-    assert served.kedro("serving", "check").stdout == "ok   serving.gold_mine\n"
+    assert served.kedro("serving", "check").stdout == UNCHANGED
     assert json.loads(served.kedro("serving", "check", "--json").stdout)["is_equal"]
 
 
@@ -203,6 +207,7 @@ def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
         "serving.gold_mine: 1 rows to insert; 1 rows to update",
         "    + 2026-01-29: total_views 7",
         "    ~ 2026-01-30: total_views 5 → 10",
+        "serving.definitions: as declared",
     ]
     (facts,) = report["marts"]
     assert not report["is_published"]
@@ -223,7 +228,22 @@ def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
     assert failed.returncode == 1
     assert "the latest publication was not of this Gold" in failed.stdout
     served.run("--pipelines=publish_gold")
-    assert served.kedro("serving", "diff").stdout == "serving.gold_mine: as in Gold\n"
+    unchanged = "serving.gold_mine: as in Gold\nserving.definitions: as declared\n"
+    assert served.kedro("serving", "diff").stdout == unchanged
+
+
+def test_changed_definitions_are_published_without_a_new_gold(served: Project) -> None:
+    count = "SELECT count(*) FROM serving.definitions"
+    assert psql(served, count, "bi_reader") == "[(3,)]"
+    served.configure("parameters_definitions.yml", definitions=[])
+    failed = served.kedro("serving", "check", check=False)
+    published = served.run("--pipelines=publish_gold")
+
+    assert failed.returncode == 1
+    assert "FAIL serving.definitions: 3 rows to delete; publish them.\n" in failed.stdout
+    assert "changed by hand" not in failed.stdout
+    assert "serving.definitions has 0 definitions" in " ".join(published.stdout.split())
+    assert psql(served, count, "bi_reader") == "[(0,)]"
 
 
 def test_a_gold_that_shrank_much_is_published_if_that_is_allowed(served: Project) -> None:

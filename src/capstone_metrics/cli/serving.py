@@ -104,6 +104,7 @@ def diff(env: str | None, rows: int, as_json: bool) -> None:
         click.echo(f"serving.{each.mart.name}: {'; '.join(each.summary) or 'as in Gold'}")
         for line in each.row_lines(rows):
             click.echo(f"    {line}")
+    click.echo(f"serving.definitions: {'; '.join(comparison.definitions) or 'as declared'}")
     if comparison.losses:
         click.echo(f"Refused without --params=allow_shrink=true: {', '.join(comparison.losses)}")
 
@@ -129,9 +130,13 @@ def _print_check(comparison: Comparison) -> None:
         mark = "FAIL" if each.summary else "ok  "
         detail = f": {'; '.join(each.summary)}" if each.summary else ""
         click.echo(f"{mark} serving.{each.mart.name}{detail}")
+    if comparison.definitions:
+        click.echo(f"FAIL serving.definitions: {'; '.join(comparison.definitions)}; publish them.")
+    else:
+        click.echo("ok   serving.definitions")
     if not comparison.is_published:
         click.echo("FAIL the ledger: the latest publication was not of this Gold; publish it.")
-    elif not comparison.is_equal:
+    elif comparison.has_other_rows:
         click.echo("The tables were changed by hand; 'kedro serving recreate' restores them.")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
+from capstone_metrics.serving.definitions import TABLE, read_definitions
 from capstone_metrics.serving.embedded import LOADER, READER
 from capstone_metrics.serving.ledger import gold_sha256, latest_entry, losses
 from capstone_metrics.serving.mart_csv import MartCsv
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection, cursor
 
+    from capstone_metrics.definitions import Definition
     from capstone_metrics.marts import Mart, Publication
     from capstone_metrics.serving.tables import Table
 
@@ -135,17 +137,24 @@ class Comparison:
         losses: what readers would lose, because of which a publication would be refused.
         drop_statements: the SQL that drops the tables of marts that are no longer declared.
         differences: the difference of each declared mart, also if it is empty.
+        definitions: how the table of definitions differs from what is declared, as phrases.
     """
 
     is_published: bool
     losses: list[str]
     drop_statements: list[str]
     differences: list[TableDifference]
+    definitions: list[str] = field(default_factory=list)
 
     @property
     def is_equal(self) -> bool:
         """Whether a publication would leave the database as it is."""
-        return self.is_published and not any(each.summary for each in self.differences)
+        return self.is_published and not self.definitions and not self.has_other_rows
+
+    @property
+    def has_other_rows(self) -> bool:
+        """Whether a table differs from its mart."""
+        return any(each.summary for each in self.differences)
 
     def to_dict(self, max_rows: int | None = None) -> dict[str, Any]:
         """Return the comparison as JSON values.
@@ -158,6 +167,7 @@ class Comparison:
             "is_published": self.is_published,
             "losses": self.losses,
             "drop_statements": self.drop_statements,
+            "definitions": self.definitions,
             "marts": [each.to_dict(max_rows) for each in self.differences],
         }
 
@@ -185,7 +195,17 @@ def compare(database: connection, publication: Publication) -> Comparison:
                 _difference(db, MartCsv.of(publication, name), tables[name])
                 for name in publication.marts
             ],
+            definitions=_definition_differences(db, set(publication.definitions)),
         )
+
+
+def _definition_differences(db: cursor, declared: set[Definition]) -> list[str]:
+    if not read_tables(db, [TABLE])[TABLE].columns:
+        return ["the table is missing"]
+    stored = read_definitions(db)
+    rows_by_change = {"insert": declared - stored, "delete": stored - declared}
+    counts = [f"{len(rows):,} rows to {change}" for change, rows in rows_by_change.items() if rows]
+    return [*_privilege_differences(db, TABLE), *counts]
 
 
 def _difference(db: cursor, mart_csv: MartCsv, table: Table) -> TableDifference:
@@ -198,7 +218,7 @@ def _difference(db: cursor, mart_csv: MartCsv, table: Table) -> TableDifference:
     return TableDifference(
         mart,
         statements,
-        _privilege_differences(db, mart) if table.columns else [],
+        _privilege_differences(db, mart.name) if table.columns else [],
         inserted={key: gold_rows[key] for key in gold_rows if key not in table_rows},
         updated={
             key: (table_rows[key], gold_rows[key])
@@ -226,8 +246,8 @@ def _by_key(mart: Mart, rows: Any) -> dict[Row, Row]:
     return {row[:width]: row[width:] for row in rows}
 
 
-def _privilege_differences(db: cursor, mart: Mart) -> list[str]:
-    db.execute(PRIVILEGES_QUERY, [list(EXPECTED_PRIVILEGES), list(PRIVILEGES), mart.name])
+def _privilege_differences(db: cursor, table: str) -> list[str]:
+    db.execute(PRIVILEGES_QUERY, [list(EXPECTED_PRIVILEGES), list(PRIVILEGES), table])
     return [
         f"{role} {'has' if is_granted else 'lacks'} {privilege}"
         for role, privilege, is_granted in db.fetchall()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg2 import DataError, Error, IntegrityError, errors, sql
 
 from capstone_metrics.errors import ServingError
+from capstone_metrics.serving.definitions import replace_definitions
 from capstone_metrics.serving.embedded import OWNER
 from capstone_metrics.serving.ledger import (
     LedgerEntry,
@@ -50,7 +51,7 @@ def publish(database: connection, publication: Publication, *, full: bool = Fals
 
     Readers see either the previous publication or this one, and do not wait, except readers of a
     table whose declaration changed. If Gold has the hash of the latest publication, no table is
-    read; otherwise the days whose hashes changed are loaded.
+    read but that of the definitions; otherwise the days whose hashes changed are loaded.
 
     Args:
         database: a connection of the loader.
@@ -93,6 +94,7 @@ def _publish(database: connection, publication: Publication, digest: str, full: 
             raise ServingError(
                 "Another publication is running on this database; wait for it to end and run again."
             )
+        replace_definitions(db, publication.definitions)
         latest = latest_entry(db)
         if latest.gold_sha256 == digest and not full:
             return WriteStats()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from capstone_metrics.changes import GoldSnapshot, MartFile
+from capstone_metrics.definitions import definitions_of
 from capstone_metrics.errors import DataError
 from capstone_metrics.marts import (
     Publication,
@@ -54,6 +55,8 @@ def assemble_publication(
     declarations: Mapping[str, Any],
     policy: Mapping[str, Any],
     allow_shrink: bool,
+    definitions: Sequence[Mapping[str, Any]] | None,
+    networks: Sequence[str],
 ) -> Publication:
     """Return the publication of all marts of one generation of Gold.
 
@@ -62,6 +65,8 @@ def assemble_publication(
         declarations: the declared marts.
         policy: the limits of a publication: `max_shrink_pct` (percent), `changes_kept_days` (days).
         allow_shrink: whether the marts may shrink beyond `max_shrink_pct`.
+        definitions: when networks changed what they count.
+        networks: the networks whose definitions are published.
 
     The files are read when they are published; one that does not match the manifest raises an
     error then.
@@ -85,4 +90,5 @@ def assemble_publication(
         files=VerifiedFiles(entries, gold.files),
         policy=PublicationPolicy.of(policy, allow_shrink),
         versions={name: gold.files[name].version() for name in marts},
+        definitions=[each for each in definitions_of(definitions) if each.rede_social in networks],
     )

@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 assemble_publication,
-                inputs=["gold", "params:marts", "params:publication", "params:allow_shrink"],
+                inputs=[
+                    "gold",
+                    "params:marts",
+                    "params:publication",
+                    "params:allow_shrink",
+                    "params:definitions",
+                    "params:networks",
+                ],
                 outputs="serving",
                 name="publish",
             )
