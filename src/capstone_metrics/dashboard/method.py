@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from capstone_metrics.dashboard import marts, runs
+from capstone_metrics.dashboard.definitions import read_definitions
 
 if TYPE_CHECKING:
     from capstone_metrics.dashboard.database import PublishedMart
@@ -39,6 +40,7 @@ def show_method(view: View) -> None:
     show_agreement_of_totals(view)
     st.header(texts("definitions"))
     st.markdown(texts("definitions_text"))
+    show_changes_of_definition(view)
     show_latest(view, "publications", view.query(LATEST_PUBLICATIONS))
     show_latest(view, "runs", runs.latest_runs(view.transaction))
 
@@ -68,6 +70,22 @@ def show_quarantine(view: View, line_counts: LineCounts) -> None:
     rules = sorted(line_counts.reasons.items(), key=lambda each: (-each[1], each[0]))
     table = pd.DataFrame(rules, columns=[texts("rule"), texts("lines_of_rule")])
     view.show_table(table, texts("quarantine"))
+
+
+def show_changes_of_definition(view: View) -> None:
+    """Show when each network changed what it counts; nothing if no change is declared."""
+    texts = view.texts
+    if not (definitions := read_definitions(view.transaction, texts.locale)):
+        return
+    st.header(texts("changes_of_definition"))
+    st.markdown(texts("changes_of_definition_text"))
+    rows = {
+        texts("from_day"): [each.date for each in definitions],
+        marts.NETWORK: [each.rede_social for each in definitions],
+        texts("measure"): [texts.label(each.measure) for each in definitions],
+        texts("counted_from_then"): [each.text for each in definitions],
+    }
+    view.show_table(pd.DataFrame(rows), texts("changes_of_definition"))
 
 
 def show_latest(view: View, name: str, rows: pd.DataFrame) -> None:
