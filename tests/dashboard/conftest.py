@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 import pytest
+import yaml
 
 from capstone_metrics.lake import RunsDataset
 from capstone_metrics.marts import Publication, PublicationPolicy, marts_of
@@ -20,6 +21,7 @@ from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
 from tests.support.gold import csv_of, entry_of
+from tests.support.project import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,20 +34,20 @@ NETWORKS = ("tiktok", "instagram_reels", "youtube_shorts")
 LATE = "youtube_shorts"
 """Has no video before February."""
 
+OBSERVED_FROM = FIRST + dt.timedelta(days=3)
+"""The first day of observations: what earlier videos gained by then is not known."""
+
+OBSERVED_DAYS = 14
+"""The days after its posting on which a video is observed."""
+
 QUOTED = 'Ânima "100%", d\'Ouro'
 INSTITUTIONS = ("GRAN", "IMPACTA", QUOTED)
-MEASURES = {
-    "total_views": {"sum": "views"},
-    "total_likes": {"sum": "likes"},
-    "total_comentarios": {"sum": "comentarios"},
-    "total_videos": {"count": "video_id"},
-}
 BY_NETWORK, BY_INSTITUTION = "gold_video_views_dia_rede_social", "gold_video_views_dia_faculdade"
-DECLARED = {
-    BY_NETWORK: {"key": ["data_postagem", "rede_social"], "measures": MEASURES},
-    BY_INSTITUTION: {"key": ["data_postagem", "faculdade"], "measures": MEASURES},
-}
-BY_BOTH = {"key": ["data_postagem", "rede_social", "faculdade"], "measures": MEASURES}
+BY_CHANNEL = "gold_video_views_dia_canal"
+GAINED, AT_7_DAYS = "gold_video_crescimento_dia_canal", "gold_video_views_7d_dia_canal"
+DECLARED = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())["marts"]
+"""The default marts."""
+
 BY_CATEGORY = {"key": ["categoria"], "measures": {"total_videos": {"count": "video_id"}}}
 RECORD = {
     "run": "20260214T230500.000Z-0a1b",
@@ -62,10 +64,49 @@ RECORD = {
 }
 """Of a run that published, as far as the pages read it."""
 
-COLUMNS = [
-    *("data_postagem", "rede_social", "faculdade", "categoria", "video_id"),
-    *("views", "likes", "comentarios"),
-]
+COLUMNS = pa.schema(
+    [
+        ("data_postagem", pa.date32()),
+        *((name, pa.string()) for name in ("rede_social", "faculdade", "categoria", "video_id")),
+        *((name, pa.int64()) for name in ("views", "likes", "comentarios")),
+    ]
+)
+OBSERVATIONS = f"""
+CREATE TABLE observed AS
+SELECT
+    data_postagem + age AS data_observacao, data_postagem, rede_social, faculdade, video_id,
+    views * (age + 1) // {OBSERVED_DAYS} AS views, likes * (age + 1) // {OBSERVED_DAYS} AS likes,
+    comentarios * (age + 1) // {OBSERVED_DAYS} AS comentarios
+FROM videos, (SELECT unnest(range({OBSERVED_DAYS}))::INTEGER AS age)
+WHERE data_postagem + age BETWEEN DATE '{OBSERVED_FROM}' AND DATE '{LAST}';
+
+CREATE TABLE observacao_dia AS
+SELECT
+    *, views - before.views AS views_ganhas, likes - before.likes AS likes_ganhos,
+    comentarios - before.comentarios AS comentarios_ganhos
+FROM (
+    SELECT *, coalesce(
+        lag({{'views': views, 'likes': likes, 'comentarios': comentarios}}) OVER (
+            PARTITION BY rede_social, video_id ORDER BY data_observacao
+        ),
+        CASE WHEN data_postagem >= data_observacao - 1
+            THEN {{'views': 0, 'likes': 0, 'comentarios': 0}} END
+    ) AS before
+    FROM observed
+);
+
+CREATE TABLE at_7_days AS
+SELECT * FROM observacao_dia
+WHERE data_observacao <= data_postagem + 7
+QUALIFY
+    data_observacao = max(data_observacao) OVER (PARTITION BY rede_social, video_id)
+    AND data_postagem <= DATE '{LAST}' - 7;
+
+CREATE TABLE criacao AS
+SELECT observed.*, categoria FROM observed JOIN videos USING (rede_social, video_id)
+QUALIFY data_observacao = max(data_observacao) OVER (PARTITION BY rede_social, video_id);
+"""
+"""Each video grows evenly, from the day of its posting on."""
 
 
 def videos(seed: int = 7) -> list[tuple[Any, ...]]:
@@ -94,23 +135,24 @@ class Served:
     gold: Path
 
     def publish(
-        self, declared: dict[str, Any] = DECLARED, seed: int = 7, most: int | None = None
+        self,
+        declared: dict[str, Any] = DECLARED,
+        seed: int = 7,
+        most: int | None = None,
+        of: list[tuple[Any, ...]] | None = None,
     ) -> None:
-        """Aggregate the videos, or the first of them, to Gold, and publish it."""
+        """Aggregate videos, or the first of them, to Gold, and publish it."""
         marts = marts_of(declared)
         rows, files = {}, {}
-        columns = zip(*videos(seed), strict=True)
-        silver = pa.table(dict(zip(COLUMNS, map(list, columns), strict=True))).slice(0, most)
+        silver = (of or videos(seed))[:most]
+        cells = [list(column) for column in zip(*silver, strict=True)] or [[] for _ in COLUMNS]
         with closing(duckdb.connect()) as db:
-            db.register("silver", silver)
+            db.register("videos", pa.table(cells, schema=COLUMNS))
+            db.execute(OBSERVATIONS)
             for name, mart in marts.items():
-                measures = ", ".join(
-                    f"{how}({of})"
-                    for rule in declared[name]["measures"].values()
-                    for how, of in rule.items()
-                )
-                keys = ", ".join(mart.key)
-                query = f"SELECT {keys}, {measures} FROM silver GROUP BY ALL"
+                table = mart.basis.table if mart.basis.at_days is None else "at_7_days"
+                measures = ", ".join(f"{how}({of})" for _, how, of in mart.measures)
+                query = f"SELECT {', '.join(mart.key)}, {measures} FROM {table} GROUP BY ALL"
                 rows[name] = sorted(tuple(map(_value, row)) for row in db.execute(query).fetchall())
         for name, mart in marts.items():
             files[name] = csv_of(mart, rows[name])
@@ -136,7 +178,7 @@ class Served:
 
 
 def _value(value: Any) -> Any:
-    return value if isinstance(value, dt.date | str) else int(value)
+    return value if value is None or isinstance(value, dt.date | str) else int(value)
 
 
 def runs_of(record: dict[str, Any], lake: Path) -> RunsDataset:

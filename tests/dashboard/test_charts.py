@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pandas as pd
@@ -9,13 +10,18 @@ from capstone_metrics.dashboard import charts
 from capstone_metrics.dashboard.texts import Texts
 
 TEXTS = Texts("en")
+FIRST = dt.date(2025, 11, 29)
 
 
 def table(days: int) -> pd.DataFrame:
-    every = pd.date_range("2025-11-29", periods=days)
-    return pd.DataFrame(
-        {"day": every, "segment": "TikTok", "views": 1, "mean": 1.0, "value": 1}, index=range(days)
-    )
+    every = pd.date_range(FIRST, periods=days)
+    return pd.DataFrame({"day": every, "segment": "TikTok", "value": 1, "mean": 1.0})
+
+
+def days_chart(
+    days: int, growing_after: dt.date | None = None, marks: dict[dt.date, str] | None = None
+) -> Any:
+    return charts.days_chart(table(days), "Views", growing_after, marks or {}, TEXTS).to_dict()
 
 
 def axis_of(encoding: dict[str, Any]) -> dict[str, Any]:
@@ -30,18 +36,17 @@ def is_repeated(labels: list[str]) -> bool:
 @pytest.mark.parametrize("days", [1, 2, 3, 8, 28, 62, 63, 64, 365, 1_500])
 def test_no_label_of_a_day_is_repeated(days: int) -> None:
     rows = table(days)
-    lines = charts.multi_line_chart(rows, "views", "Views", ["TikTok"], TEXTS).to_dict()
     line = charts.line_chart(rows.assign(segment=rows["day"]), "Views", TEXTS).to_dict()
-    heatmap = charts.heatmap(rows, "Views", TEXTS).to_dict()
 
-    for encoding in (lines["layer"][0]["encoding"], line["encoding"]):
+    for encoding, most in (
+        (days_chart(days)["layer"][0]["encoding"], charts.MAX_TICKS_OF_SMALL),
+        (line["encoding"], charts.MAX_TICKS),
+    ):
         axis = axis_of(encoding)
         ticks = [pd.Timestamp(t["year"], t["month"], t["date"]) for t in axis["values"]]
-        assert 1 <= len(ticks) <= charts.MAX_TICKS
+        assert 1 <= len(ticks) <= most
         assert set(ticks) <= set(rows["day"])
         assert not is_repeated([tick.strftime(axis["format"]) for tick in ticks])
-    cells = rows["day"].dt.strftime(axis_of(heatmap["encoding"])["format"])
-    assert not is_repeated(cells.tolist())
 
 
 def test_labels_without_the_year_would_be_repeated() -> None:
@@ -49,11 +54,24 @@ def test_labels_without_the_year_would_be_repeated() -> None:
 
 
 def test_a_chart_without_a_value_has_an_axis() -> None:
-    charts.multi_line_chart(table(3).head(0), "mean", "Views", ["TikTok"], TEXTS).to_dict()
+    days_chart(0)
 
 
-@pytest.mark.parametrize(("days", "opacity"), [(1, 1), (2, 0)])
-def test_a_single_day_is_a_point(days: int, opacity: int) -> None:
-    chart = charts.multi_line_chart(table(days), "views", "Views", ["TikTok"], TEXTS).to_dict()
+def test_days_that_still_grow_are_pale() -> None:
+    growing_after = FIRST + dt.timedelta(days=5)
+    (rows,) = (each for each in days_chart(8, growing_after)["datasets"].values())
 
-    assert chart["layer"][1]["mark"]["opacity"] == opacity
+    assert [row["opacity"] for row in rows] == [1.0] * 6 + [charts.PALE] * 2
+    (rows,) = (each for each in days_chart(8)["datasets"].values())
+    assert {row["opacity"] for row in rows} == {1.0}
+
+
+def test_a_mark_has_its_day_and_text() -> None:
+    day = FIRST + dt.timedelta(days=2)
+    chart = days_chart(8, marks={day: "A view is counted at once."})
+
+    rule = chart["layer"][2]
+    assert rule["mark"]["type"] == "rule"
+    (mark,) = chart["datasets"][rule["data"]["name"]]
+    assert (mark["day"][:10], mark["text"]) == (day.isoformat(), "A view is counted at once.")
+    assert len(days_chart(8)["layer"]) == 2

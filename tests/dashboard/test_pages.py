@@ -20,13 +20,16 @@ from capstone_metrics.dashboard.texts import Texts, preferred_language
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
 from tests.dashboard.conftest import (
-    BY_BOTH,
+    AT_7_DAYS,
     BY_CATEGORY,
-    BY_INSTITUTION,
+    BY_CHANNEL,
     BY_NETWORK,
     DECLARED,
     FIRST,
+    GAINED,
+    INSTITUTIONS,
     LAST,
+    NETWORKS,
     QUOTED,
     READER_DSN_VARIABLE,
 )
@@ -42,16 +45,18 @@ if TYPE_CHECKING:
     Read = Callable[..., AppTest]
 
 APP = str(Path(capstone_metrics.dashboard.__file__).parent / "app.py")
-NAMES = ["total_views", "total_likes", "total_comentarios", "total_videos"]
+FINEST = {GAINED: "data_observacao", AT_7_DAYS: "data_postagem", BY_CHANNEL: "data_postagem"}
+"""The marts of the tables, and the day of each."""
+
 PERIOD = dt.date(2026, 2, 1), dt.date(2026, 2, 14)
+GAINED_BY_INSTITUTION = "gold_video_crescimento_dia_faculdade"
 OLD_PERIOD = dt.date(2026, 1, 25), dt.date(2026, 2, 7)
-DEFAULT_PERIOD = LAST - dt.timedelta(days=27), LAST
+DEFAULT_PERIOD = LAST - dt.timedelta(days=13), LAST
 BEFORE = dt.date(2026, 1, 18), dt.date(2026, 1, 31)
 FIRST_DAYS = {
     "locale": "en-US",
     "period": (FIRST.isoformat(), (FIRST + dt.timedelta(days=13)).isoformat()),
     "network": ("TikTok", "YouTube Shorts"),
-    "mean": "true",
     "institution": "?",
 }
 INTERNALS = re.compile(r"psycopg|SELECT|relation|serving\.|Traceback|canary|127\.0\.0\.1|password")
@@ -124,210 +129,345 @@ def channels(spec: Any) -> Iterator[dict[str, Any]]:
             yield from channels(part)
 
 
-def sums(served: Served, mart: str, first: dt.date, last: dt.date, more: str = "true") -> list[int]:
-    measures = ", ".join(f"sum({name})::BIGINT" for name in NAMES)
-    where = f"data_postagem BETWEEN ? AND ? AND {more}"
+def sums(
+    served: Served, mart: str, first: dt.date, last: dt.date, more: str = "true"
+) -> dict[str, int]:
+    """Return the sum of each measure of a mart over some days."""
+    measures = ", ".join(f"sum({name})::BIGINT" for name in DECLARED[mart]["measures"])
+    where = f"{DECLARED[mart]['key'][0]} BETWEEN ? AND ? AND {more}"
     ((*totals,),) = served.from_gold(f"SELECT {measures} FROM {mart} WHERE {where}", first, last)
-    return totals
+    return dict(zip(DECLARED[mart]["measures"], totals, strict=True))
 
 
 def digits(number: str) -> int:
     return int(re.sub(r"\D", "", number))
 
 
+def even_videos() -> list[tuple[Any, ...]]:
+    """Return a video of each day and channel, which all have 8 000 views after 7 days."""
+    dates = [FIRST + dt.timedelta(days=number) for number in range((LAST - FIRST).days + 1)]
+    counters = (14_000, 1_400, 140)
+    return [
+        (date, network, institution, "a", f"{date}-{network}-{institution}", *counters)
+        for date in dates
+        for network in NETWORKS
+        for institution in INSTITUTIONS
+    ]
+
+
+def move_to_today(served: Served) -> None:
+    """Have the published data end today."""
+    for mart, declared in DECLARED.items():
+        day = declared["key"][0]
+        served.as_admin(f"UPDATE serving.{mart} SET {day} = {day} + (current_date - DATE '{LAST}')")
+
+
+def labelled(app: AppTest) -> dict[str, Any]:
+    """Return the metrics of a page by their labels."""
+    return {metric.label: metric for metric in app.metric}
+
+
 @pytest.mark.parametrize(("locale", "decimal"), [("en-US", "."), ("pt-BR", ",")])
 def test_the_figures_are_those_of_gold(
     read: Read, served: Served, locale: str, decimal: str
 ) -> None:
-    app = read(locale, **days(*PERIOD))
+    app, texts = read(locale, **days(*PERIOD)), Texts("pt_BR" if locale == "pt-BR" else "en")
 
-    now, before = sums(served, BY_NETWORK, *PERIOD), sums(served, BY_NETWORK, *BEFORE)
-    shown = {metric.label: metric for metric in app.metric}
-    texts = Texts("pt_BR" if locale == "pt-BR" else "en")
-    for name, value, was in zip(NAMES, now, before, strict=True):
+    def percent(ratio: float, sign: str = "") -> str:
+        return f"{100 * ratio:{sign}.1f}%".replace(".", decimal)
+
+    shown = labelled(app)
+    gained, gained_before = (sums(served, GAINED, *each) for each in (PERIOD, BEFORE))
+    posted, posted_before = (sums(served, BY_CHANNEL, *each) for each in (PERIOD, BEFORE))
+    aged, aged_before = (sums(served, AT_7_DAYS, *each) for each in (PERIOD, BEFORE))
+    compared = {
+        **{name: (gained[name], gained_before[name]) for name in list(gained)[:3]},
+        "total_videos": (posted["total_videos"], posted_before["total_videos"]),
+    }
+    for name, (value, before) in compared.items():
         metric = shown[texts.label(name)]
         assert digits(metric.proto.help) == value
-        assert metric.delta == f"{100 * (value / was - 1):+.1f}%".replace(".", decimal)
-    engagement = (now[1] + now[2]) / now[0]
-    of_before = (before[1] + before[2]) / before[0]
-    metric = shown[texts.label("engagement")]
-    assert metric.value == f"{100 * engagement:.1f}%".replace(".", decimal)
-    assert metric.delta == f"{100 * (engagement / of_before - 1):+.1f}%".replace(".", decimal)
-    daily = served.from_gold(
-        f"SELECT sum(total_views)::BIGINT FROM {BY_NETWORK} WHERE data_postagem BETWEEN ? AND ? "
-        "GROUP BY data_postagem ORDER BY data_postagem",
-        *PERIOD,
+        assert metric.delta == percent(value / before - 1, "+")
+    now, before = (
+        (each["likes_ganhos"] + each["comentarios_ganhos"]) / each["views_ganhas"]
+        for each in (gained, gained_before)
     )
-    assert [row["value"] for row in charts(app)[0]] == [float(value) for (value,) in daily]
+    metric = shown[texts.label("engagement_gained")]
+    assert (metric.value, metric.delta) == (percent(now), percent(now / before - 1, "+"))
+    now, before = (each["views_7d"] / each["videos_7d"] for each in (aged, aged_before))
+    metric = shown[texts.label("views_7d_mean")]
+    assert (metric.value, metric.delta) == (texts.compact(now), percent(now / before - 1, "+"))
+    so_far = shown[texts.label("total_views")]
+    assert (so_far.value, so_far.delta) == (texts.compact(posted["total_views"]), "")
+    engagement = (posted["total_likes"] + posted["total_comentarios"]) / posted["total_views"]
+    assert shown[texts.label("engagement")].value == percent(engagement)
+    young = posted["total_videos"] - aged["videos_7d"]
+    assert young
+    too_young = texts("too_young", young=young, count=posted["total_videos"])
+    assert too_young in [caption.value for caption in app.caption]
 
 
-def test_a_change_is_grey_while_the_videos_are_young(read: Read) -> None:
-    young, old = read("en-US", **days(*PERIOD)), read("en-US", **days(*OLD_PERIOD))
+def test_the_sentences_on_top_have_the_figures_of_the_page(read: Read, served: Served) -> None:
+    for locale, language in (("en-US", "en"), ("pt-BR", "pt_BR")):
+        app, texts = read(locale, **days(*PERIOD)), Texts(language)
+        (sentences,) = [each.value for each in app.markdown if "14" in each.value]
+        numbers = re.findall(r"\*\*(.+?)\*\*", sentences)
 
-    for metric in young.metric:
-        assert metric.delta
-        assert metric.proto.color == metric.proto.GRAY
-        assert metric.proto.delta_description == "still growing"
-    assert "still gaining views" in text_of(young)
-    assert Texts("en")("change_text", days=14) in text_of(young)
-    for metric in old.metric:
-        assert metric.proto.color in {metric.proto.RED, metric.proto.GREEN}
-        assert metric.proto.delta_description == Texts("en")("vs_previous_period", days=14)
-    assert "still gaining views" not in text_of(old)
+        shown = labelled(app)
+        leader, share = app.dataframe[0].value.iloc[0][[texts.label("faculdade"), texts("share")]]
+        names = ["views_ganhas", "total_videos", "views_7d_mean"]
+        values = [shown[texts.label(name)].value for name in names]
+        changes = [
+            shown[texts.label(name)].delta.strip("+-") for name in ("views_ganhas", "views_7d_mean")
+        ]
+        assert numbers == [
+            values[0],
+            changes[0],
+            leader,
+            texts.percent(share),
+            values[1],
+            values[2],
+            changes[1],
+        ]
+        less, more = {"en": ("fewer", "more"), "pt_BR": ("a menos", "a mais")}[language]
+        gained = shown[texts.label("views_ganhas")].delta
+        assert f"{changes[0]}** {less if gained.startswith('-') else more}" in sentences
+
+
+def test_posts_are_compared_at_an_equal_age(own: Served) -> None:
+    """Of posts that all do alike, younger ones have fewer views, which is no change."""
+    own.publish(of=even_videos())
+
+    app, texts = opened(), Texts("en")
+
+    so_far = [sums(own, BY_CHANNEL, *each)["total_views"] for each in (DEFAULT_PERIOD, BEFORE)]
+    assert so_far[0] < 0.8 * so_far[1]  # what sums by day of posting would say
+    metric = labelled(app)[texts.label("views_7d_mean")]
+    assert (metric.value, metric.delta) == (texts.compact(8_000), "0.0%")
+
+
+def test_a_change_is_grey_while_the_last_day_may_be_incomplete(published: Served) -> None:
+    texts = Texts("en")
+    move_to_today(published)
+    today = dt.datetime.now(dt.UTC).date()
+
+    complete = opened()
+    first, last = complete.date_input(key="period").value
+    assert (last - first).days == 13
+    assert today - last <= dt.timedelta(days=2)
+    assert last < today
+    assert texts("incomplete_text") not in text_of(complete)
+    gained = labelled(complete)[texts.label("views_ganhas")]
+    assert gained.proto.color in {gained.proto.RED, gained.proto.GREEN}
+
+    partial = opened(**days(first, last + dt.timedelta(days=1)))
+    assert texts("incomplete_text") in text_of(partial)
+    gained = labelled(partial)[texts.label("views_ganhas")]
+    assert gained.proto.color == gained.proto.GRAY
+    assert gained.proto.delta_description == texts("partial")
 
 
 def test_a_change_is_never_above_ten_and_left_out_where_the_base_is_small(own: Served) -> None:
     own.publish()
     own.as_admin(
-        f"UPDATE serving.{BY_INSTITUTION} SET total_views = 20 * total_views "
-        f"WHERE data_postagem >= '{PERIOD[0]}'; "
-        f"UPDATE serving.{BY_INSTITUTION} SET total_comentarios = 0 "
-        f"WHERE data_postagem < '{PERIOD[0]}'"
+        f"UPDATE serving.{GAINED_BY_INSTITUTION} SET views_ganhas = 20 * views_ganhas "
+        f"WHERE data_observacao >= '{PERIOD[0]}'; "
+        f"UPDATE serving.{GAINED_BY_INSTITUTION} SET comentarios_ganhos = 0 "
+        f"WHERE data_observacao < '{PERIOD[0]}'"
     )
     texts = Texts("en")
 
     app = opened(**days(*PERIOD), institution=QUOTED)
 
-    shown = {metric.label: metric for metric in app.metric}
-    assert shown[texts.label("total_views")].delta == texts("large_change", factor=10)
-    comments = shown[texts.label("total_comentarios")]
+    shown = labelled(app)
+    views, comments = (shown[texts.label(name)] for name in ("views_ganhas", "comentarios_ganhos"))
+    assert views.delta == texts("large_change", factor=10)
+    assert texts("times_more", factor=10, days=14) in text_of(app)
     assert not comments.delta
-    assert comments.proto.delta_description == texts("small_base", count=10)
+    assert comments.proto.delta_description == texts("small_base", count=0)
 
 
-def test_a_change_needs_a_complete_period_before(read: Read) -> None:
+def test_without_a_period_before_nothing_is_compared(read: Read) -> None:
     app = read(**FIRST_DAYS)
 
-    assert {metric.delta for metric in app.metric} == {""}
+    assert not [metric.delta for metric in app.metric if metric.delta]
     assert {metric.proto.delta_description for metric in app.metric} == {
-        Texts("en")("no_previous_period")
+        "no period before",
+        "not compared",
     }
 
 
-def test_the_days_of_the_charts_are_those_of_gold(read: Read, served: Served) -> None:
-    *_, lines, heat, _ = charts(read("en-US", **days(*PERIOD)))
+def test_a_file_that_was_read_once_shows_what_its_posts_have_so_far(own: Served) -> None:
+    own.publish()
+    for mart in DECLARED:
+        if "crescimento" in mart:
+            own.as_admin(f"UPDATE serving.{mart} SET views_ganhas = NULL")
+    app, texts = opened(**days(*PERIOD)), Texts("en")
 
-    expected = served.from_gold(
-        f"""
-        WITH days AS (
-            SELECT unnest(generate_series(DATE '{FIRST}', DATE '{LAST}', INTERVAL 1 DAY))::DATE AS d
-        ), cells AS (
-            SELECT d, n, (
-                SELECT coalesce(sum(total_views), 0) FROM {BY_NETWORK}
-                WHERE data_postagem = d AND rede_social = n
-            )::BIGINT AS v
-            FROM days, (SELECT DISTINCT rede_social AS n FROM {BY_NETWORK})
-        )
-        SELECT d, n, v, (
-            SELECT avg(v) FROM cells b WHERE b.n = a.n AND b.d BETWEEN a.d - 6 AND a.d
-        ) FROM cells a WHERE d BETWEEN ? AND ? ORDER BY d, n
-        """,
-        *PERIOD,
-    )
-    label = Texts("en").label
-    for rows in (lines, heat):
-        values = {(row["day"].date(), row["segment"]): (row["views"], row["mean"]) for row in rows}
-        assert values == {
-            (day, label(name)): (views, pytest.approx(mean)) for day, name, views, mean in expected
-        }
-
-
-def test_a_mean_needs_seven_days(read: Read) -> None:
-    *_, lines, _, _ = charts(read(**FIRST_DAYS))
-
-    assert min(row["day"].date() for row in lines) == FIRST + dt.timedelta(days=6)
+    assert texts("nothing_gained") in [info.value for info in app.info]
+    assert [metric.label for metric in app.metric] == [
+        texts.label(name) for name in ("total_videos", "views_7d_mean", "total_views", "engagement")
+    ]
+    assert "views so far." in text_of(app)
+    table = app.dataframe[0].value
+    assert texts.label("total_views") in table
+    assert texts("change") not in table
 
 
 @pytest.mark.parametrize(
-    ("locale", "so_far", "by_day"),
-    [("en-US", "so far", "by day of posting"), ("pt-BR", "até agora", "por dia de postagem")],
+    ("mart", "day", "measure"),
+    [(GAINED, "data_observacao", "views_ganhas"), (BY_CHANNEL, "data_postagem", "total_views")],
 )
-def test_sums_by_day_of_posting_are_called_so_far(
-    read: Read, locale: str, so_far: str, by_day: str
+def test_the_charts_have_the_days_of_gold_and_their_mean(
+    read: Read, served: Served, mart: str, day: str, measure: str
 ) -> None:
-    app = read(locale, **days(*PERIOD))
+    every = [rows for rows in charts(read("en-US", **days(*PERIOD))) if rows and "mean" in rows[0]]
+    shown = every[:3] if mart == GAINED else every[3:]
 
-    titles = [
-        channel["title"]
-        for chart in app.get("vega_lite_chart")
-        for channel in channels(json.loads(chart.proto.spec))
-        if channel["field"] in {"views", "mean"}
-    ]
-    assert len(titles) >= 5
-    sums_of_videos = [metric.label for metric in app.metric][:3]
-    over_time, heatmap, ranking = [header.value for header in app.header][:3]
-    texts = [*titles, *sums_of_videos, over_time, heatmap, ranking]
-    assert not [text for text in texts if so_far not in text]
-    assert by_day in over_time
-    assert by_day in heatmap
-    assert [tab.label.lower().startswith(f"{so_far}, {by_day}") for tab in app.tabs] == [True] * 2
+    assert len(every) == 6
+    for rows in shown:
+        network = rows[0]["segment"]
+        sums_by_day = dict(
+            served.from_gold(
+                f"SELECT {day}, sum({measure})::BIGINT FROM {mart} WHERE rede_social = ? "
+                "GROUP BY 1",
+                network,
+            )
+        )
+        ((first,),) = served.from_gold(f"SELECT min({day}) FROM {mart}")
+        dates = [PERIOD[0] + dt.timedelta(days=number) for number in range(14)]
+        assert [row["day"].date() for row in rows] == dates
+        assert [row["value"] for row in rows] == [sums_by_day.get(date) or 0 for date in dates]
+        for row, date in zip(rows, dates, strict=True):
+            week = [date - dt.timedelta(days=number) for number in range(7)]
+            mean = sum(sums_by_day.get(each) or 0 for each in week) / 7
+            assert row["mean"] == (pytest.approx(mean) if week[-1] >= first else None)
 
 
-def test_the_ranking_is_that_of_gold(read: Read, served: Served) -> None:
+def test_days_that_still_grow_are_pale_and_called_so_far(read: Read) -> None:
+    app, texts = read("en-US", **days(*PERIOD)), Texts("en")
+
+    every = [rows for rows in charts(app) if rows and "mean" in rows[0]]
+    growing_after = LAST - dt.timedelta(days=7)
+    for number, rows in enumerate(every):
+        pale = {row["day"].date() for row in rows if row["opacity"] < 1}
+        young = {row["day"].date() for row in rows if row["day"].date() > growing_after}
+        assert pale == (young if number >= 3 else set())
+    assert texts("growing", day=texts.date(growing_after)) in text_of(app)
+    assert texts("so_far_chart") in [header.value for header in app.subheader]
+    old = read("en-US", **days(FIRST, FIRST + dt.timedelta(days=9)))
+    assert "Pale:" not in text_of(old)
+
+
+def test_the_shares_are_those_of_gold(read: Read, served: Served) -> None:
     app = read("en-US", **days(*PERIOD))
 
-    def ranked(first: dt.date, last: dt.date) -> list[tuple[str, int]]:
-        return served.from_gold(
-            f"SELECT faculdade, sum(total_views)::BIGINT FROM {BY_INSTITUTION} "
-            "WHERE data_postagem BETWEEN ? AND ? GROUP BY 1 ORDER BY 2 DESC",
-            first,
-            last,
+    def gained(first: dt.date, last: dt.date) -> dict[str, int]:
+        return dict(
+            served.from_gold(
+                f"SELECT faculdade, sum(views_ganhas)::BIGINT FROM {GAINED} "
+                "WHERE data_observacao BETWEEN ? AND ? GROUP BY 1 ORDER BY 2 DESC",
+                first,
+                last,
+            )
         )
 
-    now, before = ranked(*PERIOD), [name for name, _ in ranked(*BEFORE)]
-    total = sum(views for _, views in now)
+    now, before = gained(*PERIOD), gained(*BEFORE)
     rows = app.dataframe[0].value.values.tolist()
-    changes = [before.index(name) - rank for rank, (name, _) in enumerate(now)]
-    assert any(changes)
-    assert rows == [
-        [
-            rank + 1,
-            name,
-            views,
-            pytest.approx(views / total),
-            f"{'▲' if change > 0 else '▼'} {abs(change)}" if change else "=",
-        ]
-        for rank, ((name, views), change) in enumerate(zip(now, changes, strict=True))
+    assert len(rows) == 3
+    for rank, (row, (name, views)) in enumerate(zip(rows, now.items(), strict=True), 1):
+        share, previous = views / sum(now.values()), before[name] / sum(before.values())
+        assert row[:4] == [rank, name, views, pytest.approx(share)]
+        assert row[4] == f"{100 * (share - previous):+.1f} pp"
+
+
+def test_a_weekday_with_few_posts_is_blank(read: Read, served: Served) -> None:
+    app = read("en-US", **days(*OLD_PERIOD))
+    expected = served.from_gold(
+        "SELECT isodow(data_postagem), sum(views_7d)::BIGINT / sum(videos_7d)::BIGINT, "
+        f"sum(videos_7d) FROM {AT_7_DAYS} WHERE data_postagem BETWEEN ? AND ? "
+        "GROUP BY 1 ORDER BY 1",
+        *OLD_PERIOD,
+    )
+
+    (rows,) = [rows for rows in charts(app) if len(rows) == 7 and "segment" in rows[0]]
+    assert [row["segment"] for row in rows][::6] == ["Monday", "Sunday"]
+    means = {day: mean for day, mean, count in expected if count >= 5}
+    assert len(means) > 3
+    assert [row["value"] for row in rows] == [
+        pytest.approx(means[day]) if day in means else None for day in range(1, 8)
     ]
+    few = read("en-US", **days(*OLD_PERIOD), network="TikTok", institution="GRAN")
+    assert labelled(few)
+    assert Texts("en")("weekdays") not in [header.value for header in few.header]
 
 
 def test_the_tables_have_the_rows_of_gold(read: Read, served: Served) -> None:
     app = read("en-US", **days(*PERIOD))
 
-    for mart, table in zip((BY_NETWORK, BY_INSTITUTION), app.dataframe[1:], strict=True):
+    tables = app.dataframe[1:]
+    for (mart, day), table in zip(FINEST.items(), tables, strict=True):
         rows = served.from_gold(
-            f"SELECT * FROM {mart} WHERE data_postagem BETWEEN ? AND ? ORDER BY ALL", *PERIOD
+            f"SELECT * FROM {mart} WHERE {day} BETWEEN ? AND ? ORDER BY ALL", *PERIOD
         )
         assert sorted(map(tuple, table.value.values.tolist())) == rows
 
 
 @pytest.mark.parametrize(
-    ("parameters", "mart", "more", "ignored"),
+    ("parameters", "more"),
     [
-        ({"network": "TikTok"}, BY_NETWORK, "rede_social = 'tiktok'", {"Network"}),
-        (
-            {"institution": (QUOTED, "GRAN")},
-            BY_INSTITUTION,
-            "faculdade <> 'IMPACTA'",
-            {"Institution"},
-        ),
+        ({"network": "TikTok"}, "rede_social = 'tiktok'"),
+        ({"institution": (QUOTED, "GRAN")}, "faculdade <> 'IMPACTA'"),
         (
             {"network": "TikTok", "institution": "GRAN"},
-            BY_NETWORK,
-            "rede_social = 'tiktok'",
-            {"Network", "Institution"},
+            "rede_social = 'tiktok' AND faculdade = 'GRAN'",
         ),
     ],
 )
-def test_a_filter_applies_where_a_mart_has_its_column(  # noqa: PLR0913, PLR0917
-    read: Read, served: Served, parameters: dict[str, Any], mart: str, more: str, ignored: set[str]
+def test_a_filter_reaches_every_number(
+    read: Read, served: Served, parameters: dict[str, Any], more: str
 ) -> None:
-    app = read("en-US", **days(*PERIOD), **parameters)
+    app, texts = read("en-US", **days(*PERIOD), **parameters), Texts("en")
 
-    views = app.metric[0].proto.help
-    assert digits(views) == sums(served, mart, *PERIOD, more)[0]
-    notes = re.findall(r"(\w+): not filtered here", text_of(app))
-    assert set(notes) == ignored
+    shown = labelled(app)
+    for mart, names in {
+        GAINED: ["views_ganhas", "likes_ganhos", "comentarios_ganhos"],
+        BY_CHANNEL: ["total_videos", "total_views"],
+    }.items():
+        expected = sums(served, mart, *PERIOD, more)
+        for name in names:
+            assert digits(shown[texts.label(name)].proto.help.split(". ")[0]) == expected[name]
+    aged = sums(served, AT_7_DAYS, *PERIOD, more)
+    mean = texts.compact(aged["views_7d"] / aged["videos_7d"])
+    assert shown[texts.label("views_7d_mean")].value == mean
+    networks = {
+        name
+        for (name,) in served.from_gold(f"SELECT DISTINCT rede_social FROM {GAINED} WHERE {more}")
+    }
+    drawn = [rows for rows in charts(app) if rows and "mean" in rows[0]]
+    assert {rows[0]["segment"] for rows in drawn} == networks
+    for (mart, day), table in zip(FINEST.items(), app.dataframe[1:], strict=True):
+        rows = served.from_gold(
+            f"SELECT * FROM {mart} WHERE {day} BETWEEN ? AND ? AND {more} ORDER BY ALL", *PERIOD
+        )
+        assert sorted(map(tuple, table.value.values.tolist())) == rows
+    assert ":material/filter_alt_off:" not in text_of(app)
+
+
+def test_what_a_filter_cannot_reach_is_left_out(own: Served) -> None:
+    own.publish({name: each for name, each in DECLARED.items() if "canal" not in name})
+    texts = Texts("en")
+
+    network = opened(**days(*PERIOD), network="TikTok")
+    expected = sums(own, BY_NETWORK, *PERIOD, "rede_social = 'tiktok'")
+    shown = labelled(network)
+    assert digits(shown[texts.label("total_videos")].proto.help) == expected["total_videos"]
+    assert texts("left_out", columns="Institution and Network") in text_of(network)
+    assert len(network.dataframe) == 3  # no table of institutions
+
+    both = opened(**days(*PERIOD), network="TikTok", institution="GRAN")
+    assert not both.metric
+    assert texts("left_out", columns="Institution and Network") in text_of(both)
 
 
 def test_rank_and_share_are_of_all_institutions(read: Read) -> None:
@@ -346,7 +486,6 @@ def test_a_url_sets_the_filters(read: Read) -> None:
     assert app.multiselect(key="network").value == ["tiktok", "youtube_shorts"]
     assert app.multiselect(key="institution").value == []
     assert app.date_input(key="period").value == (FIRST, FIRST + dt.timedelta(days=13))
-    assert app.toggle(key="mean").value
 
 
 @pytest.mark.parametrize(
@@ -371,10 +510,10 @@ def test_a_period_outside_of_the_data_is_shown(
     assert app.date_input(key="period").value == shown
     in_url = [] if shown == DEFAULT_PERIOD else [day.isoformat() for day in shown]
     assert app.query_params.get("period", []) == in_url
-    assert len(app.metric) == 5
-    app.toggle(key="mean").set_value(True).run()
+    assert len(app.metric) == 8
+    app.run()
     assert [info.value for info in app.info] == [sentence]
-    app.date_input(key="period").set_value(PERIOD).run()
+    app.date_input(key="period").set_value(OLD_PERIOD).run()
     assert not app.info
 
 
@@ -385,10 +524,11 @@ def test_a_period_outside_of_a_new_publication_is_shown(published: Served) -> No
     published.publish(most=100)
     app.run()
 
-    ((last,),) = published.from_gold(f"SELECT max(data_postagem) FROM {BY_NETWORK}")
+    ((last,),) = published.from_gold(f"SELECT max(data_observacao) FROM {GAINED}")
     assert last < PERIOD[0]
-    assert app.date_input(key="period").value == (FIRST, last)
-    assert Texts("en").period(FIRST, last) in app.info[0].value
+    default = last - dt.timedelta(days=13), last
+    assert app.date_input(key="period").value == default
+    assert Texts("en").period(*default) in app.info[0].value
 
 
 def test_a_filter_without_rows_can_be_cleared() -> None:
@@ -398,7 +538,7 @@ def test_a_filter_without_rows_can_be_cleared() -> None:
     assert texts("empty") in [info.value for info in app.info]
     assert not app.metric
     app.button[0].click().run()
-    assert len(app.metric) == 5
+    assert len(app.metric) == 8
     assert not app.info
 
 
@@ -507,7 +647,7 @@ def test_a_database_that_comes_back_is_read(
 
     monkeypatch.setenv(READER_DSN_VARIABLE, served.dataset.reader_dsn())
     app.button[0].click().run()
-    assert len(app.metric) == 5
+    assert len(app.metric) == 8
 
 
 def test_a_database_without_a_publication_is_reported(own: Served) -> None:
@@ -542,7 +682,7 @@ def test_a_query_that_takes_too_long_is_reported(
 def test_an_error_is_reported_without_its_internals(
     published: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    published.as_admin(f"ALTER TABLE serving.{BY_INSTITUTION} RENAME total_views TO gone")
+    published.as_admin(f"ALTER TABLE serving.{GAINED_BY_INSTITUTION} RENAME views_ganhas TO gone")
 
     shows_only(page("overview"), "failed")
     assert "UndefinedColumn" in caplog.text
@@ -554,9 +694,7 @@ def test_figures_older_than_the_last_deadline_are_stale(
     schedule = {"timezone": "America/Sao_Paulo", "starts": ["23:00"], "minutes": 30}
     monkeypatch.setenv(SCHEDULE_VARIABLE, json.dumps(schedule))
     texts = Texts("en")
-    for mart in (BY_NETWORK, BY_INSTITUTION):
-        shift = f"current_date - DATE '{LAST}'"
-        published.as_admin(f"UPDATE serving.{mart} SET data_postagem = data_postagem + ({shift})")
+    move_to_today(published)
     app = opened()
     assert not app.warning
     assert texts("fresh") in text_of(app)
@@ -564,7 +702,7 @@ def test_figures_older_than_the_last_deadline_are_stale(
 
     published.as_admin("UPDATE serving.publications SET published_at = now() - interval '2 days'")
     app.run()
-    assert len(app.metric) == 5
+    assert len(app.metric) == 8
     assert [box.value.split(",")[0] for box in app.warning] == [
         texts("stale_text", deadline="", moment="").split(",")[0]
     ]
@@ -607,7 +745,7 @@ def test_a_new_publication_is_shown_at_once_and_an_unchanged_one_queries_no_mart
 
     app = opened(**days(*PERIOD))
     before = scans()
-    assert all(count for _, count in before)
+    assert any(count for _, count in before)
     app.run()
     opened(**days(*PERIOD))
     assert scans() == before
@@ -616,7 +754,8 @@ def test_a_new_publication_is_shown_at_once_and_an_unchanged_one_queries_no_mart
     published.publish(seed=8)
     app.run()
     assert app.metric[0].proto.help != views
-    assert digits(app.metric[0].proto.help) == sums(published, BY_NETWORK, *PERIOD)[0]
+    gained = sums(published, GAINED, *PERIOD)["views_ganhas"]
+    assert digits(app.metric[0].proto.help) == gained
 
 
 def test_a_page_reads_one_publication(published: Served) -> None:
@@ -625,31 +764,26 @@ def test_a_page_reads_one_publication(published: Served) -> None:
     query = f"SELECT sum(total_views) AS views FROM serving.{BY_NETWORK}"
 
     with read_transaction() as current:
-        before = sums(published, BY_NETWORK, FIRST, LAST)[0]
+        before = sums(published, BY_NETWORK, FIRST, LAST)["total_views"]
         published.publish(seed=8)
         assert current.query(query)["views"].tolist() == [before]
     with read_transaction() as current:
         assert current.publication.number == 2
         assert current.query(query)["views"].tolist() == [
-            sums(published, BY_NETWORK, FIRST, LAST)[0]
+            sums(published, BY_NETWORK, FIRST, LAST)["total_views"]
         ]
         with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
             current.query("CREATE TEMPORARY TABLE written (n int)")
 
 
-def test_a_declared_mart_appears_by_itself_and_widens_the_filters(own: Served) -> None:
-    own.publish({**DECLARED, "gold_dia_cruzado": BY_BOTH, "gold_categoria": BY_CATEGORY})
+def test_a_declared_mart_appears_by_itself(own: Served) -> None:
+    own.publish({**DECLARED, "gold_categoria": BY_CATEGORY})
 
     explorer = page("explorer")
     explorer.selectbox(key="mart").set_value("gold_categoria").run()
     (bars,) = charts(explorer)
     rows = own.from_gold("SELECT categoria, total_videos FROM gold_categoria ORDER BY 2 DESC")
     assert [(row["segment"], row["value"]) for row in bars] == rows
-
-    app = opened(**days(*PERIOD), network="TikTok", institution="GRAN")
-    more = "rede_social = 'tiktok' AND faculdade = 'GRAN'"
-    assert digits(app.metric[0].proto.help) == sums(own, "gold_dia_cruzado", *PERIOD, more)[0]
-    assert "not filtered here" not in text_of(app)
 
 
 def test_the_explorer_sums_as_gold_does(served: Served) -> None:
@@ -674,11 +808,11 @@ def test_the_explorer_sums_as_gold_does(served: Served) -> None:
 def test_the_method_page_compares_the_tables_with_what_was_published(published: Served) -> None:
     texts = Texts("en")
     app = page("method")
-    for mart, table in zip((BY_INSTITUTION, BY_NETWORK), app.dataframe, strict=False):
+    for mart, table in zip(sorted(DECLARED), app.dataframe, strict=False):
         rows = table.value
         expected = [
             *published.from_gold(f"SELECT count(*) FROM {mart}")[0],
-            *sums(published, mart, FIRST, LAST),
+            *sums(published, mart, FIRST, LAST).values(),
         ]
         assert rows[texts("published_total")].tolist() == expected
         assert rows[texts("counted_total")].tolist() == expected

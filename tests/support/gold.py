@@ -52,14 +52,17 @@ def _rows(mart: Mart, cells: list[tuple[dt.date, str, int]]) -> list[tuple[Any, 
 def csv_of(mart: Mart, rows: Sequence[tuple[Any, ...]]) -> bytes:
     """Return the file of a mart."""
     columns = zip(*rows, strict=True) if rows else ([] for _ in mart.columns)
-    texts = [pa.array(map(str, values), pa.string()) for values in columns]  # of any size
+    texts = [  # of any size
+        pa.array([None if value is None else str(value) for value in values], pa.string())
+        for values in columns
+    ]
     return to_csv(pa.table(texts, list(mart.columns)))
 
 
 def entry_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dict[str, Any]:
     """Return the manifest's entry of a mart."""
     width = len(mart.key)
-    sums = (sum(row[width + column] for row in rows) for column in range(len(mart.measures)))
+    sums = (sum(row[width + column] or 0 for row in rows) for column in range(len(mart.measures)))
     return {
         **mart.declaration,
         "rows": len(rows),

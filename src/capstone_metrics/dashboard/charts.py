@@ -1,4 +1,4 @@
-"""The charts. Colour and dashes distinguish segments, on a light and a dark background."""
+"""The charts, on a light and on a dark background."""
 
 from __future__ import annotations
 
@@ -9,60 +9,70 @@ import altair as alt
 import pandas as pd
 
 if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+
     from capstone_metrics.dashboard.texts import Texts
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6BB1", "#A6761D"]
+BLUE, ORANGE, PINK = "#0072B2", "#D55E00", "#CC79A7"
 """Distinct with the common colour blindnesses; a contrast of at least 3:1 on both backgrounds."""
 
-DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
-"""The fifth segment has the first dashes again, but another colour."""
+PALE = 0.45
+"""The opacity of days whose values still grow."""
 
-HEIGHT, BAR_HEIGHT, SPARKLINE_HEIGHT = 300, 34, 60  # px
-BARS_MARGIN, HEATMAP_MARGIN = 80, 140  # px, for the axis, its title and a legend
-MAX_TICKS = 8
+HEIGHT, SMALL_HEIGHT, BAR_HEIGHT, SPARKLINE_HEIGHT = 300, 200, 30, 60  # px
+BARS_MARGIN = 80  # px, for the axis and its title
+MAX_TICKS, MAX_TICKS_OF_SMALL = 8, 4
 NO_TITLE = " "  # for an empty title, Vega-Lite shows the name of the column
 
 
-def multi_line_chart(
-    table: pd.DataFrame, column: str, title: str, segments: list[str], texts: Texts
+def days_chart(
+    table: pd.DataFrame,
+    title: str,
+    growing_after: dt.date | None,
+    marks: Mapping[dt.date, str],
+    texts: Texts,
 ) -> Chart:
-    """Return a chart with a line over `day` for each `segment`, and tooltips.
+    """Return a chart with a bar for each day, their 7-day mean as a line, and marks.
 
     Args:
-        table: `day`, `segment` and the values.
-        column: the column with the values.
-        title: the title of the axis.
-        segments: all possible segments, so that each keeps its colour when others are left out.
+        table: `day`, `segment`, `value` and `mean`.
+        title: the title of the values.
+        growing_after: days after it are pale, as their values still grow; None for none.
+        marks: a text for each day with a mark.
         texts: the texts and formats in the reader's language.
     """
-    legend = alt.Legend(
-        title=None,
-        orient="top",
-        columns=2,
-        symbolType="stroke",
-        symbolSize=400,
-        symbolStrokeWidth=3,
-        values=sorted(set(table["segment"])),
+    days = pd.to_datetime(table["day"])
+    is_growing = days > (pd.Timestamp(growing_after) if growing_after else pd.Timestamp.max)
+    table = table.assign(day=days, opacity=is_growing.map({True: PALE, False: 1.0}))
+    day_axis = _day_axis(days, MAX_TICKS_OF_SMALL)
+    x = alt.X("yearmonthdate(day):T", title=None, axis=day_axis, bandPosition=0.5)
+    axis = alt.Axis(labelExpr=texts.axis_label_expression, tickCount=4)
+    base = alt.Chart(table).encode(x=x)
+    bars = base.mark_bar(color=BLUE).encode(
+        y=alt.Y("value:Q", title=None, axis=axis),
+        opacity=alt.Opacity("opacity:Q", scale=None, legend=None),
+        tooltip=_tooltips("value", title, texts),
     )
-    base = alt.Chart(table).encode(
-        x=alt.X("day:T", title=None, axis=_day_axis(table["day"])),
-        y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_label_expression)),
-        color=alt.Color(
-            "segment:N", scale=alt.Scale(domain=segments, range=COLOURS), legend=legend
-        ),
-        tooltip=_tooltips(column, title, texts),
+    line = base.mark_line(color=ORANGE, strokeWidth=2).encode(
+        y="mean:Q", tooltip=_tooltips("mean", texts("mean"), texts)
     )
-    lines = base.mark_line(strokeWidth=2).encode(
-        strokeDash=alt.StrokeDash(
-            "segment:N", scale=alt.Scale(domain=segments, range=DASHES), legend=legend
+    layers: list[alt.Chart] = [bars, line]
+    if marks:
+        rows = pd.DataFrame({"day": pd.to_datetime(list(marks)), "text": list(marks.values())})
+        rule = alt.Chart(rows).mark_rule(color=PINK, strokeWidth=2, strokeDash=[4, 3])
+        layers.append(
+            rule.encode(
+                x=x,
+                tooltip=[
+                    alt.Tooltip("day:T", title=texts("day"), format="%x"),
+                    alt.Tooltip("text:N", title=NO_TITLE),
+                ],
+            )
         )
-    )
-    is_one_day = table["day"].nunique() == 1  # one point, which makes no line
-    # invisible points make it easier to hit a day with the mouse
-    points = base.mark_circle(size=90, opacity=1 if is_one_day else 0)
-    return _localised(alt.layer(lines, points).properties(height=HEIGHT), texts)
+    return _localised(alt.layer(*layers).properties(height=SMALL_HEIGHT), texts)
 
 
 def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts) -> Chart:
@@ -76,7 +86,7 @@ def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts)
     """
     chart = (
         alt.Chart(table)
-        .mark_line(color=COLOURS[0], strokeWidth=2)
+        .mark_line(color=BLUE, strokeWidth=2)
         .encode(
             x=alt.X("day:T", axis=None),
             y=alt.Y("value:Q", axis=None),
@@ -89,55 +99,25 @@ def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts)
     return _localised(chart.properties(height=SPARKLINE_HEIGHT), texts)
 
 
-def heatmap(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
-    """Return a heat map of `views` by `day` and `segment`."""
-    segments = table["segment"].nunique()
-    chart = (
-        alt.Chart(table)
-        .mark_rect(stroke=None)
-        .encode(
-            x=alt.X(
-                "yearmonthdate(day):O",
-                title=None,
-                axis=alt.Axis(
-                    format="%-d %b %Y" if _is_long(table["day"]) else "%-d %b",
-                    labelOverlap=True,
-                    labelFlush=False,
-                    labelAngle=0,
-                ),
-            ),
-            y=alt.Y("segment:N", title=None, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
-            color=alt.Color(
-                "views:Q",
-                scale=alt.Scale(scheme="cividis"),
-                legend=alt.Legend(
-                    title=title,
-                    orient="top",
-                    labelExpr=texts.axis_label_expression,
-                    gradientLength=180,
-                ),
-            ),
-            tooltip=_tooltips("views", title, texts),
-        )
-    )
-    return _localised(chart.properties(height=HEATMAP_MARGIN + BAR_HEIGHT * segments), texts)
-
-
-def bar_chart(table: pd.DataFrame, column: str, title: str, texts: Texts) -> Chart:
+def bar_chart(
+    table: pd.DataFrame, column: str, title: str, texts: Texts, *, is_share: bool = False
+) -> Chart:
     """Return a chart with a bar for each `segment`, in the table's order."""
+    number_format = ".1%" if is_share else ",.0f"
+    axis = (
+        alt.Axis(format=".0%", tickCount=4)
+        if is_share
+        else alt.Axis(labelExpr=texts.axis_label_expression, tickCount=4)
+    )
     chart = (
         alt.Chart(table)
-        .mark_bar(color=COLOURS[0], cornerRadiusEnd=3)
+        .mark_bar(color=BLUE, cornerRadiusEnd=3)
         .encode(
-            x=alt.X(
-                f"{column}:Q",
-                title=title,
-                axis=alt.Axis(labelExpr=texts.axis_label_expression, tickCount=4),
-            ),
+            x=alt.X(f"{column}:Q", title=title, axis=axis),
             y=alt.Y("segment:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
             tooltip=[
                 alt.Tooltip("segment:N", title=NO_TITLE),
-                alt.Tooltip(f"{column}:Q", title=title, format=",.0f"),
+                alt.Tooltip(f"{column}:Q", title=title, format=number_format),
             ],
         )
     )
@@ -148,7 +128,7 @@ def line_chart(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
     """Return a line chart of `value` by `segment`, for a query whose segments are dates."""
     chart = (
         alt.Chart(table)
-        .mark_line(color=COLOURS[0], point=alt.OverlayMarkDef(size=25, color=COLOURS[0]))
+        .mark_line(color=BLUE, point=alt.OverlayMarkDef(size=25, color=BLUE))
         .encode(
             x=alt.X("segment:T", title=None, axis=_day_axis(table["segment"])),
             y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_label_expression)),
@@ -166,7 +146,7 @@ def _is_long(days: pd.Series[pd.Timestamp]) -> bool:
     return bool(days.max() - days.min() > pd.Timedelta(days=62))
 
 
-def _day_axis(days: pd.Series[pd.Timestamp]) -> alt.Axis:
+def _day_axis(days: pd.Series[pd.Timestamp], most: int = MAX_TICKS) -> alt.Axis:
     """Return an axis of time whose labels differ: days, or the months of a long period.
 
     Vega's own ticks of a short period are hours, of which several have the label of one day.
@@ -176,7 +156,7 @@ def _day_axis(days: pd.Series[pd.Timestamp]) -> alt.Axis:
     ticks = pd.date_range(days.min(), days.max())
     if is_long := _is_long(days):
         ticks = ticks[ticks.is_month_start]
-    ticks = ticks[:: math.ceil(len(ticks) / MAX_TICKS)]
+    ticks = ticks[:: math.ceil(len(ticks) / most)]
     return alt.Axis(
         values=[alt.DateTime(year=day.year, month=day.month, date=day.day) for day in ticks],
         format="%b %Y" if is_long else "%-d %b",

@@ -68,9 +68,14 @@ class PublishedMart:
     name: str
     key: tuple[str, ...]
     column_types: Mapping[str, str]
-    measures: Mapping[str, Mapping[str, str]]
+    measures: Mapping[str, Mapping[str, Any]]
     rows: int
     totals: Mapping[str, int]
+
+    @property
+    def day(self) -> str | None:
+        """The column of its key that is a day; None if there is none."""
+        return next((name for name in self.key if self.column_types[name] == "date"), None)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -31,10 +32,15 @@ def show_explorer(view: View) -> None:
     by = cells[2].selectbox(texts("by"), list(mart.key), key="by", bind="query-params")
     measure = cells[3].selectbox(texts("measure"), measures, key="measure", bind="query-params")
     with cells[1]:
-        criteria = filters.period_filter(view, mart) if filters.has_day(mart) else None
-
-    if criteria:
-        filters.show_fitted_period(view, mart)
+        days = view.day_range(mart) if mart.day else None
+        if mart.day and days is None:
+            st.info(texts("empty"), title=texts("empty_title"))
+            return
+        criteria = filters.period_filter(view, days) if days else None
+    if days and criteria:
+        filters.show_fitted_period(view, days)
+        columns = {column: mart for column in filters.URL_PARAMETERS if column in mart.key}
+        criteria = replace(criteria, values=filters.value_filters(view, columns))
     is_time = mart.column_types[by] == "date"
     limit = MAX_DAYS if is_time else MAX_BARS
     table = view.query(marts.measure_by(mart, by, measure, criteria, limit))

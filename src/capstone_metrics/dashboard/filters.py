@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from capstone_metrics.dashboard import marts
-from capstone_metrics.dashboard.marts import DAY, INSTITUTION, NETWORK, Filter
+from capstone_metrics.dashboard.marts import INSTITUTION, NETWORK, Filter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from capstone_metrics.dashboard.database import PublishedMart
     from capstone_metrics.dashboard.view import View
 
-PERIOD, LANGUAGE, MEAN = "period", "lang", "mean"
+PERIOD, LANGUAGE = "period", "lang"
 URL_PARAMETERS = {NETWORK: "network", INSTITUTION: "institution"}
 """The columns that can be filtered, and the URL parameter of each."""
 
-DEFAULT_DAYS = 28
+DEFAULT_DAYS = 14
 FITTED_PERIOD = "fitted_period"
 """The key in the session of two periods: one outside of the data, and the one shown instead."""
 
 
-def period_filter(view: View, mart: PublishedMart) -> Filter:
+def period_filter(view: View, days: tuple[dt.date, dt.date]) -> Filter:
     """Show the period widget, and return the selected days.
 
-    The page stops here if the mart has no day, or the period has no end yet.
+    The page stops here while the period has no end.
     """
     texts = view.texts
-    day_range = view.day_range(mart)
-    if day_range is None:
-        st.info(texts("empty"), title=texts("empty_title"))
-        st.stop()
-    first, last = day_range
-    default = default_period(first, last)
-    _fit_period(first, last)
-    days = st.date_input(
+    first, last = days
+    default = default_period(view, days)
+    _fit_period(days, default)
+    selected = st.date_input(
         texts("period"),
         value=default,
         min_value=first,
@@ -46,53 +45,67 @@ def period_filter(view: View, mart: PublishedMart) -> Filter:
         bind="query-params",
     )
     st.caption(texts("available_period", period=texts.period(first, last)))
-    if len(days) < len(default):
+    if len(selected) < len(default):
         st.info(texts("incomplete_period"))
         st.stop()
-    return Filter(*days)
+    return Filter(*selected)
 
 
-def overview_filter(view: View, mart: PublishedMart) -> Filter:
-    """Show the overview's filter widgets, and return the selection."""
+def value_filters(view: View, marts_by_column: Mapping[str, PublishedMart]) -> dict[str, list[str]]:
+    """Show the widget of each column that can be filtered, and return what is selected.
+
+    Args:
+        view: the view.
+        marts_by_column: the mart that has the values of each column.
+    """
     texts = view.texts
+    selected = {}
+    for column, mart in marts_by_column.items():
+        values = view.query(marts.distinct_values(mart, column))["value"]
+        selected[column] = st.multiselect(
+            texts.label(column),
+            values.tolist(),
+            format_func=texts.label,
+            placeholder=texts("all"),
+            key=URL_PARAMETERS[column],
+            bind="query-params",
+        )
+    return selected
+
+
+def overview_filter(view: View, days: tuple[dt.date, dt.date]) -> Filter:
+    """Show the overview's filter widgets, and return the selection."""
     with st.sidebar:
-        st.header(texts("filters"))
-        period = period_filter(view, mart)
-        selected = {}
-        for column, parameter in URL_PARAMETERS.items():
-            selection = marts.select_mart(view.marts, [column], frozenset())
-            if selection is None:
-                continue
-            values = view.query(marts.distinct_values(selection[0], column))["value"]
-            selected[column] = st.multiselect(
-                texts.label(column),
-                values.tolist(),
-                format_func=texts.label,
-                placeholder=texts("all"),
-                key=parameter,
-                bind="query-params",
-            )
-    return Filter(period.first, period.last, selected)
+        st.header(view.texts("filters"))
+        period = period_filter(view, days)
+        marts_by_column = {
+            column: mart
+            for column in URL_PARAMETERS
+            if (mart := marts.select_mart(view.marts, marts.SO_FAR, [column]))
+        }
+        return replace(period, values=value_filters(view, marts_by_column))
 
 
-def show_fitted_period(view: View, mart: PublishedMart) -> None:
+def show_fitted_period(view: View, days: tuple[dt.date, dt.date]) -> None:
     """Tell the reader that the requested period is outside of the data, and which one is shown.
 
     The message stays until the reader selects another period.
     """
     requested, shown = st.session_state.get(FITTED_PERIOD, (None, None))
-    day_range = view.day_range(mart)
-    if day_range is None or shown is None or shown != st.session_state.get(PERIOD):
+    if shown is None or shown != st.session_state.get(PERIOD):
         st.session_state.pop(FITTED_PERIOD, None)
         return
     texts = view.texts
-    periods = {"requested": requested, "available": day_range, "shown": shown}
-    sentences = {name: texts.period(*days) for name, days in periods.items()}
+    periods = {"requested": requested, "available": days, "shown": shown}
+    sentences = {name: texts.period(*each) for name, each in periods.items()}
     st.info(texts("period_outside", **sentences))
 
 
-def default_period(first: dt.date, last: dt.date) -> tuple[dt.date, dt.date]:
-    """Return the first and last day of the default period: the latest four weeks of the data."""
+def default_period(view: View, days: tuple[dt.date, dt.date]) -> tuple[dt.date, dt.date]:
+    """Return the first and last day of the default period: the latest two complete weeks."""
+    first, last = days
+    if view.complete_end and first <= view.complete_end:
+        last = min(last, view.complete_end)
     return max(first, last - dt.timedelta(days=DEFAULT_DAYS - 1)), last
 
 
@@ -104,21 +117,15 @@ def reset_filters(period: tuple[dt.date, dt.date]) -> None:
     st.session_state.pop(FITTED_PERIOD, None)
 
 
-def has_day(mart: PublishedMart) -> bool:
-    """Return whether the key of a mart has the day."""
-    return DAY in mart.key
-
-
-def _fit_period(first: dt.date, last: dt.date) -> None:
+def _fit_period(days: tuple[dt.date, dt.date], default: tuple[dt.date, dt.date]) -> None:
     """Replace a requested period that is outside of the data by its part in them, or the default.
 
     Streamlit itself would show the default without a word.
     """
-    requested = _requested_period()
+    requested, (first, last) = _requested_period(), days
     if not requested or first <= requested[0] <= requested[-1] <= last:
         return
     start, end = max(requested[0], first), min(requested[-1], last)
-    default = default_period(first, last)
     shown = (start, end) if start < end else default  # Streamlit reads a URL's equal days as one
     st.session_state[FITTED_PERIOD] = (requested[0], requested[-1]), shown
     if PERIOD in st.session_state:

@@ -11,14 +11,66 @@ if TYPE_CHECKING:
 
     from capstone_metrics.dashboard.database import PublishedMart
 
-DAY, NETWORK, INSTITUTION = "data_postagem", "rede_social", "faculdade"
-MEASURES: Mapping[str, Mapping[str, str]] = {
-    "total_views": {"sum": "views"},
-    "total_likes": {"sum": "likes"},
-    "total_comentarios": {"sum": "comentarios"},
-    "total_videos": {"count": "video_id"},
-}
-"""The measures that the overview needs of a mart, by name, with their declarations."""
+POSTED, OBSERVED = "data_postagem", "data_observacao"
+NETWORK, INSTITUTION = "rede_social", "faculdade"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of mart: what its figures are, and of which day.
+
+    Attributes:
+        name: the key of its title in the texts.
+        day: the column of its key that is its day.
+        measures: the measures that it must have, by name, with their declarations; the last one
+            counts videos.
+    """
+
+    name: str
+    day: str
+    measures: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def videos(self) -> str:
+        """The measure that counts videos."""
+        return list(self.measures)[-1]
+
+    def has(self, mart: PublishedMart) -> bool:
+        """Return whether a mart is of this kind."""
+        return mart.day == self.day and all(
+            mart.measures.get(name) == declared for name, declared in self.measures.items()
+        )
+
+
+GAINED = Kind(
+    "gained_by",
+    OBSERVED,
+    {
+        "views_ganhas": {"sum": "views_ganhas"},
+        "likes_ganhos": {"sum": "likes_ganhos"},
+        "comentarios_ganhos": {"sum": "comentarios_ganhos"},
+        "videos_observados": {"count": "video_id"},
+    },
+)
+AT_7_DAYS = Kind(
+    "at_7_days_by",
+    POSTED,
+    {
+        "views_7d": {"sum": "views", "at_days": 7},
+        "videos_7d": {"count": "video_id", "at_days": 7},
+    },
+)
+SO_FAR = Kind(
+    "so_far_by",
+    POSTED,
+    {
+        "total_views": {"sum": "views"},
+        "total_likes": {"sum": "likes"},
+        "total_comentarios": {"sum": "comentarios"},
+        "total_videos": {"count": "video_id"},
+    },
+)
+KINDS = (GAINED, AT_7_DAYS, SO_FAR)
 
 MEAN_DAYS = 7
 MEAN_LOOKBACK = dt.timedelta(days=MEAN_DAYS - 1)
@@ -52,48 +104,56 @@ class Filter:
         """The columns that are filtered, without the day."""
         return frozenset(column for column, values in self.values.items() if values)
 
-    def restricted_to(self, columns: Iterable[str]) -> Filter:
-        """Return this filter with only its conditions on some columns, and on the day."""
-        retained = set(columns)
-        return replace(self, values={c: v for c, v in self.values.items() if c in retained})
+    @property
+    def before(self) -> Filter:
+        """The same filter for the equally long period before."""
+        length = dt.timedelta(days=self.days)
+        return replace(self, first=self.first - length, last=self.last - length)
+
+    def without(self, column: str) -> Filter:
+        """Return this filter without its condition on a column."""
+        return replace(self, values={c: v for c, v in self.values.items() if c != column})
 
 
 def select_mart(
-    marts: Iterable[PublishedMart], columns: Iterable[str], filtered: frozenset[str]
-) -> tuple[PublishedMart, frozenset[str]] | None:
-    """Select the mart by day that has some columns, and lacks the fewest of the filtered ones.
+    marts: Iterable[PublishedMart], kind: Kind, columns: Iterable[str]
+) -> PublishedMart | None:
+    """Select the smallest mart of a kind that has some columns in its key; None if none has."""
+    required = set(columns)
+    candidates = [mart for mart in marts if required <= set(mart.key) and kind.has(mart)]
+    return min(candidates, key=lambda mart: (mart.rows, mart.name), default=None)
 
-    Ties are decided by the names of the columns that it lacks, then its rows, then its name.
+
+def finest_mart(
+    marts: Iterable[PublishedMart], kind: Kind, columns: Iterable[str]
+) -> PublishedMart | None:
+    """Select the mart of a kind that has some columns in its key, and the most of others."""
+    required = set(columns)
+    candidates = [mart for mart in marts if required <= set(mart.key) and kind.has(mart)]
+    return max(candidates, key=lambda mart: (len(mart.key), mart.name), default=None)
+
+
+def kind_of(mart: PublishedMart) -> Kind | None:
+    """Return the kind of a mart; None for another one."""
+    return next((kind for kind in KINDS if kind.has(mart)), None)
+
+
+def day_range(mart: PublishedMart, measure: str | None = None) -> Query:
+    """Build the query of the first and last day of a mart: `first`, `last`.
 
     Args:
-        marts: the published marts.
-        columns: the columns that its key must have, besides the day.
-        filtered: the columns that are filtered.
-
-    Returns:
-        The mart, and the filtered columns that it lacks; None if no mart has the columns.
+        mart: the mart.
+        measure: only days on which this is known.
     """
-    required = {DAY, *columns}
-    candidates = [mart for mart in marts if required <= set(mart.key) and _has_measures(mart)]
-    if not candidates:
-        return None
-
-    def sort_key(mart: PublishedMart) -> tuple[Any, ...]:
-        missing = sorted(filtered - set(mart.key))
-        return len(missing), missing, mart.rows, mart.name
-
-    best = min(candidates, key=sort_key)
-    return best, filtered - set(best.key)
-
-
-def _has_measures(mart: PublishedMart) -> bool:
-    return all(mart.measures.get(name) == declared for name, declared in MEASURES.items())
-
-
-def day_range(mart: PublishedMart) -> Query:
-    """Build the query of the first and last day of a mart: `first`, `last`."""
-    day = sql_identifier(DAY)
-    return f"SELECT min({day}) AS first, max({day}) AS last FROM {table_name(mart)}", []
+    assert mart.day
+    day, table = sql_identifier(mart.day), table_name(mart)
+    known = f" WHERE {sql_identifier(measure)} IS NOT NULL" if measure else ""
+    # each by the index of the key; with a FILTER the whole table would be read
+    statement = (
+        f"SELECT (SELECT min({day}) FROM {table}{known}) AS first, "
+        f"(SELECT max({day}) FROM {table}{known}) AS last"
+    )
+    return statement, []
 
 
 def distinct_values(mart: PublishedMart, column: str) -> Query:
@@ -102,30 +162,45 @@ def distinct_values(mart: PublishedMart, column: str) -> Query:
     return f"SELECT DISTINCT {value} AS value FROM {table_name(mart)} ORDER BY 1", []
 
 
-def totals_by_day(mart: PublishedMart, criteria: Filter) -> Query:
-    """Build the query of the overview's measures: `day`, and each measure, for days with rows."""
-    condition, parameters = _where(criteria)
-    sums = ", ".join(f"sum({name}) AS {name}" for name in map(sql_identifier, MEASURES))
+def totals_by_day(mart: PublishedMart, kind: Kind, criteria: Filter) -> Query:
+    """Build the query of the measures of a kind: `day`, and each of them, for days with rows."""
+    return _sums_by(sql_identifier(kind.day), "day", mart, kind, criteria)
+
+
+def totals_by_weekday(mart: PublishedMart, kind: Kind, criteria: Filter) -> Query:
+    """Build the query of the measures of a kind by day of the week, 1 (Monday) to 7: `weekday`."""
+    day = f"extract(isodow FROM {sql_identifier(kind.day)})::int"
+    return _sums_by(day, "weekday", mart, kind, criteria)
+
+
+def _sums_by(
+    expression: str, alias: str, mart: PublishedMart, kind: Kind, criteria: Filter
+) -> Query:
+    condition, parameters = _where(mart, criteria)
+    names = map(sql_identifier, kind.measures)
+    sums = ", ".join(f"sum({name}) AS {name}" for name in names)
     statement = (
-        f"SELECT {sql_identifier(DAY)} AS day, {sums} FROM {table_name(mart)} "
+        f"SELECT {expression} AS {alias}, {sums} FROM {table_name(mart)} "
         f"WHERE {condition} GROUP BY 1 ORDER BY 1"
     )
     return statement, parameters
 
 
-def views_by_day(mart: PublishedMart, column: str, criteria: Filter) -> Query:
-    """Build the query of the views for each day and value of a column, and of their 7-day mean.
+def measure_by_day(mart: PublishedMart, measure: str, column: str, criteria: Filter) -> Query:
+    """Build the query of a measure for each day and value of a column, and of its 7-day mean.
 
-    A day without a row has 0 views. The mean is null for the first 6 days of the mart.
+    A day without a row counts as 0 in the mean, which is null for the first 6 days of the mart.
 
     Returns:
-        A query of `day`, `segment` (the value of the column), `views` and `mean`.
+        A query of `day`, `segment` (the value of the column), `value` and `mean`.
     """
-    condition, parameters = _where(replace(criteria, first=criteria.first - MEAN_LOOKBACK))
-    day = sql_identifier(DAY)
+    condition, parameters = _where(mart, replace(criteria, first=criteria.first - MEAN_LOOKBACK))
+    assert mart.day
+    day = sql_identifier(mart.day)
     statement = f"""
         WITH cells AS (
-            SELECT {day} AS day, {sql_identifier(column)} AS segment, sum("total_views") AS views
+            SELECT {day} AS day, {sql_identifier(column)} AS segment,
+                sum({sql_identifier(measure)}) AS value
             FROM {table_name(mart)} WHERE {condition} GROUP BY 1, 2
         ), grid AS (
             SELECT day::date AS day, segment
@@ -133,14 +208,14 @@ def views_by_day(mart: PublishedMart, column: str, criteria: Filter) -> Query:
                 (SELECT DISTINCT segment FROM cells WHERE day >= %s) AS segments
         ), means AS (
             SELECT
-                day, segment, coalesce(views, 0) AS views,
-                avg(coalesce(views, 0)) OVER (
+                day, segment, coalesce(value, 0) AS value,
+                avg(coalesce(value, 0)) OVER (
                     PARTITION BY segment ORDER BY day ROWS {MEAN_DAYS - 1} PRECEDING
                 )::double precision AS mean
             FROM grid LEFT JOIN cells USING (day, segment)
         )
         SELECT
-            day, segment, views,
+            day, segment, value,
             CASE WHEN day - {MEAN_DAYS - 1} >= (SELECT min({day}) FROM {table_name(mart)})
                 THEN mean END AS mean
         FROM means WHERE day >= %s ORDER BY day, segment
@@ -149,50 +224,56 @@ def views_by_day(mart: PublishedMart, column: str, criteria: Filter) -> Query:
     return statement, [*parameters, first - MEAN_LOOKBACK, last, first, first]
 
 
-def ranking(mart: PublishedMart, column: str, criteria: Filter, limit: int) -> Query:
-    """Build the query of the values of a column by views, with ranks now and a period before.
+def ranking(mart: PublishedMart, measure: str, column: str, criteria: Filter, limit: int) -> Query:
+    """Build the query of the values of a column by a measure, with their shares now and before.
 
-    Rank and share are among all values of the column, even if the filter leaves some out.
+    Rank and share are among all values of the column, even if the filter leaves some out. A sum
+    below 0 has no share.
 
     Returns:
-        A query of `rank`, `segment` (the value of the column), `views`, `views_share` (0 to 1),
-        `previous_rank` (null if it had no row in the equal period before), and `segments` (how many
-        there are without the limit).
+        A query of `rank`, `segment` (the value of the column), `value`, `share` (0 to 1),
+        `previous_share` (of the equal period before), and `segments` (how many there are without
+        the limit).
     """
     selected = criteria.values.get(column, ())
-    other_conditions = criteria.restricted_to(criteria.columns - {column})
-    previous_first = criteria.first - dt.timedelta(days=criteria.days)
-    both_periods = replace(other_conditions, first=previous_first)
-    condition, parameters = _where(both_periods)
+    both_periods = replace(criteria.without(column), first=criteria.before.first)
+    condition, parameters = _where(mart, both_periods)
     selected_clause = "WHERE segment = ANY(%s)" if selected else ""
+    assert mart.day
+    day, value = sql_identifier(mart.day), sql_identifier(measure)
     statement = f"""
         WITH sums AS (
             SELECT
                 {sql_identifier(column)} AS segment,
-                sum("total_views") FILTER (WHERE {sql_identifier(DAY)} >= %s) AS views,
-                sum("total_views") FILTER (WHERE {sql_identifier(DAY)} < %s) AS previous_views
+                sum({value}) FILTER (WHERE {day} >= %s) AS value,
+                sum({value}) FILTER (WHERE {day} < %s) AS previous_value
             FROM {table_name(mart)} WHERE {condition} GROUP BY 1
         ), ranks AS (
             SELECT
-                segment, views,
-                rank() OVER (ORDER BY views DESC NULLS LAST) AS rank,
-                (views / nullif(sum(views) OVER (), 0))::double precision AS views_share,
-                CASE WHEN previous_views IS NOT NULL
-                    THEN rank() OVER (ORDER BY previous_views DESC NULLS LAST) END AS previous_rank
+                segment, value,
+                rank() OVER (ORDER BY value DESC NULLS LAST) AS rank,
+                {_share("value")} AS share,
+                {_share("previous_value")} AS previous_share
             FROM sums
         )
         SELECT
-            rank, segment, views, views_share, previous_rank, count(*) OVER () AS segments
-        FROM (SELECT * FROM ranks {selected_clause}) AS selected WHERE views IS NOT NULL
+            rank, segment, value, share, previous_share, count(*) OVER () AS segments
+        FROM (SELECT * FROM ranks {selected_clause}) AS selected WHERE value IS NOT NULL
         ORDER BY rank, segment LIMIT {limit}
     """
     values = [list(selected)] if selected else []
     return statement, [criteria.first, criteria.first, *parameters, *values]
 
 
+def _share(column: str) -> str:
+    """Return the SQL of a column's part of its sum over all rows; null where there is none."""
+    total = f"sum(greatest({column}, 0)) OVER ()"
+    return f"(greatest({column}, 0) / nullif({total}, 0))::double precision"
+
+
 def select_rows(mart: PublishedMart, criteria: Filter | None, limit: int | None = None) -> Query:
     """Build the query of the rows of a mart, in the order of its key."""
-    condition, parameters = _where(criteria)
+    condition, parameters = _where(mart, criteria)
     columns = ", ".join(map(sql_identifier, mart.column_types))
     key = ", ".join(map(sql_identifier, mart.key))
     limit_clause = f" LIMIT {limit}" if limit is not None else ""
@@ -204,7 +285,7 @@ def select_rows(mart: PublishedMart, criteria: Filter | None, limit: int | None 
 
 def count_rows(mart: PublishedMart, criteria: Filter | None) -> Query:
     """Build the query of the number of rows: `count`."""
-    condition, parameters = _where(criteria)
+    condition, parameters = _where(mart, criteria)
     return f"SELECT count(*) AS count FROM {table_name(mart)} WHERE {condition}", parameters
 
 
@@ -216,8 +297,8 @@ def measure_by(
     Returns:
         A query of `segment` (the value of the column) and `value`.
     """
-    condition, parameters = _where(criteria)
-    order = "segment" if mart.column_types[column] == "date" else "value DESC, segment"
+    condition, parameters = _where(mart, criteria)
+    order = "segment" if mart.column_types[column] == "date" else "value DESC NULLS LAST, segment"
     statement = (
         f"SELECT {sql_identifier(column)} AS segment, sum({sql_identifier(measure)}) AS value "
         f"FROM {table_name(mart)} WHERE {condition} GROUP BY 1 ORDER BY {order} LIMIT {limit}"
@@ -242,13 +323,16 @@ def table_name(mart: PublishedMart) -> str:
     return f"serving.{sql_identifier(mart.name)}"
 
 
-def _where(criteria: Filter | None) -> Query:
+def _where(mart: PublishedMart, criteria: Filter | None) -> Query:
     """Return the condition of a filter, and its parameters; always true without a filter."""
     if criteria is None:
         return "true", []
-    conditions = [f"{sql_identifier(DAY)} BETWEEN %s AND %s"]
-    parameters: list[Any] = [criteria.first, criteria.last]
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    if mart.day:
+        conditions.append(f"{sql_identifier(mart.day)} BETWEEN %s AND %s")
+        parameters += [criteria.first, criteria.last]
     for column in sorted(criteria.columns):
         conditions.append(f"{sql_identifier(column)} = ANY(%s)")
         parameters.append(list(criteria.values[column]))
-    return " AND ".join(conditions), parameters
+    return " AND ".join(conditions) or "true", parameters

@@ -1,250 +1,275 @@
-"""The overview page: the figures of a period, compared with the equal period before it."""
+"""The overview page: what was gained in a period, and how its posts do."""
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
-from capstone_metrics.dashboard import charts, filters, marts
-from capstone_metrics.dashboard.comparison import (
-    ENGAGEMENT,
-    GROWING_AGE,
-    MAX_FACTOR,
-    MIN_BASE,
-    REACTIONS,
-    Comparison,
-    total,
+from capstone_metrics.dashboard import charts, figures, filters, marts
+from capstone_metrics.dashboard.cards import show_cards
+from capstone_metrics.dashboard.figures import Totals
+from capstone_metrics.dashboard.headline import headline
+from capstone_metrics.dashboard.marts import (
+    AT_7_DAYS,
+    GAINED,
+    INSTITUTION,
+    KINDS,
+    NETWORK,
+    SO_FAR,
+    Kind,
 )
-from capstone_metrics.dashboard.marts import INSTITUTION, MEASURES, NETWORK, Filter
 from capstone_metrics.dashboard.view import NO_VALUE
 
 if TYPE_CHECKING:
-    from capstone_metrics.dashboard.database import PublishedMart
+    from collections.abc import Mapping
+
+    from capstone_metrics.dashboard.figures import Figure, Measure
+    from capstone_metrics.dashboard.marts import Filter
     from capstone_metrics.dashboard.view import View
 
+GROWING_AGE = dt.timedelta(days=7)
+"""The age up to which the counters of a video grow most."""
+
+MIN_POSTS = 5
+"""The fewest posts of a weekday for a mean."""
+
 MAX_RANKS = 20
-UP, DOWN = "▲", "▼"
+CHARTS_IN_A_ROW = 3
 
 
 def show_overview(view: View) -> None:
-    """Show the figures of the selected period, by network and by institution, and their rows."""
-    selection = marts.select_mart(view.marts, [], frozenset())
-    if selection is None:
-        st.info(view.texts("no_mart"))
+    """Show what was gained in the selected period, its posts, and the rows behind the figures."""
+    if view.days is None:
+        has_mart = any(marts.kind_of(mart) for mart in view.marts)
+        st.info(view.texts("empty" if has_mart else "no_mart"))
         return
-    mart, _ = selection
-    criteria = filters.overview_filter(view, mart)
-    filters.show_fitted_period(view, mart)
-    if not show_figures(view, criteria):
-        show_empty(view, mart)
+    criteria = filters.overview_filter(view, view.days)
+    filters.show_fitted_period(view, view.days)
+    totals = {kind.name: each for kind in KINDS if (each := read_totals(view, kind, criteria))}
+    if not totals:
+        view.show_left_out(criteria.columns)
         return
-    sources = {}
-    if by_network := _select_mart(view, NETWORK, criteria):
-        show_by_network(view, *by_network)
-        sources[by_network[0].name] = by_network
-    if by_institution := _select_mart(view, INSTITUTION, criteria):
-        show_by_institution(view, *by_institution)
-        sources[by_institution[0].name] = by_institution
-    st.header(view.texts("source_rows"))
-    titles = [view.title(source) for source, *_ in sources.values()]
-    for tab, (source, applied, _) in zip(st.tabs(titles), sources.values(), strict=True):
-        with tab:
-            view.show_source_rows(source, applied)
+    if not any(len(each.current) for each in totals.values()):
+        show_empty(view, view.days)
+        return
+    figures_by_name = compute_figures(totals)
+    gained = figures_by_name.get("views_ganhas")
+    is_gained = gained is not None and gained.value is not None
+    show_headline(view, figures_by_name, criteria, GAINED if is_gained else SO_FAR)
+    if is_gained:
+        show_gained(view, figures_by_name, totals[GAINED.name], criteria)
+    else:
+        st.info(view.texts("nothing_gained"))
+    show_share(view, criteria, GAINED if is_gained else SO_FAR)
+    show_posts(view, figures_by_name, totals, criteria)
+    show_weekdays(view, criteria)
+    show_rows(view, criteria)
 
 
-def show_figures(view: View, criteria: Filter) -> bool:
-    """Show the measures of the period, and return whether it has any rows."""
-    texts = view.texts
-    selection = marts.select_mart(view.marts, [], criteria.columns)
-    assert selection is not None  # show_overview found one without filters
-    mart, ignored = selection
-    applied = criteria.restricted_to(mart.key)
-    current = _with_engagement(view.query(marts.totals_by_day(mart, applied)))
-    if current.empty:
-        return False
-    previous_period = _previous_period(view, mart, applied)
+def read_totals(view: View, kind: Kind, criteria: Filter) -> Totals | None:
+    """Return the sums of a period and of the one before; None if no mart has the filters."""
+    mart = marts.select_mart(view.marts, kind, criteria.columns)
+    day_range = view.day_range(mart) if mart else None
+    if mart is None or day_range is None:
+        return None
+    first, last = day_range
+    if kind is GAINED:  # on the first day nothing is known of what older videos gained
+        first += dt.timedelta(days=1)
+    before = criteria.before
+    current = view.query(marts.totals_by_day(mart, kind, criteria))
     previous = (
-        _with_engagement(view.query(marts.totals_by_day(mart, previous_period)))
-        if previous_period
-        else None
+        view.query(marts.totals_by_day(mart, kind, before)) if before.first >= first else None
     )
-    period = texts.period(criteria.first, criteria.last)
-    days = texts.number(criteria.days)
-    sentences = [texts("period_text", period=period, days=days)]
-    if previous is not None:
-        sentences.append(texts("change_text", days=days))
-    st.caption(" ".join(sentences))
-    view.show_ignored_filters(ignored)
-    cells = [*st.columns(3), *st.columns(2)]
-    for name, cell in zip([*MEASURES, ENGAGEMENT], cells, strict=True):
-        with cell.container(border=True):
-            show_figure(view, name, current, previous, applied)
-    return True
+    is_growing = kind is not AT_7_DAYS and criteria.last > (view.complete_end or last)
+    return Totals(current, previous, kind.videos, is_growing)
 
 
-def show_figure(
-    view: View, name: str, current: pd.DataFrame, previous: pd.DataFrame | None, applied: Filter
-) -> None:
-    """Show one measure: its value, its change, and its days as a sparkline.
-
-    Streamlit's own sparkline has parts without a name, which a screen reader stops at.
-    """
-    texts = view.texts
-    value = total(current, name)
-    label = texts.label(name)
-    is_rate = name == ENGAGEMENT
-    st.metric(
-        label,
-        texts.percent(value) if is_rate else texts.compact(value),
-        help=texts("engagement_help") if is_rate else texts.number(value),
-        **_change(view, name, current, previous, applied),
-    )
-    days = pd.date_range(applied.first, applied.last, name="day")
-    daily = current.set_index(pd.to_datetime(current["day"]))[name].reindex(days, fill_value=0)
-    table = pd.DataFrame({"day": days, "value": daily.astype(float).to_numpy()})
-    chart = charts.sparkline(table, label, ".1%" if is_rate else ",.0f", texts)
-    st.altair_chart(chart, alt=texts("sparkline_alt", measure=label), key=f"sparkline_{name}")
-
-
-def _change(
-    view: View, name: str, current: pd.DataFrame, previous: pd.DataFrame | None, applied: Filter
-) -> dict[str, Any]:
-    """Return the options of `st.metric` that show the change since the previous period.
-
-    Green and red are for changes that do not come from the age of the videos.
-    """
-    texts = view.texts
-    if previous is None:
-        return {"delta_description": texts("no_previous_period")}
-    assert view.data_end is not None  # the period has rows
-    comparison = Comparison.of(name, current, previous, view.data_end - applied.last)
-    if comparison.factor is None:
-        return {"delta_description": texts("small_base", count=MIN_BASE)}
-    change = comparison.factor - 1
-    has_direction = round(change, 3) != 0
+def compute_figures(totals: Mapping[str, Totals]) -> dict[str, Figure]:
+    """Return the figures of the page by the names of their measures."""
+    measures: list[tuple[Kind, Measure]] = [
+        *((GAINED, measure) for measure in figures.GAINED),
+        (SO_FAR, figures.POSTED),
+        (AT_7_DAYS, figures.AT_7_DAYS),
+        *((SO_FAR, measure) for measure in figures.SO_FAR),
+    ]
     return {
-        "delta": texts("large_change", factor=MAX_FACTOR)
-        if comparison.factor > MAX_FACTOR
-        else texts.percent(change, signed=has_direction),
-        "delta_color": "normal" if has_direction and not comparison.is_growing else "off",
-        "delta_arrow": "auto" if has_direction else "off",
-        "delta_description": texts("still_growing")
-        if comparison.is_growing
-        else texts("vs_previous_period", days=texts.number(applied.days)),
+        measure.name: totals[kind.name].figure(measure)
+        for kind, measure in measures
+        if kind.name in totals
     }
 
 
-def show_by_network(
-    view: View, mart: PublishedMart, applied: Filter, ignored: frozenset[str]
+def show_headline(
+    view: View, figures_by_name: Mapping[str, Figure], criteria: Filter, kind: Kind
 ) -> None:
-    """Show the views by day and network, as lines and as a heat map."""
+    """Show what happened in sentences, and which days are compared."""
     texts = view.texts
-    period = texts.period(applied.first, applied.last)
-    table = view.query(marts.views_by_day(mart, NETWORK, applied))
-    table = table.assign(
-        day=pd.to_datetime(table["day"]), segment=table["segment"].map(texts.label)
-    )
-    st.header(texts("views_over_time"))
-    view.show_ignored_filters(ignored)
-    is_mean = st.toggle(
-        texts("mean"), key=filters.MEAN, bind="query-params", help=texts("mean_help")
-    )
-    if view.data_end and view.data_end - applied.last < GROWING_AGE:
-        st.caption(texts("growing", day=texts.date(view.data_end - GROWING_AGE)))
-    views = texts.label("total_views")
-    column, title = ("mean", texts("views_mean")) if is_mean else ("views", views)
-    networks = view.query(marts.distinct_values(mart, NETWORK))["value"].map(texts.label).tolist()
-    with_value = table.dropna(subset=[column])
-    chart = charts.multi_line_chart(with_value, column, title, networks, texts)
-    st.altair_chart(chart, alt=texts("views_over_time_alt", period=period))
-    st.header(texts("heatmap"))
-    heatmap = charts.heatmap(table, views, texts)
-    st.altair_chart(heatmap, alt=texts("heatmap_alt", period=period))
+    ranking = read_ranking(view, criteria, kind)
+    leader = None
+    if ranking is not None and len(ranking) > 1 and not pd.isna(ranking["share"][0]):
+        leader = (str(ranking["segment"][0]), float(ranking["share"][0]))
+    st.markdown(headline(texts, figures_by_name, leader, criteria.days))
+    before = criteria.before
+    periods = {
+        "period": texts.period(criteria.first, criteria.last),
+        "before": texts.period(before.first, before.last),
+    }
+    sentences = [texts("periods_text", days=criteria.days, **periods)]
+    if any(figure.is_growing for figure in figures_by_name.values()):
+        sentences.append(texts("incomplete_text"))
+    st.caption(" ".join(sentences))
 
 
-def show_by_institution(
-    view: View, mart: PublishedMart, applied: Filter, ignored: frozenset[str]
+def show_gained(
+    view: View, figures_by_name: Mapping[str, Figure], totals: Totals, criteria: Filter
 ) -> None:
-    """Show the institutions ranked by views, and how their ranks changed."""
+    """Show what the videos gained: the figures, and the views of each day and network."""
     texts = view.texts
-    ranking = view.query(marts.ranking(mart, INSTITUTION, applied, MAX_RANKS))
-    st.header(texts("ranking"))
-    view.show_ignored_filters(ignored)
+    st.header(texts("gained"))
+    names = [measure.name for measure in figures.GAINED]
+    show_cards(view, [(figures_by_name[name], totals.current) for name in names], criteria)
+    show_by_network(view, criteria, GAINED, "views_ganhas")
+
+
+def show_posts(
+    view: View,
+    figures_by_name: Mapping[str, Figure],
+    totals: Mapping[str, Totals],
+    criteria: Filter,
+) -> None:
+    """Show the posts of the period: how many, how they did in 7 days, and what they have so far."""
+    texts = view.texts
+    st.header(texts("posts"))
+    so_far, at_7_days = totals.get(SO_FAR.name), totals.get(AT_7_DAYS.name)
+    if so_far is None or so_far.current.empty:
+        st.caption(texts("no_posts"))
+        return
+    cards = [(figures_by_name[figures.POSTED.name], so_far.current)]
+    if at_7_days:
+        cards.append((figures_by_name[figures.AT_7_DAYS.name], at_7_days.current))
+    cards += [(figures_by_name[measure.name], so_far.current) for measure in figures.SO_FAR]
+    show_cards(view, cards, criteria)
+    if at_7_days:
+        count, known = so_far.current["total_videos"].sum(), at_7_days.current["videos_7d"].sum()
+        if young := int(count) - int(known):
+            numbers = {"young": texts.number(young), "count": texts.number(int(count))}
+            st.caption(texts("too_young", **numbers))
+    show_by_network(view, criteria, SO_FAR, "total_views")
+
+
+def show_by_network(view: View, criteria: Filter, kind: Kind, measure: str) -> None:
+    """Show a measure by day, in a chart for each network with a scale of its own."""
+    texts = view.texts
+    mart = marts.select_mart(view.marts, kind, {NETWORK, *criteria.columns})
+    if mart is None:
+        view.show_left_out([NETWORK, *criteria.columns])
+        return
+    rows = view.query(marts.measure_by_day(mart, measure, NETWORK, criteria))
+    label = texts.label(measure)
+    is_so_far = kind is SO_FAR
+    growing_after = view.data_end - GROWING_AGE if is_so_far and view.data_end else None
+    texts_of = "so_far_chart" if is_so_far else "gained_chart"
+    st.subheader(texts(texts_of))
+    if growing_after and growing_after < criteria.last:
+        st.caption(texts("growing", day=texts.date(growing_after)))
+    cells = st.columns(CHARTS_IN_A_ROW)
+    for number, (network, table) in enumerate(rows.groupby("segment")):
+        with cells[number % CHARTS_IN_A_ROW]:
+            name = texts.label(str(network))
+            st.markdown(f"**{name}**")
+            chart = charts.days_chart(table, label, growing_after, {}, texts)
+            alt = texts("days_alt", measure=label, network=name)
+            st.altair_chart(chart, alt=alt, key=f"{measure}_{network}")
+
+
+def read_ranking(view: View, criteria: Filter, kind: Kind) -> pd.DataFrame | None:
+    """Return the institutions by views; None if no mart has the filters."""
+    mart = marts.select_mart(view.marts, kind, {INSTITUTION, *criteria.columns})
+    if mart is None:
+        return None
+    measure = "views_ganhas" if kind is GAINED else "total_views"
+    return view.query(marts.ranking(mart, measure, INSTITUTION, criteria, MAX_RANKS))
+
+
+def show_share(view: View, criteria: Filter, kind: Kind) -> None:
+    """Show the share of each institution, and how it changed."""
+    texts = view.texts
+    st.header(texts("share_of_voice"))
+    ranking = read_ranking(view, criteria, kind)
+    if ranking is None:
+        view.show_left_out([INSTITUTION, *criteria.columns])
+        return
     if ranking.empty:
         st.caption(texts("empty"))
         return
-    views = texts.label("total_views")
-    has_previous = _previous_period(view, mart, applied) is not None
+    label = texts.label("views_ganhas" if kind is GAINED else "total_views")
     table = pd.DataFrame(
         {
             texts("rank"): ranking["rank"],
             texts.label(INSTITUTION): ranking["segment"],
-            views: ranking["views"],
-            texts("share"): ranking["views_share"],
-            texts("change"): [
-                _rank_change(view, row.rank, row.previous_rank) if has_previous else NO_VALUE
-                for row in ranking[["rank", "previous_rank"]].itertuples(index=False)
-            ],
+            label: ranking["value"],
+            texts("share"): ranking["share"],
         }
     )
-    alt = texts("ranking_alt", count=texts.number(len(ranking)))
+    if kind is GAINED:  # posts of two periods differ in age
+        table[texts("change")] = [
+            texts.points(now - before) if not pd.isna(now) and not pd.isna(before) else NO_VALUE
+            for now, before in zip(ranking["share"], ranking["previous_share"], strict=True)
+        ]
     left, right = st.columns([2, 3])
     with left:
-        st.altair_chart(charts.bar_chart(ranking, "views", views, texts), alt=alt)
+        alt = texts("share_alt", count=texts.number(len(ranking)))
+        chart = charts.bar_chart(ranking, "share", texts("share"), texts, is_share=True)
+        st.altair_chart(chart, alt=alt, key="share")
     with right:
-        view.show_table(table, texts("ranking"), **{texts("share"): texts.percent})
+        view.show_table(table, texts("share_of_voice"), **{texts("share"): texts.percent})
     if (count := int(ranking["segments"][0])) > len(ranking):
         counts = {"shown": texts.number(len(ranking)), "count": texts.number(count)}
         st.caption(texts("ranking_limited", **counts))
 
 
-def show_empty(view: View, mart: PublishedMart) -> None:
+def show_weekdays(view: View, criteria: Filter) -> None:
+    """Show on which days of the week posts do best; nothing if no weekday has enough posts."""
+    texts = view.texts
+    mart = marts.select_mart(view.marts, AT_7_DAYS, criteria.columns)
+    if mart is None:
+        return
+    rows = view.query(marts.totals_by_weekday(mart, AT_7_DAYS, criteria)).set_index("weekday")
+    enough = rows[rows["videos_7d"].fillna(0) >= MIN_POSTS]
+    if enough.empty:
+        return
+    means = {
+        day: int(enough["views_7d"][day]) / int(enough["videos_7d"][day]) for day in enough.index
+    }
+    table = pd.DataFrame(
+        {
+            "segment": [texts.weekday(day) for day in range(1, 8)],
+            "value": [means.get(day) for day in range(1, 8)],
+        }
+    )
+    st.header(texts("weekdays"))
+    st.caption(texts("weekdays_text", least=MIN_POSTS))
+    label = texts.label(figures.AT_7_DAYS.name)
+    chart = charts.bar_chart(table, "value", label, texts)
+    st.altair_chart(chart, alt=texts("weekdays_alt"), key="weekdays")
+
+
+def show_rows(view: View, criteria: Filter) -> None:
+    """Show the rows behind the figures, and their files."""
+    st.header(view.texts("source_rows"))
+    finest = [marts.finest_mart(view.marts, kind, criteria.columns) for kind in KINDS]
+    sources = [mart for mart in finest if mart]
+    for tab, mart in zip(st.tabs([view.title(mart) for mart in sources]), sources, strict=True):
+        with tab:
+            view.show_source_rows(mart, criteria)
+
+
+def show_empty(view: View, days: tuple[dt.date, dt.date]) -> None:
     """Show that no row matches the filters, and a button that resets them."""
     texts = view.texts
     st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
-    if day_range := view.day_range(mart):
-        period = filters.default_period(*day_range)
-        st.button(texts("reset"), on_click=filters.reset_filters, args=(period,))
-
-
-def _select_mart(
-    view: View, column: str, criteria: Filter
-) -> tuple[PublishedMart, Filter, frozenset[str]] | None:
-    """Select a mart by day and a column.
-
-    Returns:
-        The mart, the part of the filter that applies to it, and the columns whose filter does not.
-    """
-    selection = marts.select_mart(view.marts, [column], criteria.columns)
-    if selection is None:
-        return None
-    mart, ignored = selection
-    return mart, criteria.restricted_to(mart.key), ignored
-
-
-def _previous_period(view: View, mart: PublishedMart, applied: Filter) -> Filter | None:
-    """Return the filter of the equally long period before; None if the mart lacks its start."""
-    first = applied.first - dt.timedelta(days=applied.days)
-    day_range = view.day_range(mart)
-    if day_range is None or first < day_range[0]:
-        return None
-    return replace(applied, first=first, last=applied.first - dt.timedelta(days=1))
-
-
-def _with_engagement(days: pd.DataFrame) -> pd.DataFrame:
-    """Add the column `engagement`: reactions for each view, and 0 for a day without views."""
-    views = days["total_views"].where(days["total_views"] > 0)
-    rates = days[REACTIONS].sum(axis="columns") / views
-    return days.assign(engagement=rates.fillna(0))
-
-
-def _rank_change(view: View, rank: int, previous_rank: float | None) -> str:
-    """Return how many ranks an institution rose or fell, as text."""
-    if previous_rank is None or pd.isna(previous_rank):
-        return view.texts("rank_new")
-    change = int(previous_rank) - int(rank)
-    return f"{UP if change > 0 else DOWN} {abs(change)}" if change else view.texts("rank_same")
+    period = filters.default_period(view, days)
+    st.button(texts("reset"), on_click=filters.reset_filters, args=(period,))

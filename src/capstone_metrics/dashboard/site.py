@@ -43,12 +43,25 @@ BADGES: Mapping[str, tuple[Literal["green", "blue", "orange"], str]] = {
 }
 """The colour and icon of each state of the figures."""
 
+PRINTED = """<style>@media print {
+    .stApp, .stApp * { overflow: visible !important; }
+    .stApp, [data-testid=stAppViewContainer], [data-testid=stMain] {
+        height: auto !important; position: static !important; display: block !important;
+    }
+    [data-testid=stSidebar], [data-testid=stHeader], [data-testid=stDownloadButton] {
+        display: none !important;
+    }
+    [data-testid=stMetric], [data-testid=stVegaLiteChart] { break-inside: avoid; }
+}</style>"""
+"""A page is printed whole, and without its controls."""
+
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
     """Show the page that the URL names."""
     st.set_page_config(page_title="Capstone Metrics", layout="wide")
+    st.html(PRINTED)
     with st.sidebar:
         language = st.segmented_control(
             "Idioma / Language",

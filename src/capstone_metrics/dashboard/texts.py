@@ -44,6 +44,22 @@ class Texts:
         labels: dict[str, str] = self._entries["labels"]
         return labels.get(name, name)
 
+    def help(self, name: str) -> str | None:
+        """Return how a figure is computed, where it is no plain sum."""
+        texts: dict[str, str] = self._entries["texts"]
+        return texts.get(f"{name}_help")
+
+    def weekday(self, number: int) -> str:
+        """Return the name of a day of the week, 1 (Monday) to 7."""
+        return str(Locale.parse(self.locale).days["stand-alone"]["wide"][number - 1])
+
+    def points(self, difference: float) -> str:
+        """Format a difference of two shares in percentage points: +1,2 p.p."""
+        text = numbers.format_decimal(
+            100 * difference, format="+#,##0.0;-#,##0.0", locale=self.locale
+        )
+        return f"{text} {self('points')}"
+
     def number(self, value: float) -> str:
         """Format a number in full: 1.234.567."""
         return numbers.format_decimal(value, locale=self.locale)

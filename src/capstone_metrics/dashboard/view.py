@@ -42,26 +42,52 @@ class View:
         """The published marts."""
         return list(self.transaction.publication.marts.values())
 
-    def day_range(self, mart: PublishedMart) -> tuple[dt.date, dt.date] | None:
-        """Return the first and last day of a mart; None if it has no row."""
-        first, last = self.query(marts.day_range(mart)).iloc[0]
+    def day_range(
+        self, mart: PublishedMart, measure: str | None = None
+    ) -> tuple[dt.date, dt.date] | None:
+        """Return the first and last day of a mart, on which a measure is known; None for none."""
+        first, last = self.query(marts.day_range(mart, measure)).iloc[0]
         return (first, last) if first else None
 
     @property
-    def data_end(self) -> dt.date | None:
-        """The last day of the data, which is the latest day of posting; None if there are none.
+    def days(self) -> tuple[dt.date, dt.date] | None:
+        """The first and last day of the data; None if there are none.
 
-        It is read from a mart, since a run record only has when files arrived, and the data in a
-        file that arrived today may end a year ago.
+        They are days of posting, and those on which something is known to be gained: the data in a
+        file that arrived today, and not before, may end a year ago.
         """
-        selection = marts.select_mart(self.marts, [], frozenset())
-        days = self.day_range(selection[0]) if selection else None
-        return days[1] if days else None
+        ranges = [
+            day_range
+            for kind, measure in ((marts.GAINED, "views_ganhas"), (marts.SO_FAR, None))
+            if (mart := marts.select_mart(self.marts, kind, ()))
+            and (day_range := self.day_range(mart, measure))
+        ]
+        if not ranges:
+            return None
+        return min(first for first, _ in ranges), max(last for _, last in ranges)
+
+    @property
+    def data_end(self) -> dt.date | None:
+        """The last day of the data; None if there are none."""
+        return self.days[1] if self.days else None
+
+    @property
+    def complete_end(self) -> dt.date | None:
+        """The last day of the data to which no later run adds; None if there are no data.
+
+        An evening's post is first seen in the morning after it.
+        """
+        if self.data_end is None:
+            return None
+        yesterday = dt.datetime.now(self.zone).date() - dt.timedelta(days=1)
+        return self.data_end - dt.timedelta(days=int(self.data_end >= yesterday))
 
     def title(self, mart: PublishedMart) -> str:
-        """Return a title of the rows of a mart by day, such as: so far, by day and network."""
+        """Return a title of the rows of a mart, such as: so far, by day of posting and network."""
         labels = [self.texts.label(column).lower() for column in mart.key]
-        return self.texts("so_far_by", columns=self.texts.enumeration(labels))
+        kind = marts.kind_of(mart)
+        name = kind.name if kind else "by_columns"
+        return self.texts(name, columns=self.texts.enumeration(labels))
 
     def query(self, query: Query) -> pd.DataFrame:
         """Return the rows of a query, which is run once for each publication."""
@@ -92,7 +118,7 @@ class View:
         caption = texts(
             "rows_text", shown=texts.number(len(rows)), count=texts.number(count), mart=mart.name
         )
-        st.caption(f"{caption}. {self.title(mart)}." if marts.DAY in mart.key else caption)
+        st.caption(f"{caption}. {self.title(mart)}.")
         st.download_button(
             texts("download"),
             lambda: _csv(mart, criteria),
@@ -105,11 +131,11 @@ class View:
         if count > MAX_FILE_ROWS:
             st.caption(texts("download_limited", limit=texts.number(MAX_FILE_ROWS)))
 
-    def show_ignored_filters(self, columns: Iterable[str]) -> None:
-        """Show which filters do not apply to what is shown next, if there are any."""
-        if labels := ", ".join(self.texts.label(column) for column in sorted(columns)):
-            text = self.texts("not_filtered", columns=labels)
-            st.caption(f":material/filter_alt_off: {text}")
+    def show_left_out(self, columns: Iterable[str]) -> None:
+        """Show that something is left out, since no mart has some columns together."""
+        labels = [self.texts.label(column) for column in sorted(set(columns))]
+        text = self.texts("left_out", columns=self.texts.enumeration(labels))
+        st.caption(f":material/filter_alt_off: {text}")
 
     def _format(self, name: str, column: pd.Series[Any]) -> Any:
         """Return the function that formats the values of a column; None if none has to."""
