@@ -1,18 +1,22 @@
-"""The page on quality and method says when networks changed what they count."""
+"""The pages say when networks changed what they count."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from capstone_metrics.dashboard.database import read_transaction
 from capstone_metrics.dashboard.definitions import Definition, read_definitions
 from capstone_metrics.dashboard.texts import Texts
-from tests.dashboard.test_pages import page
+from tests.dashboard.conftest import FIRST
+from tests.dashboard.test_pages import days, opened, page
 
 if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
     from tests.dashboard.conftest import Served
 
 INSERT = """
@@ -52,6 +56,45 @@ def test_the_definitions_are_listed_in_the_language_of_the_reader(
     first, _ = defined(locale)
     text = SENTENCES[locale][0]
     assert first == Definition(dt.date(2025, 3, 31), "youtube_shorts", "views", text)
+
+
+@pytest.mark.parametrize(
+    ("network", "period", "has_mark", "has_warning"),
+    [
+        ("TikTok", (20, 33), True, True),
+        ("TikTok", (32, 44), False, True),  # it is in the period before
+        ("TikTok", (38, 44), False, False),
+        ("YouTube Shorts", (32, 44), False, False),
+    ],
+)
+def test_a_change_of_what_is_counted_is_marked_and_said(
+    published: Served, network: str, period: tuple[int, int], *, has_mark: bool, has_warning: bool
+) -> None:
+    day = FIRST + dt.timedelta(days=25)
+    published.as_admin(
+        "INSERT INTO serving.definitions VALUES "
+        f"('{day}', 'tiktok', 'views', 'At once.', 'De imediato.')"
+    )
+    first, last = (FIRST + dt.timedelta(days=number) for number in period)
+
+    app = opened(**days(first, last), network=network)
+
+    marks = [(row["day"].date(), row["text"]) for rows in rows_with_text(app) for row in rows]
+    assert set(marks) == ({(day, "At once.")} if has_mark else set())
+    texts = Texts("en")
+    words = {"network": "TikTok", "day": texts.date(day), "measure": "views", "text": "At once."}
+    sentence = texts("definition_changed", **words)
+    assert ([warning.value for warning in app.warning] == [sentence]) == has_warning
+
+
+def rows_with_text(app: AppTest) -> list[list[dict[str, Any]]]:
+    """Return the rows of the data of charts that have a text."""
+    tables = [
+        pa.ipc.open_stream(dataset.data.data).read_all()
+        for chart in app.get("vega_lite_chart")
+        for dataset in chart.proto.datasets
+    ]
+    return [table.to_pylist() for table in tables if "text" in table.column_names]
 
 
 def headers(locale: str) -> list[str]:

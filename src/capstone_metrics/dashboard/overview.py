@@ -26,6 +26,7 @@ from capstone_metrics.dashboard.view import NO_VALUE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from capstone_metrics.dashboard.definitions import Definition
     from capstone_metrics.dashboard.figures import Figure, Measure
     from capstone_metrics.dashboard.marts import Filter
     from capstone_metrics.dashboard.view import View
@@ -121,6 +122,22 @@ def show_headline(
     if any(figure.is_growing for figure in figures_by_name.values()):
         sentences.append(texts("incomplete_text"))
     st.caption(" ".join(sentences))
+    networks = criteria.values.get(NETWORK)
+    for each in view.definitions:
+        is_within = before.first < each.date <= criteria.last
+        if is_within and (not networks or each.rede_social in networks):
+            st.warning(texts("definition_changed", **_definition_texts(view, each)))
+
+
+def _definition_texts(view: View, definition: Definition) -> dict[str, str]:
+    """Return the parts of the sentence that a network changed what it counts."""
+    texts = view.texts
+    return {
+        "network": texts.label(definition.rede_social),
+        "day": texts.date(definition.date),
+        "measure": texts.label(definition.measure).lower(),
+        "text": definition.text,
+    }
 
 
 def show_gained(
@@ -180,7 +197,13 @@ def show_by_network(view: View, criteria: Filter, kind: Kind, measure: str) -> N
         with cells[number % CHARTS_IN_A_ROW]:
             name = texts.label(str(network))
             st.markdown(f"**{name}**")
-            chart = charts.days_chart(table, label, growing_after, {}, texts)
+            marks = {
+                each.date: each.text
+                for each in view.definitions
+                if (each.rede_social, each.measure) == (network, "views")
+                and criteria.first <= each.date <= criteria.last
+            }
+            chart = charts.days_chart(table, label, growing_after, marks, texts)
             alt = texts("days_alt", measure=label, network=name)
             st.altair_chart(chart, alt=alt, key=f"{measure}_{network}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import streamlit as st
 
 from capstone_metrics.dashboard import marts
 from capstone_metrics.dashboard.database import PublishedMart, ReadTransaction, read_transaction
+from capstone_metrics.dashboard.definitions import Definition, read_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +72,11 @@ class View:
     def data_end(self) -> dt.date | None:
         """The last day of the data; None if there are none."""
         return self.days[1] if self.days else None
+
+    @cached_property
+    def definitions(self) -> list[Definition]:
+        """When networks changed what they count, oldest first."""
+        return read_definitions(self.transaction, self.texts.locale)
 
     @property
     def complete_end(self) -> dt.date | None:
