@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from capstone_metrics.schemas import GAINS, VIDEO_KEY
+from capstone_metrics.schemas import GAINS, SILVER, VIDEO_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,12 +40,21 @@ def facts_of(
     """
     if basis.at_days is not None:
         return _videos_at(basis.at_days, tables, columns, days)
+    if basis.table == "video":
+        return _videos(tables, columns, days)
     table = tables[basis.table]
     return rows_of_days(table, basis.day, days).select(*sorted({*VIDEO_KEY, basis.day, *columns}))
 
 
-def changed_days(basis: Basis, changed: Mapping[str, set[dt.date]]) -> set[dt.date]:
+def changed_days(
+    basis: Basis, changed: Mapping[str, set[dt.date]], tables: Mapping[str, ir.Table]
+) -> set[dt.date]:
     """Return the days of rows that changed, by the changed days of each table of Silver."""
+    if basis.table == "video":
+        observed = rows_of_days(
+            tables["observacao_dia"], "data_observacao", changed["observacao_dia"]
+        )
+        return changed["criacao"].union(days_of(observed, "data_postagem"))
     if basis.at_days is None:
         return changed[basis.table]
     ages = range(-EARLIEST_DAYS, basis.at_days + 1)
@@ -55,6 +64,40 @@ def changed_days(basis: Basis, changed: Mapping[str, set[dt.date]]) -> set[dt.da
 
 EARLIEST_DAYS = 1
 """How many days before its posting a video may have been observed: the tolerance of the rules."""
+
+
+WEEK = 7
+"""For how many days a video has its latest gain, and the age of its `views_7d`."""
+
+
+def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days) -> ir.Table:
+    """Return all videos, with their views at 7 days and those gained in their last 7 days."""
+    stored = sorted({*VIDEO_KEY, "data_postagem", *columns}.intersection(SILVER))
+    videos = rows_of_days(tables["criacao"], "data_postagem", days).select(*stored)
+    others = {
+        "views_7d": lambda: _videos_at(WEEK, tables, {"views"}, days).rename(views_7d="views"),
+        "views_ganhas_7d": lambda: _gained_lately(tables, days),
+    }
+    for name in sorted(set(columns).intersection(others)):
+        other = others[name]().select(*VIDEO_KEY, name)
+        videos = videos.left_join(other, VIDEO_KEY).select(*videos.columns, name)
+    return videos
+
+
+def _gained_lately(tables: Mapping[str, ir.Table], days: Days) -> ir.Table:
+    """Return what each video gained in the days that end with its last observation."""
+    observed = "data_observacao"
+    last = rows_of_days(tables["provenance"], "data_postagem", days)
+    last = last.select(*VIDEO_KEY, last=observed)
+    window = None
+    if days is not None:
+        window = {
+            day - dt.timedelta(before) for day in days_of(last, "last") for before in range(WEEK)
+        }
+    observations = rows_of_days(tables["observacao_dia"], observed, window)
+    rows = last.inner_join(observations.select(*VIDEO_KEY, observed, "views_ganhas"), VIDEO_KEY)
+    rows = rows.filter(rows["last"].delta(rows[observed], unit="day").between(0, WEEK - 1))
+    return rows.group_by(VIDEO_KEY).agg(views_ganhas_7d=rows.views_ganhas.sum().cast("int64"))
 
 
 def _videos_at(

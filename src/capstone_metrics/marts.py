@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import ConfigError, unknown_name
-from capstone_metrics.schemas import DAYS, GAINS, OBSERVACAO_DIA, REQUIRED, SILVER
+from capstone_metrics.schemas import (
+    DAYS,
+    GAINS,
+    OBSERVACAO_DIA,
+    REQUIRED,
+    SILVER,
+    VIDEO,
+    VIDEO_KEY,
+)
 
 if TYPE_CHECKING:
     from capstone_metrics.definitions import Definition
 
-MART_OPTIONS = ("from", "key", "measures")
+MART_OPTIONS = ("from", "key", "attributes", "measures")
 AGGREGATES = ("sum", "count")
 MAX_AGE = 3650
 """The greatest age at which videos are compared, in days."""
@@ -39,7 +47,7 @@ class Basis(NamedTuple):
     """What the rows of a mart are counted from.
 
     Attributes:
-        table: the table of Silver.
+        table: the table of Silver, or `video`.
         at_days: the age at which videos are compared; None for each row of the table as it is.
     """
 
@@ -49,7 +57,7 @@ class Basis(NamedTuple):
     @property
     def day(self) -> str:
         """The column that says which day a row is of: a video at an age is of its posting day."""
-        return DAYS["criacao" if self.at_days is not None else self.table]
+        return DAYS["observacao_dia" if self == Basis("observacao_dia") else "criacao"]
 
     @property
     def key_columns(self) -> list[str]:
@@ -60,7 +68,7 @@ class Basis(NamedTuple):
         return [name for name in schema if _is_key_type(schema[name])]
 
 
-SCHEMAS = {"criacao": SILVER, "observacao_dia": OBSERVACAO_DIA}
+SCHEMAS = {"criacao": SILVER, "observacao_dia": OBSERVACAO_DIA, "video": VIDEO}
 CRIACAO = Basis()
 
 
@@ -73,16 +81,21 @@ class Mart:
         key: the columns that identify a row, in order.
         measures: its measures, in order.
         basis: what it is counted from.
+        attributes: the columns that describe the video of a row, in order.
     """
 
     name: str
     key: tuple[str, ...]
     measures: tuple[Measure, ...]
     basis: Basis = CRIACAO
+    attributes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, declaration: Mapping[str, Any]) -> Mart:
-        """Parse a declaration: `key: [column, …]`, `measures: {name: {aggregate: column}}`.
+        """Parse a declaration.
+
+        It is `key: [column, …]`, `measures: {name: {aggregate: column}}`, and where they are
+        needed `from: table` and `attributes: [column, …]`.
 
         Raises:
             ConfigError: if the name, the key or a measure is invalid.
@@ -115,12 +128,13 @@ class Mart:
                 f"marts.{name}.key: {declared_key!r} must be a list of distinct text, date or "
                 f"whole-number columns of Silver ({', '.join(allowed)})."
             )
+        attributes = _parse_attributes(name, options, key, basis)
         measures = tuple(
             _parse_measure(name, measure, rule, basis) for measure, rule in rules.items()
         )
         if repeated := [each.name for each in measures if each.name in key]:
             raise ConfigError(f"marts.{name}.measures: {repeated[0]!r} is in its key already.")
-        return cls(name, key, measures, basis)
+        return cls(name, key, measures, basis, attributes)
 
     @property
     def declaration(self) -> dict[str, Any]:
@@ -129,13 +143,14 @@ class Mart:
         return {
             "from": self.basis.table,
             "key": list(self.key),
+            **({"attributes": list(self.attributes)} if self.attributes else {}),
             "measures": {each.name: {each.aggregate: each.column, **age} for each in self.measures},
         }
 
     @property
     def has_day(self) -> bool:
         """Whether each row is of one day."""
-        return self.basis.day in self.key
+        return self.basis.day in self.labels
 
     def may_be_null(self, column: str) -> bool:
         """Return whether a column has no value where no value that it sums is known."""
@@ -152,12 +167,22 @@ class Mart:
     @property
     def source_columns(self) -> set[str]:
         """The columns of Silver that the mart is computed from."""
-        return {*self.key, *(measure.column for measure in self.measures)}
+        return {*self.labels, *(measure.column for measure in self.measures)}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns that are no measures: the key, then the attributes."""
+        return (*self.key, *self.attributes)
+
+    @property
+    def other_columns(self) -> tuple[str, ...]:
+        """The columns that are not in the key: the attributes, then the measures."""
+        return (*self.attributes, *self.measure_names)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns, in order: the key, then the measures."""
-        return (*self.key, *self.measure_names)
+        """The names of the columns, in order: the key, the attributes, the measures."""
+        return (*self.key, *self.other_columns)
 
     @property
     def measure_names(self) -> tuple[str, ...]:
@@ -171,7 +196,7 @@ def declaration_in(entry: Mapping[str, Any]) -> dict[str, Any]:
     Until Silver had observations by day, a manifest did not say which table a mart was from.
     """
     parts = {"from": CRIACAO.table, **entry}
-    return {part: parts.get(part) for part in ("from", "key", "measures")} if entry else {}
+    return {part: parts[part] for part in MART_OPTIONS if part in parts} if entry else {}
 
 
 def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
@@ -214,6 +239,31 @@ def _parse_basis(mart: str, options: Mapping[str, Any], rules: Mapping[str, Any]
             "each measure; declare a mart for each age."
         )
     return Basis(table, age)
+
+
+def _parse_attributes(
+    mart: str, options: Mapping[str, Any], key: tuple[str, ...], basis: Basis
+) -> tuple[str, ...]:
+    """Return the attributes of a mart, each of which has one value for each video."""
+    declared = options.get("attributes", ())
+    attributes = tuple(map(str, declared)) if isinstance(declared, list | tuple) else ("",)
+    schema = SCHEMAS[basis.table]
+    allowed = [
+        name
+        for name in (schema if basis.at_days is None else SILVER)
+        if name not in key and (schema.get(name, dt.int64).is_string() or name in DAYS.values())
+    ]
+    if not set(attributes) <= set(allowed) or len(set(attributes)) < len(attributes):
+        raise ConfigError(
+            f"marts.{mart}.attributes: {declared!r} must be a list of distinct text columns or "
+            f"days that are not in the key ({', '.join(allowed)})."
+        )
+    if attributes and (not set(VIDEO_KEY) <= set(key) or basis == Basis("observacao_dia")):
+        raise ConfigError(
+            f"marts.{mart}.attributes: they describe a video, so the key needs "
+            f"{' and '.join(VIDEO_KEY)}, and not from: observacao_dia; add them to the key instead."
+        )
+    return attributes
 
 
 def _parse_measure(mart: str, measure: str, rule: Any, basis: Basis) -> Measure:

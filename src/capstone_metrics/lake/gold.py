@@ -85,7 +85,7 @@ class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
             for name, content in data.files.items():
                 is_new = changes.write(mart_key(name), content)
                 entry = data.manifest["marts"][name]
-                columns = [*entry["key"], *entry["measures"]]
+                columns = [*entry["key"], *entry.get("attributes", ()), *entry["measures"]]
                 stats[name] = WriteStats(
                     rows=entry["rows"] if is_new else 0,
                     files=int(is_new),

@@ -50,9 +50,9 @@ class TableDifference:
         mart: the mart.
         statements: the SQL that brings the table's definition to the mart's declaration.
         rights: the privileges that a role lacks, or has and should not have.
-        inserted: the rows that only the mart has; the measures by key.
-        updated: the rows whose measures differ; the measures in the table and in the mart by key.
-        deleted: the rows that only the table has; the measures by key.
+        inserted: the rows that only the mart has; the other columns by key.
+        updated: the rows that differ; the other columns in the table and in the mart by key.
+        deleted: the rows that only the table has; the other columns by key.
     """
 
     mart: Mart
@@ -103,8 +103,8 @@ class TableDifference:
     def _row_to_dict(
         self, key: Row, before: Mapping[Row, Row], after: Mapping[Row, Row]
     ) -> dict[str, Any]:
-        """Return a row's key and its measures in the table and in Gold; None where it is absent."""
-        names = self.mart.measure_names
+        """Return a row's key, and its other columns in the table and in Gold, or None."""
+        names = self.mart.other_columns
         return {
             "key": dict(zip(self.mart.key, key, strict=True)),
             "before": dict(zip(names, before[key], strict=True)) if key in before else None,
@@ -117,11 +117,11 @@ class TableDifference:
         Args:
             max_rows: how many rows of each kind to include.
         """
-        measures = self.mart.measure_names
+        names = self.mart.other_columns
         for key, values in islice(self.inserted.items(), max_rows):
-            yield f"+ {_join(key)}: {_join(map('{} {}'.format, measures, values))}"
+            yield f"+ {_join(key)}: {_join(map('{} {}'.format, names, values))}"
         for key, (old_values, new_values) in islice(self.updated.items(), max_rows):
-            triples = zip(measures, old_values, new_values, strict=True)
+            triples = zip(names, old_values, new_values, strict=True)
             changes = (f"{name} {old} → {new}" for name, old, new in triples if old != new)
             yield f"~ {_join(key)}: {_join(changes)}"
         for key in islice(self.deleted, max_rows):
@@ -230,13 +230,12 @@ def _difference(db: cursor, mart_csv: MartCsv, table: Table) -> TableDifference:
 
 
 def _table_rows(db: cursor, mart: Mart, columns: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of a table: the key as text, and null for a measure that it lacks."""
-    keys = (sql.SQL("{}::text").format(sql.Identifier(name)) for name in mart.key)
-    measures = (
-        sql.Identifier(name) if name in columns else sql.SQL("NULL") for name in mart.measure_names
-    )
+    """Return the rows of a table: what is no measure as text, and null for what it lacks."""
+    values = [sql.Identifier(name) if name in columns else sql.SQL("NULL") for name in mart.columns]
+    width = len(mart.labels)
+    labels = (sql.SQL("{}::text").format(value) for value in values[:width])
     query = sql.SQL("SELECT {} FROM {} ORDER BY {}")
-    expressions = sql.SQL(", ").join((*keys, *measures))
+    expressions = sql.SQL(", ").join((*labels, *values[width:]))
     db.execute(query.format(expressions, table_identifier(mart.name), column_list(mart.key)))
     return db.fetchall()
 

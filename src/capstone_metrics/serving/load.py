@@ -25,10 +25,10 @@ WITH differing AS (
     SELECT {staged_columns}, {old_first_key} IS NULL AS is_new
     FROM {staging} AS new LEFT JOIN {table} AS old
         ON ({old_key}) = ({new_key}) AND {is_loaded_day}
-    WHERE ROW ({old_measures}) IS DISTINCT FROM ROW ({new_measures})
+    WHERE ROW ({old_values}) IS DISTINCT FROM ROW ({new_values})
 ), written AS (
     INSERT INTO {table} ({columns}) SELECT {columns} FROM differing
-    ON CONFLICT ({key}) DO UPDATE SET ({measures}) = ROW ({excluded_measures})
+    ON CONFLICT ({key}) DO UPDATE SET ({values}) = ROW ({excluded_values})
 )
 INSERT INTO serving.changes (publication, mart, key, change)
 SELECT %s, %s, {key_object}, CASE WHEN is_new THEN 'insert' ELSE 'update' END FROM differing
@@ -173,10 +173,10 @@ def _merge(
         "old_key": column_list(mart.key, "old"),
         "new_key": column_list(mart.key, "new"),
         "old_first_key": sql.Identifier("old", mart.key[0]),
-        "measures": column_list(mart.measure_names),
-        "old_measures": column_list(mart.measure_names, "old"),
-        "new_measures": column_list(mart.measure_names, "new"),
-        "excluded_measures": column_list(mart.measure_names, "excluded"),
+        "values": column_list(mart.other_columns),
+        "old_values": column_list(mart.other_columns, "old"),
+        "new_values": column_list(mart.other_columns, "new"),
+        "excluded_values": column_list(mart.other_columns, "excluded"),
         "key_object": _key_object(mart.key),
         # makes PostgreSQL use the index even without statistics of the table
         "is_loaded_day": sql.SQL("true" if days is None else "{} = ANY(%s::date[])").format(

@@ -80,7 +80,7 @@ class MartCsv:
         return parts
 
     def tuples(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows in the mart's column order: key columns as text, measures as int, or None.
+        """Yield the rows in the mart's column order: measures as int or None, others as text.
 
         A generator, so that the file is never in memory as Python objects.
         """
@@ -88,7 +88,7 @@ class MartCsv:
         rows = csv.reader(io.TextIOWrapper(io.BytesIO(self.content), "utf-8", newline=""))
         header = next(rows)
         indices = [header.index(column) for column in self.mart.columns]
-        width = len(self.mart.key)
+        width = len(self.mart.labels)
         for row in rows:
             values = [row[index] for index in indices]
             measures = (int(value) if value else None for value in values[width:])
@@ -96,5 +96,5 @@ class MartCsv:
 
 
 def text_columns(mart: Mart) -> list[str]:
-    """Return the columns of the key that are text."""
-    return [column for column in mart.key if sql_type(column) == "text"]
+    """Return the columns that are text."""
+    return [column for column in mart.labels if sql_type(column) == "text"]

@@ -243,7 +243,8 @@ def _days(
     )
     if full or changed is None:
         return dict.fromkeys(bases)
-    return {basis: changed_days(basis, changed).union(span.days if span else ()) for basis in bases}
+    backfilled = span.days if span else ()
+    return {basis: changed_days(basis, changed, silver.tables).union(backfilled) for basis in bases}
 
 
 def build_marts(scope: RebuildScope, declarations: Mapping[str, Any]) -> dict[str, bytes]:
@@ -271,20 +272,21 @@ def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
 def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
     """Return the rows of a mart that rows of Silver add up to."""
     keyed = _keyed(silver, mart)
+    attributes = {name: keyed[name].max() for name in mart.attributes}
     measures = {name: total.cast("int64") for name, total in _measures(keyed, mart).items()}
-    table = keyed.group_by(*mart.key).agg(**measures)
+    table = keyed.group_by(*mart.key).agg(**attributes, **measures)
     return table.select(*mart.columns).order_by(*mart.key)
 
 
 def _keyed(silver: ir.Table, mart: Mart) -> ir.Table:
-    """Return rows of Silver whose keys have no missing text."""
-    keys = {
+    """Return rows of Silver whose keys and attributes have no missing text."""
+    labels = {
         column: silver[column].fill_null(NOT_INFORMED)
         if silver[column].type().is_string()
         else silver[column]
-        for column in mart.key
+        for column in mart.labels
     }
-    return silver.mutate(**keys)
+    return silver.mutate(**labels)
 
 
 def reconcile(
