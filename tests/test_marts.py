@@ -119,6 +119,55 @@ def test_a_measure_that_does_not_fit_silver_is_an_error(measures: Any, why: str)
         Mart.of(NAME, {"key": ["rede_social"], "measures": measures})
 
 
+VIDEO_KEY = ["rede_social", "video_id"]
+
+
+def test_a_mart_of_videos_has_what_describes_them() -> None:
+    declaration = {
+        "from": "video",
+        "key": VIDEO_KEY,
+        "attributes": ["data_postagem", "titulo_video"],
+        "measures": {"views_7d": {"sum": "views_7d"}},
+    }
+    mart = Mart.of(NAME, declaration)
+
+    assert mart.columns == (*VIDEO_KEY, "data_postagem", "titulo_video", "views_7d")
+    assert mart.other_columns == ("data_postagem", "titulo_video", "views_7d")
+    assert mart.declaration == declaration
+    assert mart.has_day
+    assert mart.may_be_null("views_7d")
+    assert not mart.may_be_null("titulo_video")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"attributes": "titulo_video"}, "must be a list of distinct text columns"),
+        ({"attributes": ["titulo"]}, "must be a list of distinct text columns"),
+        ({"attributes": ["views"]}, "must be a list of distinct text columns"),
+        ({"attributes": ["posted_at"]}, "must be a list of distinct text columns"),
+        ({"attributes": ["video_id"]}, "must be a list of distinct text columns"),
+        ({"attributes": ["faculdade", "faculdade"]}, "must be a list of distinct text columns"),
+        ({"key": ["rede_social"]}, "the key needs rede_social and video_id"),
+        (
+            {"from": "observacao_dia", "attributes": ["faculdade"]},
+            "the key needs rede_social and video_id, and not from: observacao_dia",
+        ),
+    ],
+)
+def test_attributes_that_do_not_describe_a_video_are_an_error(
+    changes: dict[str, Any], why: str
+) -> None:
+    declaration = {
+        "from": "video",
+        "key": VIDEO_KEY,
+        "attributes": ["titulo_video"],
+        "measures": VIEWS,
+    }
+    with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.attributes: .*{why}"):
+        Mart.of(NAME, {**declaration, **changes})
+
+
 @pytest.mark.parametrize("declaration", [None, [], "views"])
 def test_a_declaration_that_is_no_mapping_is_an_error(declaration: Any) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.measures: declare at least one"):

@@ -53,6 +53,18 @@ MARTS: dict[str, Any] = {
             "videos_2d": {"count": "video_id", "at_days": 2},
         },
     },
+    "gold_video": {
+        "from": "video",
+        "key": ["rede_social", "video_id"],
+        "attributes": ["data_postagem", "faculdade", "titulo_video", "categoria"],
+        "measures": {
+            "total_views": {"sum": "views"},
+            "total_likes": {"sum": "likes"},
+            "total_comentarios": {"sum": "comentarios"},
+            "views_ganhas_7d": {"sum": "views_ganhas_7d"},
+            "views_7d": {"sum": "views_7d"},
+        },
+    },
 }
 FIRST_DAY = dt.date(2026, 1, 28)
 
@@ -148,7 +160,7 @@ def random_objects(random: Random) -> dict[str, bytes]:
     for number in range(random.randint(2, 7)):
         lines = []
         for _ in range(random.randint(1, 8)):
-            day = FIRST_DAY + dt.timedelta(random.randrange(8))
+            day = FIRST_DAY + dt.timedelta(random.randrange(12))
             clock = random.choice(("02:00:00", "11:00:00", "23:00:00"))
             posted = FIRST_DAY + dt.timedelta(random.choice((0, 0, 0, 1, 5)))
             lines.append(
@@ -186,6 +198,7 @@ def test_any_order_of_merges_equals_one_rebuild(seed: int) -> None:
     assert rows_by_key(gold, "gold_growth") == growth
     at_age = expected.at_days(2, "data_postagem", "rede_social")
     assert rows_by_key(gold, "gold_at_2_days") == at_age
+    assert rows_by_key(gold, "gold_video") == expected.videos()
     by_video: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for (network, video, _), row in sorted(days(silver).items()):
         by_video.setdefault((network, video), []).append(row)

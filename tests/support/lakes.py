@@ -229,6 +229,12 @@ def expected(lake: Path) -> dict[str, Any]:
     return {"silver": rows, "days": days, "quarantine": naive.quarantine, "gold": _marts(naive)}
 
 
+VIDEO_COLUMNS = (
+    "rede_social,video_id,data_postagem,faculdade,titulo_video,categoria,"
+    "total_views,total_likes,total_comentarios,views_ganhas_7d,views_7d"
+)
+
+
 def _marts(naive: Lake) -> dict[str, str]:
     """Return the CSV of each mart of the project."""
     gold = {}
@@ -245,6 +251,9 @@ def _marts(naive: Lake) -> dict[str, str]:
             lines = [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
             text = "\n".join([f"{','.join(key)},{measures}", *lines]) + "\n"
             gold[f"gold_video_{kind}_{suffix}.csv"] = text
+    videos = [(*video, *values) for video, values in naive.videos().items()]
+    lines = [",".join("" if cell is None else str(cell) for cell in row) for row in videos]
+    gold["gold_video.csv"] = "\n".join([VIDEO_COLUMNS, *lines]) + "\n"
     return gold
 
 

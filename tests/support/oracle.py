@@ -89,6 +89,23 @@ class Lake:
                 group[:] = [group[0] + known[max(known)], group[1] + 1]
         return dict(sorted(totals.items()))
 
+    def videos(self) -> dict[tuple[str, str], list[Any]]:
+        """Return each video: what describes it, its counters, its latest gain, and at 7 days."""
+        at_7_days = self.at_days(7, "rede_social", "video_id")
+        rows = {}
+        for video, row in sorted(self.silver.items()):
+            texts = [row[name] or "(não informado)" for name in ("titulo_video", "categoria")]
+            gained = _sum(
+                each["views_ganhas"]
+                for (*other, day), each in self.days.items()
+                if tuple(other) == video and 0 <= (self.observed[video] - day).days < 7
+            )
+            views_7d, _ = at_7_days.get(video, (None, 0))
+            counters = [row[name] for name in ("views", "likes", "comentarios")]
+            described = [row["data_postagem"], row["faculdade"], *texts]
+            rows[video] = [*described, *counters, gained, views_7d]
+        return rows
+
 
 def _sum(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
