@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from kedro.io import DatasetError
 
-from capstone_metrics.errors import StorageError, user_message
+from capstone_metrics.errors import StorageError, name_environment, user_message
 
 
 def test_the_error_of_the_user_is_found_behind_those_of_libraries() -> None:
@@ -15,3 +15,17 @@ def test_the_error_of_the_user_is_found_behind_those_of_libraries() -> None:
             raise DatasetError("x") from error
     assert user_message(raised.value) is cause
     assert user_message(ValueError("x")) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "named"),
+    [
+        ("run 'kedro run'.", "run 'kedro run --env=e'."),
+        ("'kedro runs show 2026Z-a1' names them", "'kedro runs show 2026Z-a1 --env=e' names them"),
+        ("kedro runs --env=e", "kedro runs --env=e"),
+        ("a kedro project", "a kedro project"),
+    ],
+)
+def test_the_commands_of_a_message_name_the_environment(message: str, named: str) -> None:
+    assert name_environment(message, "e") == named
+    assert name_environment(message, "") == message

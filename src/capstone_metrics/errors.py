@@ -50,7 +50,8 @@ class ServingError(CapstoneError):
 
 
 COMMAND = re.compile(
-    r"\bkedro (?:run|status|verify|reset|runs|quarantine(?: replay)?|serving [a-z]+)\b(?! --env)"
+    r"\bkedro (?:run|status|verify|reset|runs(?: show [\w.-]+)?|quarantine(?: replay)?"
+    r"|serving [a-z]+)\b(?! --env)"
 )
 """A command that a message names, which is about an environment."""
 

@@ -153,6 +153,7 @@ class RunMonitor:
                     **self.configuration,
                 )
             )
+            self.summary.run = self.recorder.record.get("run", "")
             self._recover(pipeline)
         os.chdir(self.root)  # paths in parameters are relative to it
 
@@ -300,8 +301,8 @@ class RunMonitor:
     def _footer(self) -> list[tuple[str, str]]:
         """Return a label and a text for each line below the summary."""
         lines = []
-        if self.recorder and (run := self.recorder.record.get("run")):
-            lines.append(("Run", run))
+        if self.summary.run:
+            lines.append(("Run", self.summary.run))
         requests = request_counts() - self.requests_at_start
         if requests:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(requests.items()))

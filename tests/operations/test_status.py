@@ -27,6 +27,25 @@ def gold(generation: int = 1, manifest: Any = None, **tables: pa.Table | None) -
     return GoldSnapshot(generation, {"marts": {}} if manifest is None else manifest, {}, tables)
 
 
+def run(**changes: Any) -> RecordedRun:
+    moment = NOW.isoformat()
+    record: dict[str, Any] = {
+        "run": "a",
+        "state": "succeeded",
+        "begun": moment,
+        "updated": moment,
+        "now": None,
+        "from": None,
+        "to": None,
+        "at_work": [],
+        "error": None,
+        "findings": [],
+        "layers": {},
+        "nodes": {},
+    }
+    return RecordedRun({**record, **changes})
+
+
 @pytest.mark.parametrize(
     ("lake", "damage"),
     [
@@ -55,21 +74,17 @@ def test_a_lost_file_is_found_with_the_command_that_makes_it(
     ("state", "health"), [("succeeded", Health.CRITICAL), ("running", Health.OK)]
 )
 def test_files_are_not_compared_while_a_run_promotes_them(state: str, health: Health) -> None:
-    moment = NOW.isoformat()
-    record = {
-        "run": "a",
-        "state": state,
-        "begun": moment,
-        "updated": moment,
-        "now": None,
-        "from": None,
-        "to": None,
-        "at_work": [],
-        "findings": [],
-        "layers": {},
-        "nodes": {},
-    }
     facts = LakeFacts(damage=(Damage("gold_x was edited or lost", "run"),))
-    status = status_at(TIMETABLE, [RecordedRun(record)], facts, NOW, 1)
+    status = status_at(TIMETABLE, [run(state=state)], facts, NOW, 1)
     (check,) = (check for check in status.checks if check.name == "files")
     assert (check.health, check.command) == (health, "run")
+
+
+@pytest.mark.parametrize(
+    ("count", "message"), [(1, "total 0 is unusual"), (15, "total 0 is unusual; 14 more")]
+)
+def test_many_findings_are_one_short_message(count: int, message: str) -> None:
+    findings = [{"said": f"total {number} is unusual"} for number in range(count)]
+    status = status_at(TIMETABLE, [run(findings=findings)], LakeFacts(), NOW, 1)
+    (check,) = (check for check in status.checks if check.name == "quality")
+    assert (check.message, check.command) == (message, "runs show a")

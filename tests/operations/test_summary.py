@@ -136,3 +136,14 @@ def test_a_path_is_shown_in_full() -> None:
     path = "/home/ana/[capstone]/" + "data/" * 30
 
     assert f"Gold        {path}" in shown(Summary(), [("Gold", path)])
+
+
+def test_of_many_findings_the_first_are_shown(summary: Summary) -> None:
+    summary.findings = [f"total {number} is unusual" for number in range(15)]
+    summary.run, summary.environment = "2026Z-a1", "escola"
+
+    lines = [line for line in shown(summary) if "unusual" in line]
+    assert lines[:3] == [f"  unusual: total {number} is unusual" for number in range(3)]
+    assert lines[3:] == [
+        "  unusual besides: 12; 'kedro runs show 2026Z-a1 --env=escola' names them"
+    ]

@@ -86,6 +86,8 @@ def _details(record: Record, zone: ZoneInfo) -> Iterable[tuple[str, str]]:
         yield "at node", ", ".join(record["at_work"])
     if record["error"]:
         yield "error", record["error"]
+    for finding in record.get("findings", ()):
+        yield "unusual", finding["said"]
     yield "started", _local_time(record["begun"], zone)
     yield "seconds", _duration(record)
     yield "environment", record["environment"]

@@ -340,12 +340,16 @@ def last_run_check(started: Sequence[RecordedRun], now: dt.datetime) -> Check:
 
 
 def _quality_check(started: Sequence[RecordedRun]) -> Check:
-    """Report the latest findings, of no run before the last one that wrote something."""
+    """Report the first of the latest findings, and how many more the record of that run has.
+
+    They are of no run before the last one that wrote something.
+    """
     for run in reversed(started):
         messages = [finding["said"] for finding in run.record.get("findings", ())]
         if messages:
             command = f"runs show {run.run_id}"
-            return Check("quality", Health.WARNING, "; ".join(messages), command)
+            more = f"; {len(messages) - 1:,} more" if len(messages) > 1 else ""
+            return Check("quality", Health.WARNING, f"{messages[0]}{more}", command)
         if any(layer["written"] for layer in run.record["layers"].values()):
             break
     return Check("quality", Health.OK, "nothing unusual in the last run that wrote anything")

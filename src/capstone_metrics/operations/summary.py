@@ -14,13 +14,16 @@ from capstone_metrics.marts import Publication
 from capstone_metrics.schemas import LINE_OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rich.console import Console
 
     from capstone_metrics.write_stats import WriteStats
 
 LAYERS = ("bronze", "silver", "gold", "serving")
+MAX_FINDINGS = 3
+"""How many findings are shown; the record of the run has all of them."""
+
 RARE = ("ignored", "withdrawn")
 """The outcomes that are only shown if a line has them."""
 
@@ -61,6 +64,7 @@ class Summary:
         findings: what the quality rules found unusual.
         refused: why sources, or parts of them, are not in the lake, by the names of the sources.
         environment: the environment of commands; empty for the default.
+        run: the identifier of the run.
     """
 
     layers: dict[str, LayerCounts] = field(default_factory=dict)
@@ -72,6 +76,7 @@ class Summary:
     findings: list[str] = field(default_factory=list)
     refused: Mapping[str, list[str]] = field(default_factory=dict)
     environment: str = ""
+    run: str = ""
 
     @property
     def refusal_reasons(self) -> list[str]:
@@ -158,13 +163,21 @@ class Summary:
             console.print(hint, highlight=False, soft_wrap=True)
         for reason in self.refusal_reasons:
             console.print(f"  refused: {escape(reason)}", highlight=False, soft_wrap=True)
-        for finding in self.findings:
-            console.print(f"  unusual: {escape(finding)}", highlight=False, soft_wrap=True)
+        for line in self._unusual():
+            console.print(escape(line), highlight=False, soft_wrap=True)
         if self.is_idle and is_complete:
             console.print("Nothing new: every file and every table is as it was.")
         for label, text in footer:
             line = f"[bold]{label:<11}[/bold] {escape(text)}"
             console.print(line, soft_wrap=True, highlight=False)
+
+    def _unusual(self) -> Iterator[str]:
+        """Yield a line for each of the first findings, and one for the number of the others."""
+        for finding in self.findings[:MAX_FINDINGS]:
+            yield f"  unusual: {finding}"
+        if (others := len(self.findings) - MAX_FINDINGS) > 0:
+            hint = f"  unusual besides: {others:,}; 'kedro runs show {self.run}' names them"
+            yield name_environment(hint, self.environment)
 
     def table(self) -> Table:
         """Return a table of the counts of each layer.
