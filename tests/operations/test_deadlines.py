@@ -277,6 +277,24 @@ def test_a_backfill_is_about_its_own_windows(
     assert again.at("2018-11-04T02:00")[0]["bronze"][-1] == f"2018-11-04T00: {state}"
 
 
+@pytest.mark.parametrize("state", ["succeeded", "running", "failed", "killed"])
+def test_a_slot_before_the_first_run_is_neither_late_nor_failed(tmp_path: Path, state: str) -> None:
+    year = lived(tmp_path, SAO_PAULO, days_from("2019-02-10", 1), {})
+    record = {**year.runs[0].record, "state": state}
+    if state != "succeeded":
+        record["layers"] = {}
+    first = Lived(year.timetable, [RecordedRun(record)])
+
+    by_layer, health = first.at("2019-02-10T05:00")
+    assert [slots[0] for slots in by_layer.values()] == [
+        "2019-02-09T12: before",
+        "2019-02-09T12: before",
+        "2019-02-08T23: before",
+        "2019-02-08T06: before",
+    ]
+    assert health == OK
+
+
 def test_a_midnight_that_is_skipped_falls_due_when_the_clock_goes_on(tmp_path: Path) -> None:
     fate = Fate(done={"bronze": 29, "silver": 31})
     year = lived(

@@ -177,7 +177,7 @@ class _RunsAsOf:
             return Outcome(slot, "empty" if lines == 0 else "on time", at, run.run_id, lines)
         if attempt := self._last_attempt(slot):
             state = "running" if attempt.state_at(self.now) == "running" else "failed"
-            return Outcome(slot, state, attempt.started_at, attempt.run_id)
+            return self._if_recorded(Outcome(slot, state, attempt.started_at, attempt.run_id))
         return self._if_recorded(Outcome(slot, "missing" if self.now >= slot.deadline else "due"))
 
     def _if_recorded(self, outcome: Outcome) -> Outcome:

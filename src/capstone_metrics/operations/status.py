@@ -194,12 +194,10 @@ class Status:
         for layer, outcomes in self.slots.items():
             for outcome in outcomes:
                 windows.setdefault((layer, outcome.state), []).append(str(outcome.slot.window))
-        is_reported = any(("bronze", state) in windows for state in OVERDUE)
         slot_names = {check.name for check in self._slot_problems()}
         for check in self.problems:
             if check.name not in slot_names:
-                if check.name != "freshness" or not is_reported:
-                    yield check
+                yield check
                 continue
             layer, _, window = check.name.partition(" ")
             state = check.message.rpartition(" is ")[2]
@@ -275,7 +273,7 @@ def status_at(
     recorded_since = min(starts, default=now)
     slots = slot_outcomes(timetable, runs, now, recorded_since, count)
     last_good = {layer: _last_good(layer, runs, now) for layer in slots}
-    return Status(now, timetable, slots, list(_checks(slots, runs, facts, now)), last_good)
+    return Status(now, timetable, slots, list(_checks(runs, facts, now)), last_good)
 
 
 def _last_good(layer: str, runs: Sequence[RecordedRun], now: dt.datetime) -> dt.datetime | None:
@@ -296,16 +294,12 @@ def records_needed_since(timetable: Timetable, now: dt.datetime, count: int) -> 
     return min(slot.due for slot in slots) - LOOKBACK
 
 
-def _checks(
-    slots: Mapping[str, Sequence[Outcome]],
-    runs: Sequence[RecordedRun],
-    facts: LakeFacts,
-    now: dt.datetime,
-) -> Iterator[Check]:
+def _checks(runs: Sequence[RecordedRun], facts: LakeFacts, now: dt.datetime) -> Iterator[Check]:
     started = sorted((run for run in runs if run.started_at <= now), key=lambda run: run.started_at)
     yield last_run_check(started, now)
     if facts.newest_window:
-        yield _freshness_check(slots["bronze"], facts.newest_window, now)
+        message = f"the newest window of Bronze is {facts.newest_window}"
+        yield Check("freshness", Health.OK, message)  # if it is old, slots are missing
     yield _sources_check(facts)
     yield _quality_check(started)
     yield _damage_check(
@@ -362,20 +356,6 @@ def _sources_check(facts: LakeFacts) -> Check:
         return Check("sources", Health.OK, "nothing is refused")
     health = Health.OK if set(facts.refused) <= set(facts.allowed) else Health.WARNING
     return Check("sources", health, "refused: " + " ".join(reasons))
-
-
-def _freshness_check(slots: Sequence[Outcome], newest_window: str, now: dt.datetime) -> Check:
-    """Report the newest window of Bronze.
-
-    It is a warning if the deadline of a later window has passed and no run began for that window.
-    """
-    past_deadline = [outcome for outcome in slots if outcome.slot.deadline <= now]
-    last = past_deadline[-1] if past_deadline else None
-    is_stale = last is not None and last.at is None and newest_window < str(last.slot.window)
-    message = f"the newest window of Bronze is {newest_window}"
-    if last and is_stale:
-        message += f", and {last.slot.window} is missing"
-    return Check("freshness", Health.WARNING if is_stale else Health.OK, message)
 
 
 def find_damage(silver: SilverSnapshot, gold: GoldSnapshot) -> Iterator[Damage]:
