@@ -216,7 +216,7 @@ class RunMonitor:
             show_plan(self.console, self.saved, self.summary)
             return
         error = self._refusal_error()
-        self.recorder.end(error, self.summary.refused)
+        self.recorder.end(error, self.summary.refused, self.summary.environment)
         self._sync_runs(self.recorder)
         self.summary.show(self.console, self._footer(), is_complete=not error)
         if error:
@@ -229,7 +229,7 @@ class RunMonitor:
         os.chdir(self.folder)
         if self.recorder:
             self.summary.refused = self._refusals()
-            self.recorder.end(error, self.summary.refused)
+            self.recorder.end(error, self.summary.refused, self.summary.environment)
             self._sync_runs(self.recorder)
             if self.summary.layers:
                 self.summary.show(self.console, (), is_complete=False)

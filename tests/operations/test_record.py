@@ -188,12 +188,12 @@ def test_a_failed_run_records_where_and_why(runs: RunsDataset, recorder: Recorde
     recorder.start(DECLARED)
     recorder.node_started("ingest", ["bronze_criacao"])
     error = ValueError(CANARY)
-    error.__cause__ = CapstoneError("the file is gone; bring it.")
-    recorder.end(error)
+    error.__cause__ = CapstoneError("the file is gone; bring it, and run 'kedro run'.")
+    recorder.end(error, environment="escola")
     record = record_of(runs)
 
     assert (record["state"], record["at_work"]) == ("failed", ["ingest"])
-    assert record["error"] == "the file is gone; bring it."
+    assert record["error"] == "the file is gone; bring it, and run 'kedro run --env=escola'."
 
 
 def test_of_an_unexpected_error_only_the_kind_is_recorded(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from capstone_metrics.changes import GoldSnapshot, SilverSnapshot
 from capstone_metrics.operations.deadlines import Health, RecordedRun
@@ -88,3 +90,20 @@ def test_many_findings_are_one_short_message(count: int, message: str) -> None:
     status = status_at(TIMETABLE, [run(findings=findings)], LakeFacts(), NOW, 1)
     (check,) = (check for check in status.checks if check.name == "quality")
     assert (check.message, check.command) == (message, "runs show a")
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [("failed", "  → kedro runs show a --env=e"), ("killed", "  → kedro run --env=e")],
+)
+def test_a_run_that_would_fail_again_is_not_advised(state: str, hint: str) -> None:
+    refused = {"mine": ["sources.mine.path: no file at 'x'; correct the path."]}
+    error = "x.csv: is cut; export it again."
+    record = run(state=state, error=error)
+    status = status_at(TIMETABLE, [record], LakeFacts(refused=refused), NOW, 1)
+    text = io.StringIO()
+    status.show(Console(file=text, width=200), " --env=e")
+
+    _, last_run, sources, *_ = text.getvalue().splitlines()
+    assert last_run == f"  run a {state}{f': {error}' if state == 'failed' else ''}{hint}"
+    assert sources == f"  refused: {refused['mine'][0]}"

@@ -19,7 +19,7 @@ from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from capstone_metrics.changes import GoldUpdate, SilverUpdate
-from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.errors import CapstoneError, name_environment, user_message
 from capstone_metrics.marts import Publication
 from capstone_metrics.operations.listeners.listener import Listeners
 from capstone_metrics.quality import QualityReport
@@ -245,15 +245,18 @@ class Recorder:
         self,
         error: BaseException | None = None,
         refused: Mapping[str, list[str]] | None = None,
+        environment: str = "",
     ) -> None:
         """Record the end of the run.
 
         Args:
             error: why it failed.
             refused: why sources, or parts of them, are not in the lake.
+            environment: that of the commands which the error names; empty for the default.
         """
         self.record["refused"] = dict(refused or {})
-        self._close("failed" if error else "succeeded", error)
+        message = name_environment(_error_message(error), environment) if error else None
+        self._close("failed" if error else "succeeded", message)
 
     @best_effort
     def sync(self, sync_runs: Callable[[], None]) -> None:
@@ -265,11 +268,10 @@ class Recorder:
         if not self._ended.is_set():
             self._close("killed", None)
 
-    def _close(self, state: str, error: BaseException | None) -> None:
+    def _close(self, state: str, error: str | None) -> None:
         self._ended.set()
         atexit.unregister(self.abandon)
-        message = _error_message(error) if error else None
-        self.record |= {"state": state, "seconds": self._elapsed(), "error": message}
+        self.record |= {"state": state, "seconds": self._elapsed(), "error": error}
         self.record["ended"] = self.record["updated"] = _timestamp(self.clock())
         if self.is_started or not error:  # else the store is down: do not wait for it again
             self._save_final()

@@ -43,7 +43,6 @@ LAYER_CHECKS = {
 }
 """The check whose message stands beside a layer, and what is added to it."""
 
-OVERDUE = ("missing", "failed")
 CELL_WIDTH, MARGIN_WIDTH = 14, 16
 """Columns of a terminal for a slot, and for the rest of the table."""
 
@@ -83,7 +82,10 @@ class LakeFacts:
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one check: its health, a message, and the command of kedro to go on with."""
+    """Result of one check: its health, a message, and the command of kedro to go on with.
+
+    The command is empty if the message says what to do.
+    """
 
     name: str
     health: Health
@@ -138,7 +140,8 @@ class Status:
                 health = outcome.health(self.now, is_newest=outcome is layer_slots[-1])
                 if health is not Health.OK:
                     name = f"{layer} {outcome.slot.window}"
-                    yield Check(name, health, f"{name} is {outcome.state}")
+                    command = f"runs show {outcome.run}" if outcome.run else "run"
+                    yield Check(name, health, f"{name} is {outcome.state}", command)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as a dictionary, to be written as JSON."""
@@ -171,9 +174,9 @@ class Status:
         health = Text(self.health.name, _style(self.health))
         console.print(Text.assemble(health, f": {text}"))
         for check in attention:
-            command = (f"  → kedro {check.command}{options}", "bold")
+            command = f"  → kedro {check.command}{options}" if check.command else ""
             message = (check.message, _style(check.health))
-            console.print(Text.assemble("  ", message, command), soft_wrap=True)
+            console.print(Text.assemble("  ", message, (command, "bold")), soft_wrap=True)
         good = {check.name: check.message for check in self.checks if check.health is Health.OK}
         for layer, at in self.last_good.items():
             moment = f"{at.astimezone(self.timetable.zone):%Y-%m-%d %H:%M}" if at else "never"
@@ -204,9 +207,8 @@ class Status:
             alike = [each for each in windows[layer, state] if f"{layer} {each}" in slot_names]
             if window == alike[-1]:
                 verb = "is" if len(alike) == 1 else "are"
-                command = "run" if state in OVERDUE else "runs"
                 message = f"{layer} {', '.join(alike)} {verb} {state}"
-                yield Check(check.name, check.health, message, command)
+                yield Check(check.name, check.health, message, check.command)
 
     def show_details(self, console: Console) -> None:
         """Print a table of as many last slots as fit, and every check."""
@@ -330,7 +332,8 @@ def last_run_check(started: Sequence[RecordedRun], now: dt.datetime) -> Check:
     message += f" at {nodes_at_work}" if nodes_at_work and state != "succeeded" else ""
     message += f": {last.record['error']}" if state == "failed" else ""
     health = Health.WARNING if has_failed else Health.OK
-    return Check("last run", health, message, f"runs show {last.run_id}")
+    command = "run" if state == "killed" else f"runs show {last.run_id}"
+    return Check("last run", health, message, command)
 
 
 def _quality_check(started: Sequence[RecordedRun]) -> Check:
@@ -355,7 +358,7 @@ def _sources_check(facts: LakeFacts) -> Check:
     if not reasons:
         return Check("sources", Health.OK, "nothing is refused")
     health = Health.OK if set(facts.refused) <= set(facts.allowed) else Health.WARNING
-    return Check("sources", health, "refused: " + " ".join(reasons))
+    return Check("sources", health, "refused: " + " ".join(reasons), command="")
 
 
 def find_damage(silver: SilverSnapshot, gold: GoldSnapshot) -> Iterator[Damage]:
