@@ -69,7 +69,7 @@ def test_lines_of_an_old_declaration_are_validated_again_by_the_replay(small: Pr
     declared = small.parameters("sources.yml")["sources"]["faker"] | {"channels": []}
     declared["other_fields"] = ["qtd_inscritos", "saves"]
     small.configure("parameters_sources.yml", sources={"faker": declared})
-    hint = "lines validated by an old declaration: faker"
+    hint = "validated before their declaration or the networks changed: lines of faker"
     add(small.root / "data", "2026-01-31T20", line(video_id="v2"))
     done = small.run(LAKE)
     assert hint in done.stdout

@@ -108,8 +108,8 @@ def test_the_identity_and_the_reasons_are_shown(summary: Summary) -> None:
         "  quarantined by video_id: 1",
         "  ignored by only.type: 3",
         "  undeclared fields of faker, in Bronze only: [b], c",
-        "  lines validated by an old declaration: mine; 'kedro quarantine replay' validates them"
-        " again",
+        "  validated before their declaration or the networks changed: lines of mine; "
+        "'kedro quarantine replay' validates them again",
     } <= set(shown(summary))
 
 

@@ -156,8 +156,8 @@ class Summary:
                 )
         if self.outdated:
             hint = (
-                f"  lines validated by an old declaration: {', '.join(self.outdated)}; "
-                "'kedro quarantine replay' validates them again"
+                "  validated before their declaration or the networks changed: lines of "
+                f"{', '.join(self.outdated)}; 'kedro quarantine replay' validates them again"
             )
             hint = name_environment(hint, self.environment)
             console.print(hint, highlight=False, soft_wrap=True)
