@@ -97,6 +97,23 @@ def test_an_unknown_export_is_guessed_and_joins_the_sources_of_an_environment(
     assert again.returncode == 1
 
 
+def test_a_guessed_source_reads_the_known_networks_of_later_files(copy: Project) -> None:
+    rows = "id,faculdade,rede,data,views\nv-{0},E,{1},2026-01-30,5\n"
+    folder = copy.root / "weeks"
+    folder.mkdir()
+    (folder / "1.csv").write_text(rows.format(1, "TikTok"))
+    copy.kedro("source", "add", "weeks/1.csv", "--env=escola")
+    path = copy.root / "conf/escola/parameters_sources.yml"
+    path.write_text(path.read_text().replace("weeks/1.csv", "weeks/*.csv"))
+    for number, network in enumerate(("Instagram", "X (Twitter)", "kwai"), 2):
+        (folder / f"{number}.csv").write_text(rows.format(number, network))
+    lake = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"
+    assert "4 current in Silver" in copy.kedro("run", "--env=escola", lake).stdout
+    silver = copy.root / "data/escola/silver/criacao"
+    networks = sorted(each.name.partition("=")[2] for each in silver.iterdir())
+    assert networks == ["instagram", "kwai", "tiktok", "twitter"]
+
+
 @pytest.mark.parametrize(
     ("content", "networks"),
     [

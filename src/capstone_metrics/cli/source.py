@@ -168,7 +168,8 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
     else:
         click.echo("No known export: the declaration is guessed from names and values; check it.")
     if with_declaration and not result.refused:
-        click.echo(_yaml({"sources": {_name_of(request.file, declared): declaration}}))
+        sources = {_name_of(request.file, declared): declaration}
+        click.echo(_yaml({"networks": _networks_of(result, declared), "sources": sources}))
     _show(result)
 
 
@@ -234,8 +235,8 @@ def _name_of(file: Path, declared: Declared) -> str:
 
 
 def _networks_of(result: Preview, declared: Declared) -> list[str]:
-    """Return the networks to declare: those of the rows, or else all of the preset."""
-    return sorted({row["rede_social"] for row in result.rows} or set(declared.networks))
+    """Return the networks to declare: all that the source may have, also in a later file."""
+    return sorted({*declared.networks, *(row["rede_social"] for row in result.rows)})
 
 
 def _check_name(option: str, name: str) -> None:

@@ -163,7 +163,7 @@ class Declared:
         declaration: the options of the source.
         preset: the name of the known export that it is; None if the options are guessed.
         description: of this export.
-        networks: the values that `rede_social` may have by the preset, or has in the file.
+        networks: the values that `rede_social` may have.
         missing: the required columns that neither the file nor the user gives.
         names: the fields of a file whose declaration is guessed.
     """
@@ -207,7 +207,7 @@ def declared_of(
         declaration = {"path": path, **proposal.declaration, **overrides, "fields": in_order}
         return Declared(
             declaration,
-            networks=proposal.networks,
+            networks=_networks(given, proposal.networks),
             missing=proposal.missing,
             names=proposal.names,
         )
@@ -216,9 +216,15 @@ def declared_of(
         {"type": "files", "preset": preset.name, "path": path, **overrides},
         preset.name,
         preset.description,
-        preset.networks,
+        _networks(given, preset.networks),
         preset.lacks or tuple(column for column in REQUIRED if column not in fields),
     )
+
+
+def _networks(given: Mapping[str, Any], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the network that the user gives for all records, or else the known ones."""
+    rule = given.get("rede_social")
+    return (rule["constant"],) if isinstance(rule, dict) and "constant" in rule else known
 
 
 def _known_export(file: Path, candidates: Sequence[Preset]) -> tuple[Preset | None, dict[str, str]]:
@@ -242,9 +248,7 @@ def preview_declared(file: Path, declared: Declared, arrival: Arrival) -> Previe
         return Preview(refused={file.name: f"it {why_refused(preset)}."})
     if declared.missing:
         return Preview(refused={file.name: _missing(declared)})
-    given = declared.declaration.get("fields", {}).get("rede_social")
-    network = [given["constant"]] if isinstance(given, dict) and "constant" in given else []
-    networks = {*arrival.networks, *declared.networks, *network}
+    networks = {*arrival.networks, *declared.networks}
     return preview(file, declared.declaration, arrival._replace(networks=networks))
 
 

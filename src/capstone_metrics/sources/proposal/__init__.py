@@ -57,7 +57,7 @@ class Proposal:
         declaration: the options of the source, without what is missing.
         missing: the required columns for which no field was found.
         names: the fields of the file.
-        networks: the values of the field for `rede_social`.
+        networks: the values that the field for `rede_social` may give.
     """
 
     declaration: dict[str, Any]

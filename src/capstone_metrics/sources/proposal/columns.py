@@ -174,12 +174,14 @@ def _networks() -> dict[str, str]:
 
 
 def network_rule(name: str, records: Sequence[Record]) -> tuple[Any, tuple[str, ...]]:
-    """Return the rule of a field that has networks, and the networks that it gives."""
-    texts = {text_of(find(record, name)) for record in records}
-    values = {text.strip(): _networks().get(text.strip().casefold()) for text in texts if text}
-    renamed = {text: network for text, network in values.items() if network not in {None, text}}
-    rule = {"field": name, "values": dict(sorted(renamed.items()))} if renamed else name
-    return rule, tuple(sorted({network or text for text, network in values.items()} - {""}))
+    """Return the rule of a field that has networks, and those that it may give.
+
+    A later file may have any known network, by any name of it, or one that only this file names.
+    """
+    names = dict(sorted(_networks().items()))
+    texts = {(text_of(find(record, name)) or "").strip() for record in records} - {""}
+    own = {text for text in texts if text.casefold() not in names}
+    return {"field": name, "values": names}, tuple(sorted({*names.values(), *own}))
 
 
 def no_video_conditions(
