@@ -34,6 +34,9 @@ def copy(open_folder: Path) -> Iterator[Project]:
         (project.root / "week.csv").write_text(WEEK)
         (project.root / "icon.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
         (project.root / "old.xlsx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+        (project.root / "cut.json").write_text('{"videos": [{"id": "a')
+        (project.root / "blank.csv").write_text("\n \n")
+        (project.root / "colons.csv").write_text("id:data:views\na:2026-01-30:5\n")
         (project.root / "spoilt.xlsx").write_bytes(b"PK\x03\x04 and no more")
         yield project
 
@@ -206,9 +209,15 @@ def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
         (["week.csv", "--set=views=1"], "--set: 'views' is not one of "),
         (["week.csv", "--set=rede_social"], "--set: 'rede_social' is not COLUMN=VALUE"),
         (["week.csv", "--field=views=Plays"], "--field: 'Plays' is not one of Perfil, "),
-        (["icon.png"], "icon.png: is no CSV, JSON, Parquet or Excel file."),
+        (["icon.png"], "icon.png: is no CSV, JSON, Parquet or Excel file; export it again as one"),
+        (["cut.json"], "cut.json: has no complete record from which its fields could be guessed;"),
+        (
+            ["blank.csv"],
+            "blank.csv: has no complete record from which its fields could be guessed;",
+        ),
+        (["colons.csv"], "colons.csv: it has one column, id:data:views: no comma, semicolon, tab"),
         (["old.xlsx"], "old.xlsx: is an old workbook, which is not read; save it as .xlsx."),
-        (["spoilt.xlsx"], "spoilt.xlsx: is none of CSV, JSON, Parquet and Excel that can be read"),
+        (["spoilt.xlsx"], "spoilt.xlsx: is incomplete or broken; copy it again, or export it"),
         (["week.csv", "--preset=youtube"], "--preset: 'youtube' is not one of youtube_"),
         (["pyproject.toml"], "pyproject.toml: "),
         (["weak.csv"], "weak.csv: there is no such file, seen from "),

@@ -165,7 +165,7 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
         return
     if declared.preset:
         click.echo(f"Recognised as {declared.preset}: {declared.description}")
-    else:
+    elif not result.refused:
         click.echo("No known export: the declaration is guessed from names and values; check it.")
     if with_declaration and not result.refused:
         sources = {_name_of(request.file, declared): declaration}

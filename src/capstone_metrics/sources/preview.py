@@ -254,6 +254,11 @@ def preview_declared(file: Path, declared: Declared, arrival: Arrival) -> Previe
 
 def _missing(declared: Declared) -> str:
     """Return which required columns a file has no field for, and how to give them."""
+    if declared.declaration.get("format") == "csv" and len(declared.names) == 1:
+        return (
+            f"it has one column, {shown(declared.names)}: no comma, semicolon, tab or | divides "
+            "its lines; save it again with one of these, or declare its delimiter."
+        )
     hints = [
         f"--set {column}='…'" if column in SETTABLE else f"--field {column}='…'"
         for column in declared.missing

@@ -80,10 +80,9 @@ def propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Propo
     try:
         return _propose(path, given, named)
     except (*BROKEN, RecursionError, csv.Error) as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(
-            f"{path}: is none of CSV, JSON, Parquet and Excel that can be read ({detail}); save it "
-            "again as one of these."
+            f"{path}: is incomplete or broken; copy it again, or export it again as CSV, JSON, "
+            "Parquet or Excel."
         ) from error
 
 
@@ -92,7 +91,10 @@ def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Prop
     reading = Reading.of("proposal", options)
     records = list(filter(None, first_records(path, reading, SAMPLE_RECORDS)))
     if not records:
-        raise SourceError(f"{path}: has no records from which its fields could be guessed.")
+        raise SourceError(
+            f"{path}: has no complete record from which its fields could be guessed; if it should "
+            "have one, copy or export it again."
+        )
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(map(paths_of, records))))
     fields: dict[str, Any] = {}
     if unknown := [name for name in named.values() if name not in names]:

@@ -61,7 +61,9 @@ def reading_options(path: Path, names: set[str]) -> dict[str, Any]:
     if start in {"{", "["}:
         return {"format": "json", **options, **_json_options(text)}
     if "\0" in text:
-        raise SourceError(f"{path}: is no CSV, JSON, Parquet or Excel file.")
+        raise SourceError(
+            f"{path}: is no CSV, JSON, Parquet or Excel file; export it again as one of these."
+        )
     return {"format": "csv", **options, **_csv_options(text, names)}
 
 
@@ -163,7 +165,7 @@ def _csv_options(text: str, known: set[str]) -> dict[str, Any]:
 
 def _may_be_header(row: Sequence[str], width: int) -> bool:
     """Return whether a row has a name, and another one, for most of the columns."""
-    names = list(filter(None, row))
+    names = [cell for cell in row if cell.strip()]
     return len(names) > width // 2 and len(set(names)) == len(names)
 
 
