@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from kedro.io import DatasetError
 
-from capstone_metrics.errors import StorageError, name_environment, user_message
+from capstone_metrics.errors import StorageError, name_environment, unknown_name, user_message
 
 
 def test_the_error_of_the_user_is_found_behind_those_of_libraries() -> None:
@@ -29,3 +29,12 @@ def test_the_error_of_the_user_is_found_behind_those_of_libraries() -> None:
 def test_the_commands_of_a_message_name_the_environment(message: str, named: str) -> None:
     assert name_environment(message, "e") == named
     assert name_environment(message, "") == message
+
+
+def test_choices_are_sorted_but_for_those_that_are_similar() -> None:
+    choices = ["views", "comentarios", "likes", "lines"]
+    for name, listed in (
+        ("x", "comentarios, likes, lines, views"),
+        ("liks", "likes, lines, comentarios, views"),
+    ):
+        assert str(unknown_name("sum", name, choices)) == f"sum: {name!r} is not one of {listed}."

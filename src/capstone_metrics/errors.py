@@ -58,19 +58,28 @@ COMMAND = re.compile(
 MAX_CHOICES = 8
 """How many choices a message lists."""
 
+SIMILAR = 0.6
+"""The ratio of `SequenceMatcher` from which two names are alike."""
+
 
 def unknown_name(setting: str, name: object, choices: Collection[str]) -> ConfigError:
-    """Return the error of a name that is not known, with the choices, the most similar first."""
+    """Return the error of a name that is not known, with the nearest choices.
 
-    def distance(choice: str) -> float:
-        return -SequenceMatcher(None, str(name), choice).ratio() - (str(name) in choice)
+    Those that are similar come first, the most similar before the others, which are sorted.
+    """
+
+    def similarity(choice: str) -> float:
+        return SequenceMatcher(None, str(name), choice).ratio() + (str(name) in choice)
+
+    def rank(choice: str) -> float:
+        return -similarity(choice) if similarity(choice) >= SIMILAR else 0
 
     if not choices:
         return ConfigError(f"{setting}: there is no {name!r}.")
-    known = sorted(set(choices), key=lambda choice: (distance(choice), choice))
+    known = sorted(set(choices), key=lambda choice: (-similarity(choice), choice))
+    nearest = sorted(known[:MAX_CHOICES], key=lambda choice: (rank(choice), choice))
     more = ", …" if len(known) > MAX_CHOICES else ""
-    shown = ", ".join(known[:MAX_CHOICES]) + more
-    return ConfigError(f"{setting}: {name!r} is not one of {shown}.")
+    return ConfigError(f"{setting}: {name!r} is not one of {', '.join(nearest)}{more}.")
 
 
 def name_environment(message: str, environment: str) -> str:

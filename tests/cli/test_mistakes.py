@@ -50,6 +50,10 @@ def sentence(done: Completed) -> str:
     ("arguments", "expected"),
     [
         (["run", "--pipelines=gold"], "--pipelines: 'gold' is not one of publish_gold, silver_to_"),
+        (
+            ["run", "--pipelines=x"],
+            "--pipelines: 'x' is not one of bronze_to_silver, ingest_bronze, ",
+        ),
         (["run", "--nodes=merg"], "--nodes: 'merg' is not one of merge, "),
         (["run", "--from-nodes=merg"], "--from-nodes: 'merg' is not one of merge, "),
         (["run", "--to-nodes=merg"], "--to-nodes: 'merg' is not one of merge, "),
@@ -73,7 +77,7 @@ def sentence(done: Completed) -> str:
         (["run", "--params=quality.gold.chang=1"], "quality.gold: "),
         (
             ["run", "--params=marts.gold_video_views_dia_faculdade.measure=1"],
-            "marts.gold_video_views_dia_faculdade: 'measure' is not one of measures, key, from.",
+            "marts.gold_video_views_dia_faculdade: 'measure' is not one of measures, from, key.",
         ),
         (["run", "--params=full=maybe"], "--params: full: 'maybe' must be true or false"),
         (["run", "--params=publication.max=1"], "--params: publication: 'max' is not one of max_"),
@@ -211,7 +215,10 @@ def test_a_mistake_in_the_catalog_is_one_sentence(
             ".other_fields: [False] must be a list of fields, each in quotes",
         ),
         ({"type": ["files"]}, ".type: ['files'] is not one of faker, files"),
-        ({"type": "files", "preset": ["youtube"]}, ".preset: ['youtube'] is not one of youtube_"),
+        (
+            {"type": "files", "preset": ["youtube"]},
+            ".preset: ['youtube'] is not one of ",
+        ),
         ({"type": "files", "preset": "youtube"}, ".preset: 'youtube' is not one of youtube_"),
         (
             {"type": "files", "fields": {"rede_social": {"constant": "youtube"}}},

@@ -208,7 +208,10 @@ def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
         (["week.csv", "--set=rede=x"], "--set: 'rede' is not one of rede_social, "),
         (["week.csv", "--set=views=1"], "--set: 'views' is not one of "),
         (["week.csv", "--set=rede_social"], "--set: 'rede_social' is not COLUMN=VALUE"),
-        (["week.csv", "--field=views=Plays"], "--field: 'Plays' is not one of Perfil, "),
+        (
+            ["week.csv", "--field=views=Plays"],
+            "--field: 'Plays' is not one of Curtidas, Link, Perfil, ",
+        ),
         (["icon.png"], "icon.png: is no CSV, JSON, Parquet or Excel file; export it again as one"),
         (["cut.json"], "cut.json: has no complete record from which its fields could be guessed;"),
         (

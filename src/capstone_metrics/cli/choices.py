@@ -25,7 +25,8 @@ def unknown_choice(options: Mapping[str, Any]) -> CapstoneError | None:
     chosen = options["pipelines"] or [options["pipeline"] or "__default__"]
     for name in chosen:
         if name not in pipelines:
-            return unknown_name("--pipelines", name, pipelines)
+            named = [each for each in pipelines if not each.startswith("__")]
+            return unknown_name("--pipelines", name, named)
     pipeline = sum((pipelines[name] for name in chosen), Pipeline([]))
     nodes = {node.name for node in pipeline.nodes}
     datasets = pipeline.datasets()
