@@ -260,14 +260,19 @@ def _field(name: str, fields: Any, source: Any, zone: str) -> tuple[Any, set[str
 
 def _is_spoilt(value: str) -> bool:
     is_fraction = isinstance(value, Number) and not re.fullmatch("-?[0-9]+", value)
-    return is_fraction or (SPOILT.fullmatch(value.strip()) is not None and "\0" not in value)
+    return is_fraction or (SPOILT.fullmatch(_unwrapped(value)) is not None and "\0" not in value)
+
+
+def _unwrapped(value: str) -> str:
+    text = value.strip()
+    return text[2:-1].strip() if len(text) > 2 and text[:2] == '="' and text[-1] == '"' else text
 
 
 def _value(name: str, value: Any, rule: Any, quoted: bool, zone: str) -> Any:
     is_text = isinstance(value, str) and not isinstance(value, Number)
     if name == "video_id":
         _require(value, isinstance(value, str) and "\0" not in value)
-        return value.strip() or None
+        return _unwrapped(value) or None
     if name in TEXTS:
         text = _require(value, is_text and "\0" not in value)
         is_name = name in {"faculdade", "categoria"}

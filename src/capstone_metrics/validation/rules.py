@@ -38,6 +38,9 @@ MANGLED = re.compile(
 )
 """An id that a spreadsheet spoilt: an error of its own, or a number that lost its last digits."""
 
+FORMULA = re.compile(r'\A="(.*)"\Z', re.DOTALL)
+"""How Excel is told to keep the digits of an id: a formula that gives a text."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -245,9 +248,9 @@ def _read_text(field: Field, _: Origin, value: Any, __: dt.date | None) -> str:
 
 
 def _read_id(value: Any) -> str:
-    """Return an id without blanks around it; a whole number is one, by its digits."""
+    """Return an id without blanks, or Excel's `="…"`, around it; a whole number is one."""
     text = value if isinstance(value, str) else _unreadable(value)
-    text = text.strip()
+    text = FORMULA.sub(r"\1", text.strip()).strip()
     if "\0" in text:
         _unreadable(text)
     if not text:

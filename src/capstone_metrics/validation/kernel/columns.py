@@ -41,9 +41,9 @@ def is_choice(source, start, stop, texts, spans, choices, count):
 
 @njit
 def is_surely_id(source, start, stop):
-    """Return whether an id has no blanks around it, and was not spoilt by a spreadsheet."""
+    """Return whether an id has nothing around it, and was not spoilt by a spreadsheet."""
     first, last = source[start], source[stop - 1]
-    if first <= 32 or first >= 128 or last <= 32 or last >= 128 or first == 35:
+    if first <= 32 or first >= 128 or last <= 32 or last >= 128 or first == 35 or first == 61:
         return False
     if is_digit(first) or first == 43 or first == 45:
         has_exponent = False
