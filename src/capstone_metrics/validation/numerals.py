@@ -29,14 +29,14 @@ class NumberFormat:
     Attributes:
         text: whether a number may also be a text of digits.
         thousands: the character between groups of three digits; empty for none.
-        decimal: the character before decimals.
+        decimal: the character before decimals; empty for a point, and whole numbers without any.
         compact: the languages of abbreviations such as `1.2M` or `1,5 mil`; empty for none.
         percent: whether `4.5%` is read as 4.5 hundredths.
     """
 
     text: bool = False
     thousands: str = ""
-    decimal: str = "."
+    decimal: str = ""
     compact: tuple[str, ...] = ()
     percent: bool = False
 
@@ -53,7 +53,8 @@ class NumberFormat:
             integer = rf"(?:[1-9]\d{{0,2}}(?:{separator}\d{{3}})+|\d+)"
         suffix = rf"(?:[{SPACES}]?([^\W\d_]+)\.?)?" if self.compact else "()"
         percent = rf"([{SPACES}]?%)?" if self.percent else "()"
-        return re.compile(rf"(-?{integer})(?:{re.escape(self.decimal)}(\d+))?{suffix}{percent}")
+        point = re.escape(self.decimal or ".")
+        return re.compile(rf"(-?{integer})(?:{point}(\d+))?{suffix}{percent}")
 
     def normalized(self, text: str) -> str:
         """Return a written number as digits with a point before decimals.
@@ -63,11 +64,13 @@ class NumberFormat:
         """
         match = self._pattern.fullmatch(text)
         if match is None:
-            if NUMBER.fullmatch(text) and not self.thousands and self.decimal == ".":
+            if NUMBER.fullmatch(text) and not self.thousands and self.decimal in {"", "."}:
                 return text  # with an exponent
             raise ValueError(text)
         integer, decimals, suffix, percent = match.groups()
         integer = re.sub(r"[^\d-]", "", integer)
+        if self.decimal and decimals in {"0", "00"}:  # and not 000, which may be a thousand
+            decimals = None
         number = f"{integer}.{decimals}" if decimals else integer
         if not suffix and not percent:
             return number

@@ -61,6 +61,7 @@ NUMBER_OPTIONS: tuple[dict[str, Any], ...] = (
     {"text": True},
     {"thousands": "."},
     {"thousands": ","},
+    {"decimal": "."},
     {"compact": "en", "thousands": ","},
     {"compact": "pt", "thousands": ".", "decimal": ","},
     {"percent": True},
