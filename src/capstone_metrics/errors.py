@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 
 class CapstoneError(Exception):
@@ -102,7 +102,13 @@ def os_error_message(error: OSError, path: object) -> str:
 
 def user_message(error: BaseException) -> CapstoneError | None:
     """Return the `CapstoneError` that caused an error, such as one of Kedro; None without one."""
+    known = (cause for cause in causes(error) if isinstance(cause, CapstoneError))
+    return next(known, None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that, and so on."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, CapstoneError):
+    while cause is not None:
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return cause

@@ -231,3 +231,20 @@ def test_a_mistake_is_one_sentence(copy: Project, arguments: list[str], message:
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("file", "institution"), [("a.csv", "Ação"), ("relatório.csv", "E")])
+def test_a_shell_without_accents_is_told_what_to_set(
+    copy: Project, monkeypatch: pytest.MonkeyPatch, file: str, institution: str
+) -> None:
+    (copy.root / "studio.csv").rename(copy.root / file)
+    for name, value in (("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0"), ("LC_ALL", "C")):
+        monkeypatch.setenv(name, value)
+    given = f"--set=faculdade={institution}"
+    done = copy.process("source", "add", file, "--env=escola", given, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: A name has a character that ascii, the encoding of this shell, lacks; set "
+        "PYTHONUTF8=1, and run the command again.\n"
+    )
+    assert not (copy.root / "conf/escola").exists()

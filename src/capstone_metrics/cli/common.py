@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from capstone_metrics.configuration import Configuration
 from capstone_metrics.errors import (
     CapstoneError,
+    causes,
     name_environment,
     unknown_name,
     user_message,
@@ -72,7 +73,11 @@ def show_user_errors() -> Iterator[None]:
     except KedroCliError as error:  # its own way to show itself loses the message
         raise UserError(error.message) from error
     except Exception as error:
-        if message := user_message(error) or configuration_message(error):
+        if (
+            message := user_message(error)
+            or encoding_message(error)
+            or configuration_message(error)
+        ):
             log.debug("The error's traceback:", exc_info=error)
             raise UserError(_in_context(str(message))) from None
         raise
@@ -105,6 +110,18 @@ def with_user_errors(command: click.Command) -> click.Command:
         if option.callback:
             option.callback = show_user_errors()(option.callback)
     return command
+
+
+def encoding_message(error: Exception) -> CapstoneError | None:
+    """Return what to do about a name that the encoding of the shell lacks; None without one."""
+    encoding = sys.getfilesystemencoding()
+    is_known = not any(isinstance(each, UnicodeEncodeError) for each in causes(error))
+    if encoding == "utf-8" or is_known:
+        return None
+    return CapstoneError(
+        f"A name has a character that {encoding}, the encoding of this shell, lacks; set "
+        "PYTHONUTF8=1, and run the command again."
+    )
 
 
 def configuration_message(error: Exception) -> CapstoneError | None:

@@ -225,6 +225,7 @@ def _path_of(file: Path) -> str:
     path = file.resolve()
     root = _project().resolve()
     text = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    text.encode()  # which fails if the encoding of the shell lacks a character of it
     return re.sub(r"([*?\[])", r"[\1]", text)
 
 
