@@ -3,7 +3,8 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from unicodedata import normalize
 
 import pytest
 
@@ -248,6 +249,19 @@ def test_a_glob_finds_the_files_of_folders_and_not_the_folders(tmp_path: Path) -
     (tmp_path / "2026/01/a.csv").write_bytes(b"a\n1\n")
     (tmp_path / "2026/b.csv").write_bytes(b"a\n2\n")
     assert len(objects_of(tmp_path / "**")) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "pattern", ["relatórios/São *.csv", "relatórios/São 1.csv", "**/S*ão 1.csv"]
+)
+def test_a_file_is_found_whichever_way_the_accents_of_its_name_are_written(
+    tmp_path: Path, pattern: str, form: Literal["NFC", "NFD"]
+) -> None:
+    folder = tmp_path / normalize("NFC", "relatórios")
+    folder.mkdir()
+    (folder / normalize("NFD", "São 1.csv")).write_bytes(b"a\n1\n")
+    assert list(objects_of(tmp_path / normalize(form, pattern)).values()) == [b'{"a":"1"}\n']
 
 
 @pytest.mark.parametrize("path", ["nothing*.csv", "nothing/a.csv", "."])

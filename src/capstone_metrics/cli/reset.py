@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from kedro.utils import find_kedro_project
 
 from capstone_metrics.cli.common import environments, show_user_errors
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.sources.files import matching_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +109,5 @@ def _others() -> Iterator[_Other]:
             if isinstance(path := loader["globals"][setting], str):
                 yield _Other(project / path, f"{setting} of the environment {env}")
         for source, declaration in loader["parameters"]["sources"].items():
-            for path in glob(str(project / str(declaration.get("path", ""))), recursive=True):
-                if Path(path).is_file():
-                    yield _Other(Path(path), f"a file of the source {source}")
+            for path in matching_files(str(project / str(declaration.get("path", "")))):
+                yield _Other(path, f"a file of the source {source}")

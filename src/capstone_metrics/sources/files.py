@@ -10,9 +10,10 @@ from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from glob import glob
-from itertools import combinations
+from itertools import chain, combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import normalize
 
 from capstone_metrics.configuration import ANYTHING, TEXT
 from capstone_metrics.errors import CapstoneError, SourceChangedError, SourceError
@@ -21,6 +22,7 @@ from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import translate_errors
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.validation.objects import parse_object_name
+from capstone_metrics.validation.texts import composed
 
 if TYPE_CHECKING:
     from _hashlib import HASH
@@ -214,7 +216,7 @@ def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], li
     """
     matches: dict[Path, list[tuple[str, Path]]] = defaultdict(list)
     for name, declaration in sources.items() if len(sources) > 1 else ():
-        for path in _matches(declaration):
+        for path in matching_files(declaration.get("path", "")):
             matches[path.resolve()].append((name, path))
     readings = {name: Reading.of(name, declaration) for name, declaration in sources.items()}
     readers: dict[Any, list[tuple[str, Path]]] = defaultdict(list)
@@ -286,7 +288,7 @@ def files_of(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> 
 
 def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:
     """Return the files of a source in the order in which they were written."""
-    paths = _matches(declaration)
+    paths = matching_files(declaration.get("path", ""))
     if not paths:
         raise SourceError(
             f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
@@ -295,9 +297,25 @@ def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:
     return sorted(paths, key=_written_at)
 
 
-def _matches(declaration: Mapping[str, Any]) -> list[Path]:
-    matches = glob(declaration.get("path", ""), recursive=True)
-    return [path for path in map(Path, matches) if path.is_file()]
+def matching_files(pattern: str) -> list[Path]:
+    """Return the files at a glob, whether the accents of their names are composed or not."""
+    spellings = map(_spellings, pattern.split("/"))
+    matches = (glob("/".join(parts), recursive=True) for parts in product(*spellings))
+    files = (path for path in map(Path, chain.from_iterable(matches)) if path.is_file())
+    return list({_identity(path): path for path in files}.values())
+
+
+def _spellings(name: str) -> Iterable[str]:
+    """Return the ways to write the accents of a name."""
+    if "[" in name:  # a choice of characters, of which a letter and its accent would be two
+        return [name]
+    return dict.fromkeys((name, normalize("NFD", name), composed(name)))
+
+
+def _identity(path: Path) -> tuple[int, str]:
+    """Return what tells a file from others; some file systems find it by both spellings."""
+    with translate_errors(path):
+        return path.stat().st_ino, composed(str(path))
 
 
 def _written_at(path: Path) -> tuple[int, Path]:

@@ -9,9 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def composed(text: str) -> str:
+    """Return a text in which an accent is part of its letter (NFC), so that it has one spelling."""
+    return unicodedata.normalize("NFC", text)
+
+
 def name_of(text: str) -> str:
-    """Return a text without blanks around it, composed (NFC), so that one name has one spelling."""
-    return unicodedata.normalize("NFC", text.strip())
+    """Return a text without blanks around it, composed."""
+    return composed(text.strip())
 
 
 def folded(text: str) -> str:

@@ -49,6 +49,11 @@ def test_the_members_of_a_zip_are_chosen_by_a_pattern(tmp_path: Path, member: st
     assert lines_of(path, format="csv", member=member) == [b'{"a":"1"}']
 
 
+def test_a_member_is_found_whichever_way_its_accents_are_written(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"Conteu\u0301do.csv": b"a\n1\n", "x.csv": b"a\n2\n"})
+    assert lines_of(path, format="csv", member="Conte\u00fado.csv") == [b'{"a":"1"}']
+
+
 def test_every_member_that_matches_is_read(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.zip", {"a.csv": b"a\n1\n", "b.csv": b"a\n2\n"})
     assert lines_of(path, format="csv", member="*.csv") == [b'{"a":"1"}', b'{"a":"2"}']

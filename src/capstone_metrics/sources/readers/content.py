@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from capstone_metrics.errors import SourceError, os_error_message
+from capstone_metrics.validation.texts import composed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,7 +72,8 @@ def _is_hidden(name: str) -> bool:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    return fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], pattern)
+    name = name if "/" in pattern else name.rpartition("/")[2]
+    return fnmatchcase(composed(name), composed(pattern))
 
 
 @contextlib.contextmanager
