@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import pytest
 
@@ -398,3 +399,14 @@ def test_a_mistaken_option_is_one_sentence(fields: dict[str, Any], message: str)
 def test_a_mistaken_option_of_a_source_is_one_sentence(options: Any, message: str) -> None:
     with pytest.raises(CapstoneError, match=f"sources.mine.{message}"):
         contract_of("mine", {"fields": FIELDS, **options}, ZONE)
+
+
+@pytest.mark.parametrize("declared", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_a_field_is_found_whichever_way_its_accents_are_written(
+    declared: Literal["NFC", "NFD"], written: Literal["NFC", "NFD"]
+) -> None:
+    name, record = normalize(declared, "Promoções"), {normalize(written, "Promoções"): 5}
+    assert read("leads_estimados", name, record) == 5
+    assert outcome_of(record, ignore={name: "5"}).ignored == f"ignore.{normalize('NFC', name)}"
+    assert not outcome_of(record, other_fields=[name], schema_drift="freeze").broken

@@ -113,6 +113,13 @@ def test_mapped_fields_are_not_left_to_the_rules(
     assert len(outcome(line, source, is_scanned=True)["accepted"]) == 1
 
 
+def test_a_name_with_decomposed_accents_has_the_same_outcome() -> None:
+    content = "\n".join([json.dumps({**LINE, "Ti\u0301tulo": 7})] * 20).encode()
+    scanned = outcome(content, "plain", is_scanned=True)
+    assert scanned == outcome(content, "plain", is_scanned=False)
+    assert scanned["new_fields"] == {"T\u00edtulo": 20}
+
+
 FLAT = MAPPED["flat"][1]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.validation.json_object import parse_object
+from capstone_metrics.validation.texts import composed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,9 @@ def lines_of(path: Path, reading: Reading) -> Iterator[bytes]:
 
 
 def record_of(line: bytes) -> dict[str, Any]:
-    """Return the fields of a line; none if it is no JSON object."""
-    return dict(parse_object(line.decode(errors="replace")) or ())
+    """Return the fields of a line by their composed names; none if it is no JSON object."""
+    pairs = parse_object(line.decode(errors="replace")) or ()
+    return {composed(name): value for name, value in pairs}
 
 
 def first_records(path: Path, reading: Reading, count: int) -> list[dict[str, Any]]:

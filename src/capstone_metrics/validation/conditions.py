@@ -10,7 +10,7 @@ from typing import Any
 
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.validation.paths import check_path, find
-from capstone_metrics.validation.texts import folded
+from capstone_metrics.validation.texts import composed, folded
 
 ONE_VALUE = "one_value"
 """The name of the condition that a row of a table has one value alone, its first."""
@@ -140,7 +140,7 @@ def _conditions(setting: str, value: Any, *, is_table: bool) -> tuple[Condition,
         )
     for path in () if is_table else value:
         check_path(setting, str(path))
-    return tuple(_condition(setting, str(path), each) for path, each in value.items())
+    return tuple(_condition(setting, composed(str(path)), each) for path, each in value.items())
 
 
 def _condition(setting: str, path: str, value: Any) -> Condition:

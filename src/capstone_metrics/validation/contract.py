@@ -14,6 +14,7 @@ from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.conditions import Selection, selection_of
 from capstone_metrics.validation.fields import TABLES, Field, fields_of
 from capstone_metrics.validation.silver import REQUIRED
+from capstone_metrics.validation.texts import composed
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
     is_table = declaration.get("format") in TABLES
     return Contract(
         fields,
-        frozenset(map(str, other_fields)),
+        frozenset(composed(str(each)) for each in other_fields),
         DRIFT[drift],
         SHAPE_RULES if is_table else {},
         selection_of(name, declaration, is_table=is_table),

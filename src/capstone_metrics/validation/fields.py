@@ -15,7 +15,7 @@ from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.numerals import NumberFormat
 from capstone_metrics.validation.paths import check_path
 from capstone_metrics.validation.silver import NAMES, OPTIONAL, REQUIRED, SILVER, TIMES
-from capstone_metrics.validation.texts import folded
+from capstone_metrics.validation.texts import composed, folded
 from capstone_metrics.validation.times import ISO, UNITS_PER_SECOND, TimeFormat
 
 DURATION = "duration"
@@ -262,7 +262,7 @@ def _origin(
             f"{setting}: thousands and decimal are both {numbers.decimal!r}; they must differ."
         )
     origin = Origin(
-        paths=tuple(map(str, paths)),
+        paths=tuple(composed(str(path)) for path in paths),
         pattern=parsed.get("pattern", ""),
         values=parsed.get("values", ()),
         missing=parsed.get("missing", ()),

@@ -17,7 +17,7 @@ from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.numerals import INTEGER, NUMBER, read_duration
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.silver import COUNTERS, NAMES, NEVER_BLANK, SILVER
-from capstone_metrics.validation.texts import folded, name_of
+from capstone_metrics.validation.texts import composed, folded, name_of
 from capstone_metrics.validation.times import ISO, TimeFormat, read_iso, read_number
 
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ def validate_line(
 
 
 def _record_of(line: bytes) -> dict[str, Any] | str:
-    """Return the values of a line by their names, or the rule that it broke as a whole."""
+    """Return the values of a line by their composed names, or the rule that it broke as a whole."""
     try:
         pairs = parse_object(line.decode())
     except UnicodeDecodeError:
         return "line.not_utf8"
     if pairs is None:
         return "line.not_json"
-    values = dict(pairs)
+    values = {composed(name): value for name, value in pairs}
     return values if len(values) == len(pairs) else "line.repeated_keys"
 
 

@@ -25,6 +25,7 @@ from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.paths import is_nested, steps_of
 from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
+from capstone_metrics.validation.texts import composed
 from capstone_metrics.validation.times import FIXED_TOKENS, TimeFormat
 
 if TYPE_CHECKING:
@@ -384,7 +385,7 @@ class Scanner:
             for line in lines
             for name, _ in parse_object(line.decode(errors="replace")) or ()
             if name not in plan.seen and name not in plan.contract.shape_rules
-            if not plan.is_flat_path(name)
+            if not plan.is_flat_path(name) and composed(name) == name  # the rules compose it
             if plan.contract.is_known(name) or not plan.contract.is_frozen
         )
         lowest = min(max(count.values(), default=0), 2)

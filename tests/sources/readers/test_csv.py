@@ -172,6 +172,13 @@ def test_a_header_is_identified_by_its_names_or_its_line(tmp_path: Path, header:
     ]
 
 
+def test_a_header_is_found_whichever_way_its_accents_are_written(tmp_path: Path) -> None:
+    content = "x\nTi\u0301tulo,b\n1,2\n".encode()
+    for name in ("Ti\u0301tulo", "T\u00edtulo"):
+        read = rows(tmp_path, content, format="csv", header=[name, "b"])
+        assert read == [{"Ti\u0301tulo": "1", "b": "2"}]  # as the file has it
+
+
 def test_one_of_several_tables_is_read(tmp_path: Path) -> None:
     assert rows(tmp_path, PREAMBLE, format="csv", header=["Reach"]) == [
         {"Date": "2026-01-31", "Reach": "9"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers.content import shown
+from capstone_metrics.validation.texts import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,8 +103,8 @@ def find_header(
                 is_header = line == expected and any(map(is_present, values))
                 return (position, values) if is_header else None
         elif expected:
-            names = {str(value).strip() for value in values}
-            if any(names.issuperset(names_of_set) for names_of_set in expected):
+            names = {name_of(str(value)) for value in values}
+            if any(names.issuperset(map(name_of, names_of_set)) for names_of_set in expected):
                 return position, values
         elif any(map(is_present, values)):
             return position, values
