@@ -146,6 +146,13 @@ def test_a_file_of_declarations_is_extended_or_left_alone(
     assert networks is None or set(after.get("networks", networks)) == set(networks)
 
 
+def test_a_source_is_named_after_its_file_without_accents(copy: Project) -> None:
+    (copy.root / "week.csv").rename(copy.root / "Relato\u0301rio de março.csv")
+    command = ("source", "add", "Relato\u0301rio de março.csv", "--env=escola")
+    copy.kedro(*command, "--set=rede_social=tiktok")
+    assert list(declared(copy, "escola")["sources"]) == ["relatorio_de_marco"]
+
+
 @pytest.mark.parametrize(
     "options", [["--env=base"], ["--env=../x"], ["--name=a b", "--env=ours"]], ids=" ".join
 )

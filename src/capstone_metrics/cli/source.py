@@ -7,6 +7,7 @@ import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import combining, normalize
 
 import click
 import yaml
@@ -231,7 +232,8 @@ def _path_of(file: Path) -> str:
 
 def _name_of(file: Path, declared: Declared) -> str:
     """Return a name for the source of a file: that of its preset, or letters of its own."""
-    words = re.findall(r"[a-z0-9]+", file.name.split(".")[0].casefold())
+    letters = [c for c in normalize("NFKD", file.name.split(".")[0]) if not combining(c)]
+    words = re.findall(r"[a-z0-9]+", "".join(letters).casefold())
     return declared.preset or "_".join(words)[:40].strip("_") or "export"
 
 
