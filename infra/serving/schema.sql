@@ -235,6 +235,21 @@ CREATE TABLE IF NOT EXISTS "serving"."gold_video_views_7d_dia_canal" (
     PRIMARY KEY ("data_postagem", "rede_social", "faculdade")
 );
 
+CREATE TABLE IF NOT EXISTS "serving"."gold_video" (
+    "rede_social" text NOT NULL,
+    "video_id" text NOT NULL,
+    "data_postagem" date NOT NULL,
+    "faculdade" text NOT NULL,
+    "titulo_video" text NOT NULL,
+    "categoria" text NOT NULL,
+    "total_views" bigint NOT NULL,
+    "total_likes" bigint,
+    "total_comentarios" bigint,
+    "views_ganhas_7d" bigint,
+    "views_7d" bigint,
+    PRIMARY KEY ("rede_social", "video_id")
+);
+
 -- restore revoked privileges; the ledger is append-only
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA serving TO loader;
 GRANT SELECT ON ALL TABLES IN SCHEMA serving TO bi_reader;

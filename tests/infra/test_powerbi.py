@@ -162,8 +162,12 @@ def check_tables(project: PowerBI) -> None:
                 assert any(name in each for each in added), column.name
 
 
+DIMENSIONS = {"data_postagem", "data_observacao", "rede_social", "faculdade"}
+"""The columns by which the tables of the model are filtered."""
+
+
 def check_marts(project: PowerBI) -> None:
-    """The model has each declared mart, or a finer one, with a relationship for each key column."""
+    """The model has each declared mart, or a finer one, with a relationship for each dimension."""
     declared, tables = project.read(MARTS)["marts"], project.tables
     taken = {name: mart for name, mart in declared.items() if name in tables}
     for name, mart in declared.items():
@@ -172,7 +176,7 @@ def check_marts(project: PowerBI) -> None:
         assert same, f"The model of infra/powerbi lacks the mart {name}."
     for name, mart in taken.items():
         columns = {each.get("sourceColumn") for each in tables[name].all("column").values()}
-        assert columns == {*mart["key"], *mart["measures"]}, name
+        assert columns == {*mart["key"], *mart.get("attributes", ()), *mart["measures"]}, name
     ends = set()
     for relationship in project.model.all("relationship").values():
         many, one = (
@@ -183,7 +187,12 @@ def check_marts(project: PowerBI) -> None:
         assert tables[many[0]].all("column")[many[1]].get("dataType") == end.get("dataType")
         assert "isKey" in end.all("property")
         ends.add(tuple(many))
-    assert ends == {(name, column) for name, mart in taken.items() for column in mart["key"]}
+    assert ends == {
+        (name, column)
+        for name, mart in taken.items()
+        for column in (*mart["key"], *mart.get("attributes", ()))
+        if column in DIMENSIONS
+    }
 
 
 def check_keys(project: PowerBI) -> None:
