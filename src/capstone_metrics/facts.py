@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from capstone_metrics.schemas import GAINS, SILVER, VIDEO_KEY
+from capstone_metrics.schemas import GAINS, LATEST_GAIN, SILVER, VIDEO_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -76,7 +76,7 @@ def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days
     videos = rows_of_days(tables["criacao"], "data_postagem", days).select(*stored)
     others = {
         "views_7d": lambda: _videos_at(WEEK, tables, {"views"}, days).rename(views_7d="views"),
-        "views_ganhas_7d": lambda: _gained_lately(tables, days),
+        LATEST_GAIN: lambda: _gained_lately(tables, days),
     }
     for name in sorted(set(columns).intersection(others)):
         other = others[name]().select(*VIDEO_KEY, name)
@@ -97,7 +97,7 @@ def _gained_lately(tables: Mapping[str, ir.Table], days: Days) -> ir.Table:
     observations = rows_of_days(tables["observacao_dia"], observed, window)
     rows = last.inner_join(observations.select(*VIDEO_KEY, observed, "views_ganhas"), VIDEO_KEY)
     rows = rows.filter(rows["last"].delta(rows[observed], unit="day").between(0, WEEK - 1))
-    return rows.group_by(VIDEO_KEY).agg(views_ganhas_7d=rows.views_ganhas.sum().cast("int64"))
+    return rows.group_by(VIDEO_KEY).agg(**{LATEST_GAIN: rows.views_ganhas.sum().cast("int64")})
 
 
 def _videos_at(

@@ -12,6 +12,7 @@ from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.schemas import (
     DAYS,
     GAINS,
+    LATEST_GAIN,
     OBSERVACAO_DIA,
     REQUIRED,
     SILVER,
@@ -41,6 +42,11 @@ class Measure(NamedTuple):
     name: str
     aggregate: str
     column: str
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether its total grows with the lake; that of a latest gain falls as videos grow old."""
+        return self.column != LATEST_GAIN
 
 
 class Basis(NamedTuple):

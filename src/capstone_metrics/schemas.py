@@ -69,7 +69,8 @@ LINE_OUTCOMES = ("current", "superseded", "quarantined", "ignored", "withdrawn")
 VIDEO_KEY = ["rede_social", "video_id"]
 """What identifies a video: an id is unique within a network, and not across them."""
 
-VIDEO = ibis.schema({**SILVER, "views_7d": "int64", "views_ganhas_7d": "int64"})
+LATEST_GAIN = "views_ganhas_7d"
+VIDEO = ibis.schema({**SILVER, "views_7d": "int64", LATEST_GAIN: "int64"})
 """One row per video, which marts may be counted from; it is not stored.
 
 It is the row of `criacao`, with its views 7 days after the posting, and with those that it gained

@@ -578,6 +578,20 @@ def test_a_mart_of_days_is_empty_at_first_and_may_fall_below_nothing(
         publish(loader, gold({}, marts))
 
 
+def test_the_latest_gain_of_videos_may_fall(loader: connection) -> None:
+    """It does so as they grow old, and none is lost."""
+    declared = {
+        "gold_faculdade": {
+            "from": "video",
+            "key": ["faculdade"],
+            "measures": {"total_views": {"sum": "views_ganhas_7d"}},
+        }
+    }
+    marts = marts_of(declared)
+    for gained in (1_000, 7):
+        assert publish(loader, gold({"GRAN": gained}, marts)).rows == 1
+
+
 def test_a_database_that_is_not_set_up_is_an_error(address: Address) -> None:
     name = f"bare_{uuid.uuid4().hex}"
     with closing(connect(address, "postgres", ADMIN)) as admin:

@@ -79,9 +79,9 @@ def losses(latest: LedgerEntry, publication: Publication) -> list[str]:
     """Return what readers would lose by a publication, one phrase each.
 
     Returns:
-        The row counts and totals that fell by more than the policy allows, and the marts that are
-        empty or no longer declared. A mart of days or ages is empty until something was observed
-        so often.
+        The row counts and lasting totals that fell by more than the policy allows, and the marts
+        that are empty or no longer declared. A mart of days or ages is empty until something was
+        observed so often.
     """
     min_ratio = 1 - publication.policy.max_shrink_pct / 100
     phrases = []
@@ -92,10 +92,13 @@ def losses(latest: LedgerEntry, publication: Publication) -> list[str]:
             if mart.basis == CRIACAO or old_counts.get("rows"):
                 phrases.append(f"{name} is empty")
             continue
+        lasting = {"rows", *(each.name for each in mart.measures if each.is_lasting)}
         phrases += (
             f"{name} had {count} {old} and has {new_counts[count]}"
             for count, old in old_counts.items()
-            if count in new_counts and old > 0 and new_counts[count] < old * min_ratio
+            if count in lasting & set(new_counts)
+            and old > 0
+            and new_counts[count] < old * min_ratio
         )
     undeclared = (name for name in latest.marts if name not in publication.marts)
     return [*phrases, *(f"{name} is no longer declared" for name in undeclared)]
