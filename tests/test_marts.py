@@ -142,12 +142,12 @@ def test_a_mart_of_videos_has_what_describes_them() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"attributes": "titulo_video"}, "must be a list of distinct text columns"),
-        ({"attributes": ["titulo"]}, "must be a list of distinct text columns"),
-        ({"attributes": ["views"]}, "must be a list of distinct text columns"),
-        ({"attributes": ["posted_at"]}, "must be a list of distinct text columns"),
-        ({"attributes": ["video_id"]}, "must be a list of distinct text columns"),
-        ({"attributes": ["faculdade", "faculdade"]}, "must be a list of distinct text columns"),
+        ({"attributes": "titulo_video"}, "must be a list of distinct columns"),
+        ({"attributes": ["titulo"]}, "must be a list of distinct columns"),
+        ({"attributes": ["views"]}, "must be a list of distinct columns"),
+        ({"attributes": ["posted_at"]}, "must be a list of distinct columns"),
+        ({"attributes": ["video_id"]}, "must be a list of distinct columns"),
+        ({"attributes": ["faculdade", "faculdade"]}, "must be a list of distinct columns"),
         ({"key": ["rede_social"]}, "the key needs rede_social and video_id"),
         (
             {"from": "observacao_dia", "attributes": ["faculdade"]},

@@ -239,6 +239,7 @@ CREATE TABLE IF NOT EXISTS "serving"."gold_video" (
     "rede_social" text NOT NULL,
     "video_id" text NOT NULL,
     "data_postagem" date NOT NULL,
+    "hora_postagem" bigint,
     "faculdade" text NOT NULL,
     "titulo_video" text NOT NULL,
     "categoria" text NOT NULL,

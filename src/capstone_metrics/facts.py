@@ -71,9 +71,11 @@ WEEK = 7
 
 
 def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days) -> ir.Table:
-    """Return all videos, with their views at 7 days and those gained in their last 7 days."""
+    """Return all videos, with the columns that are not stored."""
     stored = sorted({*VIDEO_KEY, "data_postagem", *columns}.intersection(SILVER))
-    videos = rows_of_days(tables["criacao"], "data_postagem", days).select(*stored)
+    videos = rows_of_days(tables["criacao"], "data_postagem", days)
+    hour = videos.posted_at.hour().cast("int64")
+    videos = videos.select(*stored, hora_postagem=hour)
     others = {
         "views_7d": lambda: _videos_at(WEEK, tables, {"views"}, days).rename(views_7d="views"),
         LATEST_GAIN: lambda: _gained_lately(tables, days),

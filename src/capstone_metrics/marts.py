@@ -159,7 +159,9 @@ class Mart:
         return self.basis.day in self.labels
 
     def may_be_null(self, column: str) -> bool:
-        """Return whether a column has no value where no value that it sums is known."""
+        """Return whether a column has no value where none is known."""
+        if column in self.attributes:
+            return bool(gold_type(column).is_integer())
         return any(
             measure.name == column and measure.aggregate == "sum" and measure.column not in REQUIRED
             for measure in self.measures
@@ -254,15 +256,16 @@ def _parse_attributes(
     declared = options.get("attributes", ())
     attributes = tuple(map(str, declared)) if isinstance(declared, list | tuple) else ("",)
     schema = SCHEMAS[basis.table]
+    describing = {*DAYS.values(), "hora_postagem"}
     allowed = [
         name
         for name in (schema if basis.at_days is None else SILVER)
-        if name not in key and (schema.get(name, dt.int64).is_string() or name in DAYS.values())
+        if name not in key and (schema.get(name, dt.int64).is_string() or name in describing)
     ]
     if not set(attributes) <= set(allowed) or len(set(attributes)) < len(attributes):
         raise ConfigError(
-            f"marts.{mart}.attributes: {declared!r} must be a list of distinct text columns or "
-            f"days that are not in the key ({', '.join(allowed)})."
+            f"marts.{mart}.attributes: {declared!r} must be a list of distinct columns that "
+            f"describe a video and are not in the key ({', '.join(allowed)})."
         )
     if attributes and (not set(VIDEO_KEY) <= set(key) or basis == Basis("observacao_dia")):
         raise ConfigError(

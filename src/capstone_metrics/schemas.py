@@ -70,11 +70,11 @@ VIDEO_KEY = ["rede_social", "video_id"]
 """What identifies a video: an id is unique within a network, and not across them."""
 
 LATEST_GAIN = "views_ganhas_7d"
-VIDEO = ibis.schema({**SILVER, "views_7d": "int64", LATEST_GAIN: "int64"})
+VIDEO = ibis.schema({**SILVER, "hora_postagem": "int64", "views_7d": "int64", LATEST_GAIN: "int64"})
 """One row per video, which marts may be counted from; it is not stored.
 
-It is the row of `criacao`, with its views 7 days after the posting, and with those that it gained
-in the 7 days that end with its last observation.
+It is the row of `criacao`, with the hour of its posting, its views 7 days after that, and those
+that it gained in the 7 days that end with its last observation.
 """
 
 VIDEO_INDEX = ibis.schema(

@@ -56,7 +56,13 @@ MARTS: dict[str, Any] = {
     "gold_video": {
         "from": "video",
         "key": ["rede_social", "video_id"],
-        "attributes": ["data_postagem", "faculdade", "titulo_video", "categoria"],
+        "attributes": [
+            "data_postagem",
+            "hora_postagem",
+            "faculdade",
+            "titulo_video",
+            "categoria",
+        ],
         "measures": {
             "total_views": {"sum": "views"},
             "total_likes": {"sum": "likes"},
@@ -170,6 +176,7 @@ def random_objects(random: Random) -> dict[str, bytes]:
                     ingestion_ts=f"{day}T{clock}Z",
                     data_postagem=str(min(posted, day)),
                     views=random.randrange(100),
+                    **random.choice(({}, {"posted_at": f"{min(posted, day)}T09:05:00"})),
                 )
             )
         fonte = random.choice(("faker", "faker", "faker", "report"))

@@ -230,7 +230,7 @@ def expected(lake: Path) -> dict[str, Any]:
 
 
 VIDEO_COLUMNS = (
-    "rede_social,video_id,data_postagem,faculdade,titulo_video,categoria,"
+    "rede_social,video_id,data_postagem,hora_postagem,faculdade,titulo_video,categoria,"
     "total_views,total_likes,total_comentarios,views_ganhas_7d,views_7d"
 )
 

@@ -102,7 +102,8 @@ class Lake:
             )
             views_7d, _ = at_7_days.get(video, (None, 0))
             counters = [row[name] for name in ("views", "likes", "comentarios")]
-            described = [row["data_postagem"], row["faculdade"], *texts]
+            hour = row["posted_at"].hour if row["posted_at"] else None
+            described = [row["data_postagem"], hour, row["faculdade"], *texts]
             rows[video] = [*described, *counters, gained, views_7d]
         return rows
 

@@ -89,10 +89,15 @@ class MartCsv:
         header = next(rows)
         indices = [header.index(column) for column in self.mart.columns]
         width = len(self.mart.labels)
+        texts = [column in text_columns(self.mart) for column in self.mart.labels]  # never null
         for row in rows:
             values = [row[index] for index in indices]
+            labels = (
+                value if is_text else value or None
+                for value, is_text in zip(values[:width], texts, strict=True)
+            )
             measures = (int(value) if value else None for value in values[width:])
-            yield (*values[:width], *measures)
+            yield (*labels, *measures)
 
 
 def text_columns(mart: Mart) -> list[str]:
