@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from capstone_metrics.schemas import GAINS, LATEST_GAIN, SILVER, VIDEO_KEY
+from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, SILVER, VIDEO_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -69,59 +69,72 @@ EARLIEST_DAYS = 1
 WEEK = 7
 """For how many days a video has its latest gain, and the age of its `views_7d`."""
 
+POSTED, OBSERVED = DAYS["criacao"], DAYS["observacao_dia"]
+
 
 def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days) -> ir.Table:
     """Return all videos, with the columns that are not stored."""
-    stored = sorted({*VIDEO_KEY, "data_postagem", *columns}.intersection(SILVER))
-    videos = rows_of_days(tables["criacao"], "data_postagem", days)
+    stored = sorted({*VIDEO_KEY, POSTED, *columns}.intersection(SILVER))
+    videos = rows_of_days(tables["criacao"], POSTED, days)
     hour = videos.posted_at.hour().cast("int64")
     videos = videos.select(*stored, hora_postagem=hour)
+    last = _last_observed(tables, days).cache()
+    window = None
+    if days is not None:
+        lately = {day - dt.timedelta(ago) for day in days_of(last, "last") for ago in range(WEEK)}
+        window = lately | _days_at_ages(days, WEEK)
+    observations = rows_of_days(tables["observacao_dia"], OBSERVED, window)
+    observations = observations.select(*VIDEO_KEY, OBSERVED, "views", "views_ganhas").cache()
     others = {
-        "views_7d": lambda: _videos_at(WEEK, tables, {"views"}, days).rename(views_7d="views"),
-        LATEST_GAIN: lambda: _gained_lately(tables, days),
+        "views_7d": _at_age(last, observations, WEEK).rename(views_7d="views"),
+        LATEST_GAIN: _gained_lately(last, observations),
     }
-    for name in sorted(set(columns).intersection(others)):
-        other = others[name]().select(*VIDEO_KEY, name)
-        videos = videos.left_join(other, VIDEO_KEY).select(*videos.columns, name)
+    for name, other in others.items():
+        joined = videos.left_join(other.select(*VIDEO_KEY, name), VIDEO_KEY)
+        videos = joined.select(*videos.columns, name)
     return videos
 
 
-def _gained_lately(tables: Mapping[str, ir.Table], days: Days) -> ir.Table:
+def _last_observed(tables: Mapping[str, ir.Table], days: Days) -> ir.Table:
+    """Return the days of the posting and of the last observation of each video."""
+    rows = rows_of_days(tables["provenance"], POSTED, days)
+    return rows.select(*VIDEO_KEY, POSTED, last=OBSERVED)
+
+
+def _gained_lately(last: ir.Table, observations: ir.Table) -> ir.Table:
     """Return what each video gained in the days that end with its last observation."""
-    observed = "data_observacao"
-    last = rows_of_days(tables["provenance"], "data_postagem", days)
-    last = last.select(*VIDEO_KEY, last=observed)
-    window = None
-    if days is not None:
-        window = {
-            day - dt.timedelta(before) for day in days_of(last, "last") for before in range(WEEK)
-        }
-    observations = rows_of_days(tables["observacao_dia"], observed, window)
-    rows = last.inner_join(observations.select(*VIDEO_KEY, observed, "views_ganhas"), VIDEO_KEY)
-    rows = rows.filter(rows["last"].delta(rows[observed], unit="day").between(0, WEEK - 1))
-    return rows.group_by(VIDEO_KEY).agg(**{LATEST_GAIN: rows.views_ganhas.sum().cast("int64")})
+    rows = last.inner_join(observations, VIDEO_KEY)
+    rows = rows.filter(rows["last"].delta(rows[OBSERVED], unit="day").between(0, WEEK - 1))
+    gained = rows.views_ganhas.sum().cast("int64")
+    return rows.group_by(VIDEO_KEY).agg(**{LATEST_GAIN: gained})
 
 
 def _videos_at(
     age: int, tables: Mapping[str, ir.Table], columns: Collection[str], days: Days
 ) -> ir.Table:
-    """Return the videos that were observed at an age or later, with their counters at that age.
+    """Return the videos that were observed at an age or later, with their counters at that age."""
+    others = sorted({*VIDEO_KEY, POSTED, *columns}.difference(GAINS))
+    videos = rows_of_days(tables["criacao"], POSTED, days).select(*others)
+    videos = videos.inner_join(_last_observed(tables, days).drop(POSTED), VIDEO_KEY)
+    window = None if days is None else _days_at_ages(days, age)
+    observations = rows_of_days(tables["observacao_dia"], OBSERVED, window)
+    return _at_age(videos, observations.select(*VIDEO_KEY, OBSERVED, *GAINS), age)
 
-    These are of the last observation that is not later, from the day before the posting on.
+
+def _days_at_ages(posted: Collection[dt.date], age: int) -> set[dt.date]:
+    """Return the days on which videos were not older than an age, by the days of their posting."""
+    ages = range(-EARLIEST_DAYS, age + 1)
+    return {day + dt.timedelta(each) for day in posted for each in ages}
+
+
+def _at_age(videos: ir.Table, observations: ir.Table, age: int) -> ir.Table:
+    """Return the videos that were observed at an age or later, with what was observed at that age.
+
+    This is of the last observation that is not later, from the day before the posting on.
     """
-    posted, observed = "data_postagem", "data_observacao"
-    others = sorted({*VIDEO_KEY, posted, *columns}.difference(GAINS))
-    videos = rows_of_days(tables["criacao"], posted, days).select(*others)
-    last = rows_of_days(tables["provenance"], posted, days).select(*VIDEO_KEY, last=observed)
-    old = videos.inner_join(last, VIDEO_KEY)
-    old = old.filter(old["last"].delta(old[posted], unit="day") >= age).drop("last")
-    window = None
-    if days is not None:
-        ages = range(-EARLIEST_DAYS, age + 1)
-        window = {day + dt.timedelta(each) for day in days for each in ages}
-    observations = rows_of_days(tables["observacao_dia"], observed, window)
-    rows = old.inner_join(observations.select(*VIDEO_KEY, observed, *GAINS), VIDEO_KEY)
-    ages_of_rows = rows[observed].delta(rows[posted], unit="day")
-    rows = rows.filter(ages_of_rows.between(-EARLIEST_DAYS, age))
-    latest = rows.group_by(VIDEO_KEY).agg(**{observed: rows[observed].max()})
-    return rows.semi_join(latest, [*VIDEO_KEY, observed]).drop(observed)
+    old = videos.filter(videos["last"].delta(videos[POSTED], unit="day") >= age).drop("last")
+    rows = old.inner_join(observations, VIDEO_KEY)
+    ages = rows[OBSERVED].delta(rows[POSTED], unit="day")
+    rows = rows.filter(ages.between(-EARLIEST_DAYS, age))
+    latest = rows.group_by(VIDEO_KEY).agg(**{OBSERVED: rows[OBSERVED].max()})
+    return rows.semi_join(latest, [*VIDEO_KEY, OBSERVED]).drop(OBSERVED)

@@ -422,7 +422,7 @@ def test_a_run_reports_its_requests_and_sends_no_more_than_the_changes_need(
     # each object is staged and copied, and each layer has a record
     assert requests["PUT"] == 2 * puts + len(LAYERS) + locks + PROBES + RECORD_WRITES
     assert requests["DELETE"] <= len(LAYERS) + 2
-    assert requests["GET"] + requests["HEAD"] <= 45 + 4 * (puts + deletes)
+    assert requests["GET"] + requests["HEAD"] <= 65 + 4 * (puts + deletes)
     lists = [each.query for each in proxy.requests if "list-type=" in each.query]
     # before a run to sweep, before the commit to check, and after it to discard
     staged = [each for each in lists if "%2F_tmp%2F" in each]

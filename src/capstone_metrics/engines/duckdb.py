@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections import defaultdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
@@ -45,6 +45,8 @@ UNORDERED = {"preserve_insertion_order": "false"}
 
 DEFAULT_MAX_LINE_BYTES = 1 << 24
 """The longest JSON line that DuckDB reads by default."""
+
+CACHED_VIEWS = 16
 
 CHANGED_FILE_ERRORS = (duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException)
 """What DuckDB raises for a file that changed while it was read."""
@@ -113,6 +115,8 @@ class DuckDBEngine(Engine):
         self.connection.raw_sql("SET TimeZone = 'UTC'")
         # of the objects that were given to DuckDB, by bucket and key
         self._versions: dict[Bucket, dict[str, str]] = defaultdict(dict)
+        # here, and not on the method, so that each engine has a cache of its own
+        self._cached_view = lru_cache(maxsize=CACHED_VIEWS)(self._create_view)
 
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
         connection = self.connection
@@ -147,26 +151,32 @@ class DuckDBEngine(Engine):
         max_line_bytes = DEFAULT_MAX_LINE_BYTES
         if layout.format == "jsonl":  # a line is as long as its file, at most
             max_line_bytes = max(max_line_bytes, *(storage.size(key) for key in keys))
-        return self._create_view(self._enable_reads(storage, keys), layout, max_line_bytes)
+        versions = self._enable_reads(storage, keys)
+        addresses = map(storage.address, keys)
+        files = tuple(zip(addresses, versions, strict=True))
+        return self._cached_view(files, layout, max_line_bytes)
 
     def _enable_reads(self, storage: Storage, keys: list[str]) -> list[str]:
-        """Give DuckDB access to objects of a lake, and return their addresses."""
-        if storage.is_remote:
-            from capstone_metrics.engines import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
+        """Give DuckDB access to objects of a lake, and return their versions."""
+        if not storage.is_remote:
+            return [storage.version(key) for key in keys]
+        from capstone_metrics.engines import duckdb_s3  # noqa: PLC0415 - boto3 is slow to import
 
-            bucket = cast("Bucket", storage)
-            versions = self._versions[bucket]
-            versions |= {key: bucket.listing_entry(key)["ETag"] for key in keys}
-            self.connection.find_store_error = partial(duckdb_s3.find_store_error, bucket, versions)
-            duckdb_s3.enable_reads(self.connection.con, bucket, keys)
-        return [storage.address(key) for key in keys]
+        bucket = cast("Bucket", storage)
+        versions = self._versions[bucket]
+        versions |= {key: bucket.listing_entry(key)["ETag"] for key in keys}
+        self.connection.find_store_error = partial(duckdb_s3.find_store_error, bucket, versions)
+        duckdb_s3.enable_reads(self.connection.con, bucket, keys)
+        return [versions[key] for key in keys]
 
-    def _create_view(self, paths: list[str], layout: Layout, max_line_bytes: int) -> ir.Table:
-        """Create a view of files, which each query reads again.
+    def _create_view(
+        self, files: tuple[tuple[str, str], ...], layout: Layout, max_line_bytes: int
+    ) -> ir.Table:
+        """Create a view of files, by their addresses and versions; each query reads them again.
 
-        It is a new one at each call: Ibis would answer an equal expression by a result that it
-        cached before the files changed. Its partition columns are declared with their types: a
-        filter on a cast of one would open every file.
+        Files that changed have a view of their own: Ibis would answer an equal expression by a
+        result that it cached before. The partition columns are declared with their types: a filter
+        on a cast of one would open every file.
         """
         name = gen_name(layout.format)
         schema = layout.schema
@@ -178,11 +188,11 @@ class DuckDBEngine(Engine):
                 f", columns = {self._types_literal(columns)}, format = 'newline_delimited'"
                 f", maximum_object_size = {max_line_bytes}"
             )
-        files = ", ".join(sql_literal(path) for path in paths)
+        paths = ", ".join(sql_literal(path) for path, _ in files)
         types = self._types_literal({column: schema[column] for column in layout.partition_by})
         hive = f"hive_partitioning = true, hive_types = {types}"
         self.connection.raw_sql(
-            f"CREATE TEMP VIEW {name} AS FROM {reader}([{files}], {hive}{options})"
+            f"CREATE TEMP VIEW {name} AS FROM {reader}([{paths}], {hive}{options})"
         )
         view = self.connection.table(name)
         weakref.finalize(view.op(), self.connection.drop_view, name, force=True)
