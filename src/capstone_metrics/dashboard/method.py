@@ -104,7 +104,7 @@ def show_latest(view: View, name: str, rows: pd.DataFrame) -> None:
     labelled = rows.rename(columns={column: texts(column) for column in rows})
     formats = {texts("state"): texts.label, texts("seconds"): texts.seconds}
     formats_used = {column: format_ for column, format_ in formats.items() if column in labelled}
-    view.show_table(labelled, texts(name), **formats_used)
+    view.show_table(labelled, texts(name), formats_used)
 
 
 def show_mart_check(view: View, mart: PublishedMart) -> None:

@@ -248,7 +248,7 @@ def show_share(view: View, criteria: Filter, kind: Kind) -> None:
         chart = charts.bar_chart(ranking, "share", texts("share"), texts, is_share=True)
         st.altair_chart(chart, alt=alt, key="share")
     with right:
-        view.show_table(table, texts("share_of_voice"), **{texts("share"): texts.percent})
+        view.show_table(table, texts("share_of_voice"), {texts("share"): texts.percent})
     if (count := int(ranking["segments"][0])) > len(ranking):
         counts = {"shown": texts.number(len(ranking)), "count": texts.number(count)}
         st.caption(texts("ranking_limited", **counts))

@@ -15,7 +15,7 @@ from capstone_metrics.dashboard.database import PublishedMart, ReadTransaction, 
 from capstone_metrics.dashboard.definitions import Definition, read_definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from capstone_metrics.dashboard.marts import Filter, Query
     from capstone_metrics.dashboard.texts import Texts
@@ -102,19 +102,34 @@ class View:
         cache_key = self.transaction.publication.cache_key
         return _cached_query(cache_key, statement, parameters, self.transaction)
 
-    def show_table(self, rows: pd.DataFrame, alt: str, **formats: Any) -> None:
+    def show_table(
+        self,
+        rows: pd.DataFrame,
+        alt: str,
+        formats: Mapping[str, Any] | None = None,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
         """Show rows, with localised labels, numbers and dates.
 
         Args:
             rows: the rows.
             alt: the description for a screen reader.
             formats: functions that format the values of a column, to override those by type.
+            columns: the configuration of columns in Streamlit.
         """
         texts = self.texts
-        chosen = {name: formats.get(name) or self._format(name, rows[name]) for name in rows}
+        by_type = {name: self._format(name, rows[name]) for name in rows}
+        chosen = {**by_type, **(formats or {})}
         labelled = rows.rename(columns=texts.label)
         by_label = {texts.label(name): format_ for name, format_ in chosen.items() if format_}
-        st.dataframe(labelled.style.format(by_label, na_rep=NO_VALUE), hide_index=True, alt=alt)
+        config = {texts.label(name): each for name, each in (columns or {}).items()}
+        st.dataframe(
+            labelled.style.format(by_label, na_rep=NO_VALUE),
+            hide_index=True,
+            alt=alt,
+            column_config=config,
+            placeholder=NO_VALUE,
+        )
 
     def show_source_rows(self, mart: PublishedMart, criteria: Filter | None) -> None:
         """Show the first rows of a mart, and a button to download them all."""
