@@ -45,9 +45,11 @@ INSTITUTIONS = ("GRAN", "IMPACTA", QUOTED)
 BY_NETWORK, BY_INSTITUTION = "gold_video_views_dia_rede_social", "gold_video_views_dia_faculdade"
 BY_CHANNEL = "gold_video_views_dia_canal"
 GAINED, AT_7_DAYS = "gold_video_crescimento_dia_canal", "gold_video_views_7d_dia_canal"
+VIDEO = "gold_video"
 DECLARED = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())["marts"]
 """The default marts."""
 
+NO_TITLE = "(não informado)"
 BY_CATEGORY = {"key": ["categoria"], "measures": {"total_videos": {"count": "video_id"}}}
 RECORD = {
     "run": "20260214T230500.000Z-0a1b",
@@ -105,8 +107,31 @@ QUALIFY
 CREATE TABLE criacao AS
 SELECT observed.*, categoria FROM observed JOIN videos USING (rede_social, video_id)
 QUALIFY data_observacao = max(data_observacao) OVER (PARTITION BY rede_social, video_id);
+
+CREATE TABLE video AS
+SELECT
+    criacao.*, views_7d, views_ganhas_7d,
+    CASE WHEN video_id LIKE '%7' THEN '{NO_TITLE}' ELSE concat('Aula ', video_id) END
+        AS titulo_video
+FROM criacao
+LEFT JOIN (SELECT rede_social, video_id, views AS views_7d FROM at_7_days)
+    USING (rede_social, video_id)
+LEFT JOIN (
+    SELECT rede_social, video_id, sum(views_ganhas) AS views_ganhas_7d
+    FROM (
+        SELECT *, max(data_observacao) OVER (PARTITION BY rede_social, video_id) AS last
+        FROM observacao_dia
+    ) WHERE data_observacao > last - 7 GROUP BY ALL
+) USING (rede_social, video_id);
 """
-"""Each video grows evenly, from the day of its posting on."""
+"""Each video grows evenly, from the day of its posting on. Every tenth has no title."""
+
+
+def day_of(mart: str) -> str:
+    """Return the day of a default mart."""
+    declared = DECLARED[mart]
+    columns = [*declared["key"], *declared.get("attributes", ())]
+    return next(name for name in columns if name.startswith("data_"))
 
 
 def videos(seed: int = 7) -> list[tuple[Any, ...]]:
@@ -152,7 +177,8 @@ class Served:
             for name, mart in marts.items():
                 table = mart.basis.table if mart.basis.at_days is None else "at_7_days"
                 measures = ", ".join(f"{how}({of})" for _, how, of in mart.measures)
-                query = f"SELECT {', '.join(mart.key)}, {measures} FROM {table} GROUP BY ALL"
+                labels = ", ".join([*mart.key, *(f"max({name})" for name in mart.attributes)])
+                query = f"SELECT {labels}, {measures} FROM {table} GROUP BY ALL"
                 rows[name] = sorted(tuple(map(_value, row)) for row in db.execute(query).fetchall())
         for name, mart in marts.items():
             files[name] = csv_of(mart, rows[name])

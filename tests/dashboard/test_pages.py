@@ -32,6 +32,8 @@ from tests.dashboard.conftest import (
     NETWORKS,
     QUOTED,
     READER_DSN_VARIABLE,
+    VIDEO,
+    day_of,
 )
 from tests.support.waiting import wait_until
 
@@ -87,7 +89,7 @@ def opened(locale: str | None = "en-US", **parameters: Any) -> AppTest:
     return app.run()
 
 
-def page(name: str, language: str = "en") -> AppTest:
+def page(name: str, language: str = "en", **parameters: Any) -> AppTest:
     from streamlit.testing.v1 import AppTest  # noqa: PLC0415
 
     def script(name: str, language: str) -> None:
@@ -96,7 +98,9 @@ def page(name: str, language: str = "en") -> AppTest:
 
         show_page(name, Texts(language))
 
-    return AppTest.from_function(script, default_timeout=SECONDS, args=(name, language)).run()
+    app = AppTest.from_function(script, default_timeout=SECONDS, args=(name, language))
+    app.query_params.update(parameters)
+    return app.run()
 
 
 def days(first: dt.date, last: dt.date) -> dict[str, tuple[str, str]]:
@@ -134,7 +138,7 @@ def sums(
 ) -> dict[str, int]:
     """Return the sum of each measure of a mart over some days."""
     measures = ", ".join(f"sum({name})::BIGINT" for name in DECLARED[mart]["measures"])
-    where = f"{DECLARED[mart]['key'][0]} BETWEEN ? AND ? AND {more}"
+    where = f"{day_of(mart)} BETWEEN ? AND ? AND {more}"
     ((*totals,),) = served.from_gold(f"SELECT {measures} FROM {mart} WHERE {where}", first, last)
     return dict(zip(DECLARED[mart]["measures"], totals, strict=True))
 
@@ -157,8 +161,8 @@ def even_videos() -> list[tuple[Any, ...]]:
 
 def move_to_today(served: Served) -> None:
     """Have the published data end today."""
-    for mart, declared in DECLARED.items():
-        day = declared["key"][0]
+    for mart in DECLARED:
+        day = day_of(mart)
         served.as_admin(f"UPDATE serving.{mart} SET {day} = {day} + (current_date - DATE '{LAST}')")
 
 
@@ -817,6 +821,10 @@ def test_the_method_page_compares_the_tables_with_what_was_published(published: 
         assert rows[texts("published_total")].tolist() == expected
         assert rows[texts("counted_total")].tolist() == expected
     assert texts("differs") not in text_of(app)
+    assert texts("totals_agree") in text_of(app)
 
+    total = f"{{{VIDEO},totals,total_views}}"
+    published.as_admin(f"UPDATE serving.publications SET marts = jsonb_set(marts, '{total}', '1')")
+    assert texts("totals_disagree") in text_of(page("method"))
     published.as_admin(f"DELETE FROM serving.{BY_NETWORK} WHERE rede_social = 'tiktok'")
     assert texts("differs") in text_of(page("method"))

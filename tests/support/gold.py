@@ -61,7 +61,7 @@ def csv_of(mart: Mart, rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 def entry_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dict[str, Any]:
     """Return the manifest's entry of a mart."""
-    width = len(mart.key)
+    width = len(mart.labels)
     sums = (sum(row[width + column] or 0 for row in rows) for column in range(len(mart.measures)))
     return {
         **mart.declaration,

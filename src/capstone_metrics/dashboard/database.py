@@ -63,6 +63,7 @@ class PublishedMart:
         measures: {column: its declaration, such as {"sum": "views"}}.
         rows: how many rows were published.
         totals: the published sum of each measure.
+        source: the table of Silver that it is counted from, or `video`.
     """
 
     name: str
@@ -71,11 +72,18 @@ class PublishedMart:
     measures: Mapping[str, Mapping[str, Any]]
     rows: int
     totals: Mapping[str, int]
+    source: str = "criacao"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The columns that are no measures: the key, then the attributes."""
+        others = {*self.key, *self.measures}
+        return (*self.key, *(name for name in self.column_types if name not in others))
 
     @property
     def day(self) -> str | None:
-        """The column of its key that is a day; None if there is none."""
-        return next((name for name in self.key if self.column_types[name] == "date"), None)
+        """The column that is a day and no measure; None if there is none."""
+        return next((name for name in self.labels if self.column_types[name] == "date"), None)
 
 
 @dataclass(frozen=True)
@@ -202,6 +210,7 @@ def _latest_publication(database: connection) -> LatestPublication:
             measures=entry["measures"],
             rows=entry["rows"],
             totals=entry["totals"],
+            source=entry.get("from", "criacao"),
         )
         for name, entry in sorted(entries.items())
         if name in column_types

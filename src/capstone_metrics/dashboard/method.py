@@ -130,13 +130,17 @@ def show_mart_check(view: View, mart: PublishedMart) -> None:
 
 
 def show_agreement_of_totals(view: View) -> None:
-    """Show whether each measure, such as `sum(views)`, has the same total in all its marts."""
-    totals_by_declaration: dict[str, set[int]] = {}
+    """Show whether each measure, such as `sum(views)`, has the same total in all its marts.
+
+    Over the days of observation it is another total than over the videos.
+    """
+    totals_by_measure: dict[tuple[bool, str], set[int]] = {}
     for mart in view.marts:
+        is_of_days = mart.source == "observacao_dia"
         for name, declared in mart.measures.items():
-            declaration = str(sorted(declared.items()))
-            totals_by_declaration.setdefault(declaration, set()).add(mart.totals[name])
-    if all(len(totals) == 1 for totals in totals_by_declaration.values()):
+            measure = is_of_days, str(sorted(declared.items()))
+            totals_by_measure.setdefault(measure, set()).add(mart.totals[name])
+    if all(len(totals) == 1 for totals in totals_by_measure.values()):
         st.caption(f":material/check: {view.texts('totals_agree')}")
     else:
         st.warning(view.texts("totals_disagree"))
