@@ -52,7 +52,7 @@ SECONDS = 300
 """After this time a page is taken to hang."""
 
 PORTUGUESE, ENGLISH = Texts("pt_BR"), Texts("en")
-CHARTS = {"overview": 11, "explorer": 1, "method": 0}
+CHARTS = {"overview": 11, "videos": 0, "explorer": 1, "method": 0}
 """How many charts a page has at least; a filter leaves some out."""
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -245,6 +245,7 @@ def test_one_pass(browser: Browser, site: str, served: Served) -> None:
     with visit(browser, f"{site}/?{PERIOD}", locale="pt-BR") as page:
         check_every_page_in_both_languages(page)
         check_the_file_of_a_mart(page, served)
+        check_the_choice_of_top_videos_is_in_the_url(page)
         check_the_filters_are_in_the_url_which_opens_again(page)
         check_a_busy_database_and_one_that_is_away(page, served)
         check_a_period_outside_of_the_data_is_shown(page, site)
@@ -257,7 +258,7 @@ def check_every_page_in_both_languages(page: Page) -> None:
     expect(page.get_by_test_id("stMetric")).to_have_count(8)
     assert re.fullmatch(r"\d+,\d\s(mi|bi)", views(page))
     check_picture(page, "overview-pt")
-    for name in ("explorer", "method"):
+    for name in ("videos", "explorer", "method"):
         page.get_by_role("link", name=PORTUGUESE(name)).click()
         wait_for_title(page, PORTUGUESE(name))
         wait_for_page(page, name)
@@ -283,6 +284,28 @@ def check_the_file_of_a_mart(page: Page, served: Served) -> None:
     head, *gold = (served.gold / f"{GAINED}.csv").read_text().splitlines()
     rows = [row for row in gold if first <= row[:10] <= last]
     assert content.splitlines() == [head, *rows]
+
+
+def check_the_choice_of_top_videos_is_in_the_url(page: Page) -> None:
+    """In every language alike, so that a link works in each."""
+    page.get_by_role("link", name=ENGLISH("videos")).click()
+    wait_for_title(page, ENGLISH("videos"))
+    wait_for_page(page, "videos")
+    page.get_by_role("radio", name=ENGLISH.label("views_7d")).click()
+    page.wait_for_url("**top=views_7d**")
+    wait_for_page(page, "videos")
+    page.get_by_text("PT", exact=True).click()
+    wait_for_title(page, PORTUGUESE("videos"))
+    choice = page.get_by_role("radio", name=PORTUGUESE.label("views_7d"))
+    expect(choice).to_be_checked()
+    page.goto(page.url)
+    wait_for_page(page, "videos")
+    expect(choice).to_be_checked()
+    page.get_by_text("EN", exact=True).click()
+    wait_for_title(page, ENGLISH("videos"))
+    page.get_by_role("link", name=ENGLISH("overview")).click()
+    wait_for_title(page, ENGLISH("title"))
+    wait_for_page(page)
 
 
 def check_the_filters_are_in_the_url_which_opens_again(page: Page) -> None:

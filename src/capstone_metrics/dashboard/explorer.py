@@ -1,4 +1,4 @@
-"""The explorer page: any published mart by any column of its key, without code for new marts."""
+"""The explorer page: any published mart by any of its columns, without code for new marts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ MAX_DAYS = 4_000
 
 
 def show_explorer(view: View) -> None:
-    """Show a mart by a column of its key, as a chart and as rows; the reader chooses them."""
+    """Show a mart by one of its columns, as a chart and as rows; the reader chooses both."""
     texts = view.texts
     st.caption(texts("explorer_text"))
-    marts_by_name = {mart.name: mart for mart in view.marts}
+    # the mart of each video is large, so it is not the one that opens
+    marts_by_name = {mart.name: mart for mart in sorted(view.marts, key=marts.VIDEO.has)}
     if not marts_by_name:
         st.info(texts("no_mart"))
         return
@@ -29,7 +30,7 @@ def show_explorer(view: View) -> None:
     name = cells[0].selectbox(texts("mart"), list(marts_by_name), key="mart", bind="query-params")
     mart = marts_by_name[name]
     measures = [column for column in mart.column_types if column in mart.measures]
-    by = cells[2].selectbox(texts("by"), list(mart.key), key="by", bind="query-params")
+    by = cells[2].selectbox(texts("by"), list(mart.labels), key="by", bind="query-params")
     measure = cells[3].selectbox(texts("measure"), measures, key="measure", bind="query-params")
     with cells[1]:
         days = view.day_range(mart) if mart.day else None
@@ -39,7 +40,7 @@ def show_explorer(view: View) -> None:
         criteria = filters.period_filter(view, days) if days else None
     if days and criteria:
         filters.show_fitted_period(view, days)
-        columns = {column: mart for column in filters.URL_PARAMETERS if column in mart.key}
+        columns = {column: mart for column in filters.URL_PARAMETERS if column in mart.labels}
         criteria = replace(criteria, values=filters.value_filters(view, columns))
     is_time = mart.column_types[by] == "date"
     limit = MAX_DAYS if is_time else MAX_BARS

@@ -12,7 +12,7 @@ from capstone_metrics.dashboard import marts
 from capstone_metrics.dashboard.marts import INSTITUTION, NETWORK, Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from capstone_metrics.dashboard.database import PublishedMart
     from capstone_metrics.dashboard.view import View
@@ -73,17 +73,31 @@ def value_filters(view: View, marts_by_column: Mapping[str, PublishedMart]) -> d
     return selected
 
 
-def overview_filter(view: View, days: tuple[dt.date, dt.date]) -> Filter:
-    """Show the overview's filter widgets, and return the selection."""
+def sidebar_filter(view: View, days: tuple[dt.date, dt.date], *others: PublishedMart) -> Filter:
+    """Show a page's filter widgets, and return the selection.
+
+    Args:
+        view: the view.
+        days: the first and last day that can be selected.
+        others: marts that have the values of columns which no mart by day has.
+    """
     with st.sidebar:
         st.header(view.texts("filters"))
         period = period_filter(view, days)
         marts_by_column = {
             column: mart
             for column in URL_PARAMETERS
-            if (mart := marts.select_mart(view.marts, marts.SO_FAR, [column]))
+            if (mart := _mart_of_values(view, column, others))
         }
         return replace(period, values=value_filters(view, marts_by_column))
+
+
+def show_no_match(view: View, days: tuple[dt.date, dt.date]) -> None:
+    """Show that no row matches the filters, and a button that resets them."""
+    texts = view.texts
+    st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
+    period = default_period(view, days)
+    st.button(texts("reset"), on_click=reset_filters, args=(period,))
 
 
 def show_fitted_period(view: View, days: tuple[dt.date, dt.date]) -> None:
@@ -109,12 +123,46 @@ def default_period(view: View, days: tuple[dt.date, dt.date]) -> tuple[dt.date, 
     return max(first, last - dt.timedelta(days=DEFAULT_DAYS - 1)), last
 
 
+def url_choice(label: str, options: Mapping[str, str], key: str) -> str:
+    """Show a choice whose state is in the URL in every language alike, and return it.
+
+    Streamlit itself would write the labels into the URL.
+
+    Args:
+        label: what is chosen.
+        options: the label of each option, by its name in the URL; the first one is the default.
+        key: the parameter of the URL.
+    """
+    names, requested = list(options), st.query_params.get(key)
+    # by its labels, as those of another language are not known to the widget
+    chosen: str = st.segmented_control(
+        label,
+        names,
+        format_func=options.__getitem__,
+        default=requested if requested in names else names[0],
+        required=True,
+        key=f"{key}_{'_'.join(options.values())}",
+    )
+    if chosen != names[0]:
+        st.query_params[key] = chosen
+    elif requested is not None:
+        del st.query_params[key]
+    return chosen
+
+
 def reset_filters(period: tuple[dt.date, dt.date]) -> None:
     """Clear all filters, and set the period."""
     for parameter in URL_PARAMETERS.values():
         st.session_state[parameter] = []
     st.session_state[PERIOD] = period
     st.session_state.pop(FITTED_PERIOD, None)
+
+
+def _mart_of_values(
+    view: View, column: str, others: Iterable[PublishedMart]
+) -> PublishedMart | None:
+    by_day = marts.select_mart(view.marts, marts.SO_FAR, [column])
+    return by_day or next((mart for mart in others if column in mart.labels), None)
 
 
 def _fit_period(days: tuple[dt.date, dt.date], default: tuple[dt.date, dt.date]) -> None:

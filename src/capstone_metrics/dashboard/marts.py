@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 POSTED, OBSERVED = "data_postagem", "data_observacao"
 NETWORK, INSTITUTION = "rede_social", "faculdade"
+VIDEO_ID, VIDEO_TITLE = "video_id", "titulo_video"
+NO_TITLE = "(não informado)"
+"""What Gold has for a title that is not known."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,9 @@ class Kind:
 
     Attributes:
         name: the key of its title in the texts.
-        day: the column of its key that is its day.
+        day: the column that is its day.
         measures: the measures that it must have, by name, with their declarations; the last one
-            counts videos.
+            counts videos, but where each row is a video.
     """
 
     name: str
@@ -71,6 +74,23 @@ SO_FAR = Kind(
     },
 )
 KINDS = (GAINED, AT_7_DAYS, SO_FAR)
+"""The kinds whose rows are sums over videos."""
+
+VIDEO = Kind(
+    "each_video",
+    POSTED,
+    {
+        "total_views": {"sum": "views"},
+        "views_ganhas_7d": {"sum": "views_ganhas_7d"},
+        "views_7d": {"sum": "views_7d"},
+    },
+)
+
+CHANNEL = f"{NETWORK}, {INSTITUTION}"
+"""What a channel is, in SQL."""
+
+MIN_VIDEOS = 5
+"""The fewest videos of a channel for a median."""
 
 MEAN_DAYS = 7
 MEAN_LOOKBACK = dt.timedelta(days=MEAN_DAYS - 1)
@@ -118,9 +138,9 @@ class Filter:
 def select_mart(
     marts: Iterable[PublishedMart], kind: Kind, columns: Iterable[str]
 ) -> PublishedMart | None:
-    """Select the smallest mart of a kind that has some columns in its key; None if none has."""
+    """Select the smallest mart of a kind that has rows by some columns; None if none has."""
     required = set(columns)
-    candidates = [mart for mart in marts if required <= set(mart.key) and kind.has(mart)]
+    candidates = [mart for mart in marts if required <= set(mart.labels) and kind.has(mart)]
     return min(candidates, key=lambda mart: (mart.rows, mart.name), default=None)
 
 
@@ -135,7 +155,7 @@ def finest_mart(
 
 def kind_of(mart: PublishedMart) -> Kind | None:
     """Return the kind of a mart; None for another one."""
-    return next((kind for kind in KINDS if kind.has(mart)), None)
+    return next((kind for kind in (*KINDS, VIDEO) if kind.has(mart)), None)
 
 
 def day_range(mart: PublishedMart, measure: str | None = None) -> Query:
@@ -292,7 +312,7 @@ def count_rows(mart: PublishedMart, criteria: Filter | None) -> Query:
 def measure_by(
     mart: PublishedMart, column: str, measure: str, criteria: Filter | None, limit: int
 ) -> Query:
-    """Build the query of a measure by a column of the key: by date, or else largest first.
+    """Build the query of a measure by a column that is none: by date, or else largest first.
 
     Returns:
         A query of `segment` (the value of the column) and `value`.
@@ -313,6 +333,76 @@ def rows_and_totals(mart: PublishedMart) -> Query:
     return f"SELECT count(*) AS rows{sums} FROM {table_name(mart)}", []
 
 
+def top_videos(mart: PublishedMart, measure: str, criteria: Filter, limit: int) -> Query:
+    """Build the query of the videos with the most of a measure, for which it is known.
+
+    Returns:
+        A query of `titulo_video`, the other columns of a video, and `factor` (its views at 7 days
+        divided by the median of its channel), largest first.
+    """
+    name = sql_identifier(measure)
+    condition, parameters = _where(mart, criteria)
+    statement = f"""
+        WITH videos AS (
+            SELECT {_video_columns()} FROM {table_name(mart)}
+            WHERE {condition} AND {name} IS NOT NULL
+            ORDER BY {name} DESC, {NETWORK}, {VIDEO_ID} LIMIT {limit}
+        ), medians AS (
+            {_medians(mart, f"({NETWORK}, {INSTITUTION}) IN (SELECT {CHANNEL} FROM videos)")}
+        )
+        SELECT videos.*, views_7d / nullif(median, 0) AS factor
+        FROM videos LEFT JOIN medians USING ({CHANNEL})
+        ORDER BY {name} DESC, {NETWORK}, {VIDEO_ID}
+    """
+    return statement, [NO_TITLE, *parameters]
+
+
+def outliers(mart: PublishedMart, least: float, criteria: Filter, limit: int) -> Query:
+    """Build the query of the videos with many times the views at 7 days of their channel.
+
+    Args:
+        mart: the mart.
+        least: the least factor.
+        criteria: the selected videos; the median of a channel is of all days.
+        limit: the most videos.
+
+    Returns:
+        A query of the columns of `top_videos`, those with the largest factor first.
+    """
+    condition, parameters = _where(mart, criteria)
+    of_channels, values = _where_values(criteria)
+    # materialized, since each parallel worker would compute the medians again
+    statement = f"""
+        WITH medians AS MATERIALIZED ({_medians(mart, of_channels)}), videos AS (
+            SELECT {_video_columns()} FROM {table_name(mart)} WHERE {condition}
+        )
+        SELECT videos.*, views_7d / median AS factor
+        FROM videos JOIN medians USING ({CHANNEL})
+        WHERE median > 0 AND views_7d >= %s * median
+        ORDER BY factor DESC, {NETWORK}, {VIDEO_ID} LIMIT {limit}
+    """
+    return statement, [*values, NO_TITLE, *parameters, least]
+
+
+def _video_columns() -> str:
+    """Return the SQL of the columns of a video; its parameter is the title that is none.
+
+    The id stands for such a title.
+    """
+    title = f"coalesce(nullif({VIDEO_TITLE}, %s), {VIDEO_ID}) AS {VIDEO_TITLE}"
+    others = (VIDEO_ID, NETWORK, INSTITUTION, POSTED, *VIDEO.measures)
+    return ", ".join((title, *others))
+
+
+def _medians(mart: PublishedMart, condition: str) -> str:
+    """Return the SQL of the median of the views at 7 days of each channel with enough videos."""
+    return f"""
+        SELECT {CHANNEL}, percentile_cont(0.5) WITHIN GROUP (ORDER BY views_7d) AS median
+        FROM {table_name(mart)} WHERE views_7d IS NOT NULL AND {condition}
+        GROUP BY {CHANNEL} HAVING count(*) >= {MIN_VIDEOS}
+    """
+
+
 def sql_identifier(name: str) -> str:
     """Return a mart's or column's name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -327,12 +417,15 @@ def _where(mart: PublishedMart, criteria: Filter | None) -> Query:
     """Return the condition of a filter, and its parameters; always true without a filter."""
     if criteria is None:
         return "true", []
-    conditions: list[str] = []
-    parameters: list[Any] = []
+    condition, parameters = _where_values(criteria)
     if mart.day:
-        conditions.append(f"{sql_identifier(mart.day)} BETWEEN %s AND %s")
-        parameters += [criteria.first, criteria.last]
-    for column in sorted(criteria.columns):
-        conditions.append(f"{sql_identifier(column)} = ANY(%s)")
-        parameters.append(list(criteria.values[column]))
-    return " AND ".join(conditions) or "true", parameters
+        condition = f"{sql_identifier(mart.day)} BETWEEN %s AND %s AND {condition}"
+        parameters = [criteria.first, criteria.last, *parameters]
+    return condition, parameters
+
+
+def _where_values(criteria: Filter) -> Query:
+    """Return the condition of a filter on all days, and its parameters."""
+    columns = sorted(criteria.columns)
+    conditions = [f"{sql_identifier(column)} = ANY(%s)" for column in columns]
+    return " AND ".join(conditions) or "true", [list(criteria.values[each]) for each in columns]

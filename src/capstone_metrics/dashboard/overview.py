@@ -43,18 +43,18 @@ CHARTS_IN_A_ROW = 3
 
 def show_overview(view: View) -> None:
     """Show what was gained in the selected period, its posts, and the rows behind the figures."""
-    if view.days is None:
-        has_mart = any(marts.kind_of(mart) for mart in view.marts)
+    has_mart = any(kind.has(mart) for kind in KINDS for mart in view.marts)
+    if view.days is None or not has_mart:
         st.info(view.texts("empty" if has_mart else "no_mart"))
         return
-    criteria = filters.overview_filter(view, view.days)
+    criteria = filters.sidebar_filter(view, view.days)
     filters.show_fitted_period(view, view.days)
     totals = {kind.name: each for kind in KINDS if (each := read_totals(view, kind, criteria))}
     if not totals:
         view.show_left_out(criteria.columns)
         return
     if not any(len(each.current) for each in totals.values()):
-        show_empty(view, view.days)
+        filters.show_no_match(view, view.days)
         return
     figures_by_name = compute_figures(totals)
     gained = figures_by_name.get("views_ganhas")
@@ -288,11 +288,3 @@ def show_rows(view: View, criteria: Filter) -> None:
     for tab, mart in zip(st.tabs([view.title(mart) for mart in sources]), sources, strict=True):
         with tab:
             view.show_source_rows(mart, criteria)
-
-
-def show_empty(view: View, days: tuple[dt.date, dt.date]) -> None:
-    """Show that no row matches the filters, and a button that resets them."""
-    texts = view.texts
-    st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
-    period = filters.default_period(view, days)
-    st.button(texts("reset"), on_click=filters.reset_filters, args=(period,))

@@ -23,6 +23,7 @@ from capstone_metrics.dashboard.freshness import Freshness, PublicationSchedule
 from capstone_metrics.dashboard.method import show_method
 from capstone_metrics.dashboard.overview import show_overview
 from capstone_metrics.dashboard.texts import LOCALES, Texts, preferred_language
+from capstone_metrics.dashboard.videos import show_videos
 from capstone_metrics.dashboard.view import View
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PAGES: dict[str, Callable[[View], None]] = {
     "overview": show_overview,
+    "videos": show_videos,
     "explorer": show_explorer,
     "method": show_method,
 }

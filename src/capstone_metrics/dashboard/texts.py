@@ -75,6 +75,10 @@ class Texts:
         pattern = "+#,##0.0%;-#,##0.0%" if signed else "#,##0.0%"
         return numbers.format_percent(ratio, format=pattern, locale=self.locale)
 
+    def factor(self, ratio: float) -> str:
+        """Format how many times something is another: 2,3 after the sign of times."""
+        return self("times", factor=numbers.format_decimal(ratio, "#,##0.0", locale=self.locale))
+
     def seconds(self, value: float) -> str:
         """Format a duration: 17,5 s."""
         return f"{numbers.format_decimal(value, format='#,##0.0', locale=self.locale)} s"

@@ -58,11 +58,14 @@ class View:
         They are days of posting, and those on which something is known to be gained: the data in a
         file that arrived today, and not before, may end a year ago.
         """
+        gained, so_far, videos = (
+            marts.select_mart(self.marts, kind, ())
+            for kind in (marts.GAINED, marts.SO_FAR, marts.VIDEO)
+        )
         ranges = [
             day_range
-            for kind, measure in ((marts.GAINED, "views_ganhas"), (marts.SO_FAR, None))
-            if (mart := marts.select_mart(self.marts, kind, ()))
-            and (day_range := self.day_range(mart, measure))
+            for mart, measure in ((gained, "views_ganhas"), (so_far or videos, None))
+            if mart and (day_range := self.day_range(mart, measure))
         ]
         if not ranges:
             return None
