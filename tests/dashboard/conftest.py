@@ -111,6 +111,7 @@ QUALIFY data_observacao = max(data_observacao) OVER (PARTITION BY rede_social, v
 CREATE TABLE video AS
 SELECT
     criacao.*, views_7d, views_ganhas_7d,
+    CASE WHEN video_id NOT LIKE '%3' THEN 9 + 12 * (length(video_id) % 2) END AS hora_postagem,
     CASE WHEN video_id LIKE '%7' THEN '{NO_TITLE}' ELSE concat('Aula ', video_id) END
         AS titulo_video
 FROM criacao

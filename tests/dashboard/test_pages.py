@@ -793,20 +793,22 @@ def test_a_declared_mart_appears_by_itself(own: Served) -> None:
 def test_the_explorer_sums_as_gold_does(served: Served) -> None:
     app = page("explorer")
     app.selectbox(key="mart").set_value(BY_NETWORK).run()
-    app.selectbox(key="measure").set_value("total_likes")
+    app.selectbox(key="measure_en").set_value("total_likes")
     app.date_input(key="period").set_value(PERIOD)
     for by in ("data_postagem", "rede_social"):
-        app.selectbox(key="by").set_value(by).run()
+        app.selectbox(key="by_en").set_value(by).run()
 
         (rows,) = charts(app)
-        parts = [row["segment"] if by == "rede_social" else row["segment"].date() for row in rows]
-        assert dict(zip(parts, (row["value"] for row in rows), strict=True)) == dict(
-            served.from_gold(
-                f"SELECT {by}, sum(total_likes)::BIGINT FROM {BY_NETWORK} "
-                "WHERE data_postagem BETWEEN ? AND ? GROUP BY 1",
-                *PERIOD,
-            )
+        is_day = by == "data_postagem"
+        parts = [row["segment"].date() if is_day else row["segment"] for row in rows]
+        gold = served.from_gold(
+            f"SELECT {by}, sum(total_likes)::BIGINT FROM {BY_NETWORK} "
+            "WHERE data_postagem BETWEEN ? AND ? GROUP BY 1",
+            *PERIOD,
         )
+        label = Texts("en").label
+        expected = {part if is_day else label(part): value for part, value in gold}
+        assert dict(zip(parts, (row["value"] for row in rows), strict=True)) == expected
 
 
 def test_the_method_page_compares_the_tables_with_what_was_published(published: Served) -> None:

@@ -105,6 +105,26 @@ def channel(
     ]
 
 
+@pytest.mark.parametrize(("language", "hours"), [("en", [9, 21]), ("pt_BR", [9, 21])])
+def test_the_best_hours_are_those_of_gold(
+    read: Read, served: Served, language: str, hours: list[int]
+) -> None:
+    app = read(language, **days(*WHOLE))
+    gold = served.from_gold(
+        f"SELECT hora_postagem, avg(views_7d) FROM {VIDEO} WHERE hora_postagem IS NOT NULL "
+        "AND views_7d IS NOT NULL GROUP BY 1 HAVING count(*) >= 5 ORDER BY 1"
+    )
+
+    (rows,) = charts(app)
+    assert [hour for hour, _ in gold] == hours
+    texts = Texts(language)
+    assert [(row["segment"], row["value"]) for row in rows] == [
+        (texts("hour", hour=hour), pytest.approx(mean)) for hour, mean in gold
+    ]
+    few = page("videos", language, **days(FIRST, FIRST), network="TikTok")
+    assert texts("hours") not in [header.value for header in few.header]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("measure", MEASURES)
 def test_the_top_videos_are_those_of_gold(
@@ -260,14 +280,14 @@ def test_the_choice_is_in_the_url(read: Read) -> None:
     app = page("videos", **days(*WHOLE))
     assert "top" not in app.query_params
 
-    app.segmented_control[0].set_value("views_7d").run()
+    app.selectbox(key="top_en").set_value("views_7d").run()
     assert app.query_params["top"] == "views_7d"
     assert rows_of(app.dataframe[0]) == rows_of(
         read("en", **days(*WHOLE), top="views_7d").dataframe[0]
     )
-    app.segmented_control[0].set_value("total_views").run()
+    app.selectbox(key="top_en").set_value("total_views").run()
     assert "top" not in app.query_params
-    assert page("videos", top="unknown").segmented_control[0].value == "total_views"
+    assert page("videos", top="unknown").selectbox(key="top_en").value == "total_views"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -322,10 +342,10 @@ def test_the_explorer_has_the_attributes_of_a_video(served: Served) -> None:
     app = page("explorer")
     assert app.selectbox(key="mart").value != VIDEO
     app.selectbox(key="mart").set_value(VIDEO).run()
-    app.selectbox(key="measure").set_value("views_7d")
+    app.selectbox(key="measure_en").set_value("views_7d")
     app.date_input(key="period").set_value(PERIOD)
     for by in ("faculdade", "categoria", "data_postagem"):
-        app.selectbox(key="by").set_value(by).run()
+        app.selectbox(key="by_en").set_value(by).run()
 
         (rows,) = charts(app)
         parts = [row["segment"].date() if by.startswith("data") else row["segment"] for row in rows]

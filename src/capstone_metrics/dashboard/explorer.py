@@ -30,8 +30,10 @@ def show_explorer(view: View) -> None:
     name = cells[0].selectbox(texts("mart"), list(marts_by_name), key="mart", bind="query-params")
     mart = marts_by_name[name]
     measures = [column for column in mart.column_types if column in mart.measures]
-    by = cells[2].selectbox(texts("by"), list(mart.labels), key="by", bind="query-params")
-    measure = cells[3].selectbox(texts("measure"), measures, key="measure", bind="query-params")
+    with cells[2]:
+        by = filters.url_choice(view, texts("by"), mart.labels, "by")
+    with cells[3]:
+        measure = filters.url_choice(view, texts("measure"), measures, "measure")
     with cells[1]:
         days = view.day_range(mart) if mart.day else None
         if mart.day and days is None:
@@ -53,7 +55,7 @@ def show_explorer(view: View) -> None:
         table = table.assign(segment=pd.to_datetime(table["segment"]))
         chart = charts.line_chart(table, label, texts)
     else:
-        table = table.assign(segment=table["segment"].map(str))
+        table = table.assign(segment=[texts.label(str(value)) for value in table["segment"]])
         chart = charts.bar_chart(table, "value", label, texts)
     st.altair_chart(chart, alt=texts("explorer_alt", measure=label, by=texts.label(by)))
     if len(table) == limit:

@@ -12,7 +12,7 @@ from capstone_metrics.dashboard import marts
 from capstone_metrics.dashboard.marts import INSTITUTION, NETWORK, Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from capstone_metrics.dashboard.database import PublishedMart
     from capstone_metrics.dashboard.view import View
@@ -123,25 +123,24 @@ def default_period(view: View, days: tuple[dt.date, dt.date]) -> tuple[dt.date, 
     return max(first, last - dt.timedelta(days=DEFAULT_DAYS - 1)), last
 
 
-def url_choice(label: str, options: Mapping[str, str], key: str) -> str:
+def url_choice(view: View, label: str, names: Sequence[str], key: str) -> str:
     """Show a choice whose state is in the URL in every language alike, and return it.
 
     Streamlit itself would write the labels into the URL.
 
     Args:
+        view: the view.
         label: what is chosen.
-        options: the label of each option, by its name in the URL; the first one is the default.
+        names: the options in the URL, which have labels in the texts; the first is the default.
         key: the parameter of the URL.
     """
-    names, requested = list(options), st.query_params.get(key)
-    # by its labels, as those of another language are not known to the widget
-    chosen: str = st.segmented_control(
+    requested = st.query_params.get(key)
+    chosen: str = st.selectbox(
         label,
         names,
-        format_func=options.__getitem__,
-        default=requested if requested in names else names[0],
-        required=True,
-        key=f"{key}_{'_'.join(options.values())}",
+        index=names.index(requested) if requested in names else 0,
+        format_func=view.texts.label,
+        key=f"{key}_{view.texts.locale}",
     )
     if chosen != names[0]:
         st.query_params[key] = chosen

@@ -76,6 +76,7 @@ SO_FAR = Kind(
 KINDS = (GAINED, AT_7_DAYS, SO_FAR)
 """The kinds whose rows are sums over videos."""
 
+HOUR = "hora_postagem"
 VIDEO = Kind(
     "each_video",
     POSTED,
@@ -382,6 +383,20 @@ def outliers(mart: PublishedMart, least: float, criteria: Filter, limit: int) ->
         ORDER BY factor DESC, {NETWORK}, {VIDEO_ID} LIMIT {limit}
     """
     return statement, [*values, NO_TITLE, *parameters, least]
+
+
+def views_by_hour(mart: PublishedMart, criteria: Filter) -> Query:
+    """Build the query of the hours of posting with enough videos: `hour`, and their mean, `value`.
+
+    The mean is of the views at 7 days, of the videos of which both are known.
+    """
+    condition, parameters = _where(mart, criteria)
+    statement = f"""
+        SELECT {HOUR} AS hour, avg(views_7d)::double precision AS value FROM {table_name(mart)}
+        WHERE {condition} AND {HOUR} IS NOT NULL AND views_7d IS NOT NULL
+        GROUP BY 1 HAVING count(*) >= {MIN_VIDEOS} ORDER BY 1
+    """
+    return statement, parameters
 
 
 def _video_columns() -> str:

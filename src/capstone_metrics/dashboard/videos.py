@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from capstone_metrics.dashboard import filters, marts
-from capstone_metrics.dashboard.marts import INSTITUTION, NETWORK, POSTED, VIDEO_ID, VIDEO_TITLE
+from capstone_metrics.dashboard import charts, filters, marts
+from capstone_metrics.dashboard.marts import (
+    HOUR,
+    INSTITUTION,
+    NETWORK,
+    POSTED,
+    VIDEO_ID,
+    VIDEO_TITLE,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +54,8 @@ def show_videos(view: View) -> None:
         return
     show_top_videos(view, mart, criteria)
     show_outliers(view, mart, criteria)
+    if HOUR in mart.column_types:
+        show_hours(view, mart, criteria)
     st.header(texts("video_rows"))
     view.show_source_rows(mart, criteria)
 
@@ -55,8 +64,7 @@ def show_top_videos(view: View, mart: PublishedMart, criteria: Filter) -> None:
     """Show the videos with the most views, in the sense that the reader chooses."""
     texts = view.texts
     st.header(texts("top_videos"))
-    options = {name: texts.label(name) for name in MEASURES}
-    measure = filters.url_choice(texts("top_by"), options, "top")
+    measure = filters.url_choice(view, texts("top_by"), MEASURES, "top")
     rows = view.query(marts.top_videos(mart, measure, criteria, MAX_VIDEOS))
     if rows.empty:
         st.caption(texts("top_none"))
@@ -78,6 +86,19 @@ def show_outliers(view: View, mart: PublishedMart, criteria: Filter) -> None:
         st.markdown(texts("no_outliers", least=LEAST_FACTOR))
         return
     show_table(view, rows, "outliers", texts("against_median"))
+
+
+def show_hours(view: View, mart: PublishedMart, criteria: Filter) -> None:
+    """Show the hours at which posts do best; nothing if no hour has enough of them."""
+    texts = view.texts
+    rows = view.query(marts.views_by_hour(mart, criteria))
+    if rows.empty:
+        return
+    st.header(texts("hours"))
+    st.caption(texts("hours_text", least=marts.MIN_VIDEOS))
+    table = rows.assign(segment=[texts("hour", hour=hour) for hour in rows["hour"]])
+    chart = charts.bar_chart(table, "value", texts.label("views_7d_mean"), texts)
+    st.altair_chart(chart, alt=texts("hours_alt"), key="hours")
 
 
 def show_table(view: View, rows: pd.DataFrame, name: str, ranked: str) -> None:
