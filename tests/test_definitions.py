@@ -57,7 +57,7 @@ def test_there_may_be_none(declared: Any) -> None:
         ),
         (
             [SHORTS | {"measure": "view"}],
-            "definitions, number 1.measure: 'view' is not one of views, likes, comentarios.",
+            "definitions, number 1.measure: 'view' is not one of views, comentarios, likes.",
         ),
         (
             [SHORTS | {"date": "31/03/2025"}],

@@ -77,7 +77,8 @@ def sentence(done: Completed) -> str:
         (["run", "--params=quality.gold.chang=1"], "quality.gold: "),
         (
             ["run", "--params=marts.gold_video_views_dia_faculdade.measure=1"],
-            "marts.gold_video_views_dia_faculdade: 'measure' is not one of measures, from, key.",
+            "marts.gold_video_views_dia_faculdade: 'measure' is not one of measures, attributes, "
+            "from, key.",
         ),
         (["run", "--params=full=maybe"], "--params: full: 'maybe' must be true or false"),
         (["run", "--params=publication.max=1"], "--params: publication: 'max' is not one of max_"),
@@ -120,7 +121,7 @@ def test_an_unknown_name_is_answered_with_the_choices(
             "networks: [youtube]\ndefinitions:\n"
             "- {date: 2025-03-31, rede_social: tiktok, measure: views, en: a, pt: b}\n"
             "- {date: 2025-03-31, rede_social: youtube, measure: view, en: a, pt: b}\n",
-            ": definitions, number 2.measure: 'view' is not one of views, likes, comentarios",
+            ": definitions, number 2.measure: 'view' is not one of views, comentarios, likes",
         ),
         ("parameters_a.yml", "operations: {kept_dys: 3}\n", ": operations: 'kept_dys' is not one"),
         ("parameters_a.yml", "operations: {kept_days: x}\n", ": operations.kept_days: 'x' must be"),

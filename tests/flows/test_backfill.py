@@ -27,9 +27,10 @@ def days_of(lake: Path) -> set[str]:
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     """Return the days of the lines that came into Gold or left it."""
     old, new = (
-        {(n, row) for n, text in gold.items() for row in text.split()} for gold in (before, after)
+        {(name, row) for name, text in gold.items() for row in text.splitlines()}
+        for gold in (before, after)
     )
-    return {row[:10] for _, row in old ^ new}
+    return {row.split(",")[2 if name == "gold_video.csv" else 0] for name, row in old ^ new}
 
 
 def test_a_backfill_ingests_its_windows_as_the_plan_before_it_shows(project: Project) -> None:
