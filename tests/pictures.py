@@ -14,6 +14,7 @@ import tempfile
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -41,7 +42,12 @@ if TYPE_CHECKING:
     from tests.support.project import Project
 
 IMAGES = ROOT / "docs/images"
-DASHBOARDS = {"dashboard.png": "en-US", "dashboard.pt-BR.png": "pt-BR"}
+DASHBOARDS = {"": "en-US", ".pt-BR": "pt-BR"}
+"""The languages of the pictures of the dashboard, by the ends of their names."""
+
+PAGES = {"dashboard": "overview", "videos": "videos"}
+"""The pages of the dashboard, by the beginnings of the names of their pictures."""
+
 COLOURS = 128
 """Enough for pages, and a quarter of the bytes."""
 
@@ -60,16 +66,17 @@ def save(page: Page, name: str) -> None:
 
 
 def picture_dashboard(browser: Browser, project: Project) -> None:
-    """Save the first page of the dashboard, in each language."""
+    """Save pages of the dashboard, in each language."""
     port = free_port()
     command = [str(Path(sys.executable).parent / "kedro"), "dashboard", *options_of(port)]
     with running(command, os.environ, project, port) as address:
-        for name, locale in DASHBOARDS.items():
+        for (name, page_name), (end, locale) in product(PAGES.items(), DASHBOARDS.items()):
             size = {"width": 1280, "height": 1190}
-            with visit(browser, address, locale=locale, viewport=size) as page:
-                wait_for_page(page)
+            url = f"{address}/{page_name}"
+            with visit(browser, url, locale=locale, viewport=size) as page:
+                wait_for_page(page, page_name)
                 page.evaluate(IS_DRAWN)
-                save(page, name)
+                save(page, f"{name}{end}.png")
 
 
 def picture_lineage(browser: Browser, project: Project) -> None:
