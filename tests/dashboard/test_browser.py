@@ -318,6 +318,13 @@ def check_the_filters_are_in_the_url_which_opens_again(page: Page) -> None:
     page.wait_for_url("**network=TikTok**")
     wait_for_page(page)
     filtered = views(page)
+    for name, title in (("videos", "videos"), ("overview", "title")):
+        page.get_by_role("link", name=ENGLISH(name)).click()
+        wait_for_title(page, ENGLISH(title))
+        wait_for_page(page, name)
+        expect(page.get_by_test_id("stMultiSelect").first).to_contain_text("TikTok")
+    assert views(page) == filtered
+    page.wait_for_url("**network=TikTok**")
 
     page.goto(page.url)
     wait_for_page(page)

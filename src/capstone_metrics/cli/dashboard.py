@@ -22,6 +22,7 @@ STREAMLIT_OPTIONS = (
     "--browser.gatherUsageStats=false",
     "--client.showErrorDetails=none",
     "--client.toolbarMode=minimal",
+    "--global.disableWidgetStateDuplicationWarning=true",
     "--theme.light.primaryColor=#005A9C",
     "--theme.light.textColor=#000000",
     "--theme.dark.primaryColor=#7CC0FF",
@@ -30,7 +31,8 @@ STREAMLIT_OPTIONS = (
 )
 """Options of Streamlit, unless an argument sets them.
 
-The colours have the contrast that text needs (WCAG AA); Streamlit's own do not.
+The filters are kept from page to page, of which Streamlit would warn. The colours have the contrast
+that text needs (WCAG AA); Streamlit's own do not.
 """
 
 

@@ -149,6 +149,13 @@ def url_choice(view: View, label: str, names: Sequence[str], key: str) -> str:
     return chosen
 
 
+def keep_selection() -> None:
+    """Keep what is selected when another page is opened; Streamlit forgets it with its widgets."""
+    for key in (PERIOD, *URL_PARAMETERS.values()):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+
+
 def reset_filters(period: tuple[dt.date, dt.date]) -> None:
     """Clear all filters, and set the period."""
     for parameter in URL_PARAMETERS.values():

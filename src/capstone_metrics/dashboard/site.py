@@ -74,6 +74,7 @@ def main() -> None:
             bind="query-params",
         )
     texts = Texts(LOCALES[language])
+    filters.keep_selection()
     pages = [
         st.Page(
             functools.partial(show_page, name, texts),
