@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 Days = set[dt.date] | None
 
+POSTED, OBSERVED = DAYS["criacao"], DAYS["observacao_dia"]
+
+EARLIEST_DAYS = 1
+"""How many days before its posting a video may have been observed: the tolerance of the rules."""
+
+WEEK = 7
+"""For how many days a video has its latest gain, and the age of its `views_7d`."""
+
 
 def days_of(table: ir.Table, column: str) -> list[dt.date]:
     """Return the days in a column of a table, in their order."""
@@ -51,25 +59,14 @@ def changed_days(
 ) -> set[dt.date]:
     """Return the days of rows that changed, by the changed days of each table of Silver."""
     if basis.table == "video":
-        observed = rows_of_days(
-            tables["observacao_dia"], "data_observacao", changed["observacao_dia"]
-        )
-        return changed["criacao"].union(days_of(observed, "data_postagem"))
+        observed = changed["observacao_dia"]
+        rows = rows_of_days(tables["observacao_dia"], OBSERVED, observed)
+        return changed["criacao"].union(days_of(rows, POSTED) if observed else ())
     if basis.at_days is None:
         return changed[basis.table]
     ages = range(-EARLIEST_DAYS, basis.at_days + 1)
     posted = {day - dt.timedelta(age) for day in changed[basis.table] for age in ages}
     return changed["criacao"] | posted
-
-
-EARLIEST_DAYS = 1
-"""How many days before its posting a video may have been observed: the tolerance of the rules."""
-
-
-WEEK = 7
-"""For how many days a video has its latest gain, and the age of its `views_7d`."""
-
-POSTED, OBSERVED = DAYS["criacao"], DAYS["observacao_dia"]
 
 
 def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days) -> ir.Table:
