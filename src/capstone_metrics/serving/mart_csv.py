@@ -89,12 +89,12 @@ class MartCsv:
         header = next(rows)
         indices = [header.index(column) for column in self.mart.columns]
         width = len(self.mart.labels)
-        texts = [column in text_columns(self.mart) for column in self.mart.labels]  # never null
+        texts = text_columns(self.mart)  # never null
         for row in rows:
             values = [row[index] for index in indices]
             labels = (
-                value if is_text else value or None
-                for value, is_text in zip(values[:width], texts, strict=True)
+                value if column in texts else value or None
+                for column, value in zip(self.mart.labels, values[:width], strict=True)
             )
             measures = (int(value) if value else None for value in values[width:])
             yield (*labels, *measures)
