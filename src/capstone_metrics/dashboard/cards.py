@@ -37,16 +37,9 @@ def show_card(view: View, figure: Figure, days: pd.DataFrame, period: Filter) ->
     """
     texts, measure = view.texts, figure.measure
     label = texts.label(measure.name)
-    is_share = measure.per is not None and len(measure.columns) > 1
-    st.metric(
-        label,
-        _text(view, figure, is_share=is_share),
-        help=_help(view, figure),
-        **_change(view, figure),
-    )
-    chart = charts.sparkline(
-        measure.by_day(days, period), label, ".1%" if is_share else ",.0f", texts
-    )
+    st.metric(label, _text(view, figure), help=_help(view, figure), **_change(view, figure))
+    number_format = ".1%" if measure.is_share else ",.0f"
+    chart = charts.sparkline(measure.by_day(days, period), label, number_format, texts)
     st.altair_chart(
         chart, alt=texts("sparkline_alt", measure=label), key=f"sparkline_{measure.name}"
     )
@@ -59,9 +52,10 @@ def _help(view: View, figure: Figure) -> str:
     return ". ".join(filter(None, [number, texts.help(measure.name)]))
 
 
-def _text(view: View, figure: Figure, *, is_share: bool) -> str:
+def _text(view: View, figure: Figure) -> str:
     if figure.value is None:
         return NO_VALUE
+    is_share = figure.measure.is_share
     return view.texts.percent(figure.value) if is_share else view.texts.compact(figure.value)
 
 

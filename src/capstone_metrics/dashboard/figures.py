@@ -29,12 +29,14 @@ class Measure:
         name: the key of its label in the texts.
         columns: the measures of the mart that are summed.
         per: the measure of the mart that the sum is divided by, if any.
+        is_share: whether it is shown in percent.
         is_comparable: whether it does not depend on how old the videos are.
     """
 
     name: str
     columns: tuple[str, ...]
     per: str | None = None
+    is_share: bool = False
     is_comparable: bool = True
 
     def of(self, days: pd.DataFrame) -> float | None:
@@ -50,7 +52,7 @@ class Measure:
 
     def by_day(self, days: pd.DataFrame, period: Filter) -> pd.DataFrame:
         """Return `day` and `value` for each day of a period; no value where nothing is known."""
-        values = {row["day"].iloc[0]: self.of(row) for _, row in days.groupby("day", sort=False)}
+        values = {day: self.of(rows) for day, rows in days.groupby("day")}
         every = pd.date_range(period.first, period.last, name="day")
         known = [values.get(day.date()) for day in every]
         return pd.DataFrame({"day": every, "value": pd.array(known, dtype="Float64")})
@@ -60,13 +62,21 @@ GAINED = (
     Measure("views_ganhas", ("views_ganhas",)),
     Measure("likes_ganhos", ("likes_ganhos",)),
     Measure("comentarios_ganhos", ("comentarios_ganhos",)),
-    Measure("engagement_gained", ("likes_ganhos", "comentarios_ganhos"), per="views_ganhas"),
+    Measure(
+        "engagement_gained", ("likes_ganhos", "comentarios_ganhos"), "views_ganhas", is_share=True
+    ),
 )
 POSTED = Measure("total_videos", ("total_videos",))
 AT_7_DAYS = Measure("views_7d_mean", ("views_7d",), per="videos_7d")
 SO_FAR = (
     Measure("total_views", ("total_views",), is_comparable=False),
-    Measure("engagement", ("total_likes", "total_comentarios"), "total_views", is_comparable=False),
+    Measure(
+        "engagement",
+        ("total_likes", "total_comentarios"),
+        "total_views",
+        is_share=True,
+        is_comparable=False,
+    ),
 )
 
 
@@ -91,10 +101,10 @@ class Figure:
     @property
     def factor(self) -> float | None:
         """The value divided by the one before; None if they cannot be compared."""
-        is_known = self.value is not None and self.before and self.base is not None
-        if not is_known or not self.measure.is_comparable or self.base < MIN_BASE:  # type: ignore[operator]
+        is_large_enough = self.base is not None and self.base >= MIN_BASE
+        if not self.measure.is_comparable or not is_large_enough:
             return None
-        return self.value / self.before  # type: ignore[operator]
+        return self.value / self.before if self.value is not None and self.before else None
 
 
 @dataclass(frozen=True)

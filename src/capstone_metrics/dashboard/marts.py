@@ -25,13 +25,18 @@ class Kind:
     Attributes:
         name: the key of its title in the texts.
         day: the column that is its day.
-        measures: the measures that it must have, by name, with their declarations; the last one
-            counts videos, but where each row is a video.
+        measures: the measures that it must have, by name, with their declarations; the first is
+            of views, and the last one counts videos, but where each row is a video.
     """
 
     name: str
     day: str
     measures: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def views(self) -> str:
+        """The measure of views."""
+        return next(iter(self.measures))
 
     @property
     def videos(self) -> str:
@@ -140,18 +145,23 @@ def select_mart(
     marts: Iterable[PublishedMart], kind: Kind, columns: Iterable[str]
 ) -> PublishedMart | None:
     """Select the smallest mart of a kind that has rows by some columns; None if none has."""
-    required = set(columns)
-    candidates = [mart for mart in marts if required <= set(mart.labels) and kind.has(mart)]
+    candidates = _candidates(marts, kind, columns)
     return min(candidates, key=lambda mart: (mart.rows, mart.name), default=None)
 
 
 def finest_mart(
     marts: Iterable[PublishedMart], kind: Kind, columns: Iterable[str]
 ) -> PublishedMart | None:
-    """Select the mart of a kind that has some columns in its key, and the most of others."""
-    required = set(columns)
-    candidates = [mart for mart in marts if required <= set(mart.key) and kind.has(mart)]
+    """Select the mart of a kind that has rows by some columns, and by the most others."""
+    candidates = _candidates(marts, kind, columns)
     return max(candidates, key=lambda mart: (len(mart.key), mart.name), default=None)
+
+
+def _candidates(
+    marts: Iterable[PublishedMart], kind: Kind, columns: Iterable[str]
+) -> list[PublishedMart]:
+    required = set(columns)
+    return [mart for mart in marts if required <= set(mart.labels) and kind.has(mart)]
 
 
 def kind_of(mart: PublishedMart) -> Kind | None:

@@ -59,12 +59,14 @@ def show_overview(view: View) -> None:
     figures_by_name = compute_figures(totals)
     gained = figures_by_name.get("views_ganhas")
     is_gained = gained is not None and gained.value is not None
-    show_headline(view, figures_by_name, criteria, GAINED if is_gained else SO_FAR)
+    kind = GAINED if is_gained else SO_FAR
+    ranking = read_ranking(view, criteria, kind)
+    show_headline(view, figures_by_name, criteria, ranking)
     if is_gained:
         show_gained(view, figures_by_name, totals[GAINED.name], criteria)
     else:
         st.info(view.texts("nothing_gained"))
-    show_share(view, criteria, GAINED if is_gained else SO_FAR)
+    show_share(view, criteria, kind, ranking)
     show_posts(view, figures_by_name, totals, criteria)
     show_weekdays(view, criteria)
     show_rows(view, criteria)
@@ -104,11 +106,13 @@ def compute_figures(totals: Mapping[str, Totals]) -> dict[str, Figure]:
 
 
 def show_headline(
-    view: View, figures_by_name: Mapping[str, Figure], criteria: Filter, kind: Kind
+    view: View,
+    figures_by_name: Mapping[str, Figure],
+    criteria: Filter,
+    ranking: pd.DataFrame | None,
 ) -> None:
     """Show what happened in sentences, and which days are compared."""
     texts = view.texts
-    ranking = read_ranking(view, criteria, kind)
     leader = None
     if ranking is not None and len(ranking) > 1 and not pd.isna(ranking["share"][0]):
         leader = (str(ranking["segment"][0]), float(ranking["share"][0]))
@@ -148,7 +152,7 @@ def show_gained(
     st.header(texts("gained"))
     names = [measure.name for measure in figures.GAINED]
     show_cards(view, [(figures_by_name[name], totals.current) for name in names], criteria)
-    show_by_network(view, criteria, GAINED, "views_ganhas")
+    show_by_network(view, criteria, GAINED)
 
 
 def show_posts(
@@ -174,12 +178,12 @@ def show_posts(
         if young := int(count) - int(known):
             numbers = {"young": texts.number(young), "count": texts.number(int(count))}
             st.caption(texts("too_young", **numbers))
-    show_by_network(view, criteria, SO_FAR, "total_views")
+    show_by_network(view, criteria, SO_FAR)
 
 
-def show_by_network(view: View, criteria: Filter, kind: Kind, measure: str) -> None:
-    """Show a measure by day, in a chart for each network with a scale of its own."""
-    texts = view.texts
+def show_by_network(view: View, criteria: Filter, kind: Kind) -> None:
+    """Show the views by day, in a chart for each network with a scale of its own."""
+    texts, measure = view.texts, kind.views
     mart = marts.select_mart(view.marts, kind, {NETWORK, *criteria.columns})
     if mart is None:
         view.show_left_out([NETWORK, *criteria.columns])
@@ -213,22 +217,20 @@ def read_ranking(view: View, criteria: Filter, kind: Kind) -> pd.DataFrame | Non
     mart = marts.select_mart(view.marts, kind, {INSTITUTION, *criteria.columns})
     if mart is None:
         return None
-    measure = "views_ganhas" if kind is GAINED else "total_views"
-    return view.query(marts.ranking(mart, measure, INSTITUTION, criteria, MAX_RANKS))
+    return view.query(marts.ranking(mart, kind.views, INSTITUTION, criteria, MAX_RANKS))
 
 
-def show_share(view: View, criteria: Filter, kind: Kind) -> None:
+def show_share(view: View, criteria: Filter, kind: Kind, ranking: pd.DataFrame | None) -> None:
     """Show the share of each institution, and how it changed."""
     texts = view.texts
     st.header(texts("share_of_voice"))
-    ranking = read_ranking(view, criteria, kind)
     if ranking is None:
         view.show_left_out([INSTITUTION, *criteria.columns])
         return
     if ranking.empty:
         st.caption(texts("empty"))
         return
-    label = texts.label("views_ganhas" if kind is GAINED else "total_views")
+    label = texts.label(kind.views)
     table = pd.DataFrame(
         {
             texts("rank"): ranking["rank"],

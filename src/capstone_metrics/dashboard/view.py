@@ -51,7 +51,7 @@ class View:
         first, last = self.query(marts.day_range(mart, measure)).iloc[0]
         return (first, last) if first else None
 
-    @property
+    @cached_property
     def days(self) -> tuple[dt.date, dt.date] | None:
         """The first and last day of the data; None if there are none.
 
