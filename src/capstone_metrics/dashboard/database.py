@@ -62,7 +62,7 @@ class PublishedMart:
         column_types: the PostgreSQL type of each column, in the table's order.
         measures: {column: its declaration, such as {"sum": "views"}}.
         rows: how many rows were published.
-        totals: the published sum of each measure.
+        totals: the published sum of each measure that adds up.
         source: the table of Silver that it is counted from, or `video`.
     """
 
@@ -220,10 +220,12 @@ def _latest_publication(database: connection) -> LatestPublication:
 
 
 def _data_frame(db: cursor) -> pd.DataFrame:
-    rows = [[_decimal_to_int(value) for value in row] for row in db.fetchall()]
+    rows = [[_from_decimal(value) for value in row] for row in db.fetchall()]
     return pd.DataFrame(rows, columns=[column.name for column in db.description or ()])
 
 
-def _decimal_to_int(value: Any) -> Any:
-    """Return a Decimal as int: PostgreSQL's sum of bigint is a numeric."""
-    return int(value) if isinstance(value, Decimal) else value
+def _from_decimal(value: Any) -> Any:
+    """Return a whole Decimal as int, as PostgreSQL's sum of bigint is numeric; a ratio as float."""
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -11,18 +11,24 @@ import streamlit as st
 from capstone_metrics.dashboard import charts, filters, marts
 
 if TYPE_CHECKING:
+    from capstone_metrics.dashboard.database import PublishedMart
     from capstone_metrics.dashboard.view import View
 
 MAX_BARS = 30
 MAX_DAYS = 4_000
 
 
+def _place(mart: PublishedMart) -> int:
+    """Return where a mart stands: first those of known kinds, last the large one of videos."""
+    kind = marts.kind_of(mart)
+    return (kind is None) + 2 * (kind is marts.VIDEO)
+
+
 def show_explorer(view: View) -> None:
     """Show a mart by one of its columns, as a chart and as rows; the reader chooses both."""
     texts = view.texts
     st.caption(texts("explorer_text"))
-    # the mart of each video is large, so it is not the one that opens
-    marts_by_name = {mart.name: mart for mart in sorted(view.marts, key=marts.VIDEO.has)}
+    marts_by_name = {mart.name: mart for mart in sorted(view.marts, key=_place)}
     if not marts_by_name:
         st.info(texts("no_mart"))
         return
@@ -30,6 +36,7 @@ def show_explorer(view: View) -> None:
     name = cells[0].selectbox(texts("mart"), list(marts_by_name), key="mart", bind="query-params")
     mart = marts_by_name[name]
     measures = [column for column in mart.column_types if column in mart.measures]
+    measures.sort(key=lambda name: name not in mart.totals)
     with cells[2]:
         by = filters.url_choice(view, texts("by"), mart.labels, "by")
     with cells[3]:
@@ -49,6 +56,10 @@ def show_explorer(view: View) -> None:
     table = view.query(marts.measure_by(mart, by, measure, criteria, limit))
     if table.empty:
         st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
+        return
+    if table["value"].isna().all() and measure not in mart.totals:
+        st.info(texts("not_additive", measure=texts.label(measure)), icon=":material/info:")
+        view.show_source_rows(mart, criteria)
         return
     label = texts.label(measure)
     if is_time:

@@ -331,15 +331,26 @@ def measure_by(
     condition, parameters = _where(mart, criteria)
     order = "segment" if mart.column_types[column] == "date" else "value DESC NULLS LAST, segment"
     statement = (
-        f"SELECT {sql_identifier(column)} AS segment, sum({sql_identifier(measure)}) AS value "
+        f"SELECT {sql_identifier(column)} AS segment, {_combined(mart, measure)} AS value "
         f"FROM {table_name(mart)} WHERE {condition} GROUP BY 1 ORDER BY {order} LIMIT {limit}"
     )
     return statement, parameters
 
 
+def _combined(mart: PublishedMart, measure: str) -> str:
+    """Return the SQL of a measure of several rows; nothing where it cannot be told from them."""
+    name = sql_identifier(measure)
+    if measure in mart.totals:
+        return f"sum({name})"
+    largest = f"max({name})"
+    return (
+        largest if "max" in mart.measures[measure] else f"CASE count(*) WHEN 1 THEN {largest} END"
+    )
+
+
 def rows_and_totals(mart: PublishedMart) -> Query:
-    """Build the query of the number of rows of a mart, `rows`, and the sum of each measure."""
-    names = map(sql_identifier, mart.measures)
+    """Build the query of the number of rows of a mart, `rows`, and the totals that it has."""
+    names = map(sql_identifier, mart.totals)
     sums = "".join(f", coalesce(sum({name}), 0) AS {name}" for name in names)
     return f"SELECT count(*) AS rows{sums} FROM {table_name(mart)}", []
 

@@ -113,7 +113,7 @@ def show_mart_check(view: View, mart: PublishedMart) -> None:
     # not through the cache, which would hide a change made by hand
     counted = view.transaction.query(*marts.rows_and_totals(mart)).iloc[0]
     published = {"rows": mart.rows, **mart.totals}
-    names = ["rows", *(name for name in mart.column_types if name in mart.measures)]
+    names = ["rows", *(name for name in mart.column_types if name in mart.totals)]
     table = pd.DataFrame(
         {
             texts("measure"): [texts.label(name) for name in names],
@@ -137,9 +137,9 @@ def show_agreement_of_totals(view: View) -> None:
     totals_by_measure: dict[tuple[bool, str], set[int]] = {}
     for mart in view.marts:
         is_of_days = mart.source == "observacao_dia"
-        for name, declared in mart.measures.items():
-            measure = is_of_days, str(sorted(declared.items()))
-            totals_by_measure.setdefault(measure, set()).add(mart.totals[name])
+        for name, total in mart.totals.items():
+            measure = is_of_days, str(sorted(mart.measures[name].items()))
+            totals_by_measure.setdefault(measure, set()).add(total)
     if all(len(totals) == 1 for totals in totals_by_measure.values()):
         st.caption(f":material/check: {view.texts('totals_agree')}")
     else:
