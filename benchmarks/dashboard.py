@@ -38,6 +38,7 @@ from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
 from capstone_metrics.serving.tables import ddl
+from capstone_metrics.validation.silver import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,24 +113,23 @@ class BenchmarkDatabase:
     def __init__(self, folder: Path) -> None:
         self.serving = ServingDataset(path=str(folder), database="bench", port=0)
         self.serving.start()
-        declarations = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())[
-            "marts"
-        ]
+        marts, columns = (
+            yaml.safe_load((ROOT / f"conf/base/parameters/{name}.yml").read_text())[name]
+            for name in ("marts", "columns")
+        )
         self.entries: dict[str, Any] = {}
         with self._admin() as admin:
-            admin.execute(ddl(marts_of(declarations)))
+            admin.execute(ddl(marts_of(marts, columns_of(columns))))
             for mart, (parts, measures) in FILLED.items():
                 values = {"mart": mart, "parts": parts, "measures": measures}
                 admin.execute(FILL_SQL.format(**values, last=LAST_DAY, days=DAYS))
                 admin.execute(f"VACUUM ANALYZE serving.{mart}")
-                sums = ", ".join(
-                    f"'{name}', sum({name})" for name in declarations[mart]["measures"]
-                )
+                sums = ", ".join(f"'{name}', sum({name})" for name in marts[mart]["measures"])
                 admin.execute(
                     f"SELECT count(*), jsonb_build_object({sums}) FROM serving.{mart}"  # noqa: S608
                 )
                 rows, totals = admin.fetchone()
-                self.entries[mart] = {**declarations[mart], "rows": rows, "totals": totals}
+                self.entries[mart] = {**marts[mart], "rows": rows, "totals": totals}
         self.publish()
 
     def publish(self) -> None:

@@ -122,7 +122,8 @@ class GoldLake:
     def publish(self) -> None:
         """Publish the mart as the pipeline does."""
         gold = GoldDataset(path=str(self.root)).load()
-        publication = assemble_publication(gold, {MART.name: DECLARATION}, POLICY, False, None, ())
+        declared = {MART.name: DECLARATION}
+        publication = assemble_publication(gold, declared, {}, POLICY, False, None, ())
         ServingDataset(path="none", database=DATABASE, port=0).save(publication)
 
 

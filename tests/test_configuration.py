@@ -13,6 +13,7 @@ from capstone_metrics.pipeline_registry import register_pipelines
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.sources import new_objects
 from capstone_metrics.validation.contract import contract_of
+from capstone_metrics.validation.silver import columns_of
 from tests.support.project import ROOT, project_copy
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_an_environment_declares_its_datasets_marts_schedule_and_sources(
     assert [name for name in names if catalog.get(name) is None] == []
     assert "silver_undeclared" not in catalog
 
-    marts = marts_of(context.params["marts"])
+    marts = marts_of(context.params["marts"], columns_of(context.params["columns"]))
     assert marts
     assert [catalog.get(name).mart for name in marts] == list(marts)
 

@@ -5,18 +5,25 @@ import datetime as dt
 import io
 from typing import Any
 
+import ibis.expr.datatypes as dtypes
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capstone_metrics.gold_csv import read_csv, to_csv
+from capstone_metrics import gold_csv
+from capstone_metrics.gold_csv import to_csv
 
 DAY = dt.date(2026, 1, 31)
 COLUMNS = {"data_postagem": pa.date32(), "faculdade": pa.string(), "total_views": pa.int64()}
+TYPES = {"data_postagem": dtypes.date, "faculdade": dtypes.string, "total_views": dtypes.int64}
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8) | st.text(
     st.sampled_from("\r\n\"', ;\t0é"), min_size=1, max_size=5
 )
+
+
+def read_csv(content: bytes) -> pa.Table:
+    return gold_csv.read_csv(content, TYPES)
 
 
 def table_of(*rows: tuple[Any, ...]) -> pa.Table:

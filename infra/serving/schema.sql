@@ -251,6 +251,16 @@ CREATE TABLE IF NOT EXISTS "serving"."gold_video" (
     PRIMARY KEY ("rede_social", "video_id")
 );
 
+CREATE TABLE IF NOT EXISTS "serving"."gold_canal_dia" (
+    "data_observacao" date NOT NULL,
+    "rede_social" text NOT NULL,
+    "faculdade" text NOT NULL,
+    "qtd_inscritos" bigint,
+    "posts" bigint NOT NULL,
+    "views_ganhas" bigint,
+    PRIMARY KEY ("data_observacao", "rede_social", "faculdade")
+);
+
 -- restore revoked privileges; the ledger is append-only
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA serving TO loader;
 GRANT SELECT ON ALL TABLES IN SCHEMA serving TO bi_reader;

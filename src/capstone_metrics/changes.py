@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import ibis
 
-from capstone_metrics.schemas import OBSERVATIONS, QUARANTINE, ROWS
-
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
@@ -123,11 +121,9 @@ class ValidatedLines(NamedTuple):
     """The validated lines of an increment.
 
     Attributes:
-        accepted: the lines that broke no rule, without some that a later line supersedes, as
-            `schemas.ROWS`.
-        observed: the last of them of each video on each day, and perhaps earlier ones, as
-            `schemas.OBSERVATIONS`.
-        rejected: the lines that broke a rule, with the columns of the quarantine.
+        accepted: the lines that broke no rule, without some that a later line supersedes.
+        observed: the last of them of each video on each day, and perhaps earlier ones.
+        rejected: the lines that broke a rule; all three as in `Validator.schemas`.
         objects: the counts for the receipt of each object, by its name.
         repeated_days: the days on which `observed` may have several lines of a video; None if that
             is not known.
@@ -138,10 +134,6 @@ class ValidatedLines(NamedTuple):
     rejected: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
     repeated_days: frozenset[dt.date] | None = None
-
-
-LINE_SCHEMAS = {"accepted": ROWS, "observed": OBSERVATIONS, "rejected": QUARANTINE}
-"""The schema of each table of `ValidatedLines`."""
 
 
 def accounted_lines(receipt: Mapping[str, Any]) -> int:

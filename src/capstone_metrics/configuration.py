@@ -100,6 +100,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "allow_refused": NAMES,
     "allow_future": BOOLEAN,
     "networks": TEXTS,
+    "columns": MAPPING,
     "sources": MAPPING,
     "marts": MAPPING,
     "quality": optional(MAPPING),

@@ -62,10 +62,18 @@ SIMILAR = 0.6
 """The ratio of `SequenceMatcher` from which two names are alike."""
 
 
-def unknown_name(setting: str, name: object, choices: Collection[str]) -> ConfigError:
+def unknown_name(
+    setting: str, name: object, choices: Collection[str], declared_in: str = ""
+) -> ConfigError:
     """Return the error of a name that is not known, with the nearest choices.
 
     Those that are similar come first, the most similar before the others, which are sorted.
+
+    Args:
+        setting: what names it.
+        name: the name.
+        choices: the known names.
+        declared_in: the parameter in which others may be declared; empty for none.
     """
 
     def similarity(choice: str) -> float:
@@ -79,7 +87,8 @@ def unknown_name(setting: str, name: object, choices: Collection[str]) -> Config
     known = sorted(set(choices), key=lambda choice: (-similarity(choice), choice))
     nearest = sorted(known[:MAX_CHOICES], key=lambda choice: (rank(choice), choice))
     more = ", …" if len(known) > MAX_CHOICES else ""
-    return ConfigError(f"{setting}: {name!r} is not one of {', '.join(nearest)}{more}.")
+    hint = f"; correct it, or add it to {declared_in}" if declared_in else ""
+    return ConfigError(f"{setting}: {name!r} is not one of {', '.join(nearest)}{more}{hint}.")
 
 
 def name_environment(message: str, environment: str) -> str:

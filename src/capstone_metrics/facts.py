@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, SILVER, VIDEO_KEY
+from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, VIDEO_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -50,8 +50,11 @@ def facts_of(
         return _videos_at(basis.at_days, tables, columns, days)
     if basis.table == "video":
         return _videos(tables, columns, days)
-    table = tables[basis.table]
-    return rows_of_days(table, basis.day, days).select(*sorted({*VIDEO_KEY, basis.day, *columns}))
+    rows = rows_of_days(tables[basis.table], basis.day, days)
+    if "posts" in columns and basis.table == "observacao_dia":
+        is_new_post = rows.dias.isnull() & rows.views_ganhas.notnull()
+        rows = rows.mutate(posts=is_new_post.cast("int64"))
+    return rows.select(*sorted({*VIDEO_KEY, basis.day, *columns}))
 
 
 def changed_days(
@@ -71,8 +74,8 @@ def changed_days(
 
 def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days) -> ir.Table:
     """Return all videos, with the columns that are not stored."""
-    stored = sorted({*VIDEO_KEY, POSTED, *columns}.intersection(SILVER))
     videos = rows_of_days(tables["criacao"], POSTED, days)
+    stored = sorted({*VIDEO_KEY, POSTED, *columns}.intersection(videos.columns))
     hour = videos.posted_at.hour().cast("int64")
     videos = videos.select(*stored, hora_postagem=hour)
     last = _last_observed(tables, days).cache()

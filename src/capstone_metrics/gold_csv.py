@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from capstone_metrics.marts import gold_type
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
+
+    import ibis.expr.datatypes as dt
 
 
 class _LineFeeds:
@@ -34,16 +35,19 @@ def to_csv(table: pa.Table) -> bytes:
     return file.getvalue().encode()
 
 
-def read_csv(content: bytes) -> pa.Table:
-    """Parse the CSV of a mart; keys have the types of Silver, and measures are integers.
+def read_csv(content: bytes, types: Mapping[str, dt.DataType]) -> pa.Table:
+    """Parse the CSV of a mart.
+
+    Args:
+        content: the bytes of the file.
+        types: the types of the columns of the mart.
 
     Raises:
         pyarrow.ArrowInvalid: if it is not the CSV of a mart.
     """
-    names = pc.open_csv(io.BytesIO(content)).schema.names
-    types = {name: gold_type(name).to_pyarrow() for name in names}
+    kinds = {name: kind.to_pyarrow() for name, kind in types.items()}
     return pc.read_csv(
         io.BytesIO(content),
         parse_options=pc.ParseOptions(newlines_in_values=True),
-        convert_options=pc.ConvertOptions(column_types=types, strings_can_be_null=False),
+        convert_options=pc.ConvertOptions(column_types=kinds, strings_can_be_null=False),
     )

@@ -28,6 +28,7 @@ from capstone_metrics.quality import QualityReport, Rules
 from capstone_metrics.refusals import Refusals, allowed_names, refusal_error, refusals_of
 from capstone_metrics.schedule import Calendar, Span
 from capstone_metrics.storage.request_counter import request_counts
+from capstone_metrics.validation.silver import columns_of
 from capstone_metrics.validation.texts import names_alike
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ class ConfigurationCheck:
         parameters = loader["parameters"]
         configuration.check("parameters", parameters, PARAMETERS)
         self.configuration = configuration
+        columns = columns_of(parameters["columns"])
         _check_names(parameters)
         _check_definitions(parameters, configuration)
         _check_instants(parameters)
-        _check_overrides(parameters, loader.runtime_params)
+        _check_overrides(parameters, columns, loader.runtime_params)
 
     @hook_impl(tryfirst=True)  # before the record of the run
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
@@ -369,7 +371,9 @@ def _check_instants(parameters: Mapping[str, Any]) -> None:
         )
 
 
-def _check_overrides(parameters: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+def _check_overrides(
+    parameters: Mapping[str, Any], columns: Mapping[str, str], overrides: Mapping[str, Any]
+) -> None:
     """Check what the command line declares: a slip there stops at once.
 
     Raises:
@@ -382,11 +386,11 @@ def _check_overrides(parameters: Mapping[str, Any], overrides: Mapping[str, Any]
 
         declaration = parameters["sources"][name]
         check_networks(name, declaration, parameters["networks"])
-        check_source(name, with_preset(name, declaration))
+        check_source(name, with_preset(name, declaration, columns), columns)
     if {"marts", "quality"} & set(overrides):
         from capstone_metrics.marts import marts_of  # noqa: PLC0415 - slow to import
 
-        marts_of(parameters["marts"])
+        marts_of(parameters["marts"], columns)
         Rules.of(parameters["quality"] or {}, parameters["marts"])
 
 

@@ -9,39 +9,61 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import ConfigError, unknown_name
-from capstone_metrics.schemas import (
-    DAYS,
-    GAINS,
-    LATEST_GAIN,
-    OBSERVACAO_DIA,
-    REQUIRED,
-    SILVER,
-    VIDEO,
-    VIDEO_KEY,
-)
+from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, REQUIRED, VIDEO_KEY, mart_tables
+from capstone_metrics.validation.silver import MAX_COLUMN_BYTES, SILVER, columns_of
 
 if TYPE_CHECKING:
+    import ibis
+
     from capstone_metrics.definitions import Definition
 
 MART_OPTIONS = ("from", "key", "attributes", "measures")
-AGGREGATES = ("sum", "count")
+AGGREGATES = ("sum", "count", "max", "last", "ratio")
+ADDITIVE = ("sum", "count")
+"""The aggregates that add up: of some rows to that of all."""
+
+RATIO_DIGITS = 6
+RATIO = dt.Decimal(38, RATIO_DIGITS)
+"""The type of a ratio."""
+
 MAX_AGE = 3650
 """The greatest age at which videos are compared, in days."""
 
 RESERVED_NAMES = ("gold_snapshot",)
-MAX_COLUMN_BYTES = 63
-"""The longest name that PostgreSQL allows."""
-
 MAX_MART_NAME_BYTES = 50
 """The longest name of a mart: a publication makes longer names of it, such as `staged_gold_…`."""
 
 
 class Measure(NamedTuple):
-    """A measure of a mart: its name, and the aggregate of a column of Silver that it is."""
+    """A measure of a mart.
+
+    Attributes:
+        name: its name.
+        aggregate: `sum`, `count` or `max` of a column; `last`, its latest value; or `ratio`, its
+            sum divided by that of another column.
+        column: the column.
+        divisor: the other column of a ratio.
+    """
 
     name: str
     aggregate: str
     column: str
+    divisor: str = ""
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether the values of some rows add up to that of all."""
+        return self.aggregate in ADDITIVE
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it is computed from."""
+        return (self.column, self.divisor) if self.divisor else (self.column,)
+
+    @property
+    def declaration(self) -> dict[str, Any]:
+        """What was declared of it, but for an age."""
+        return {self.aggregate: list(self.columns) if self.divisor else self.column}
 
     @property
     def is_lasting(self) -> bool:
@@ -65,16 +87,17 @@ class Basis(NamedTuple):
         """The column that says which day a row is of: a video at an age is of its posting day."""
         return DAYS["observacao_dia" if self == Basis("observacao_dia") else "criacao"]
 
-    @property
-    def key_columns(self) -> list[str]:
-        """The columns that may be in the key of a mart: texts, dates and whole numbers."""
-        if self.at_days is not None:
-            return [name for name in SILVER if _is_key_type(SILVER[name]) and name not in GAINS]
-        schema = SCHEMAS[self.table]
-        return [name for name in schema if _is_key_type(schema[name])]
+    def schema(self, columns: Mapping[str, str]) -> ibis.Schema:
+        """Return the schema of its rows, by the types of the columns of Silver."""
+        return mart_tables(columns)[self.table]
+
+    def label_columns(self, columns: Mapping[str, str]) -> list[str]:
+        """Return the columns that a key may have: texts, dates and whole numbers."""
+        schema = mart_tables(columns)[self.table if self.at_days is None else CRIACAO.table]
+        names = [name for name, kind in schema.items() if _is_key_type(kind)]
+        return names if self.at_days is None else [name for name in names if name not in GAINS]
 
 
-SCHEMAS = {"criacao": SILVER, "observacao_dia": OBSERVACAO_DIA, "video": VIDEO}
 CRIACAO = Basis()
 
 
@@ -88,6 +111,7 @@ class Mart:
         measures: its measures, in order.
         basis: what it is counted from.
         attributes: the columns that describe the video of a row, in order.
+        label_types: the types of the key and the attributes, by name.
     """
 
     name: str
@@ -95,13 +119,21 @@ class Mart:
     measures: tuple[Measure, ...]
     basis: Basis = CRIACAO
     attributes: tuple[str, ...] = ()
+    label_types: Mapping[str, dt.DataType] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, name: str, declaration: Mapping[str, Any]) -> Mart:
+    def of(
+        cls, name: str, declaration: Mapping[str, Any], columns: Mapping[str, str] = SILVER
+    ) -> Mart:
         """Parse a declaration.
 
         It is `key: [column, …]`, `measures: {name: {aggregate: column}}`, and where they are
         needed `from: table` and `attributes: [column, …]`.
+
+        Args:
+            name: its name.
+            declaration: the declaration.
+            columns: the types of the columns of Silver.
 
         Raises:
             ConfigError: if the name, the key or a measure is invalid.
@@ -128,19 +160,22 @@ class Mart:
         basis = _parse_basis(name, options, rules)
         declared_key = options.get("key")
         key = tuple(map(str, declared_key)) if isinstance(declared_key, list | tuple) else ()
-        allowed = basis.key_columns
+        allowed = basis.label_columns(columns)
         if not key or not set(key) <= set(allowed) or len(set(key)) < len(key):
             raise ConfigError(
                 f"marts.{name}.key: {declared_key!r} must be a list of distinct text, date or "
                 f"whole-number columns of Silver ({', '.join(allowed)})."
             )
-        attributes = _parse_attributes(name, options, key, basis)
+        attributes = _parse_attributes(name, options, key, basis, columns)
         measures = tuple(
-            _parse_measure(name, measure, rule, basis) for measure, rule in rules.items()
+            _parse_measure(name, measure, rule, basis, columns) for measure, rule in rules.items()
         )
-        if repeated := [each.name for each in measures if each.name in key]:
-            raise ConfigError(f"marts.{name}.measures: {repeated[0]!r} is in its key already.")
-        return cls(name, key, measures, basis, attributes)
+        if repeated := [each.name for each in measures if each.name in {*key, *attributes}]:
+            raise ConfigError(f"marts.{name}.measures: {repeated[0]!r} is a column of it already.")
+        schemas = mart_tables(columns)
+        types = {**schemas[CRIACAO.table], **schemas[basis.table]}
+        label_types = {label: types[label] for label in (*key, *attributes)}
+        return cls(name, key, measures, basis, attributes, label_types)
 
     @property
     def declaration(self) -> dict[str, Any]:
@@ -150,7 +185,7 @@ class Mart:
             "from": self.basis.table,
             "key": list(self.key),
             **({"attributes": list(self.attributes)} if self.attributes else {}),
-            "measures": {each.name: {each.aggregate: each.column, **age} for each in self.measures},
+            "measures": {each.name: {**each.declaration, **age} for each in self.measures},
         }
 
     @property
@@ -160,12 +195,32 @@ class Mart:
 
     def may_be_null(self, column: str) -> bool:
         """Return whether a column has no value where none is known."""
-        if column in self.attributes:
-            return bool(gold_type(column).is_integer())
-        return any(
-            measure.name == column and measure.aggregate == "sum" and measure.column not in REQUIRED
-            for measure in self.measures
-        )
+        if column in self.labels:
+            is_day = column in DAYS.values()
+            return (
+                column in self.attributes
+                and not is_day
+                and not self.label_types[column].is_string()
+            )
+        measure = self.measure(column)
+        if measure.aggregate == "ratio":
+            return True
+        return measure.aggregate != "count" and measure.column not in {*REQUIRED, "posts"}
+
+    def measure(self, name: str) -> Measure:
+        """Return a measure by its name."""
+        return next(each for each in self.measures if each.name == name)
+
+    @property
+    def types(self) -> dict[str, dt.DataType]:
+        """The type of each column: a label has its type in Silver, a measure is a number."""
+        return {
+            **{column: self.label_types[column] for column in self.labels},
+            **{
+                each.name: RATIO if each.aggregate == "ratio" else dt.int64
+                for each in self.measures
+            },
+        }
 
     @property
     def sums(self) -> list[Measure]:
@@ -175,7 +230,8 @@ class Mart:
     @property
     def source_columns(self) -> set[str]:
         """The columns of Silver that the mart is computed from."""
-        return {*self.labels, *(measure.column for measure in self.measures)}
+        latest = {"ingestion_ts" for each in self.measures if each.aggregate == "last"}
+        return {*self.labels, *latest, *(name for each in self.measures for name in each.columns)}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -197,6 +253,11 @@ class Mart:
         """The names of the measures, in order."""
         return tuple(measure.name for measure in self.measures)
 
+    @property
+    def additive_names(self) -> tuple[str, ...]:
+        """The names of the measures that add up, in order."""
+        return tuple(measure.name for measure in self.measures if measure.is_additive)
+
 
 def declaration_in(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was declared of a mart, by its entry in a manifest; empty without an entry.
@@ -207,23 +268,28 @@ def declaration_in(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {part: parts[part] for part in MART_OPTIONS if part in parts} if entry else {}
 
 
-def marts_of(declarations: Mapping[str, Any]) -> dict[str, Mart]:
+def marts_in(manifest: Mapping[str, Any]) -> dict[str, Mart]:
+    """Return the marts of a manifest, by name."""
+    columns = columns_of(manifest.get("columns", {}))
+    entries = manifest.get("marts", {})
+    return {name: Mart.of(name, declaration_in(each), columns) for name, each in entries.items()}
+
+
+def marts_of(
+    declarations: Mapping[str, Any], columns: Mapping[str, str] = SILVER
+) -> dict[str, Mart]:
     """Parse the declarations of all marts, by name.
+
+    Args:
+        declarations: the declarations.
+        columns: the types of the columns of Silver.
 
     Raises:
         ConfigError: for the first invalid declaration.
     """
     if not isinstance(declarations, Mapping) or not declarations:
         raise ConfigError("marts: declare at least one mart, by its key and measures.")
-    return {name: Mart.of(name, declaration) for name, declaration in declarations.items()}
-
-
-def gold_type(column: str) -> dt.DataType:
-    """Return the type of a column of Gold: a key has its type in Silver, a measure is an int64.
-
-    No measure has the name of a column of Silver that is no whole number.
-    """
-    return SILVER.get(column, OBSERVACAO_DIA.get(column, dt.int64))
+    return {name: Mart.of(name, each, columns) for name, each in declarations.items()}
 
 
 def _is_key_type(kind: dt.DataType) -> bool:
@@ -233,8 +299,8 @@ def _is_key_type(kind: dt.DataType) -> bool:
 def _parse_basis(mart: str, options: Mapping[str, Any], rules: Mapping[str, Any]) -> Basis:
     """Return what a mart is counted from: its `from`, and the `at_days` of its measures."""
     table = options.get("from", "criacao")
-    if table not in SCHEMAS:
-        raise unknown_name(f"marts.{mart}.from", table, SCHEMAS)
+    if table not in (tables := mart_tables(SILVER)):
+        raise unknown_name(f"marts.{mart}.from", table, tables)
     ages = [rule.get("at_days") for rule in rules.values() if isinstance(rule, Mapping)]
     age = next((age for age in ages if age is not None), None)
     if age is None:
@@ -250,17 +316,20 @@ def _parse_basis(mart: str, options: Mapping[str, Any], rules: Mapping[str, Any]
 
 
 def _parse_attributes(
-    mart: str, options: Mapping[str, Any], key: tuple[str, ...], basis: Basis
+    mart: str,
+    options: Mapping[str, Any],
+    key: tuple[str, ...],
+    basis: Basis,
+    columns: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Return the attributes of a mart, each of which has one value for each video."""
     declared = options.get("attributes", ())
     attributes = tuple(map(str, declared)) if isinstance(declared, list | tuple) else ("",)
-    schema = SCHEMAS[basis.table]
-    describing = {*DAYS.values(), "hora_postagem"}
+    schema = mart_tables(columns)[basis.table if basis.at_days is None else CRIACAO.table]
     allowed = [
         name
-        for name in (schema if basis.at_days is None else SILVER)
-        if name not in key and (schema.get(name, dt.int64).is_string() or name in describing)
+        for name, kind in schema.items()
+        if name not in key and (kind.is_string() or kind.is_date() or name == "hora_postagem")
     ]
     if not set(attributes) <= set(allowed) or len(set(attributes)) < len(attributes):
         raise ConfigError(
@@ -275,10 +344,11 @@ def _parse_attributes(
     return attributes
 
 
-def _parse_measure(mart: str, measure: str, rule: Any, basis: Basis) -> Measure:
+def _parse_measure(
+    mart: str, measure: str, rule: Any, basis: Basis, columns: Mapping[str, str]
+) -> Measure:
     """Parse a measure of a mart by its name and its rule, `{aggregate: column}`."""
-    hint = f"write {{sum: views}} or {{count: video_id}}, not {rule!r}."
-    if not str(measure).isidentifier() or not gold_type(measure).is_integer() or measure in SILVER:
+    if not str(measure).isidentifier() or measure in {*SILVER, *DAYS.values()}:
         raise ConfigError(
             f"marts.{mart}.measures: {measure!r} must be a name of its own, not a column of Silver."
         )
@@ -287,34 +357,49 @@ def _parse_measure(mart: str, measure: str, rule: Any, basis: Basis) -> Measure:
             f"marts.{mart}.measures: {measure!r} is longer than the {MAX_COLUMN_BYTES} bytes that "
             "PostgreSQL takes."
         )
-    aggregates = (
-        {name: rule[name] for name in rule if name != "at_days"}
-        if isinstance(rule, Mapping)
-        else {}
-    )
+    setting = f"marts.{mart}.measures.{measure}"
+    aggregate, names = _parse_aggregate(setting, rule)
+    for column in names:
+        _check_column(setting, aggregate, column, basis, columns)
+    if basis.at_days is not None and aggregate == "last":
+        raise ConfigError(f"{setting}: at an age each video has one value; use max.")
+    return Measure(str(measure), aggregate, *names)
+
+
+def _parse_aggregate(setting: str, rule: Any) -> tuple[str, list[str]]:
+    """Return the aggregate of a rule, and its columns."""
+    aggregates = dict(rule) if isinstance(rule, Mapping) else {}
+    aggregates.pop("at_days", None)
     if len(aggregates) > 1 and (extra := set(aggregates) - set(AGGREGATES)):
-        raise unknown_name(
-            f"marts.{mart}.measures.{measure}", extra.pop(), (*AGGREGATES, "at_days")
-        )
+        raise unknown_name(setting, extra.pop(), (*AGGREGATES, "at_days"))
+    hint = f"write {{sum: views}}, {{count: video_id}} or {{ratio: [likes, views]}}, not {rule!r}."
     if len(aggregates) != 1:
-        raise ConfigError(f"marts.{mart}.measures.{measure}: {hint}")
-    ((aggregate, column),) = ((str(name), str(value)) for name, value in aggregates.items())
-    schema = SCHEMAS[basis.table]
+        raise ConfigError(f"{setting}: {hint}")
+    ((aggregate, value),) = aggregates.items()
     if aggregate not in AGGREGATES:
-        raise unknown_name(f"marts.{mart}.measures.{measure}", aggregate, AGGREGATES)
+        raise unknown_name(setting, aggregate, AGGREGATES)
+    names = list(map(str, value)) if isinstance(value, list | tuple) else [str(value)]
+    if len(names) != (2 if aggregate == "ratio" else 1):
+        raise ConfigError(f"{setting}: {hint}")
+    return aggregate, names
+
+
+def _check_column(
+    setting: str, aggregate: str, column: str, basis: Basis, columns: Mapping[str, str]
+) -> None:
+    """Check that a measure can be computed from a column."""
+    schema = basis.schema(columns)
     if column not in schema:
-        raise unknown_name(f"marts.{mart}.measures.{measure}.{aggregate}", column, schema)
-    if aggregate == "sum" and not schema[column].is_integer():
+        raise unknown_name(f"{setting}.{aggregate}", column, schema, declared_in="columns")
+    if aggregate != "count" and not schema[column].is_integer():
         raise ConfigError(
-            f"marts.{mart}.measures.{measure}: {column} is not a whole number, so it has no sum "
-            "that Gold can store exactly."
+            f"{setting}: {column} is not a whole number, so it has no {aggregate} that Gold can "
+            "store exactly."
         )
     if basis.at_days is not None and column not in {*GAINS, "video_id"}:
         raise ConfigError(
-            f"marts.{mart}.measures.{measure}: at an age are known {', '.join(GAINS)}, and "
-            "video_id to count."
+            f"{setting}: at an age are known {', '.join(GAINS)}, and video_id to count."
         )
-    return Measure(str(measure), aggregate, column)
 
 
 @dataclass(frozen=True)
@@ -386,7 +471,7 @@ class Publication:
         return {
             name: {
                 "rows": self.manifest["marts"][name]["rows"],
-                "columns": {column: str(gold_type(column)) for column in mart.columns},
+                "columns": {column: str(kind) for column, kind in mart.types.items()},
             }
             for name, mart in self.marts.items()
         }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ibis
 
 from capstone_metrics.validation import silver as validation
 
-SILVER = ibis.schema(validation.SILVER)
-"""One row per video. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REQUIRED, REQUIRED_IF_DECLARED = validation.REQUIRED, validation.REQUIRED_IF_DECLARED
 """The fields of Silver that every accepted line has; the latter unless a source leaves them out."""
@@ -22,31 +24,14 @@ has its bytes instead.
 LINE = {"data_observacao": "date", "objeto": "string", "linha": "int64"}
 """The local day of an observation, and the object and line number in Bronze that it comes from."""
 
-ROWS = ibis.schema({**SILVER, **LINE})
-"""A row of Silver, and the line of Bronze that it comes from."""
-
-OBSERVATIONS = ibis.schema(validation.OBSERVATION)
-"""The last observation of a video on a local day, and the line of Bronze that it comes from."""
+OBSERVATION = {**validation.OBSERVATION, **LINE}
 
 GAINS = {"views": "views_ganhas", "likes": "likes_ganhos", "comentarios": "comentarios_ganhos"}
 """The column that has what a counter gained, by the name of the counter."""
 
-OBSERVACAO_DIA = ibis.schema(
-    {
-        **{name: OBSERVATIONS[name] for name in ("data_observacao", "faculdade")},
-        **{name: OBSERVATIONS[name] for name in ("rede_social", "video_id", "data_postagem")},
-        **dict.fromkeys((*GAINS, *GAINS.values(), "dias"), "int64"),
-        "ingestion_ts": OBSERVATIONS["ingestion_ts"],
-    }
-)
-"""One row per video and local day on which it was observed: the last observation of that day.
-
-A gain is what came since the last day before on which the video was observed, `dias` ago.
-"""
-
 DAY_PROVENANCE = ibis.schema(
     {
-        name: OBSERVATIONS[name]
+        name: OBSERVATION[name]
         for name in ("data_observacao", "rede_social", "video_id", "ingestion_ts", *LINE)
     }
 )
@@ -54,7 +39,7 @@ DAY_PROVENANCE = ibis.schema(
 
 PROVENANCE = ibis.schema(
     {
-        name: ROWS[name]
+        name: OBSERVATION[name]
         for name in ("rede_social", "data_postagem", "video_id", "ingestion_ts", *LINE)
     }
 )
@@ -70,12 +55,6 @@ VIDEO_KEY = ["rede_social", "video_id"]
 """What identifies a video: an id is unique within a network, and not across them."""
 
 LATEST_GAIN = "views_ganhas_7d"
-VIDEO = ibis.schema({**SILVER, "hora_postagem": "int64", "views_7d": "int64", LATEST_GAIN: "int64"})
-"""One row per video, which marts may be counted from; it is not stored.
-
-It is the row of `criacao`, with the hour of its posting, its views 7 days after that, and those
-that it gained in the 7 days that end with its last observation.
-"""
 
 VIDEO_INDEX = ibis.schema(
     {"shard": "string", "video_id": "string", "rede_social": "string", "data_postagem": "date"}
@@ -85,11 +64,60 @@ VIDEO_INDEX = ibis.schema(
 DAYS = {"criacao": "data_postagem", "observacao_dia": "data_observacao"}
 """The tables of Silver that Gold is built from, and the column that says which day a row is of."""
 
-TABLES = {
-    "silver_criacao": SILVER,
-    "silver_observacao_dia": OBSERVACAO_DIA,
-    "silver_day_provenance": DAY_PROVENANCE,
-    "silver_quarentena": QUARANTINE,
-    "silver_provenance": PROVENANCE,
-    "silver_video_index": VIDEO_INDEX,
-}
+
+def observacao_dia_of(columns: Mapping[str, str]) -> ibis.Schema:
+    """Return the schema of the last observation of each video and local day.
+
+    A gain is what came since the last day before on which the video was observed, `dias` ago.
+
+    Args:
+        columns: the types of the columns of Silver.
+    """
+    names = ("data_observacao", "faculdade", "rede_social", "video_id", "data_postagem")
+    counters = (*GAINS, *GAINS.values(), "dias")
+    return ibis.schema(
+        {
+            **{name: OBSERVATION[name] for name in names},
+            **dict.fromkeys(counters, "int64"),
+            "ingestion_ts": OBSERVATION["ingestion_ts"],
+            **dict.fromkeys(validation.declared_counters(columns), "int64"),
+        }
+    )
+
+
+def silver_tables(columns: Mapping[str, str]) -> dict[str, ibis.Schema]:
+    """Return the schemas of the tables of Silver, by name.
+
+    `criacao` has the latest of each video, `observacao_dia` the last of each day, and `quarentena`
+    the rejected lines. `provenance` and `day_provenance` have the line of Bronze that each row
+    comes from, and `video_index` the day that each video is on.
+
+    Args:
+        columns: the types of the columns of Silver.
+    """
+    return {
+        "criacao": ibis.schema(columns),
+        "observacao_dia": observacao_dia_of(columns),
+        "quarentena": QUARANTINE,
+        "provenance": PROVENANCE,
+        "day_provenance": DAY_PROVENANCE,
+        "video_index": VIDEO_INDEX,
+    }
+
+
+def mart_tables(columns: Mapping[str, str]) -> dict[str, ibis.Schema]:
+    """Return the schemas of the rows that marts may be counted from, by the name of their table.
+
+    A row of `observacao_dia` also says whether it is of a new post (`posts`, 1 or 0). A `video` is
+    a row of `criacao`, with the hour of its posting, its views 7 days after that, and those that it
+    gained in the 7 days that end with its last observation. These columns are not stored.
+
+    Args:
+        columns: the types of the columns of Silver.
+    """
+    computed = ("hora_postagem", "views_7d", LATEST_GAIN)
+    return {
+        "criacao": ibis.schema(columns),
+        "observacao_dia": ibis.schema({**observacao_dia_of(columns), "posts": "int64"}),
+        "video": ibis.schema({**columns, **dict.fromkeys(computed, "int64")}),
+    }

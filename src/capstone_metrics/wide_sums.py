@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 MAX_MEASURE = 2**63 - 1
 NOT_INFORMED = "(não informado)"
-"""Stands for a missing text in a key: its videos are counted, and no key is null."""
+UNKNOWN_NUMBER, UNKNOWN_DAY = -1, dt.date(1, 1, 1)
+"""What stands for a missing text, number or date in a key: its videos count, and no key is null."""
+
+
+def informed(column: ir.Column) -> ir.Column:
+    """Return a column of a key without nulls."""
+    if column.type().is_string():
+        return column.fill_null(NOT_INFORMED)
+    return column.fill_null(UNKNOWN_DAY if column.type().is_date() else UNKNOWN_NUMBER)
 
 
 def wide(column: ir.NumericColumn) -> ir.DecimalColumn:
@@ -70,8 +78,7 @@ def rows_within(rows: ir.Table, mart: Mart, overflows: Iterable[Overflow]) -> ir
 
 def _has_key(rows: ir.Table, key: Mapping[str, str]) -> ir.BooleanValue:
     (first, *others) = (
-        rows[column].cast("string").fill_null(NOT_INFORMED) == value
-        for column, value in key.items()
+        informed(rows[column]).cast("string") == value for column, value in key.items()
     )
     for other in others:
         first &= other

@@ -16,11 +16,12 @@ import pytest
 import yaml
 
 from capstone_metrics.lake import RunsDataset
-from capstone_metrics.marts import Publication, PublicationPolicy, marts_of
+from capstone_metrics.marts import Measure, Publication, PublicationPolicy, marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
 from tests.support.gold import csv_of, entry_of
+from tests.support.project import COLUMNS as SILVER_COLUMNS
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ WHERE data_postagem + age BETWEEN DATE '{OBSERVED_FROM}' AND DATE '{LAST}';
 CREATE TABLE observacao_dia AS
 SELECT
     *, views - before.views AS views_ganhas, likes - before.likes AS likes_ganhos,
-    comentarios - before.comentarios AS comentarios_ganhos
+    comentarios - before.comentarios AS comentarios_ganhos,
+    (before.views = 0 AND data_observacao <= data_postagem + 1)::INTEGER AS posts,
+    1000 + length(faculdade) AS qtd_inscritos
 FROM (
     SELECT *, coalesce(
         lag({{'views': views, 'likes': likes, 'comentarios': comentarios}}) OVER (
@@ -168,7 +171,7 @@ class Served:
         of: list[tuple[Any, ...]] | None = None,
     ) -> None:
         """Aggregate videos, or the first of them, to Gold, and publish it."""
-        marts = marts_of(declared)
+        marts = marts_of(declared, SILVER_COLUMNS)
         rows, files = {}, {}
         silver = (of or videos(seed))[:most]
         cells = [list(column) for column in zip(*silver, strict=True)] or [[] for _ in COLUMNS]
@@ -177,7 +180,7 @@ class Served:
             db.execute(OBSERVATIONS)
             for name, mart in marts.items():
                 table = mart.basis.table if mart.basis.at_days is None else "at_7_days"
-                measures = ", ".join(f"{how}({of})" for _, how, of in mart.measures)
+                measures = ", ".join(map(_sql, mart.measures))
                 labels = ", ".join([*mart.key, *(f"max({name})" for name in mart.attributes)])
                 query = f"SELECT {labels}, {measures} FROM {table} GROUP BY ALL"
                 rows[name] = sorted(tuple(map(_value, row)) for row in db.execute(query).fetchall())
@@ -202,6 +205,12 @@ class Served:
             cursor = admin.cursor()
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+
+def _sql(measure: Measure) -> str:
+    if measure.aggregate == "ratio":
+        return f"(sum({measure.column}) / nullif(sum({measure.divisor}), 0))::DECIMAL(18, 6)::TEXT"
+    return f"{measure.aggregate}({measure.column})"
 
 
 def _value(value: Any) -> Any:

@@ -136,11 +136,14 @@ def channels(spec: Any) -> Iterator[dict[str, Any]]:
 def sums(
     served: Served, mart: str, first: dt.date, last: dt.date, more: str = "true"
 ) -> dict[str, int]:
-    """Return the sum of each measure of a mart over some days."""
-    measures = ", ".join(f"sum({name})::BIGINT" for name in DECLARED[mart]["measures"])
+    """Return the sum of each measure of a mart that adds up, over some days."""
+    names = [
+        name for name, rule in DECLARED[mart]["measures"].items() if {"sum", "count"} & {*rule}
+    ]
+    measures = ", ".join(f"sum({name})::BIGINT" for name in names)
     where = f"{day_of(mart)} BETWEEN ? AND ? AND {more}"
     ((*totals,),) = served.from_gold(f"SELECT {measures} FROM {mart} WHERE {where}", first, last)
-    return dict(zip(DECLARED[mart]["measures"], totals, strict=True))
+    return dict(zip(names, totals, strict=True))
 
 
 def digits(number: str) -> int:
@@ -809,6 +812,47 @@ def test_the_explorer_sums_as_gold_does(served: Served) -> None:
         label = Texts("en").label
         expected = {part if is_day else label(part): value for part, value in gold}
         assert dict(zip(parts, (row["value"] for row in rows), strict=True)) == expected
+
+
+RATES = {
+    "key": ["data_postagem", "rede_social"],
+    "measures": {
+        "total_views": {"sum": "views"},
+        "peak": {"max": "views"},
+        "likes_rate": {"ratio": ["likes", "views"]},
+    },
+}
+
+
+def test_a_measure_that_does_not_add_up_is_shown_row_by_row(own: Served) -> None:
+    own.publish({**DECLARED, "gold_taxas": RATES})
+    app = page("explorer")
+    app.selectbox(key="mart").set_value("gold_taxas").run()
+    app.selectbox(key="measure_en").set_value("peak").run()
+    peaks = dict(own.from_gold("SELECT data_postagem, max(peak) FROM gold_taxas GROUP BY 1"))
+    (rows,) = charts(app)
+    shown = {row["segment"].date(): row["value"] for row in rows}
+    assert shown
+    assert shown == {day: peaks[day] for day in shown}
+
+    app.selectbox(key="measure_en").set_value("likes_rate").run()
+    assert [box.value for box in app.info] == [
+        Texts("en")("not_additive", measure=Texts("en").label("likes_rate"))
+    ]
+    app.multiselect(key="network").set_value(["tiktok"]).run()
+    (rows,) = charts(app)
+    rates = dict(
+        own.from_gold(
+            "SELECT data_postagem, likes_rate FROM gold_taxas WHERE rede_social = 'tiktok'"
+        )
+    )
+    shown = {row["segment"].date(): row["value"] for row in rows}
+    assert shown == {day: rates[day] for day in shown}
+    assert any(0 < rate < 1 for rate in shown.values())
+
+    method = page("method")
+    assert not method.exception
+    assert Texts("en")("totals_agree") in text_of(method)
 
 
 def test_the_method_page_compares_the_tables_with_what_was_published(published: Served) -> None:

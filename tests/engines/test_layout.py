@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capstone_metrics.engines.layout import partitions
-from capstone_metrics.lake.silver import LAYOUTS
+from capstone_metrics.lake.silver import layouts_of
 
 
 @settings(deadline=None)
@@ -53,7 +53,8 @@ def test_batches_may_end_anywhere_in_a_partition(
     ],
 )
 def test_a_partition_has_its_key(table: str, values: tuple[str, ...], key: str) -> None:
-    layout = LAYOUTS[table]
+    layouts = layouts_of()
+    layout = layouts[table]
     assert layout.key(values) == key
     assert layout.has(key)
-    assert not any(other.has(key) for name, other in LAYOUTS.items() if name != table)
+    assert not any(other.has(key) for name, other in layouts.items() if name != table)

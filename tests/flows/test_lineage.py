@@ -179,7 +179,7 @@ def test_a_run_and_its_layers_emit_their_inputs_and_outputs(traced: Project, lak
     outputs = {
         each.name.removeprefix(f"{lake}/"): each for each in (*silver.outputs, *gold.outputs)
     }
-    names = [name for name in record["datasets"] if name.startswith("gold_video")]
+    names = [name for name in record["datasets"] if name.startswith("gold_")]
     marts = {f"gold/{name}.csv": name for name in names}
     tables = ("criacao", "observacao_dia", "quarentena")
     expected = {f"silver/{table}": f"silver_{table}" for table in tables} | marts
@@ -208,7 +208,7 @@ def test_a_publication_is_emitted_table_by_table(traced: Project, lake: Path) ->
         if (each.job.name, each.eventType.value) == ("local.serving", "COMPLETE")
     )
 
-    names = [name for name in record["datasets"] if name.startswith("gold_video")]
+    names = [name for name in record["datasets"] if name.startswith("gold_")]
     assert {each.name: each.inputFacets["inputStatistics"].rowCount for each in serving.inputs} == {
         f"{lake}/gold/{name}.csv": record["datasets"][name]["rows"] for name in names
     }

@@ -171,7 +171,11 @@ def test_a_plan_and_the_run_after_it_agree(project: Project) -> None:
         after = tables(lake)
         seen = {name: Change.of(before.get(name, set()), rows) for name, rows in after.items()}
         step = f"{happen.__name__} {params}"
-        by_day = (change.days for name, change in seen.items() if name.startswith("gold_video"))
+        by_day = (
+            change.days
+            for name, change in seen.items()
+            if name.startswith(("gold_video", "gold_canal"))
+        )
         days = set().union(*by_day)
         assert plan["silver"] == seen["silver"], step
         for name in seen.keys() - {"silver"}:

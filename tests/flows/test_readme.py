@@ -15,8 +15,9 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
-from capstone_metrics.schemas import REQUIRED, SILVER
+from capstone_metrics.schemas import REQUIRED, silver_tables
 from capstone_metrics.sources.presets import all_presets
+from capstone_metrics.validation.silver import SILVER
 from tests.support.markdown import (
     PAGES,
     README,
@@ -215,8 +216,9 @@ def test_the_page_of_the_lake_has_the_columns_of_silver() -> None:
 
     assert [name for name, *_ in columns] == list(SILVER)
     assert {name for name, _, required in columns if required == "yes"} == set(REQUIRED)
+    schema = silver_tables(SILVER)["criacao"]
     for name, kind, _ in columns:
-        assert str(SILVER[name]).startswith(kind)
+        assert str(schema[name]).startswith(kind)
 
 
 def test_the_page_of_sources_names_each_preset_and_what_its_files_lack() -> None:

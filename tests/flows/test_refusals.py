@@ -344,10 +344,11 @@ def test_a_sum_past_64_bits_costs_its_day_alone_until_a_later_observation(
     )
     kinds = ("views_dia", "crescimento_dia")
     marts = [f"gold_video_{k}_{of}" for k in kinds for of in ("faculdade", "rede_social", "canal")]
+    marts.append("gold_canal_dia")
     rest = {"2026-01-28": str(LARGEST), "2026-01-29": "5"}
     for _ in range(2):
         done = school.run(LAKE, check=False)
-        assert error_of(done).endswith("Refused besides: 5; 'kedro status' names them.")
+        assert error_of(done).endswith("Refused besides: 6; 'kedro status' names them.")
         assert expected in done.stdout
         for total in (
             "gold_video_views_dia_rede_social: total_views of 2026-01-30, tiktok is",

@@ -127,7 +127,7 @@ def test_record_output_status_and_database_have_the_same_numbers(ran: tuple[Proj
     }  # fmt: skip
 
     address = EmbeddedServer(project.root / "data/postgres", port=0).start()
-    marts = [name for name in record["datasets"] if name.startswith("gold_video")]
+    marts = [name for name in record["datasets"] if name.startswith("gold_")]
     with closing(connect(address, "capstone", "bi_reader")) as database:
         db = database.cursor()
         rows = 0

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 from kedro.io import DatasetError
 
+from capstone_metrics import gold_csv
 from capstone_metrics.changes import GoldUpdate
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.lake import GoldDataset, MartDataset
 from capstone_metrics.lake.transaction import GOLD, Transaction
+from capstone_metrics.marts import Mart
 from capstone_metrics.storage.folder import Folder
 from capstone_metrics.write_stats import WriteStats
 
@@ -30,6 +31,16 @@ GRAN = f"{HEADER}2026-01-31,GRAN,1\n".encode()
 OTHER = f"{HEADER}2026-01-30,GRAN,2\n2026-01-31,GRAN,1\n".encode()
 
 
+DECLARATION = {
+    "key": ["data_postagem", "faculdade"],
+    "measures": {"total_views": {"sum": "views"}},
+}
+
+
+def read_csv(content: bytes) -> pa.Table:
+    return gold_csv.read_csv(content, Mart.of(NAME, DECLARATION).types)
+
+
 def gold(root: Path, **options: Any) -> GoldDataset:
     return GoldDataset(path=str(root), **options)
 
@@ -38,8 +49,7 @@ def update_of(base: GoldSnapshot, **files: bytes) -> GoldUpdate:
     """Return the update of a Gold to some marts, each with its file."""
     marts = {
         name: {
-            "key": ["data_postagem", "faculdade"],
-            "measures": {"total_views": {"sum": "views"}},
+            **DECLARATION,
             "rows": content.count(b"\n") - 1,
             "sha256": hashlib.sha256(content).hexdigest(),
         }
@@ -213,7 +223,14 @@ def test_a_mart_that_someone_broke_is_named_with_what_to_do(tmp_path: Path, cont
     assert str(error.value).startswith(f"{tmp_path / KEY}: is not a valid mart CSV")
 
 
-def test_a_missing_mart_is_named(tmp_path: Path) -> None:
+def test_a_mart_that_gold_has_not_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"gold_x\.csv: .*; run 'kedro run' to build it"):
+        mart(tmp_path).load()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    save(tmp_path)
+    (tmp_path / KEY).unlink()
     file = mart(tmp_path).load()
     assert not file.version()
     for read in (file.read, file.to_pyarrow):

@@ -18,8 +18,10 @@ from capstone_metrics.changes import (
 )
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.lake.plan import planned_gold, planned_silver
-from capstone_metrics.lake.silver import LAYOUTS
-from capstone_metrics.schemas import DAYS, SILVER
+from capstone_metrics.lake.silver import layouts_of
+from capstone_metrics.marts import Mart
+from capstone_metrics.schemas import DAYS, silver_tables
+from capstone_metrics.validation.silver import SILVER
 
 Rows = dict[tuple[str, int], int]
 
@@ -39,7 +41,9 @@ def criacao(views: Rows) -> Any:
         for (network, day), n in views.items()
     ]
     full = [dict.fromkeys(SILVER) | video for video in videos]
-    return ibis.memtable(pa.Table.from_pylist(full, schema=SILVER.to_pyarrow()))
+    return ibis.memtable(
+        pa.Table.from_pylist(full, schema=silver_tables(SILVER)["criacao"].to_pyarrow())
+    )
 
 
 def read(table: Any) -> Rows:
@@ -57,7 +61,7 @@ def planned(before: Rows, new: Rows, named: set[tuple[str, int]] | None) -> tupl
     base = SilverSnapshot(1, {"origin": "o"}, tables, set, lambda _: {}, lambda *_: unchanged)
     overwrites = {"criacao": PartitionOverwrite(criacao(new), partitions)}
     head = {"origin": "o", "generation": 2}
-    snapshot, stats = planned_silver(SilverUpdate(base, overwrites, {}, head), LAYOUTS)
+    snapshot, stats = planned_silver(SilverUpdate(base, overwrites, {}, head), layouts_of())
     days = {"criacao": set(stats["criacao"].days), "observacao_dia": set()}
     assert snapshot.days_changed_since("o", 1) == days
     assert snapshot.days_changed_since("another", 1) is None
@@ -84,19 +88,28 @@ def mart(totals: dict[int, int], key: str = "data_postagem") -> bytes:
     return to_csv(pa.table({key: column, "total": list(totals.values())}))
 
 
-def update_of(base: GoldSnapshot, content: bytes) -> GoldUpdate:
-    return GoldUpdate(base, {"gold_x": content}, {"generation": base.generation + 1})
+def entry(key: str = "data_postagem") -> dict[str, Any]:
+    return {"key": [key], "measures": {"total": {"sum": "views"}}}
+
+
+def rows_in(content: bytes) -> pa.Table:
+    return read_csv(content, Mart.of("gold_x", entry()).types)
+
+
+def update_of(base: GoldSnapshot, content: bytes, key: str = "data_postagem") -> GoldUpdate:
+    manifest = {"generation": base.generation + 1, "marts": {"gold_x": entry(key)}}
+    return GoldUpdate(base, {"gold_x": content}, manifest)
 
 
 @given(*[st.dictionaries(st.integers(1, 9), st.integers(0, 2), max_size=5)] * 2)
 def test_a_planned_gold_counts_what_differs_from_the_files(
     before: dict[int, int], after: dict[int, int]
 ) -> None:
-    base = GoldSnapshot(1, {}, {}, {"gold_x": read_csv(mart(before))})
+    base = GoldSnapshot(1, {}, {}, {"gold_x": rows_in(mart(before))})
     snapshot, planned = planned_gold(update_of(base, mart(after)))
     stats = planned["gold_x"]
     assert snapshot.files["gold_x"].read() == mart(after)
-    assert snapshot.tables["gold_x"] == read_csv(mart(after))
+    assert snapshot.tables["gold_x"] == rows_in(mart(after))
     assert snapshot.generation == 2
     written, removed = after.items() - before.items(), before.items() - after.items()
     assert (stats.rows, stats.removed) == (len(written), len(removed))
@@ -112,5 +125,5 @@ def test_a_new_mart_and_a_lost_file_are_written_in_full(tables: dict[str, Any]) 
 
 def test_a_mart_without_days_changes_on_none() -> None:
     content = mart({1: 2}, key="faculdade")
-    stats = planned_gold(update_of(GoldSnapshot(), content))[1]["gold_x"]
+    stats = planned_gold(update_of(GoldSnapshot(), content, "faculdade"))[1]["gold_x"]
     assert (stats.rows, stats.days) == (1, ())

@@ -11,7 +11,7 @@ from kedro.io import DatasetError
 
 from capstone_metrics.changes import FORMAT, PartitionOverwrite, SilverUpdate
 from capstone_metrics.lake import SilverDataset, SilverTableDataset
-from capstone_metrics.lake.silver import LAYOUTS, receipt_key
+from capstone_metrics.lake.silver import layouts_of, receipt_key
 from capstone_metrics.lake.transaction import SILVER, Transaction
 from capstone_metrics.storage.folder import Folder
 from capstone_metrics.write_stats import WriteStats
@@ -54,7 +54,7 @@ def overwrite(
     table: str, rows: Iterable[Mapping[str, Any]], partitions: list[tuple[str, ...]] | None = None
 ) -> PartitionOverwrite:
     """Return the overwrite of some partitions of a table, or of all."""
-    schema = LAYOUTS[table].schema
+    schema = layouts_of()[table].schema
     full = [dict.fromkeys(schema) | dict(row) for row in rows]
     return PartitionOverwrite(
         ibis.memtable(pa.Table.from_pylist(full, schema=schema.to_pyarrow())), partitions
@@ -96,7 +96,7 @@ def files(root: Path) -> dict[str, tuple[bytes, int]]:
 def test_without_a_commit_silver_is_empty(tmp_path: Path) -> None:
     snapshot = silver(tmp_path).load()
     assert (snapshot.generation, snapshot.head, snapshot.merged_objects()) == (0, {}, set())
-    for name, layout in LAYOUTS.items():
+    for name, layout in layouts_of().items():
         table = snapshot.tables[name].to_pyarrow()
         assert (table.num_rows, table.schema) == (0, layout.schema.to_pyarrow())
     assert list(tmp_path.iterdir()) == []

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from capstone_metrics.changes import PartitionOverwrite
-from capstone_metrics.lake.silver import LAYOUTS
+from capstone_metrics.lake.silver import FILES, layouts_of
 from capstone_metrics.lake.tables import LakeTable
 from capstone_metrics.lake.transaction import SILVER as LAYER
 from capstone_metrics.lake.transaction import read_head, transaction
-from capstone_metrics.schemas import PROVENANCE, SILVER
+from capstone_metrics.schemas import PROVENANCE
 from capstone_metrics.storage.folder import Folder
+from capstone_metrics.validation.silver import SILVER
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ REJECTED = {
 
 
 def table(root: Path, name: str) -> LakeTable:
-    return LakeTable(Folder(root), LAYOUTS[name], "duckdb")
+    return LakeTable(Folder(root), layouts_of()[name], "duckdb")
 
 
 def silver(root: Path) -> LakeTable:
@@ -128,7 +129,7 @@ def test_a_quarantined_line_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert [json.loads(line)["linha"] for line in path.read_text().split("\n")[:-1]] == [2, 2**40]
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", FILES)
 def test_a_table_without_rows_has_its_columns(tmp_path: Path, name: str) -> None:
     assert table(tmp_path, name).keys() == []
     assert load(table(tmp_path, name)) == []

@@ -12,9 +12,10 @@ import pytest
 
 from capstone_metrics.changes import FORMAT, Increment, SilverSnapshot
 from capstone_metrics.pipelines.bronze_to_silver.validate import validate
-from capstone_metrics.schemas import TABLES
+from capstone_metrics.schemas import silver_tables
 from capstone_metrics.storage import storage_of
 from capstone_metrics.validation import validator
+from capstone_metrics.validation.silver import columns_of
 from tests.support import lakes
 from tests.support.engines import engine
 
@@ -93,11 +94,10 @@ def silver_snapshot(
 ) -> SilverSnapshot:
     """Return Silver as its dataset loads it; without arguments, before its first commit."""
     head, receipts = dict(head or {}), receipts or {}
+    declared = head.get("columns", {})
     empty = {
-        name.removeprefix("silver_"): engine().table_of(
-            schema.to_pyarrow().empty_table().to_reader()
-        )
-        for name, schema in TABLES.items()
+        name: engine().table_of(schema.to_pyarrow().empty_table().to_reader())
+        for name, schema in silver_tables(columns_of(declared)).items()
     }
     return SilverSnapshot(
         head.get("generation", 0),
@@ -120,6 +120,7 @@ def validated(
     objects: Mapping[str, bytes],
     sources: Mapping[str, Any],
     silver: SilverSnapshot | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> ValidationResult:
     """Validate the lines of Bronze objects, for a Silver that may be empty."""
     snapshot = silver or silver_snapshot()
@@ -130,7 +131,7 @@ def validated(
             path.write_bytes(content)
         read = partial(engine().validate, storage_of(folder), "bronze", list(objects))
         increment = Increment(read, snapshot, is_full=not snapshot.head)
-        return validate(increment, sources, NETWORKS, SCHEDULE)
+        return validate(increment, sources, NETWORKS, columns or {}, SCHEDULE)
 
 
 def rows_of(change: PartitionOverwrite) -> list[dict[str, Any]]:

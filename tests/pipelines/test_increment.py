@@ -32,7 +32,7 @@ def merging(
     """Return the objects that a run merges, and whether it is a full rebuild."""
     read: Any = lambda names, _: names  # noqa: E731 - it stands for the lines
     bronze = Bronze(names, read, lambda: None, dict)  # type: ignore[arg-type, return-value]
-    options = {"full": False, "first": None, "last": None, **options}
+    options = {"columns": {}, "full": False, "first": None, "last": None, **options}
     increment = find_increment(silver, bronze, sources, ["tiktok"], **options)
     merged_names: Any = increment.validate(None)  # type: ignore[arg-type]
     return merged_names, increment.is_full
@@ -64,6 +64,20 @@ def test_silver_without_a_head_of_this_format_is_rebuilt_with_a_message(
         assert merging(merged(EARLY, head=head)) == (NAMES, True)
     expected = ["Silver lacks a head of format 4; Silver is rebuilt from all of Bronze."]
     assert caplog.messages == (expected if head else [])
+
+
+@pytest.mark.parametrize(
+    ("built", "declared"),
+    [({}, {"alcance": "int64"}), ({"alcance": "int64"}, {}), ({"a": "int64"}, {"a": "float64"})],
+)
+def test_silver_with_other_columns_is_rebuilt_with_a_message(
+    built: dict[str, str], declared: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    silver = merged(EARLY, head={**HEAD, "columns": built, "objects": 1})
+    with caplog.at_level(logging.WARNING):
+        assert merging(silver, columns=declared) == (NAMES, True)
+    assert "Silver has other columns than are declared" in caplog.text
+    assert merging(silver, columns=built) == ([MORNING, EVENING], False)
 
 
 def test_a_backfill_merges_what_is_missing_of_its_windows() -> None:

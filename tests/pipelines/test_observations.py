@@ -12,7 +12,7 @@ import pytest
 from capstone_metrics.changes import GoldSnapshot
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.lake.plan import planned_silver
-from capstone_metrics.lake.silver import LAYOUTS
+from capstone_metrics.lake.silver import layouts_of
 from capstone_metrics.pipelines.bronze_to_silver.account import account
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge
 from capstone_metrics.pipelines.silver_to_gold.nodes import (
@@ -72,30 +72,60 @@ MARTS: dict[str, Any] = {
         },
     },
 }
+MARTS |= {
+    "gold_canal_dia": {
+        "from": "observacao_dia",
+        "key": ["data_observacao", "rede_social", "faculdade"],
+        "measures": {
+            "qtd_inscritos": {"last": "qtd_inscritos"},
+            "posts": {"sum": "posts"},
+            "views_ganhas": {"sum": "views_ganhas"},
+        },
+    },
+    "gold_rates": {
+        "from": "observacao_dia",
+        "key": ["data_observacao"],
+        "measures": {"likes_rate": {"ratio": ["likes", "views"]}, "peak": {"max": "views"}},
+    },
+    "gold_rates_at_2_days": {
+        "from": "observacao_dia",
+        "key": ["data_postagem", "rede_social"],
+        "measures": {
+            "rate_2d": {"ratio": ["likes", "views"], "at_days": 2},
+            "peak_2d": {"max": "views", "at_days": 2},
+        },
+    },
+}
+COLUMNS = {"qtd_inscritos": "int64"}
 FIRST_DAY = dt.date(2026, 1, 28)
 
 
 def merged(silver: SilverSnapshot, objects: Mapping[str, bytes]) -> SilverSnapshot:
     """Return Silver after a merge of objects."""
-    validation = validated(objects, SOURCES, silver)
+    validation = validated(objects, SOURCES, silver, COLUMNS)
     update = account(validation, merge(validation), QualityReport("silver", []))
-    snapshot, _ = planned_silver(update, LAYOUTS)
+    snapshot, _ = planned_silver(update, layouts_of(COLUMNS))
     tables = {name: table.cache() for name, table in snapshot.tables.items()}
     return replace(snapshot, tables=tables)
 
 
 def gold_of(silver: SilverSnapshot, gold: GoldSnapshot) -> GoldSnapshot:
     """Return Gold after the marts were built from Silver."""
-    scope = find_rebuild_scope(silver, gold, MARTS, full=False, first=None, last=None)
-    update = reconcile(scope, MARTS, build_marts(scope, MARTS))
-    tables = {name: read_csv(content) for name, content in update.files.items()}
+    scope = find_rebuild_scope(silver, gold, MARTS, COLUMNS, full=False, first=None, last=None)
+    update = reconcile(scope, build_marts(scope))
+    tables = {
+        name: read_csv(content, scope.marts[name].types) for name, content in update.files.items()
+    }
     return GoldSnapshot(update.manifest["generation"], update.manifest, {}, tables)
 
 
 def rows_by_key(gold: GoldSnapshot, mart: str) -> dict[tuple[Any, ...], list[Any]]:
-    """Return the measures of a mart by its key, which is its first two columns."""
-    rows = [list(row.values()) for row in gold.tables[mart].to_pylist()]
-    return {tuple(row[:2]): row[2:] for row in rows}
+    """Return the other columns of a mart by its key."""
+    table = gold.tables[mart]
+    assert table is not None
+    width = len(MARTS[mart]["key"])
+    rows = [list(row.values()) for row in table.to_pylist()]
+    return {tuple(row[:width]): row[width:] for row in rows}
 
 
 def days(silver: SilverSnapshot) -> dict[tuple[str, str, dt.date], dict[str, Any]]:
@@ -177,6 +207,7 @@ def random_objects(random: Random) -> dict[str, bytes]:
                     data_postagem=str(min(posted, day)),
                     views=random.randrange(100),
                     **random.choice(({}, {"posted_at": f"{min(posted, day)}T09:05:00"})),
+                    **random.choice(({}, {"qtd_inscritos": random.randrange(9)})),
                 )
             )
         fonte = random.choice(("faker", "faker", "faker", "report"))
@@ -189,8 +220,9 @@ def test_any_order_of_merges_equals_one_rebuild(seed: int) -> None:
     """Also with days that come late, are corrected, or are observed by several objects."""
     random = Random(seed)
     objects = random_objects(random)
-    expected = rebuild(objects, SOURCES, NETWORKS)
-    assert days(merged(silver_snapshot(), objects)) == expected.days
+    expected = rebuild(objects, SOURCES, NETWORKS, declared=tuple(COLUMNS))
+    rebuilt = merged(silver_snapshot(), objects)
+    assert days(rebuilt) == expected.days
     names = list(objects)
     random.shuffle(names)
     silver, gold = silver_snapshot(), GoldSnapshot()
@@ -206,6 +238,8 @@ def test_any_order_of_merges_equals_one_rebuild(seed: int) -> None:
     at_age = expected.at_days(2, "data_postagem", "rede_social")
     assert rows_by_key(gold, "gold_at_2_days") == at_age
     assert rows_by_key(gold, "gold_video") == expected.videos()
+    assert rows_by_key(gold, "gold_canal_dia") == expected.channels()
+    assert gold.tables == gold_of(rebuilt, GoldSnapshot()).tables
     by_video: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for (network, video, _), row in sorted(days(silver).items()):
         by_video.setdefault((network, video), []).append(row)

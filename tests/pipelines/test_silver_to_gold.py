@@ -14,9 +14,8 @@ import pytest
 from capstone_metrics.changes import GoldSnapshot
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.gold_csv import read_csv, to_csv
-from capstone_metrics.marts import CRIACAO
+from capstone_metrics.marts import CRIACAO, marts_in, marts_of
 from capstone_metrics.pipelines.silver_to_gold.nodes import (
-    NOT_INFORMED,
     RebuildScope,
     build_marts,
     check_gold,
@@ -24,7 +23,9 @@ from capstone_metrics.pipelines.silver_to_gold.nodes import (
     find_rebuild_scope,
     reconcile,
 )
-from capstone_metrics.schemas import SILVER
+from capstone_metrics.schemas import silver_tables
+from capstone_metrics.validation.silver import SILVER
+from capstone_metrics.wide_sums import NOT_INFORMED
 from tests.pipelines.conftest import silver_snapshot
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def silver(*rows: tuple[dt.date, str | None, int]) -> ir.Table:
         }
         for i, (day, categoria, views) in enumerate(rows)
     ]
-    return ibis.memtable(pa.Table.from_pylist(videos, schema=SILVER.to_pyarrow()))
+    return ibis.memtable(
+        pa.Table.from_pylist(videos, schema=silver_tables(SILVER)["criacao"].to_pyarrow())
+    )
 
 
 def snapshot(
@@ -98,17 +101,18 @@ def scope_of(
 ) -> RebuildScope:
     """Return the rebuild scope of a run on this Silver."""
     options = {"full": False, "first": None, "last": None, **options}
-    return find_rebuild_scope(silver, gold or GoldSnapshot(), marts, **options)
+    return find_rebuild_scope(silver, gold or GoldSnapshot(), marts, {}, **options)
 
 
 def update_of(scope: RebuildScope, marts: dict[str, Any] = MARTS) -> GoldUpdate:
     """Build and reconcile all marts."""
-    return reconcile(scope, marts, build_marts(scope, marts))
+    return reconcile(scope, build_marts(scope))
 
 
 def committed(update: GoldUpdate) -> GoldSnapshot:
     """Return Gold after an update, as its dataset loads it."""
-    tables = {name: read_csv(content) for name, content in update.files.items()}
+    marts = marts_in(update.manifest)
+    tables = {name: read_csv(file, marts[name].types) for name, file in update.files.items()}
     return GoldSnapshot(update.manifest["generation"], update.manifest, {}, tables)
 
 
@@ -123,7 +127,10 @@ def days_of(scope: RebuildScope) -> set[dt.date] | None:
 
 
 def mart_rows(scope: RebuildScope, marts: dict[str, Any] = MARTS) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = read_csv(build_marts(scope, marts)["gold_by_day"]).to_pylist()
+    name = "gold_by_day"
+    rows: list[dict[str, Any]] = read_csv(
+        build_marts(scope)[name], marts_of(marts)[name].types
+    ).to_pylist()
     return rows
 
 
@@ -141,8 +148,56 @@ def test_videos_without_the_key_are_counted_under_a_name_of_their_own() -> None:
     assert (row["categoria"], row["total_views"]) == (NOT_INFORMED, 7)
 
 
+def test_the_videos_without_a_number_count_under_a_key_of_their_own() -> None:
+    marts = {"gold_by_day": {**MARTS["gold_by_day"], "key": ["duracao_seg"]}}
+    table = silver((JAN_30, "a", 3), (JAN_31, "a", 4))
+    assert mart_rows(scope_of(snapshot(table), marts=marts), marts) == [
+        {"duracao_seg": -1, "total_views": 7, "total_videos": 2}
+    ]
+
+
+def test_measures_that_do_not_add_up_are_those_of_the_rows_and_have_no_total() -> None:
+    marts = {
+        "gold_by_day": {
+            "key": ["categoria"],
+            "measures": {
+                "peak": {"max": "views"},
+                "rate": {"ratio": ["likes", "views"]},
+                "share": {"ratio": ["views", "likes"]},
+                "likes_now": {"last": "likes"},
+            },
+        }
+    }
+    early, late = (dt.datetime(2026, 1, 31, hour, tzinfo=dt.UTC) for hour in (11, 23))
+    rows = [
+        {"categoria": "a", "views": 3, "likes": 1, "ingestion_ts": early},
+        {"categoria": "a", "views": 4, "likes": 1, "ingestion_ts": late},
+        {"categoria": "a", "views": 2, "likes": None, "ingestion_ts": late},
+        {"categoria": "b", "views": 0, "likes": 0, "ingestion_ts": late},
+        {"categoria": "c", "views": 2**63 - 1, "likes": None, "ingestion_ts": early},
+        {"categoria": "d", "views": 2**63 - 1, "likes": 8, "ingestion_ts": late},
+        {"categoria": "d", "views": 2**63 - 1, "likes": 9, "ingestion_ts": late},
+    ]
+    schema = silver_tables(SILVER)["criacao"].to_pyarrow()
+    videos = [
+        {**dict.fromkeys(SILVER), "video_id": str(n), "rede_social": "x", "data_postagem": JAN_31}
+        | row
+        for n, row in enumerate(rows)
+    ]
+    silver = snapshot(ibis.memtable(pa.Table.from_pylist(videos, schema=schema)))
+    update = update_of(scope_of(silver, marts=marts), marts)
+    assert update.files["gold_by_day"].decode() == (
+        "categoria,peak,rate,share,likes_now\n"
+        "a,4,0.222222,4.500000,1\n"
+        "b,0,,,0\n"
+        "c,9223372036854775807,,,\n"
+        "d,9223372036854775807,0.000000,1085102592571150094.941176,9\n"
+    )
+    assert update.manifest["marts"]["gold_by_day"]["totals"] == {}
+
+
 def test_no_videos_make_an_empty_mart() -> None:
-    content = build_marts(scope_of(snapshot(silver())), MARTS)["gold_by_day"]
+    content = build_marts(scope_of(snapshot(silver())))["gold_by_day"]
     assert content == b"data_postagem,categoria,total_views,total_videos\n"
 
 
@@ -219,14 +274,14 @@ def test_a_gold_that_stays_the_same_keeps_its_generation() -> None:
 
 
 def without_last_row(scope: RebuildScope) -> dict[str, bytes]:
-    content = build_marts(scope, MARTS)["gold_by_day"]
+    content = build_marts(scope)["gold_by_day"]
     return {"gold_by_day": b"".join(content.splitlines(keepends=True)[:-1])}
 
 
 def test_a_mart_without_one_of_its_rows_does_not_reconcile() -> None:
     scope = scope_of(snapshot(silver((JAN_30, "a", 2), (JAN_31, "a", 3))))
     with pytest.raises(CapstoneError, match="gold_by_day does not add up to Silver"):
-        reconcile(scope, MARTS, without_last_row(scope))
+        reconcile(scope, without_last_row(scope))
 
 
 def test_a_changed_day_without_one_of_its_rows_does_not_reconcile() -> None:
@@ -235,7 +290,7 @@ def test_a_changed_day_without_one_of_its_rows_does_not_reconcile() -> None:
     scope = scope_of(snapshot(more, JAN_31), gold)
     assert update_of(scope).manifest["marts"]["gold_by_day"]["rows"] == 3
     with pytest.raises(CapstoneError, match="does not add up"):
-        reconcile(scope, MARTS, without_last_row(scope))
+        reconcile(scope, without_last_row(scope))
 
 
 @pytest.mark.parametrize(
@@ -365,7 +420,8 @@ def test_a_sum_past_64_bits_is_left_out_with_its_day_and_other_days_are_exact() 
         (JAN_30, "a", largest), (JAN_30, "a", 1), (JAN_30, "b", 2), (JAN_31, "a", largest)
     )
     update = update_of(scope_of(snapshot(rows, JAN_30, JAN_31), before))
-    table = read_csv(update.files["gold_by_day"])
+    table = committed(update).tables["gold_by_day"]
+    assert table is not None
     assert table.to_pylist() == [
         {"data_postagem": JAN_31, "categoria": "a", "total_views": largest, "total_videos": 1}
     ]

@@ -369,19 +369,19 @@ def test_a_gold_of_another_hash_than_its_manifest_has_is_an_error(
 ) -> None:
     file = tmp_path / "gold/gold_faculdade.csv"
 
-    content = assemble_publication(stored, DECLARED, POLICY, False, None, ())
+    content = assemble_publication(stored, DECLARED, {}, POLICY, False, None, ())
     assert content.files["gold_faculdade"] == file.read_bytes()
     assert content.marts == {"gold_faculdade": MARTS["gold_faculdade"]}
     assert content.policy == PublicationPolicy()
     file.write_text(file.read_text().replace("5", "6"))
     with pytest.raises(CapstoneError, match=r"gold_faculdade is not the file .* 'kedro run"):
-        assemble_publication(stored, DECLARED, POLICY, True, None, ()).files["gold_faculdade"]
+        assemble_publication(stored, DECLARED, {}, POLICY, True, None, ()).files["gold_faculdade"]
 
 
 def test_only_the_definitions_of_declared_networks_are_published(stored: GoldSnapshot) -> None:
     entry = {"date": "2025-03-31", "measure": "views", "en": "a", "pt": "b"}
     declared = [entry | {"rede_social": network} for network in ("tiktok", "kwai")]
-    publication = assemble_publication(stored, DECLARED, POLICY, False, declared, ["kwai"])
+    publication = assemble_publication(stored, DECLARED, {}, POLICY, False, declared, ["kwai"])
     assert [each.rede_social for each in publication.definitions] == ["kwai"]
 
 
@@ -397,7 +397,7 @@ def test_a_published_file_is_read_again_only_after_it_was_written(
     def publish_again() -> WriteStats:
         counted = {"gold_faculdade": replace(mart_file, read=reading)}
         gold = replace(stored, files=counted)
-        return publish(loader, assemble_publication(gold, DECLARED, POLICY, False, None, ()))
+        return publish(loader, assemble_publication(gold, DECLARED, {}, POLICY, False, None, ()))
 
     assert publish_again() == WriteStats(rows=1)
     assert publish_again() == WriteStats()
@@ -429,7 +429,7 @@ def test_a_gold_of_other_declarations_is_an_error(
     marts = {**built, **{name: {**built.get(name, {}), **v} for name, v in changes.items()}}
     with pytest.raises(CapstoneError, match="have changed since Gold was built"):
         gold = replace(stored, manifest={"marts": marts})
-        assemble_publication(gold, DECLARED, POLICY, True, None, ())
+        assemble_publication(gold, DECLARED, {}, POLICY, True, None, ())
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_an_invalid_policy_is_an_error(
     stored: GoldSnapshot, policy: Any, allowed: Any, sentence: str
 ) -> None:
     with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        assemble_publication(stored, DECLARED, policy, allowed, None, ())
+        assemble_publication(stored, DECLARED, {}, policy, allowed, None, ())
 
 
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}

@@ -17,7 +17,7 @@ from capstone_metrics.serving.publisher import publish
 from capstone_metrics.serving.tables import ddl
 from capstone_metrics.write_stats import WriteStats
 from tests.support.gold import MARTS, gold
-from tests.support.project import ROOT
+from tests.support.project import COLUMNS, ROOT
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
@@ -235,8 +235,9 @@ def test_a_database_that_followed_every_declaration_equals_one_of_the_last(
 
 def test_the_script_of_the_default_marts_is_the_one_in_the_repository() -> None:
     declarations = yaml.safe_load((ROOT / "conf/base/parameters/marts.yml").read_text())["marts"]
+    declared = marts_of(declarations, COLUMNS)
 
-    assert (ROOT / "infra/serving/schema.sql").read_text() == ddl(marts_of(declarations))
+    assert (ROOT / "infra/serving/schema.sql").read_text() == ddl(declared)
 
 
 def test_the_script_makes_what_a_publication_would(

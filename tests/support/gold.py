@@ -45,7 +45,7 @@ def _rows(mart: Mart, cells: list[tuple[dt.date, str, int]]) -> list[tuple[Any, 
         row = rows.setdefault(tuple(values[column] for column in mart.key), [0, 0])
         row[0], row[1] = row[0] + views, row[1] + 1
     measured = {"total_views": 0, "total_videos": 1}
-    columns = [measured[name] for name, _, _ in mart.measures]
+    columns = [measured[name] for name in mart.measure_names]
     return [(*key, *(row[column] for column in columns)) for key, row in sorted(rows.items())]
 
 
@@ -62,10 +62,14 @@ def csv_of(mart: Mart, rows: Sequence[tuple[Any, ...]]) -> bytes:
 def entry_of(mart: Mart, rows: Sequence[tuple[Any, ...]], content: bytes) -> dict[str, Any]:
     """Return the manifest's entry of a mart."""
     width = len(mart.labels)
-    sums = (sum(row[width + column] or 0 for row in rows) for column in range(len(mart.measures)))
+    totals = {
+        measure.name: sum(row[width + column] or 0 for row in rows)
+        for column, measure in enumerate(mart.measures)
+        if measure.is_additive
+    }
     return {
         **mart.declaration,
         "rows": len(rows),
-        "totals": dict(zip(mart.measure_names, sums, strict=True)),
+        "totals": totals,
         "sha256": hashlib.sha256(content).hexdigest(),
     }

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 NETWORKS = ["tiktok", "instagram_reels", "youtube_shorts"]
 SOURCES: dict[str, Any] = {"faker": {"type": "faker"}}
+DECLARED = ("qtd_inscritos", "compartilhamentos", "salvamentos")
+"""The columns that the project declares, which are counters."""
+
 LAKE_PIPELINES = ["bronze_to_silver", "silver_to_gold"]
 SECONDS_TO_END = 300
 """After this time a process counts as hung."""
@@ -211,7 +214,7 @@ def expected(lake: Path) -> dict[str, Any]:
     """Return what `content` must be, by the naive oracle."""
     layer = lake / "bronze/criacao"
     objects = {p.relative_to(layer).as_posix(): p.read_bytes() for p in layer.rglob("*.jsonl")}
-    naive = rebuild(objects, SOURCES, NETWORKS)
+    naive = rebuild(objects, SOURCES, NETWORKS, declared=DECLARED)
     rows = sorted(
         (
             row["video_id"],
@@ -229,6 +232,7 @@ def expected(lake: Path) -> dict[str, Any]:
     return {"silver": rows, "days": days, "quarantine": naive.quarantine, "gold": _marts(naive)}
 
 
+CHANNEL_COLUMNS = "data_observacao,rede_social,faculdade,qtd_inscritos,posts,views_ganhas"
 VIDEO_COLUMNS = (
     "rede_social,video_id,data_postagem,hora_postagem,faculdade,titulo_video,categoria,"
     "total_views,total_likes,total_comentarios,views_ganhas_7d,views_7d"
@@ -253,6 +257,9 @@ def _marts(naive: Lake) -> dict[str, str]:
             gold[f"gold_video_{kind}_{suffix}.csv"] = text
     videos = [(*video, *values) for video, values in naive.videos().items()]
     lines = [",".join("" if cell is None else str(cell) for cell in row) for row in videos]
+    channels = [(*key, *values) for key, values in naive.channels().items()]
+    cells = [["" if cell is None else str(cell) for cell in row] for row in channels]
+    gold["gold_canal_dia.csv"] = "\n".join([CHANNEL_COLUMNS, *map(",".join, cells)]) + "\n"
     gold["gold_video.csv"] = "\n".join([VIDEO_COLUMNS, *lines]) + "\n"
     return gold
 

@@ -89,6 +89,21 @@ class Lake:
                 group[:] = [group[0] + known[max(known)], group[1] + 1]
         return dict(sorted(totals.items()))
 
+    def channels(self) -> dict[tuple[Any, ...], list[int | None]]:
+        """Return the followers, the new posts and the views gained of each channel and day."""
+        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+        for row in self.days.values():
+            key = row["data_observacao"], row["rede_social"], row["faculdade"]
+            groups[key].append(row)
+        return {
+            key: [
+                _last("qtd_inscritos", rows),
+                sum(row["dias"] is None and row["views_ganhas"] is not None for row in rows),
+                _sum(row["views_ganhas"] for row in rows),
+            ]
+            for key, rows in sorted(groups.items())
+        }
+
     def videos(self) -> dict[tuple[str, str], list[Any]]:
         """Return each video: what describes it, its counters, its latest gain, and at 7 days."""
         at_7_days = self.at_days(7, "rede_social", "video_id")
@@ -108,6 +123,11 @@ class Lake:
         return rows
 
 
+def _last(name: str, rows: Iterable[Mapping[str, Any]]) -> int | None:
+    known = [(row["ingestion_ts"], row[name]) for row in rows if row[name] is not None]
+    return max(known)[1] if known else None
+
+
 def _sum(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
@@ -118,10 +138,11 @@ def rebuild(
     sources: Mapping[str, Any],
     networks: Iterable[str],
     zone: str = "America/Sao_Paulo",
+    declared: tuple[str, ...] = (),
 ) -> Lake:
     """Read every Bronze object, `fonte=…/janela=…/….jsonl`, and keep the latest of each video.
 
-    Videos of two networks are two, even if they have one id.
+    Videos of two networks are two, even if they have one id. Declared columns are counters.
     """
     lake, latest = Lake(), {}
     days: dict[Any, Any] = {}
@@ -132,7 +153,7 @@ def rebuild(
             if not line.strip():
                 continue
             lake.lines += 1
-            row, broken = _validate(line, sources.get(fonte), set(networks), arrival, zone)
+            row, broken = _validate(line, sources.get(fonte), set(networks), arrival, declared)
             if broken:
                 lake.quarantine[name, number] = broken
                 continue
@@ -147,11 +168,13 @@ def rebuild(
             lake.observed[video] = max(day, lake.observed.get(video, day))
             if sources[fonte].get("counters", "lifetime") == "lifetime":
                 days[(*video, day)] = max(days.get((*video, day), (order,)), (order, row))
-    lake.days = _by_day({key: row for key, (_, row) in days.items()})
+    lake.days = _by_day({key: row for key, (_, row) in days.items()}, declared)
     return lake
 
 
-def _by_day(last: Mapping[tuple[str, str, dt.date], dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+def _by_day(
+    last: Mapping[tuple[str, str, dt.date], dict[str, Any]], declared: tuple[str, ...]
+) -> dict[Any, dict[str, Any]]:
     """Return the last row of each video and day with what it gained since the one before."""
     rows, before = {}, {}
     for key, row in sorted(last.items()):
@@ -159,7 +182,8 @@ def _by_day(last: Mapping[tuple[str, str, dt.date], dict[str, Any]]) -> dict[Any
         days, previous = before.get((network, video), (None, None))
         is_recent = row["data_postagem"] >= day - dt.timedelta(days=1)
         names = ("faculdade", "rede_social", "video_id", "data_postagem", "ingestion_ts")
-        result = {name: row[name] for name in (*names, *GAINS)} | {"data_observacao": day}
+        result = {name: row[name] for name in (*names, *GAINS, *declared)}
+        result["data_observacao"] = day
         for counter, gain in GAINS.items():
             known = row[counter]
             if previous is None:
@@ -177,7 +201,11 @@ SHAPE = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}
 
 
 def _validate(
-    line: bytes, source: Any, networks: set[str], arrival: dt.datetime, zone: str
+    line: bytes,
+    source: Any,
+    networks: set[str],
+    arrival: dt.datetime,
+    declared: tuple[str, ...],
 ) -> tuple[dict[str, Any], set[str]]:
     if source is None:
         return {}, {"source.undeclared"}
@@ -206,8 +234,9 @@ def _validate(
     broken = {rule for name, rule in shape.items() if name in fields}
     if source.get("schema_drift") == "freeze" and set(fields) - set(shape) - _declared(source):
         broken.add("line.new_field")
-    for name in NAMES:
-        row[name], rules = _field(name, fields, source, zone)
+    zone = str(arrival.tzinfo)
+    for name in (*NAMES, *declared):
+        row[name], rules = _field(name, fields, source, zone, name in declared)
         broken |= rules
     row["ingestion_ts"] = row["ingestion_ts"] or arrival.astimezone(dt.UTC)
     return row, broken | _broken_by_row(row, networks, arrival)
@@ -234,7 +263,9 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _field(name: str, fields: Any, source: Any, zone: str) -> tuple[Any, set[str]]:
+def _field(
+    name: str, fields: Any, source: Any, zone: str, is_declared_counter: bool
+) -> tuple[Any, set[str]]:
     rule = source["fields"].get(name) if "fields" in source else name
     rule = {"field": rule} if isinstance(rule, str | list) else (rule or {})
     origins = rule.get("field", [])
@@ -248,12 +279,13 @@ def _field(name: str, fields: Any, source: Any, zone: str) -> tuple[Any, set[str
         if name == "video_id" and isinstance(value, str) and _is_spoilt(value):
             return None, {"video_id.mangled"}
         try:
-            read = _value(name, value, rule, quoted, zone)
+            read = _value("views" if is_declared_counter else name, value, rule, quoted, zone)
         except (ValueError, OverflowError):
             return None, {f"{name}.unreadable"}
         if read is None:
             continue
-        return read, {f"{name}.negative"} if name in COUNTERS and read < 0 else set()
+        is_counter = name in COUNTERS or is_declared_counter
+        return read, {f"{name}.negative"} if is_counter and read < 0 else set()
     is_declared = name in source.get("fields", NAMES)
     is_missing = name in REQUIRED or (name in COUNTERS and is_declared)
     return None, {f"{name}.missing"} if is_missing else set()

@@ -22,11 +22,17 @@ from kedro.framework.cli.hooks import manager as command_hooks
 from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.serving.embedded import EmbeddedServer
+from capstone_metrics.validation.silver import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
+COLUMNS = columns_of(
+    yaml.safe_load((ROOT / "conf/base/parameters/columns.yml").read_text())["columns"]
+)
+"""The columns of Silver as the project declares them."""
+
 NOW = "2026-01-31T20:05"
 
 Completed = subprocess.CompletedProcess[str]

@@ -12,6 +12,7 @@ from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.lines import validate_lines
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.scanner import Scanner
+from capstone_metrics.validation.silver import columns_of
 
 ZONE = "America/Sao_Paulo"
 NETWORKS = ("tiktok", "youtube")
@@ -78,10 +79,34 @@ SOURCES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         LINE,
     ),
+    "declared": ({"type": "faker"}, {**LINE, "alcance": 1200}),
 }
 """For each source its declaration, and a good line."""
 
+COLUMNS: dict[str, dict[str, str]] = {
+    "declared": {"alcance": "int64"},
+    "typed": {
+        "formato": "string",
+        "nota_media": "float64",
+        "dia_campanha": "date",
+        "alcance": "int64",
+    },
+}
+"""The columns that are declared beside those that Silver always has, for some sources."""
+
 MAPPED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "typed": (
+        {
+            "fields": {
+                **SAME_NAMES,
+                "formato": "f",
+                "nota_media": {"field": "m", "decimal": ",", "text": True},
+                "dia_campanha": {"field": "c", "format": "%d/%m/%Y"},
+                "alcance": {"field": "a", "thousands": "."},
+            }
+        },
+        {**LINE, "f": "reel", "m": "4,5", "c": "15/01/2026", "a": "1.200"},
+    ),
     "flat": (
         {
             "fields": {
@@ -241,7 +266,9 @@ def outcome(content: bytes, source: str, *, is_scanned: bool) -> dict[str, Any]:
         source: its source, of `SOURCES`.
         is_scanned: whether most lines are accepted by the scanner.
     """
-    contract = contract_of(source, {**SOURCES, **MAPPED}[source][0], ZONE)
+    contract = contract_of(
+        source, {**SOURCES, **MAPPED}[source][0], ZONE, columns_of(COLUMNS.get(source, {}))
+    )
     origin = BronzeObject(f"fonte={source}/janela=2026-01-31T08/a.jsonl", ZONE)
     scanner = None
     if is_scanned:

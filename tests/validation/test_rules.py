@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.mutations import near_line
 from tests.support.oracle import rebuild
 from tests.support.selection import examples
-from tests.validation.conftest import NETWORKS, OTHER_NAMES, ROW, SOURCES, ZONE, outcome
+from tests.validation.conftest import COLUMNS, NETWORKS, OTHER_NAMES, ROW, SOURCES, ZONE, outcome
 
 NAME = "fonte={}/janela=2026-01-31T08/a.jsonl"
 
@@ -22,7 +22,8 @@ def expected(content: bytes, source: str) -> tuple[int, dict[int, set[str]]]:
     """Return the number of accepted lines, and the rules that the others broke, by the oracle."""
     name = NAME.format(source)
     declarations: dict[str, Any] = {source: SOURCES[source][0]}
-    lake = rebuild({name: content}, declarations, NETWORKS, ZONE)
+    declared = tuple(COLUMNS.get(source, ()))
+    lake = rebuild({name: content}, declarations, NETWORKS, ZONE, declared)
     return lake.accepted, {number: rules for (_, number), rules in lake.quarantine.items()}
 
 

@@ -104,7 +104,7 @@ def test_a_usual_row_of_csv_is_not_left_to_the_rules(monkeypatch: pytest.MonkeyP
     assert len(outcome(row, "csv", is_scanned=True)["accepted"]) == 1
 
 
-@pytest.mark.parametrize("source", ["lists", "nested", "quoted", "table"])
+@pytest.mark.parametrize("source", ["lists", "nested", "quoted", "table", "typed"])
 def test_mapped_fields_are_not_left_to_the_rules(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from kedro.framework.session import KedroSession
 
 from capstone_metrics.cli.common import load_catalog, require_layers, show_user_errors
 from capstone_metrics.errors import unknown_name
+from capstone_metrics.validation.silver import columns_of
 
 
 @click.group(name="quarantine", invoke_without_command=True)
@@ -40,7 +41,9 @@ def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int
     from capstone_metrics.sources import files_of  # noqa: PLC0415 - slow, and only for lines
 
     rows = shown.to_pyarrow().to_pylist()
-    files = files_of(catalog.load("params:sources"), {row["objeto"] for row in rows})
+    sources, columns = (catalog.load(f"params:{name}") for name in ("sources", "columns"))
+    names = {row["objeto"] for row in rows}
+    files = files_of(sources, names, columns_of(columns))
     for row in rows:
         file = files.get(row["objeto"])
         place = f"{file}, record {row['linha']}:" if file else f"{row['objeto']}:{row['linha']}"

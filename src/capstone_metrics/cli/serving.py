@@ -20,6 +20,7 @@ from capstone_metrics.cli.common import (
 from capstone_metrics.cli.servers import stop_programs
 from capstone_metrics.marts import marts_of
 from capstone_metrics.pipelines import publish_gold
+from capstone_metrics.validation.silver import columns_of
 
 if TYPE_CHECKING:
     from capstone_metrics.marts import Publication
@@ -83,7 +84,9 @@ def ddl(env: str | None) -> None:
     """Print the SQL that sets up a database: roles, schema, tables of the marts, privileges."""
     from capstone_metrics.serving.tables import ddl as script  # noqa: PLC0415 - psycopg2 is slow
 
-    click.echo(script(marts_of(load_catalog(env).load("params:marts"))), nl=False)
+    catalog = load_catalog(env)
+    marts, columns = (catalog.load(f"params:{name}") for name in ("marts", "columns"))
+    click.echo(script(marts_of(marts, columns_of(columns))), nl=False)
 
 
 @serving.command()

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
 from capstone_metrics.errors import CapstoneError, unknown_name
-from capstone_metrics.validation.silver import SILVER
+from capstone_metrics.validation.silver import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,16 +181,19 @@ def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
         preview_declared,
     )
 
-    file, overrides = request.file, _overrides(request.settings, request.fields)
+    file, columns = request.file, columns_of(catalog.load("params:columns"))
+    overrides = _overrides(request.settings, request.fields, columns)
     if not file.is_file():
         raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
-    declared = declared_of(file, request.preset, overrides, path=_path_of(file))
+    declared = declared_of(file, request.preset, overrides, _path_of(file), columns)
     schedule, networks = (catalog.load(f"params:{name}") for name in ("schedule", "networks"))
-    arrival = Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"])
+    arrival = Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"], columns)
     return declared, preview_declared(file, declared, arrival)
 
 
-def _overrides(settings: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Any]:
+def _overrides(
+    settings: tuple[str, ...], fields: tuple[str, ...], columns: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the options of a source that `--set` and `--field` give."""
     from capstone_metrics.sources.preview import SETTABLE  # noqa: PLC0415 - as above
 
@@ -202,7 +205,7 @@ def _overrides(settings: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, 
         else:
             overrides["fields"][column] = {"constant": value}
     for each in fields:
-        column, value = _pair("--field", each, tuple(SILVER))
+        column, value = _pair("--field", each, tuple(columns))
         overrides["fields"][column] = value
     return {option: values for option, values in overrides.items() if values}
 

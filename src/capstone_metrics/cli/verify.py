@@ -9,6 +9,7 @@ import click
 from kedro.framework.cli.utils import env_option
 
 from capstone_metrics.cli.common import echo_json, load_catalog, require_layers, show_user_errors
+from capstone_metrics.errors import DataError
 
 if TYPE_CHECKING:
     from capstone_metrics.operations.verify import VerifyResult
@@ -49,12 +50,16 @@ def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
     from capstone_metrics.pipelines.bronze_to_silver.merge import merge  # noqa: PLC0415
     from capstone_metrics.pipelines.bronze_to_silver.validate import validate  # noqa: PLC0415
 
-    sources, networks, schedule = (
-        catalog.load(f"params:{name}") for name in ("sources", "networks", "schedule")
+    sources, networks, columns, schedule = (
+        catalog.load(f"params:{name}") for name in ("sources", "networks", "columns", "schedule")
     )
     silver, bronze = catalog.load("silver"), catalog.load("bronze_criacao")
-    increment = find_increment(silver, bronze, sources, networks, True, None, None)
-    rebuilt = merge(validate(increment, sources, networks, schedule))
+    if silver.head.get("columns", {}) != columns:
+        raise DataError(
+            "Silver has other columns than are declared; run 'kedro run', which builds it again."
+        )
+    increment = find_increment(silver, bronze, sources, networks, columns, True, None, None)
+    rebuilt = merge(validate(increment, sources, networks, columns, schedule))
     return [
         compare_tables(f"silver_{name}", silver.tables[name], rebuilt.overwrites[name].rows)
         for name in ("criacao", "observacao_dia", "quarentena")

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import ibis
 import pyarrow as pa
 
-from capstone_metrics.changes import LINE_SCHEMAS, ValidatedLines
+from capstone_metrics.changes import ValidatedLines
 from capstone_metrics.engines.lines import SCHEMA, read_lines
 from capstone_metrics.progress import progress
 from capstone_metrics.schemas import DAYS
@@ -92,8 +92,8 @@ class Engine(ABC):
             validator: validates the lines.
         """
         tables = {
-            name: [self.table_of(schema.to_pyarrow().empty_table().to_reader())]
-            for name, schema in LINE_SCHEMAS.items()
+            name: [self.table_of(schema.empty_table().to_reader())]
+            for name, schema in validator.schemas.items()
         }
         receipts: dict[str, dict[str, Any]] = {}
         batches_by_day: Counter[dt.date] = Counter()

@@ -35,8 +35,6 @@ from capstone_metrics.errors import ConfigError, EngineError, StorageError
 from capstone_metrics.storage import storage_of
 from capstone_metrics.storage.base import StagedObject
 from capstone_metrics.storage.folder import Folder
-from capstone_metrics.validation.lines import REJECTED
-from capstone_metrics.validation.validator import ACCEPTED, OBSERVED
 
 try:
     from ibis.backends.pyspark import Backend
@@ -94,16 +92,6 @@ def _in_utc(kind: pa.DataType) -> pa.DataType:
     """Return the type in which a column is passed to Spark: timestamps are in UTC."""
     return pa.timestamp("us", "UTC") if pa.types.is_timestamp(kind) else kind
 
-
-VALIDATED = pa.schema(
-    {
-        "accepted": pa.struct(list(ACCEPTED)),
-        "observed": pa.struct(list(OBSERVED)),
-        "rejected": pa.struct(list(REJECTED)),
-        "receipt": pa.string(),
-    }
-)
-"""The rows that validating workers return; in each, one of these columns has a value."""
 
 STAGED_SCHEMA = pa.schema(
     {
@@ -216,9 +204,11 @@ class SparkEngine(Engine):
         self, storage: Storage, prefix: str, names: list[str], validator: Validator
     ) -> ValidatedLines:
         function = partial(_validate, _storage_config(storage), prefix, names, validator)
-        validated = self._map(function, names, VALIDATED).cache()
+        structs = {name: pa.struct(list(each)) for name, each in validator.schemas.items()}
+        schema = pa.schema({**structs, "receipt": pa.string()})
+        validated = self._map(function, names, schema).cache()
         accepted, observed, rejected, receipts = (
-            validated.filter(validated[part].notnull())[part] for part in VALIDATED.names
+            validated.filter(validated[part].notnull())[part] for part in schema.names
         )
         documents = map(json.loads, receipts.to_pyarrow().to_pylist())
         objects = {document.pop("object"): document for document in documents}
@@ -412,7 +402,10 @@ def _validate(
     validator: Validator,
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the validated lines and the receipts of objects, as `VALIDATED`; runs on a worker."""
+    """Yield the validated lines and the receipts of objects; runs on a worker.
+
+    In each row one of the columns has a value: a line as a struct, or a receipt.
+    """
     for validated in validator.validate(_objects(config, prefix, names, batches), threads=1):
         receipts = [
             json.dumps({"object": result.origin.objeto, **result.receipt()})

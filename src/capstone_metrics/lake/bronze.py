@@ -14,7 +14,6 @@ import ibis
 from kedro.io import AbstractDataset
 
 from capstone_metrics.changes import (
-    LINE_SCHEMAS,
     Bronze,
     Ingestion,
     SourceState,
@@ -148,7 +147,9 @@ class BronzeDataset(AbstractDataset[Ingestion, Bronze]):
 
     def _validate(self, names: list[str], validator: Validator) -> ValidatedLines:
         """Validate the lines of objects; without objects no engine is started."""
-        tables = {name: ibis.memtable([], schema=each) for name, each in LINE_SCHEMAS.items()}
+        tables = {
+            name: ibis.memtable(each.empty_table()) for name, each in validator.schemas.items()
+        }
         validated = ValidatedLines(**tables, objects={})
         if stored := [name for name in names if name not in self.planned]:
             engine = engine_of(self.engine)
@@ -156,9 +157,7 @@ class BronzeDataset(AbstractDataset[Ingestion, Bronze]):
         if planned := [name for name in names if name in self.planned]:
             objects = ((name, partial(self._open, name)) for name in planned)
             new = engine_of(self.engine).validate_here(objects, validator)
-            tables = {
-                name: getattr(validated, name).union(getattr(new, name)) for name in LINE_SCHEMAS
-            }
+            tables = {name: getattr(validated, name).union(getattr(new, name)) for name in tables}
             validated = ValidatedLines(**tables, objects={**validated.objects, **new.objects})
         return validated
 

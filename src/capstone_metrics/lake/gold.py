@@ -16,7 +16,7 @@ from capstone_metrics.errors import StorageError
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.lake.plan import planned_gold
 from capstone_metrics.lake.transaction import GOLD, read_head, recover, transaction
-from capstone_metrics.marts import gold_type
+from capstone_metrics.marts import Mart, marts_in
 from capstone_metrics.storage import storage_of
 from capstone_metrics.write_stats import WriteStats
 
@@ -64,14 +64,15 @@ class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
         if self.planned:
             return self.planned
         manifest, generation = read_head(self.storage, GOLD)
-        entries = manifest.get("marts", {})
+        marts = marts_in(manifest)
         tables = {
-            name: partial(self._table, name, entry["sha256"]) for name, entry in entries.items()
+            name: partial(self._table, mart, manifest["marts"][name]["sha256"])
+            for name, mart in marts.items()
         }
         return GoldSnapshot(
             generation=generation,
             manifest=manifest,
-            files={name: mart_file(self.storage, name) for name in entries},
+            files={name: mart_file(self.storage, mart) for name, mart in marts.items()},
             tables=LazyMapping(tables),
         )
 
@@ -81,26 +82,26 @@ class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
             self.planned, self.write_stats = planned_gold(data)
             return
         stats = {}
+        marts = marts_in(data.manifest)
         with transaction(self.storage, GOLD, data.base.generation) as changes:
             for name, content in data.files.items():
                 is_new = changes.write(mart_key(name), content)
-                entry = data.manifest["marts"][name]
-                columns = [*entry["key"], *entry.get("attributes", ()), *entry["measures"]]
                 stats[name] = WriteStats(
-                    rows=entry["rows"] if is_new else 0,
+                    rows=data.manifest["marts"][name]["rows"] if is_new else 0,
                     files=int(is_new),
                     bytes=len(content) if is_new else 0,
-                    columns={column: str(gold_type(column)) for column in columns},
+                    columns={column: str(kind) for column, kind in marts[name].types.items()},
                     address=self.storage.address(mart_key(name)),
                 )
             changes.commit(data.manifest)
         self.write_stats = stats
 
-    def _table(self, name: str, sha256: str) -> pa.Table | None:
+    def _table(self, mart: Mart, sha256: str) -> pa.Table | None:
         """Return the rows of a mart; None if its file is lost, or has another SHA-256."""
-        key = mart_key(name)
+        key = mart_key(mart.name)
         content = self.storage.read(key) if self.storage.exists(key) else b""
-        return read_csv(content) if hashlib.sha256(content).hexdigest() == sha256 else None
+        is_written = hashlib.sha256(content).hexdigest() == sha256
+        return read_csv(content, mart.types) if is_written else None
 
     def _exists(self) -> bool:
         return self.storage.exists(GOLD.head)
@@ -128,7 +129,12 @@ class MartDataset(AbstractDataset["NoReturn", MartFile]):
         self.metadata = metadata
 
     def load(self) -> MartFile:
-        return mart_file(self.storage, self.mart)
+        manifest, _ = read_head(self.storage, GOLD)
+        mart = marts_in(manifest).get(self.mart)
+        if mart is None:
+            address = self.storage.address(mart_key(self.mart))
+            raise StorageError(f"{address}: Gold has no such mart; run 'kedro run' to build it.")
+        return mart_file(self.storage, mart)
 
     def save(self, data: NoReturn) -> NoReturn:
         raise DatasetError("A mart is saved with all of Gold.")
@@ -153,13 +159,13 @@ def mart_key(name: str) -> str:
     return f"{GOLD.name}/{name}.csv"
 
 
-def mart_file(storage: Storage, name: str) -> MartFile:
+def mart_file(storage: Storage, mart: Mart) -> MartFile:
     """Return the file of a mart, which is read when it is asked for."""
-    key = mart_key(name)
+    key = mart_key(mart.name)
 
     def to_pyarrow() -> pa.Table:
         try:
-            return read_csv(storage.read(key))
+            return read_csv(storage.read(key), mart.types)
         except pa.ArrowInvalid as error:
             cause = str(error).rstrip(".")
             raise StorageError(

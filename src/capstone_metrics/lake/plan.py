@@ -6,9 +6,12 @@ import datetime as dt
 import hashlib
 from typing import TYPE_CHECKING
 
+import ibis
+
 from capstone_metrics.changes import GoldSnapshot, LazyMapping, MartFile, SilverSnapshot
 from capstone_metrics.facts import days_of
 from capstone_metrics.gold_csv import read_csv
+from capstone_metrics.marts import marts_in
 from capstone_metrics.schemas import DAYS
 from capstone_metrics.write_stats import WriteStats
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.changes import GoldUpdate, SilverUpdate
     from capstone_metrics.engines.layout import Layout
+    from capstone_metrics.marts import Mart
 
 
 def planned_silver(
@@ -31,11 +35,14 @@ def planned_silver(
     changed: dict[str, set[dt.date]] = {name: set() for name in DAYS}
     tables = dict(base.tables)
     for name, overwrite in update.overwrites.items():
-        replaced, others = overwrite.split(base.tables[name], layouts[name].partition_by)
-        rows = overwrite.rows.select(*others.columns).cast(others.schema())
+        layout = layouts[name]
+        before = _with_schema(base.tables[name], layout.schema)
+        replaced, others = overwrite.split(before, layout.partition_by)
+        rows = overwrite.rows.select(*layout.schema).cast(layout.schema)
         tables[name] = rows.union(others)
-        added = rows.difference(replaced).cache()
-        removed = replaced.difference(rows).cache()
+        added, removed = rows, replaced  # if they have other columns now
+        if tuple(base.tables[name].columns) == layout.schema.names:
+            added, removed = rows.difference(replaced).cache(), replaced.difference(rows).cache()
         if day := DAYS.get(name):
             changed[name] = {*days_of(added, day), *days_of(removed, day)}
         stats[name] = WriteStats(
@@ -68,8 +75,10 @@ def planned_silver(
 def planned_gold(update: GoldUpdate) -> tuple[GoldSnapshot, dict[str, WriteStats]]:
     """Return Gold as it would be after an update, and what that would write, by mart."""
     stats = {}
+    marts = marts_in(update.manifest)
     for name, content in update.files.items():
-        before, after = _rows(update.base.tables.get(name)), _rows(read_csv(content))
+        after = _rows(read_csv(content, marts[name].types))
+        before = _rows(update.base.tables.get(name))
         days = {
             day
             for row in before ^ after
@@ -80,14 +89,20 @@ def planned_gold(update: GoldUpdate) -> tuple[GoldSnapshot, dict[str, WriteStats
             rows=len(after - before), removed=len(before - after), days=tuple(sorted(days))
         )
     manifest = update.manifest
-    files = {name: _in_memory(content) for name, content in update.files.items()}
+    files = {name: _in_memory(marts[name], each) for name, each in update.files.items()}
     tables = LazyMapping({name: file.to_pyarrow for name, file in files.items()})
     return GoldSnapshot(manifest["generation"], manifest, files, tables), stats
 
 
-def _in_memory(content: bytes) -> MartFile:
+def _with_schema(table: ir.Table, schema: ibis.Schema) -> ir.Table:
+    """Return a table with the columns of a schema, of which it may lack some."""
+    missing = {name: ibis.null(kind) for name, kind in schema.items() if name not in table.columns}
+    return table.mutate(**missing).select(*schema).cast(schema)
+
+
+def _in_memory(mart: Mart, content: bytes) -> MartFile:
     digest = hashlib.sha256(content).hexdigest()
-    return MartFile(lambda: content, lambda: digest, lambda: read_csv(content))
+    return MartFile(lambda: content, lambda: digest, lambda: read_csv(content, mart.types))
 
 
 def _rows(table: pa.Table | None) -> set[tuple[tuple[str, object], ...]]:

@@ -19,18 +19,10 @@ from capstone_metrics.lake.transaction import (
     recover,
     transaction,
 )
-from capstone_metrics.schemas import (
-    DAY_PROVENANCE,
-    DAYS,
-    OBSERVACAO_DIA,
-    PROVENANCE,
-    QUARANTINE,
-    VIDEO_INDEX,
-    VIDEO_KEY,
-)
-from capstone_metrics.schemas import SILVER as CRIACAO
+from capstone_metrics.schemas import DAYS, VIDEO_KEY, silver_tables
 from capstone_metrics.storage import storage_of
 from capstone_metrics.storage.documents import format_document, read_document
+from capstone_metrics.validation.silver import columns_of
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
@@ -42,38 +34,15 @@ if TYPE_CHECKING:
 
 RECEIPTS = "silver/receipts"
 
-LAYOUTS = {
-    "criacao": Layout(
-        "silver/criacao", "parquet", CRIACAO, ("rede_social", "data_postagem"), ("video_id",)
-    ),
-    "observacao_dia": Layout(
-        "silver/observacao_dia",
-        "parquet",
-        OBSERVACAO_DIA,
-        ("data_observacao",),
-        ("rede_social", "video_id"),
-    ),
-    "quarentena": Layout(
-        "silver/quarentena", "jsonl", QUARANTINE, ("fonte", "janela", "lote"), ("objeto", "linha")
-    ),
-    "provenance": Layout(
-        "silver/provenance", "index", PROVENANCE, ("data_postagem",), ("rede_social", "video_id")
-    ),
-    "day_provenance": Layout(
-        "silver/day_provenance",
-        "index",
-        DAY_PROVENANCE,
-        ("data_observacao",),
-        ("linha", "objeto"),
-    ),
-    "video_index": Layout("silver/video_index", "index", VIDEO_INDEX, ("shard",), tuple(VIDEO_KEY)),
+FILES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "criacao": ("parquet", ("rede_social", "data_postagem"), ("video_id",)),
+    "observacao_dia": ("parquet", ("data_observacao",), ("rede_social", "video_id")),
+    "quarentena": ("jsonl", ("fonte", "janela", "lote"), ("objeto", "linha")),
+    "provenance": ("index", ("data_postagem",), ("rede_social", "video_id")),
+    "day_provenance": ("index", ("data_observacao",), ("linha", "objeto")),
+    "video_index": ("index", ("shard",), tuple(VIDEO_KEY)),
 }
-"""The tables of Silver, by name.
-
-`criacao` has the latest of each video, `observacao_dia` the last of each day, and `quarentena` the
-rejected lines. `provenance` and `day_provenance` have the line of Bronze that each row comes from,
-and `video_index` the day that each video is on.
-"""
+"""The format of the files of each table, the columns of their folders, and the order of rows."""
 
 OLD_INDEXES = ("silver/places", "silver/locator")
 """The folders of indexes of format 1, which a rebuild deletes."""
@@ -82,15 +51,33 @@ DATA = {name: f"silver_{name}" for name in ("criacao", "observacao_dia", "quaren
 """The names of the tables that users read; the others are indexes."""
 
 
+def layouts_of(declared: Mapping[str, str] | None = None) -> dict[str, Layout]:
+    """Return the layout of each table of Silver.
+
+    Args:
+        declared: the types of its declared columns, by name.
+    """
+    schemas = silver_tables(columns_of(declared or {}))
+    return {
+        name: Layout(f"{SILVER.name}/{name}", form, schemas[name], *columns)
+        for name, (form, *columns) in FILES.items()
+    }
+
+
 class _Silver:
     """The location and the tables of Silver, which its datasets have in common."""
 
     def __init__(self, path: str, engine: EngineConfig, metadata: dict[str, Any] | None) -> None:
         self.storage = storage_of(path)
-        self.tables = {
-            name: LakeTable(self.storage, layout, engine) for name, layout in LAYOUTS.items()
-        }
+        self.engine = engine
         self.metadata = metadata
+
+    def tables(self, head: Mapping[str, Any]) -> dict[str, LakeTable]:
+        """Return the tables, with the columns that a head says they have."""
+        return {
+            name: LakeTable(self.storage, layout, self.engine)
+            for name, layout in layouts_of(head.get("columns")).items()
+        }
 
     def _describe(self) -> dict[str, Any]:
         return {"path": self.storage.address(SILVER.name)}
@@ -124,7 +111,7 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
 
     def addresses(self, _: SilverSnapshot) -> dict[str, str]:
         """Return the path or URL of each table that Gold is built from."""
-        return {DATA[name]: self.tables[name].address for name in DAYS}
+        return {DATA[name]: self.storage.address(f"{SILVER.name}/{name}") for name in DAYS}
 
     def recover(self) -> None:
         """Finish the commit that a killed run recorded, and sweep what dead runs staged."""
@@ -138,7 +125,7 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
         return SilverSnapshot(
             generation,
             head,
-            LazyMapping({name: table.read for name, table in self.tables.items()}),
+            LazyMapping({name: table.read for name, table in self.tables(head).items()}),
             self._merged_objects,
             self._receipts,
             self._days_changed_since,
@@ -147,12 +134,13 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
     def save(self, data: SilverUpdate) -> None:
         """Commit an update; raise an error if another run committed since its base was loaded."""
         if self.plan:
-            self.planned, stats = planned_silver(data, LAYOUTS)
+            self.planned, stats = planned_silver(data, layouts_of(data.head.get("columns")))
             self.write_stats = _data_stats(stats)
             return
+        tables = self.tables(data.head)
         with transaction(self.storage, SILVER, data.base.generation) as changes:
             stats = {
-                name: self.tables[name].stage(overwrite, changes)
+                name: tables[name].stage(overwrite, changes)
                 for name, overwrite in data.overwrites.items()
             }
             if data.base.head.get("format") != FORMAT:
@@ -191,7 +179,7 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
         changed: dict[str, set[dt.date]] = {table: set() for table in DAYS}
         for key in (key for commit in commits for key in (*commit["put"], *commit["delete"])):
             for table, day in DAYS.items():
-                if match := re.match(rf"{LAYOUTS[table].prefix}/.*{day}=([0-9-]+)/", key):
+                if match := re.match(rf"{SILVER.name}/{table}/.*{day}=([0-9-]+)/", key):
                     changed[table].add(dt.date.fromisoformat(match[1]))
         return changed
 
@@ -202,7 +190,7 @@ class SilverTableDataset(_Silver, AbstractDataset["NoReturn", "ir.Table"]):
     Args:
         path: the root of the lake.
         engine: the engine that reads the table.
-        table: the name of the table in `LAYOUTS`.
+        table: the name of the table.
         metadata: metadata for Kedro-Viz.
     """
 
@@ -215,16 +203,17 @@ class SilverTableDataset(_Silver, AbstractDataset["NoReturn", "ir.Table"]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(path, engine, metadata)
-        self.table = self.tables[table]
+        self.table = table
 
     def load(self) -> ir.Table:
-        return self.table.read()
+        head, _ = read_head(self.storage, SILVER)
+        return self.tables(head)[self.table].read()
 
     def save(self, data: NoReturn) -> NoReturn:
         raise DatasetError("A table of Silver is saved with all of Silver.")
 
     def _exists(self) -> bool:
-        return bool(self.table.keys())
+        return bool(self.tables({})[self.table].keys())
 
 
 def _data_stats(stats: Mapping[str, WriteStats]) -> dict[str, WriteStats]:

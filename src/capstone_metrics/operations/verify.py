@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from capstone_metrics.changes import accounted_lines
 from capstone_metrics.errors import user_message
 from capstone_metrics.facts import facts_of
-from capstone_metrics.marts import Mart, declaration_in
+from capstone_metrics.marts import marts_in
+from capstone_metrics.measures import totals_of
 from capstone_metrics.schemas import VIDEO_KEY
-from capstone_metrics.wide_sums import rows_within, wide_sum
+from capstone_metrics.wide_sums import rows_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -202,13 +203,11 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
     if built_from != (head["origin"], head["generation"]):
         yield f"Silver has changed since; {REBUILD_GOLD}"
         return
-    for name, entry in manifest["marts"].items():
-        mart = Mart.of(name, declaration_in(entry))
+    for name, mart in marts_in(manifest).items():
         facts = facts_of(lake.silver.tables, mart.basis, mart.source_columns)
         rows = rows_within(facts, mart, manifest.get("overflows", ()))
         table = lake.gold.tables[name]
-        for measure, aggregate, column in mart.measures:
-            counted = wide_sum(rows[column]) if aggregate == "sum" else rows[column].count()
+        for measure, counted in totals_of(rows, mart).items():
             expected = int(counted.to_pyarrow().as_py() or 0)
             total = None if table is None else sum(filter(None, table[measure].to_pylist()))
             if total is not None and total != expected:

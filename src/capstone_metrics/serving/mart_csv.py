@@ -6,12 +6,13 @@ import csv
 import io
 from bisect import bisect_right
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.serving.tables import sql_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from capstone_metrics.marts import Mart, Publication
 
@@ -80,7 +81,7 @@ class MartCsv:
         return parts
 
     def tuples(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows in the mart's column order: measures as int or None, others as text.
+        """Yield the rows in the mart's column order: measures as numbers or None, others as text.
 
         A generator, so that the file is never in memory as Python objects.
         """
@@ -90,16 +91,24 @@ class MartCsv:
         indices = [header.index(column) for column in self.mart.columns]
         width = len(self.mart.labels)
         texts = text_columns(self.mart)  # never null
+        types = self.mart.types
+        is_ratio = (types[name].is_decimal() for name in self.mart.measure_names)
+        numbers: list[Callable[[str], int | Decimal]] = [
+            Decimal if each else int for each in is_ratio
+        ]
         for row in rows:
             values = [row[index] for index in indices]
             labels = (
                 value if column in texts else value or None
                 for column, value in zip(self.mart.labels, values[:width], strict=True)
             )
-            measures = (int(value) if value else None for value in values[width:])
+            measures = (
+                number(value) if value else None
+                for number, value in zip(numbers, values[width:], strict=True)
+            )
             yield (*labels, *measures)
 
 
 def text_columns(mart: Mart) -> list[str]:
     """Return the columns that are text."""
-    return [column for column in mart.labels if sql_type(column) == "text"]
+    return [column for column in mart.labels if sql_type(mart, column) == "text"]

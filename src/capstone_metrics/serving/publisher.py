@@ -185,12 +185,12 @@ def _migrate_tables(
 def _reconcile(db: cursor, mart: Mart, entry: Mapping[str, object]) -> None:
     """Raise an error if a table and Gold differ in the number of rows or in a total."""
     sums = (
-        sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(name)) for name in mart.measure_names
+        sql.SQL("coalesce(sum({}), 0)").format(sql.Identifier(name)) for name in mart.additive_names
     )
-    query = sql.SQL("SELECT count(*), {} FROM {}")
-    db.execute(query.format(sql.SQL(", ").join(sums), table_identifier(mart.name)))
+    counted = sql.SQL(", ").join([sql.SQL("count(*)"), *sums])
+    db.execute(sql.SQL("SELECT {} FROM {}").format(counted, table_identifier(mart.name)))
     rows, *values = map(int, db.fetchone() or ())
-    totals = dict(zip(mart.measure_names, values, strict=True))
+    totals = dict(zip(mart.additive_names, values, strict=True))
     if (rows, totals) != (entry["rows"], entry["totals"]):
         raise ServingError(
             f"serving.{mart.name} would have {rows} rows and {totals} where Gold has "

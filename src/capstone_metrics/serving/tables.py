@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from psycopg2 import sql
 
 from capstone_metrics.errors import ServingError
-from capstone_metrics.marts import gold_type
 from capstone_metrics.serving.provision import provision_sql
 
 if TYPE_CHECKING:
@@ -18,7 +17,12 @@ if TYPE_CHECKING:
 
     from capstone_metrics.marts import Mart
 
-INITIAL_VALUES = {"bigint": "0", "text": "''", "date": "'epoch'"}
+INITIAL_VALUES = {
+    "bigint": "0",
+    "numeric": "0",
+    "text": "''",
+    "date": "'epoch'",
+}
 """The value of a new column until the mart is loaded, later in the same transaction."""
 
 LOSSLESS_CASTS = {
@@ -103,7 +107,7 @@ def migration(mart: Mart, table: Table) -> list[sql.Composed]:
 def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]:
     """Return the actions of ALTER TABLE that make a column as the mart declares it."""
     name = sql.Identifier(column)
-    declared_type = sql_type(column)
+    declared_type = sql_type(mart, column)
     if column not in table.columns and mart.may_be_null(column):
         return [sql.SQL("ADD COLUMN {} {}").format(name, sql.SQL(declared_type))]
     if column not in table.columns:
@@ -137,7 +141,7 @@ def create_table_sql(mart: Mart) -> sql.Composed:
     columns = (
         sql.SQL("    {} {}{},\n").format(
             sql.Identifier(column),
-            sql.SQL(sql_type(column)),
+            sql.SQL(sql_type(mart, column)),
             sql.SQL("" if mart.may_be_null(column) else " NOT NULL"),
         )
         for column in mart.columns
@@ -173,10 +177,12 @@ def column_list(columns: Iterable[str], table: str | None = None) -> sql.Compose
     return sql.SQL(", ").join(sql.Identifier(*qualifier, column) for column in columns)
 
 
-def sql_type(column: str) -> str:
+def sql_type(mart: Mart, column: str) -> str:
     """Return the PostgreSQL type of a column of a mart."""
-    dtype = gold_type(column)
-    return "date" if dtype.is_date() else "text" if dtype.is_string() else "bigint"
+    kind = mart.types[column]
+    if kind.is_decimal():
+        return "numeric"
+    return "date" if kind.is_date() else "text" if kind.is_string() else "bigint"
 
 
 def to_text(statement: sql.Composable) -> str:

@@ -12,6 +12,7 @@ from capstone_metrics.sources import faker, files
 from capstone_metrics.sources.presets import with_preset
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.validation.contract import contract_of
+from capstone_metrics.validation.silver import SILVER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -50,19 +51,23 @@ class Declarations(NamedTuple):
 
     @classmethod
     def of(
-        cls, sources: Mapping[str, Any], networks: Collection[str] | None = None
+        cls,
+        sources: Mapping[str, Any],
+        networks: Collection[str] | None = None,
+        columns: Mapping[str, str] = SILVER,
     ) -> Declarations:
         """Parse the declarations of sources; the fault of one is not one of the others.
 
         Args:
             sources: the declarations, by name.
             networks: the known values of `rede_social`; None to take any.
+            columns: the types of the columns of Silver.
         """
         valid, errors = {}, {}
         for name, declaration in sources.items():
             try:
-                declared = with_preset(name, declaration)
-                contract_of(name, declared, "UTC")  # whether it is valid depends on no zone
+                declared = with_preset(name, declaration, columns)
+                contract_of(name, declared, "UTC", columns)  # no zone makes it invalid
                 if declared.get("type") == "files":
                     Reading.of(name, declared)
                 if networks is not None:
@@ -74,8 +79,15 @@ class Declarations(NamedTuple):
         return cls(valid, errors)
 
 
-def check_source(name: str, declaration: Mapping[str, Any]) -> None:
+def check_source(
+    name: str, declaration: Mapping[str, Any], columns: Mapping[str, str] = SILVER
+) -> None:
     """Check the names and types of what a source declares.
+
+    Args:
+        name: the name of the source.
+        declaration: its declaration.
+        columns: the types of the columns of Silver.
 
     Raises:
         ConfigError: if the declaration is invalid.
@@ -88,15 +100,16 @@ def check_source(name: str, declaration: Mapping[str, Any]) -> None:
     if not isinstance(type_name, str) or type_name not in TYPES:
         raise ConfigError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
     check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
-    contract_of(name, declaration, "UTC")
+    contract_of(name, declaration, "UTC", columns)
 
 
-def new_objects(
+def new_objects(  # noqa: PLR0913, PLR0917 - a run needs all of it
     name: str,
     declaration: Mapping[str, Any],
     calendar: Calendar,
     existing: Collection[str],
     last_contents: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] = SILVER,
 ) -> NewObjects:
     """Return the objects of a source that Bronze lacks.
 
@@ -106,12 +119,13 @@ def new_objects(
         calendar: the windows that are due at the instant of the run.
         existing: the names of the objects in Bronze.
         last_contents: the content that each file of the source last had, by its path.
+        columns: the types of the columns of Silver.
 
     Raises:
         ConfigError: if the declaration is invalid.
         SourceError: if the source has no file.
     """
-    check_source(name, declaration)
+    check_source(name, declaration, columns)
     return TYPES[declaration["type"]](name, declaration, calendar, existing, last_contents or {})
 
 
@@ -127,8 +141,7 @@ def check_networks(name: str, declaration: Any, networks: Collection[str]) -> No
     for network in (*_constants(merged), *_replacements(own)):
         if network not in networks:
             setting = f"sources.{name}.fields.rede_social"
-            unknown = str(unknown_name(setting, network, networks)).removesuffix(".")
-            raise ConfigError(f"{unknown}; correct it, or add it to networks.")
+            raise unknown_name(setting, network, networks, declared_in="networks")
 
 
 def _network_rule(declaration: Any) -> Any:
@@ -151,12 +164,12 @@ def _replacements(rule: Any) -> list[str]:
     return own + _replacements(rule.get("field"))
 
 
-def warn_of_shared_files(sources: Mapping[str, Any]) -> None:
+def warn_of_shared_files(sources: Mapping[str, Any], columns: Mapping[str, str] = SILVER) -> None:
     """Log a warning for each two sources that read the same records.
 
     What the ingestion refuses is left out.
     """
-    for names, paths in files.shared(_of_files(sources)).items():
+    for names, paths in files.shared(_of_files(sources, columns)).items():
         log.warning(
             "sources.%s and sources.%s both read %s, so its records are in Bronze twice; narrow "
             "the path of one of them.",
@@ -165,27 +178,33 @@ def warn_of_shared_files(sources: Mapping[str, Any]) -> None:
         )
 
 
-def withdrawn_objects(sources: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:
+def withdrawn_objects(
+    sources: Mapping[str, Any], names: Iterable[str], columns: Mapping[str, str] = SILVER
+) -> frozenset[str]:
     """Return the objects of Bronze whose file was read anew in the way that is declared now.
 
     Args:
         sources: the declarations of the sources, by name.
         names: the names of the objects.
+        columns: the types of the columns of Silver.
     """
-    return files.withdrawn(_of_files(sources), names)
+    return files.withdrawn(_of_files(sources, columns), names)
 
 
-def files_of(sources: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+def files_of(
+    sources: Mapping[str, Any], names: Iterable[str], columns: Mapping[str, str] = SILVER
+) -> dict[str, str]:
     """Return the file that objects of Bronze were read from, of those whose file is at its path.
 
     Args:
         sources: the declarations of the sources, by name.
         names: the names of the objects.
+        columns: the types of the columns of Silver.
     """
-    return files.files_of(_of_files(sources), names)
+    return files.files_of(_of_files(sources, columns), names)
 
 
-def _of_files(sources: Mapping[str, Any]) -> dict[str, Any]:
+def _of_files(sources: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     """Return the valid declarations of the sources of files, with the options of their presets."""
-    valid = Declarations.of(sources).valid
+    valid = Declarations.of(sources, columns=columns).valid
     return {name: each for name, each in valid.items() if each.get("type") == "files"}

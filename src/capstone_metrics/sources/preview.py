@@ -24,7 +24,7 @@ from capstone_metrics.sources.readers.content import shown
 from capstone_metrics.sources.records import lines_of, record_of
 from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.contract import Contract, contract_of
-from capstone_metrics.validation.lines import ROW
+from capstone_metrics.validation.lines import row_schema
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.observations import Observations
 from capstone_metrics.validation.paths import find
@@ -66,11 +66,19 @@ class Preview:
 
 
 class Arrival(NamedTuple):
-    """Where and when a file would arrive: the known networks, the moment, and the zone of it."""
+    """Where and when a file would arrive.
+
+    Attributes:
+        networks: the known values of `rede_social`.
+        moment: when it would arrive.
+        timezone: the zone in which times are kept.
+        columns: the types of the columns of Silver.
+    """
 
     networks: Collection[str]
     moment: dt.datetime
     timezone: str
+    columns: Mapping[str, str] = SILVER
 
 
 def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Preview:
@@ -84,8 +92,8 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
     Raises:
         CapstoneError: if the declaration is invalid.
     """
-    declared = with_preset(SOURCE, declaration)
-    contract = contract_of(SOURCE, declared, arrival.timezone)
+    declared = with_preset(SOURCE, declaration, arrival.columns)
+    contract = contract_of(SOURCE, declared, arrival.timezone, arrival.columns)
     reading = Reading.of(SOURCE, declared)
     try:
         lines = list(lines_of(path, reading))
@@ -108,7 +116,9 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
             result.rejected.append({**place, **rejected})
         else:
             accepted.append({**outcome.row, "linha": number})
-    (is_latest,) = Observations([(origin, pa.RecordBatch.from_pylist(accepted, ROW))]).latest()
+    (is_latest,) = Observations(
+        [(origin, pa.RecordBatch.from_pylist(accepted, row_schema(contract.columns)))]
+    ).latest()
     for row, is_current in zip(accepted, is_latest.tolist(), strict=True):
         place = {"file": path.name, "record": row.pop("linha")}
         if is_current:
@@ -177,7 +187,11 @@ class Declared:
 
 
 def declared_of(
-    file: Path, preset_name: str | None, overrides: Mapping[str, Any], path: str
+    file: Path,
+    preset_name: str | None,
+    overrides: Mapping[str, Any],
+    path: str,
+    columns: Mapping[str, str] = SILVER,
 ) -> Declared:
     """Return how a file is declared: by a preset, or else as it is guessed.
 
@@ -186,6 +200,7 @@ def declared_of(
         preset_name: the name of its preset; None to recognise it.
         overrides: the options that the user gives.
         path: of the file, as a source declares it.
+        columns: the types of the columns of Silver.
 
     Raises:
         CapstoneError: for an unknown preset, or a file that cannot be read at all.
@@ -201,9 +216,9 @@ def declared_of(
     given = overrides.get("fields", {})
     if preset is None:
         named = {column: rule for column, rule in given.items() if isinstance(rule, str)}
-        proposal = propose(file, given.keys() - named.keys(), named)
+        proposal = propose(file, given.keys() - named.keys(), named, columns)
         fields = {**given, **proposal.declaration["fields"]}
-        in_order = {column: fields[column] for column in SILVER if column in fields}
+        in_order = {column: fields[column] for column in columns if column in fields}
         declaration = {"path": path, **proposal.declaration, **overrides, "fields": in_order}
         return Declared(
             declaration,
@@ -275,7 +290,7 @@ def preview_file(
 ) -> tuple[str | None, Preview]:
     """Return the name of the preset of a file, and what its records would become."""
     try:
-        declared = declared_of(file, preset_name, overrides, path=file.name)
+        declared = declared_of(file, preset_name, overrides, file.name, arrival.columns)
     except CapstoneError as error:
         return None, Preview(refused={file.name: str(error)})
     return declared.preset, preview_declared(file, declared, arrival)

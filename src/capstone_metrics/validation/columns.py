@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from capstone_metrics.validation.json_object import Number
 from capstone_metrics.validation.numerals import SPACES
 from capstone_metrics.validation.rules import read_field
-from capstone_metrics.validation.silver import COUNTERS, SILVER
 from capstone_metrics.validation.times import ISO
 from capstone_metrics.validation.values import ARROW
 
@@ -124,7 +123,7 @@ class WholeNumbers(NamedTuple):
     @classmethod
     def of(cls, field: Field) -> WholeNumbers | None:
         """Return which values of a field are read so; None if it has none."""
-        if SILVER[field.name] != "int64" or len(field.origins) != 1:
+        if field.kind != "int64" or len(field.origins) != 1:
             return None
         (origin,) = field.origins
         is_simple = len(origin.paths) == 1 and origin.formats == (ISO,)
@@ -194,7 +193,7 @@ class Converter:
         self.networks = frozenset(networks)
         self.paths = list(dict.fromkeys(field.paths))
         self.whole = WholeNumbers.of(field)
-        self._kind = ARROW[SILVER[field.name]]
+        self._kind = ARROW[field.kind]
         self._memory = Memory()
         self._results: dict[tuple[str, ...], Results] = {}
 
@@ -245,7 +244,7 @@ class Converter:
         """Read values of which the scanner has read the whole numbers."""
         known = column.texts.is_valid().to_numpy(zero_copy_only=False)
         is_read = column.is_whole
-        if self.field.name in COUNTERS:
+        if self.field.is_counter:
             is_read = is_read & (column.integers >= 0)
         values = pa.array(column.integers, mask=~is_read)
         is_left = ~known if self.field.is_required else np.zeros(len(known), bool)

@@ -13,7 +13,7 @@ from typing import Any
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.conditions import Selection, selection_of
 from capstone_metrics.validation.fields import TABLES, Field, fields_of
-from capstone_metrics.validation.silver import REQUIRED
+from capstone_metrics.validation.silver import REQUIRED, SILVER
 from capstone_metrics.validation.texts import composed
 
 
@@ -29,6 +29,7 @@ class Contract:
         shape_rules: the rules that a row of a table broke, by the field that says so.
         selection: which records are no observations.
         counters: whether counters count since the posting (`lifetime`), or in a period (`period`).
+        columns: the types of the columns of Silver, in order.
     """
 
     fields: dict[str, Field]
@@ -37,6 +38,7 @@ class Contract:
     shape_rules: Mapping[str, str] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
     counters: str = "lifetime"
+    columns: Mapping[str, str] = field(default_factory=lambda: SILVER)
 
     @cached_property
     def source_fields(self) -> list[str]:
@@ -84,13 +86,16 @@ DRIFT = {"evolve": False, "freeze": True}
 """Whether the fields of a source are frozen, by the value of `schema_drift`."""
 
 
-def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
+def contract_of(
+    name: str, declaration: Any, timezone: str, columns: Mapping[str, str] = SILVER
+) -> Contract:
     """Parse what a source declares of its records.
 
     Args:
         name: the name of the source.
         declaration: the declaration of the source.
         timezone: the zone in which times are kept.
+        columns: the types of the columns of Silver, in order.
 
     Raises:
         ConfigError: if an option is invalid, or a required field is not declared.
@@ -113,7 +118,7 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
     counters = declaration.get("counters", LIFETIME)
     if counters not in COUNTERS:
         raise unknown_name(f"sources.{name}.counters", counters, COUNTERS)
-    fields = fields_of(name, declaration, timezone)
+    fields = fields_of(name, declaration, timezone, columns)
     if missing := [column for column in REQUIRED if column not in fields]:
         raise ConfigError(f"sources.{name}.fields: declare where {', '.join(missing)} comes from.")
     is_table = declaration.get("format") in TABLES
@@ -124,4 +129,5 @@ def contract_of(name: str, declaration: Any, timezone: str) -> Contract:
         SHAPE_RULES if is_table else {},
         selection_of(name, declaration, is_table=is_table),
         counters,
+        columns,
     )

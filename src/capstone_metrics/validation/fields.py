@@ -14,7 +14,14 @@ from babel import Locale, UnknownLocaleError
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.numerals import NumberFormat
 from capstone_metrics.validation.paths import check_path
-from capstone_metrics.validation.silver import NAMES, OPTIONAL, REQUIRED, SILVER, TIMES
+from capstone_metrics.validation.silver import (
+    COUNTERS,
+    NAMES,
+    REQUIRED,
+    REQUIRED_IF_DECLARED,
+    SILVER,
+    TIMES,
+)
 from capstone_metrics.validation.texts import composed, folded
 from capstone_metrics.validation.times import ISO, UNITS_PER_SECOND, TimeFormat
 
@@ -108,6 +115,7 @@ class Field:
         is_required: whether an accepted line has a value.
         is_of_table: whether its origins are columns of a table, and no paths.
         same_day_as: another field, on whose day the value must be, or else is left empty.
+        kind: the type of the field in Silver.
     """
 
     name: str
@@ -118,6 +126,12 @@ class Field:
     is_required: bool = False
     is_of_table: bool = False
     same_day_as: str = ""
+    kind: str = field(default="string", repr=False)  # the digest is of what is declared
+
+    @property
+    def is_counter(self) -> bool:
+        """Whether its values are never negative."""
+        return self.name in COUNTERS or (self.kind == "int64" and self.name not in SILVER)
 
     @property
     def paths(self) -> list[str]:
@@ -140,24 +154,30 @@ class Field:
         return self.origins[0]
 
 
-def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[str, Field]:
+def fields_of(
+    name: str,
+    declaration: Mapping[str, Any],
+    timezone: str,
+    columns: Mapping[str, str] = SILVER,
+) -> dict[str, Field]:
     """Parse the `fields` of a source; without any, its fields have the names of Silver.
 
     Args:
         name: the name of the source.
         declaration: its declaration.
         timezone: the zone in which times are kept, and in which they are written by default.
+        columns: the types of the columns of Silver.
 
     Raises:
         ConfigError: for the first invalid one.
     """
     setting = f"sources.{name}.fields"
-    declared = declaration.get("fields") or {column: column for column in SILVER}
+    declared = declaration.get("fields") or {column: column for column in columns}
     if not isinstance(declared, Mapping):
         raise ConfigError(f"{setting}: {declared!r} must be {{column of Silver: its field}}.")
     for column in declared:
-        if column not in SILVER:
-            raise unknown_name(setting, column, SILVER)
+        if column not in columns:
+            raise unknown_name(setting, column, columns, declared_in="columns")
     defaults = declaration.get("defaults", {})
     if not isinstance(defaults, Mapping):
         raise ConfigError(f"sources.{name}.defaults: {defaults!r} must be {{option: value}}.")
@@ -169,8 +189,13 @@ def fields_of(name: str, declaration: Mapping[str, Any], timezone: str) -> dict[
     return {
         column: _field(
             f"{setting}.{column}",
-            replace(base, name=column, is_required=column not in OPTIONAL),
-            {k: v for k, v in defaults.items() if k in _options_of(column)},
+            replace(
+                base,
+                name=column,
+                kind=columns[column],
+                is_required=column in {*REQUIRED, *REQUIRED_IF_DECLARED},
+            ),
+            {k: v for k, v in defaults.items() if k in _options_of(column, columns[column])},
             rule,
         )
         for column, rule in declared.items()
@@ -181,7 +206,7 @@ def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) ->
     """Parse the rule of one field; what it does not set is as in a base, or in the defaults."""
     options = {"field": rule} if isinstance(rule, str | list | tuple) else rule
     places = {"field", "join", "constant"}
-    allowed = _options_of(base.name)
+    allowed = _options_of(base.name, base.kind)
     if not isinstance(options, Mapping) or len(places & set(options)) != 1:
         raise ConfigError(
             f"{setting}: {rule!r} is not the name of a field, a list of alternatives, "
@@ -224,7 +249,7 @@ def _constant(setting: str, base: Field, options: Mapping[str, Any]) -> Field:
     if extra := set(options) - {"constant", "timezone", "format"}:
         raise ConfigError(f"{setting}.{extra.pop()}: a constant has no such option; remove it.")
     value = options["constant"]
-    kinds = (str, int) if SILVER[base.name] == "string" else (str, int, float)
+    kinds = (str, int) if base.kind == "string" else (str, int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or value == "":
         raise ConfigError(
             f"{setting}.constant: {value!r} is no text or number; write a text in quotes."
@@ -281,13 +306,13 @@ def _near(setting: str, base: Field, rule: Any) -> Origin:
     options = {"field": rule} if isinstance(rule, str) else rule
     if not isinstance(options, Mapping):
         raise ConfigError(f"{setting}.near: {rule!r} is not the name of a field, nor a mapping.")
-    allowed = {k: v for k, v in _options_of("posted_at").items() if k != "near"}
+    allowed = {k: v for k, v in _options_of("posted_at", TIMES[0]).items() if k != "near"}
     return _origin(f"{setting}.near", base, options, allowed)
 
 
 def _check_formats(setting: str, base: Field, origin: Origin) -> None:
     """Raise an error for formats that do not fit the field."""
-    kind = SILVER[base.name]
+    kind = base.kind
     for text in origin.formats:
         is_duration = text == DURATION
         if is_duration != (kind not in TIMES) and text != ISO:
@@ -410,9 +435,8 @@ FIELD_OPTIONS = ("optional", "same_day_as")
 """The options of a field as a whole."""
 
 
-def _options_of(column: str) -> dict[str, Parser]:
+def _options_of(column: str, kind: str) -> dict[str, Parser]:
     """Return the options by which the values of a column of Silver are read."""
-    kind = SILVER[column]
     if kind in TIMES:
         return {**COMMON_OPTIONS, **TIME_OPTIONS}
     if kind in NUMBERS:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from capstone_metrics.validation.objects import BronzeObject
     from capstone_metrics.validation.scanner import Scanner
 
-ROW = pa.schema({**{name: ARROW[kind] for name, kind in SILVER.items()}, "linha": pa.int64()})
-"""A row of Silver, and the number of the line in its object."""
-
 MAX_SCANNED_BYTES = 1 << 30
 """The largest block for the scanner, which counts in 32 bits.
 
@@ -42,7 +39,7 @@ class ValidatedLines:
     """The validated lines of a block.
 
     Attributes:
-        accepted: the lines that broke no rule, as `ROW`.
+        accepted: the lines that broke no rule, as `row_schema`.
         rejected: the lines that broke a rule, as `REJECTED`.
         count: the number of lines that are not blank.
         withdrawn: how many of these lines are of an object that was read anew in another way.
@@ -58,6 +55,15 @@ class ValidatedLines:
     reasons: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     new_fields: Counter[str] = field(default_factory=Counter)
+
+
+def row_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """Return the schema of a row of Silver, with the number of the line in its object.
+
+    Args:
+        columns: the types of the columns of Silver.
+    """
+    return pa.schema({**{name: ARROW[kind] for name, kind in columns.items()}, "linha": pa.int64()})
 
 
 def validate_lines(
@@ -78,10 +84,12 @@ def validate_lines(
         result.count = len(lines)
         return result
     scan = scanner.read(block)
+    assert contract is not None  # a source without one has no scanner
+    schema = row_schema(contract.columns)
     early: list[tuple[int, int]] = []
     for chunk, columns in enumerate(scan.columns):
         starts, numbers = scan.starts[chunk], scan.numbers[chunk]
-        batch = _batch(block, numbers, dict(zip(SILVER, columns, strict=True)), ROW)
+        batch = _batch(block, numbers, dict(zip(contract.columns, columns, strict=True)), schema)
         is_left = scan.left[chunk] | _is_untimely(batch, block.origin)
         is_ignored = np.zeros(len(numbers), bool)
         for rule, ignored in scan.ignored[chunk]:
@@ -129,8 +137,9 @@ def _validate_by_rules(
             rejected[number] = {"regras": outcome.broken, **text_of(line)}
         else:
             accepted[number] = outcome.row
+    row = row_schema(contract.columns if contract else SILVER)
     for rows, batches, schema in (
-        (accepted, result.accepted, ROW),
+        (accepted, result.accepted, row),
         (rejected, result.rejected, REJECTED),
     ):
         if rows:

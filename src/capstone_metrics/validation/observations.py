@@ -38,7 +38,7 @@ class Observations:
     The order is total: by `ingestion_ts`, then by object and line in Bronze.
 
     Args:
-        lines: batches of lines as `ROW`, each with its object.
+        lines: batches of lines as `lines.row_schema`, each with its object.
     """
 
     def __init__(self, lines: Sequence[tuple[BronzeObject, pa.RecordBatch]]) -> None:

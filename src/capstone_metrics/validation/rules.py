@@ -16,7 +16,7 @@ from capstone_metrics.validation.fields import DURATION, NUMBERS
 from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.numerals import INTEGER, NUMBER, read_duration
 from capstone_metrics.validation.paths import find
-from capstone_metrics.validation.silver import COUNTERS, NAMES, NEVER_BLANK, SILVER
+from capstone_metrics.validation.silver import NAMES, NEVER_BLANK
 from capstone_metrics.validation.texts import composed, folded, name_of
 from capstone_metrics.validation.times import ISO, TimeFormat, read_iso, read_number
 
@@ -87,7 +87,7 @@ def validate_line(
     broken = [rule for name, rule in contract.shape_rules.items() if name in values]
     if new_fields and contract.is_frozen:
         broken.append("line.new_field")
-    row: dict[str, Any] = dict.fromkeys(SILVER)
+    row: dict[str, Any] = dict.fromkeys(contract.columns)
     for name, field in contract.fields.items():
         row[name], rule = read_field(field, values)
         if rule:
@@ -165,7 +165,7 @@ class MangledIdError(ValueError):
 
 
 def _checked(field: Field, value: Any) -> tuple[Any, str | None]:
-    return value, "negative" if field.name in COUNTERS and value < 0 else None
+    return value, "negative" if field.is_counter and value < 0 else None
 
 
 def _joined(parts: list[Any]) -> str | None:
@@ -192,16 +192,16 @@ def read_value(field: Field, origin: Origin, value: Any, near: dt.date | None) -
     if not origin.is_plain and isinstance(value, str | bool):
         value = _translated(origin, value, is_number=_is_unquoted_number(field))
     if _is_text(value) and not value.strip(BLANK):
-        kind = SILVER[field.name]
+        kind = field.kind
         if origin.empty is not None:
             value = Number(origin.empty) if _is_unquoted_number(field) else origin.empty
         elif field.quoted or field.name in NEVER_BLANK or not (origin.is_plain or kind == "string"):
             raise NoValue
-    return READERS[SILVER[field.name]](field, origin, value, near)
+    return READERS[field.kind](field, origin, value, near)
 
 
 def _is_unquoted_number(field: Field) -> bool:
-    return SILVER[field.name] in NUMBERS and not field.quoted
+    return field.kind in NUMBERS and not field.quoted
 
 
 def _translated(origin: Origin, value: Any, *, is_number: bool = False) -> Any:

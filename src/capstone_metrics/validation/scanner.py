@@ -24,7 +24,7 @@ from capstone_metrics.validation.fields import NUMBERS
 from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.paths import is_nested, steps_of
 from capstone_metrics.validation.rules import read_field
-from capstone_metrics.validation.silver import COUNTERS, NEVER_BLANK, SILVER
+from capstone_metrics.validation.silver import NEVER_BLANK, SILVER
 from capstone_metrics.validation.texts import composed
 from capstone_metrics.validation.times import FIXED_TOKENS, TimeFormat
 
@@ -232,7 +232,7 @@ class Plan:
 
     def _column(self, field: Field) -> list[int]:
         column = [0] * layout.COLUMN_WIDTH
-        kind = SILVER[field.name]
+        kind = field.kind
         is_number = kind in NUMBERS
         kinds = {"string": layout.TEXT, "int64": layout.INTEGER, "float64": layout.NUMBER}
         column[layout.KIND] = kinds.get(kind, layout.TIME)
@@ -240,7 +240,7 @@ class Plan:
             (layout.REQUIRED if field.is_required else 0)
             | (layout.BLANK_IS_MISSING if field.quoted or field.name in NEVER_BLANK else 0)
             | (layout.QUOTED if field.quoted and is_number else 0)
-            | (layout.COUNTER if field.name in COUNTERS else 0)
+            | (layout.COUNTER if field.is_counter else 0)
             | (layout.IS_ID if field.name == "video_id" else 0)
             | (layout.NEEDS_CLOCK if field.name == "posted_at" else 0)
         )
@@ -336,7 +336,7 @@ class Scanner:
             return None
         constants: dict[str, Any] = {}
         broken: list[str] = []
-        for name in SILVER:
+        for name in contract.columns:
             column = contract.fields.get(name)
             if column is None or column.constant is not None:
                 constants[name], rule = read_field(column, {}) if column else (None, None)
@@ -440,7 +440,9 @@ class Scanner:
             arrays[converter.field.name], is_left = converter.read(raw, rows)
             left = left | is_left
         for name, value in self._constants.items():
-            arrays[name] = pa.repeat(pa.scalar(value, values.ARROW[SILVER[name]]), rows)
+            arrays[name] = pa.repeat(
+                pa.scalar(value, values.ARROW[plan.contract.columns[name]]), rows
+            )
         for name, default in (("ingestion_ts", origin.arrival), ("run_id", origin.run_id)):
             if arrays[name].null_count:
                 arrays[name] = arrays[name].fill_null(pa.scalar(default, arrays[name].type))
@@ -448,7 +450,7 @@ class Scanner:
             if column.same_day_as:
                 is_same = pc.equal(arrays[name].cast(pa.date32()), arrays[column.same_day_as])
                 arrays[name] = pc.if_else(is_same.fill_null(False), arrays[name], None)
-        return [arrays[name] for name in SILVER], left, ignored
+        return [arrays[name] for name in plan.contract.columns], left, ignored
 
 
 def _has_one_way(paths: Iterable[str]) -> bool:
@@ -496,7 +498,7 @@ def _array(column: Field, number: int, rows: int) -> pa.Array:
     """Return the values of a column in the workspace."""
     known, read = WORKSPACE.known[number, :rows], WORKSPACE.values[number, :rows]
     ends, texts = WORKSPACE.ends[number, : rows + 1], WORKSPACE.texts[number]
-    kind = SILVER[column.name]
+    kind = column.kind
     if kind == "string":
         return values.texts(known, ends, texts)
     if kind == "float64":

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from capstone_metrics.errors import ConfigError, unknown_name
+
 SILVER = {
     "faculdade": "string",
     "rede_social": "string",
@@ -20,7 +25,10 @@ SILVER = {
     "run_id": "string",
     "ingestion_ts": "timestamp('UTC', 6)",
 }
-"""The type of each column of Silver. `duracao_seg` is in seconds, `ctr_estimado` in percent."""
+"""The type of each column that every Silver has.
+
+`duracao_seg` is in seconds, `ctr_estimado` in percent.
+"""
 
 OBSERVATION = {
     "rede_social": "string",
@@ -49,11 +57,8 @@ REQUIRED = ("faculdade", "rede_social", "data_postagem", "video_id", "views")
 REQUIRED_IF_DECLARED = ("likes", "comentarios")
 """The columns that a line has a value for unless its source leaves them out, or says otherwise."""
 
-OPTIONAL = tuple(name for name in SILVER if name not in {*REQUIRED, *REQUIRED_IF_DECLARED})
-"""The columns that a line may always leave empty."""
-
 COUNTERS = ("views", "likes", "comentarios")
-"""The columns that are never negative."""
+"""The columns that are never negative; so are declared ones of whole numbers."""
 
 NAMES = ("faculdade", "categoria")
 """The columns of names, which are compared: without blanks around them, and normalised (NFC)."""
@@ -77,3 +82,49 @@ QUARANTINE = {
 `regras` are the rules that the line broke, and `quando` is the start of its window. `texto` is the
 line; if it is not valid UTF-8, `texto_base64` has its bytes instead.
 """
+
+DECLARABLE_TYPES = ("int64", "float64", "string", "date")
+
+COMPUTED = (
+    *("views_ganhas", "likes_ganhos", "comentarios_ganhos", "dias", "posts"),
+    *("hora_postagem", "views_7d", "views_ganhas_7d", "shard"),
+)
+"""The columns that tables of Silver and of marts have besides."""
+
+MAX_COLUMN_BYTES = 63
+"""The longest name that PostgreSQL allows."""
+
+
+def columns_of(declared: Any) -> dict[str, str]:
+    """Return the type of each column of Silver: those that it always has, then the declared ones.
+
+    Args:
+        declared: the types of the declared columns, by name.
+
+    Raises:
+        ConfigError: if a name or a type cannot be one.
+    """
+    if not isinstance(declared, Mapping):
+        raise ConfigError(
+            f"columns: {declared!r} must be {{name: type}}, such as {{alcance: int64}}."
+        )
+    for name, kind in declared.items():
+        if not (isinstance(name, str) and name.isidentifier() and name.islower()):
+            raise ConfigError(f"columns.{name}: name a column by lower-case letters, digits and _.")
+        if len(name.encode()) > MAX_COLUMN_BYTES:
+            raise ConfigError(
+                f"columns.{name}: the name is longer than the {MAX_COLUMN_BYTES} bytes that "
+                "PostgreSQL takes."
+            )
+        if name in {*SILVER, *OBSERVATION, *QUARANTINE, *COMPUTED}:
+            raise ConfigError(
+                f"columns.{name}: there is such a column already; choose another name."
+            )
+        if kind not in DECLARABLE_TYPES:
+            raise unknown_name(f"columns.{name}", kind, DECLARABLE_TYPES)
+    return {**SILVER, **declared}
+
+
+def declared_counters(columns: Mapping[str, str]) -> list[str]:
+    """Return the declared columns of whole numbers, which are observed on each day anew."""
+    return [name for name, kind in columns.items() if kind == "int64" and name not in SILVER]

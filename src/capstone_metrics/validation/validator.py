@@ -6,6 +6,7 @@ import os
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,11 +17,11 @@ from capstone_metrics.validation.blocks import BLOCK_BYTES, ObjectReader
 from capstone_metrics.validation.compiler import load_scan
 from capstone_metrics.validation.contract import LIFETIME
 from capstone_metrics.validation.layout import PADDING
-from capstone_metrics.validation.lines import REJECTED, ROW, count_lines, validate_lines
+from capstone_metrics.validation.lines import REJECTED, count_lines, validate_lines
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.observations import Observations, local_days
 from capstone_metrics.validation.scanner import Scanner
-from capstone_metrics.validation.silver import OBSERVATION, SILVER
+from capstone_metrics.validation.silver import OBSERVATION, SILVER, declared_counters
 from capstone_metrics.validation.values import ARROW
 
 if TYPE_CHECKING:
@@ -37,11 +38,8 @@ if TYPE_CHECKING:
     Objects = Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
 
 DAY = pa.field("data_observacao", pa.date32())
-ACCEPTED = ROW.insert(len(SILVER), DAY).insert(len(SILVER) + 1, pa.field("objeto", pa.string()))
-"""A row of Silver, the local day of its observation, and the line that it comes from."""
-
-OBSERVED = pa.schema({name: ARROW[kind] for name, kind in OBSERVATION.items()})
-"""What is known of a video at the end of a day, and the line that it comes from."""
+LINE = {DAY.name: DAY.type, "objeto": pa.string(), "linha": pa.int64()}
+"""The local day of an observation, and the object and line number in Bronze that it comes from."""
 
 BUFFER_BYTES = BLOCK_BYTES + PADDING
 BATCH_BYTES, BATCH_PIECES = 1 << 28, 1 << 11
@@ -111,10 +109,10 @@ class ValidatedBatch:
     """The validated lines of some objects.
 
     Attributes:
-        accepted: the lines that broke no rule, as `ACCEPTED`, without those that a later line of
-            the batch supersedes.
-        observed: the last of these lines of each video on each day, as `OBSERVED`; none of a
-            source whose counters count in a period.
+        accepted: the lines that broke no rule, without those that a later line of the batch
+            supersedes.
+        observed: the last of these lines of each video on each day; none of a source whose
+            counters count in a period.
         rejected: the lines that broke a rule, as `REJECTED`.
         objects: the objects whose last line is in the batch.
     """
@@ -135,12 +133,30 @@ class Validator:
         zone: the time zone of windows, and of the days of observations.
         withdrawn: the names of the objects that were read anew in another way, whose lines only
             count.
+        columns: the types of the columns of Silver, in order.
     """
 
     contracts: Mapping[str, Contract]
     networks: tuple[str, ...]
     zone: str
     withdrawn: frozenset[str] = frozenset()
+    columns: Mapping[str, str] = field(default_factory=lambda: SILVER)
+
+    @cached_property
+    def schemas(self) -> dict[str, pa.Schema]:
+        """The schema of each table of a batch.
+
+        An accepted row has the columns of Silver, an observed one what is known of a video at the
+        end of a day, and both have the line that they come from.
+        """
+        row = {name: ARROW[kind] for name, kind in self.columns.items()}
+        counters = {name: row[name] for name in declared_counters(self.columns)}
+        observation = {name: ARROW[kind] for name, kind in OBSERVATION.items()}
+        return {
+            "accepted": pa.schema({**row, **LINE}),
+            "observed": pa.schema({**observation, **counters}),
+            "rejected": REJECTED,
+        }
 
     def validate(
         self, objects: Objects, threads: int = os.cpu_count() or 1
@@ -264,23 +280,25 @@ class _Batch:
         for (origin, batch), day, is_latest, is_last_of_day in zip(
             self._accepted, days, *outcomes, strict=True
         ):
-            for schema, is_kept, kept in (
-                (ACCEPTED, is_latest, accepted),
-                (OBSERVED, is_last_of_day, observed),
+            for name, is_kept, kept in (
+                ("accepted", is_latest, accepted),
+                ("observed", is_last_of_day, observed),
             ):
                 if is_kept.any():
+                    schema = self._validator.schemas[name]
                     kept.append(_rows(schema, origin, batch, day, is_kept))
         return self._batch(accepted, observed)
 
     def _batch(
         self, accepted: list[pa.RecordBatch], observed: list[pa.RecordBatch]
     ) -> ValidatedBatch:
-        return ValidatedBatch(
-            pa.Table.from_batches(accepted, ACCEPTED).combine_chunks(),
-            pa.Table.from_batches(observed, OBSERVED).combine_chunks(),
-            pa.Table.from_batches(self._rejected, REJECTED).combine_chunks(),
-            self.objects,
-        )
+        parts = {"accepted": accepted, "observed": observed, "rejected": self._rejected}
+        schemas = self._validator.schemas
+        tables = {
+            name: pa.Table.from_batches(rows, schemas[name]).combine_chunks()
+            for name, rows in parts.items()
+        }
+        return ValidatedBatch(**tables, objects=self.objects)
 
 
 def _rows(

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from capstone_metrics.validation.layout import HAS_CLOCK, HAS_OFFSET, VALID
-from capstone_metrics.validation.silver import SILVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +73,7 @@ def times(known: Known, values: Integers, field: Field) -> pa.Array:
         values: microseconds since 1970: in UTC if the time has an offset, else as it is written.
         field: the field of the times.
     """
-    kind = ARROW[SILVER[field.name]]
+    kind = ARROW[field.kind]
     has_offset, has_clock = (known & HAS_OFFSET) > 0, (known & HAS_CLOCK) > 0
     zone = field.origin.timezone
     if kind == ARROW["timestamp('UTC', 6)"]:

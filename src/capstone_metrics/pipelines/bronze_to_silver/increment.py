@@ -12,6 +12,7 @@ from capstone_metrics.errors import ConfigError, StorageError
 from capstone_metrics.schedule import Span
 from capstone_metrics.sources import Declarations, withdrawn_objects
 from capstone_metrics.validation.objects import parse_object_name
+from capstone_metrics.validation.silver import columns_of
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ def find_increment(
     bronze: Bronze,
     sources: Mapping[str, Any],
     networks: list[str],
+    columns: Mapping[str, str],
     full: bool,
     first: str | None,
     last: str | None,
@@ -28,8 +30,9 @@ def find_increment(
     """Return the increment of the objects without a receipt, in a backfill of its windows only.
 
     The receipts are read after the head of Silver: if another run commits in between, the commit of
-    this run fails. Silver is built from all of Bronze if its head is not of the current format, or
-    if a file whose lines it has was read anew in another way. The objects of a source whose
+    this run fails. Silver is built from all of Bronze if its head is not of the current format, if
+    it has other columns than are declared, or if a file whose lines it has was read anew in another
+    way. The objects of a source whose
     declaration is wrong are left for a later run.
 
     Args:
@@ -37,6 +40,7 @@ def find_increment(
         bronze: all objects of Bronze.
         sources: the declarations of the sources, by `fonte`.
         networks: the known values of `rede_social`.
+        columns: the types of the declared columns, by name.
         full: whether to rebuild Silver from all objects.
         first: the first day or window of a backfill; None without one.
         last: the last day or window of a backfill.
@@ -47,14 +51,15 @@ def find_increment(
             objects would be counted again.
     """
     span = Span.of(first, last)
-    declared = Declarations.of(sources, networks)
-    withdrawn = withdrawn_objects(declared.valid, bronze.names)
+    every_column = columns_of(columns)
+    declared = Declarations.of(sources, networks, every_column)
+    withdrawn = withdrawn_objects(declared.valid, bronze.names, every_column)
     withdrawn |= {
         name
         for name in silver.head.get("withdrawn", ())
         if parse_object_name(name)[0] in declared.errors
     }
-    reason = None if full else _rebuild_reason(silver, withdrawn)
+    reason = None if full else _rebuild_reason(silver, withdrawn, columns)
     if reason and silver.generation and span:
         raise ConfigError(
             f"{reason}, so Silver has to be rebuilt from all of Bronze; run once without from and "
@@ -88,10 +93,14 @@ def _error_of_a_source(declared: Declarations, names: list[str]) -> ConfigError 
     return next((error for name, error in declared.errors.items() if name in fontes), None)
 
 
-def _rebuild_reason(silver: SilverSnapshot, withdrawn: frozenset[str]) -> str | None:
+def _rebuild_reason(
+    silver: SilverSnapshot, withdrawn: frozenset[str], columns: Mapping[str, str]
+) -> str | None:
     """Return why Silver has to be rebuilt; None if it has not."""
     if silver.head.get("format") != FORMAT:
         return f"Silver lacks a head of format {FORMAT}"
+    if silver.head.get("columns", {}) != dict(columns):
+        return f"Silver has other columns than are declared ({', '.join(columns) or 'none'})"
     merged = silver.merged_objects() if withdrawn or silver.head.get("withdrawn") else set()
     changed = (withdrawn & merged).symmetric_difference(silver.head.get("withdrawn", ()))
     fontes = sorted({parse_object_name(name)[0] for name in changed})

@@ -14,7 +14,7 @@ from capstone_metrics.facts import days_of, rows_of_days
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.observations import merge_observations
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
-from capstone_metrics.schemas import PROVENANCE, SILVER, VIDEO_INDEX, VIDEO_KEY
+from capstone_metrics.schemas import PROVENANCE, VIDEO_INDEX, VIDEO_KEY
 from capstone_metrics.validation.objects import parse_object_name
 
 DAY = "data_postagem"
@@ -105,11 +105,13 @@ def _criacao_overwrite(
     merged: MergedProvenance, validation: ValidationResult
 ) -> PartitionOverwrite:
     """Return the overwrite of the partitions of the data that have an inserted or updated row."""
-    rows = validation.accepted.semi_join(merged.upserted, LINE_KEY).select(*SILVER)
+    rows = validation.accepted.semi_join(merged.upserted, LINE_KEY).select(*validation.columns)
     partitions = merged.partitions
     if partitions is not None:  # else no row is unchanged
         old = _in_partitions(validation.snapshot.tables["criacao"], partitions)
-        rows = ibis.union(rows, old.semi_join(merged.unchanged, VIDEO_KEY).select(*SILVER))
+        rows = ibis.union(
+            rows, old.semi_join(merged.unchanged, VIDEO_KEY).select(*validation.columns)
+        )
     return PartitionOverwrite(rows, partitions)
 
 

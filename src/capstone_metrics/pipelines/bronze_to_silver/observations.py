@@ -9,13 +9,10 @@ from capstone_metrics.changes import PartitionOverwrite
 from capstone_metrics.facts import days_of, rows_of_days
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
-from capstone_metrics.schemas import DAY_PROVENANCE, GAINS, OBSERVACAO_DIA, OBSERVATIONS, VIDEO_KEY
+from capstone_metrics.schemas import DAY_PROVENANCE, GAINS, VIDEO_KEY, observacao_dia_of
 
 DAY = "data_observacao"
 VIDEO_AND_DAY = [*VIDEO_KEY, DAY]
-OBSERVED = [name for name in OBSERVATIONS if name in OBSERVACAO_DIA]
-"""What an observation says of its video, without what is computed from the one before."""
-
 WHOLE_UNTIL_DAYS = 1
 """How many days after its posting the first observation of a video counts whole, at most."""
 
@@ -34,9 +31,10 @@ def merge_observations(
         The new partitions of the observations by day, and of the index of their lines.
     """
     new = _last_of_days(validation)
+    columns = list(observacao_dia_of(validation.columns))
     if validation.is_full:
         return {
-            "observacao_dia": PartitionOverwrite(_with_gains(new).select(*OBSERVACAO_DIA)),
+            "observacao_dia": PartitionOverwrite(_with_gains(new).select(*columns)),
             "day_provenance": PartitionOverwrite(new.select(*DAY_PROVENANCE)),
         }
     new = new.cache()
@@ -49,11 +47,12 @@ def merge_observations(
         new.select(*DAY_PROVENANCE, "is_new"),
     )
     merged = latest(lines, VIDEO_AND_DAY).cache()
-    upserted = new.semi_join(merged.filter(merged.is_new), VIDEO_AND_DAY).select(*OBSERVED).cache()
+    said = [name for name in columns if name in new.columns]  # and not computed
+    upserted = new.semi_join(merged.filter(merged.is_new), VIDEO_AND_DAY).select(*said).cache()
     changed = _changed(upserted, _around(upserted, before, observed)).cache()
     days = days_of(changed, DAY)
     unchanged = rows_of_days(observed, DAY, days).anti_join(changed, VIDEO_AND_DAY)
-    rows = ibis.union(changed.select(*OBSERVACAO_DIA), unchanged.select(*OBSERVACAO_DIA))
+    rows = ibis.union(changed.select(*columns), unchanged.select(*columns))
     return {
         "observacao_dia": PartitionOverwrite(rows, [(str(day),) for day in days]),
         "day_provenance": PartitionOverwrite(
@@ -78,8 +77,8 @@ def _changed(upserted: ir.Table, around: ir.Table) -> ir.Table:
     """Return the rows that change: the new ones, and for each the next one of the same video."""
     others = around.anti_join(upserted, VIDEO_AND_DAY)
     rows = ibis.union(
-        upserted.select(*OBSERVED).mutate(is_new=True),
-        others.select(*OBSERVED).mutate(is_new=False),
+        upserted.mutate(is_new=True),
+        others.select(*upserted.columns).mutate(is_new=False),
     )
     gained = _with_gains(rows)
     return gained.filter(gained.is_new | gained.follows_new)

@@ -20,6 +20,7 @@ def create_pipeline() -> Pipeline:
                     "bronze_criacao",
                     "params:sources",
                     "params:networks",
+                    "params:columns",
                     "params:full",
                     "params:from",
                     "params:to",
@@ -29,7 +30,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 validate,
-                inputs=["bronze_increment", "params:sources", "params:networks", "params:schedule"],
+                inputs=[
+                    "bronze_increment",
+                    "params:sources",
+                    "params:networks",
+                    "params:columns",
+                    "params:schedule",
+                ],
                 outputs="validation_result",
                 name="validate",
             ),

@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 from capstone_metrics.changes import Increment, SilverSnapshot
 from capstone_metrics.sources import Declarations
 from capstone_metrics.validation.contract import contract_of
+from capstone_metrics.validation.silver import SILVER, columns_of
 from capstone_metrics.validation.validator import Validator
 
 
@@ -21,9 +22,9 @@ class ValidationResult:
 
     Attributes:
         accepted: the lines that broke no rule, without some that a later line supersedes: the
-            columns of Silver, and the object and line number in Bronze.
+            columns of Silver, and the line in Bronze.
         observed: the last of them of each video on each day, and perhaps earlier ones, without
-            those of sources whose counters count in a period; as `schemas.OBSERVATIONS`.
+            those of sources whose counters count in a period.
         rejected: the lines that broke a rule, with the columns of the quarantine.
         objects: for each Bronze object, by its name, its `lines`, `bytes` and `sha256`; how many
             lines were `accepted`, `quarantined` and `withdrawn`; how many were `ignored` by each
@@ -35,6 +36,7 @@ class ValidationResult:
         is_full: whether Silver is rebuilt from these lines alone.
         withdrawn: the names of the objects of Bronze that were read anew in another way.
         declaration_digests: the digest of the declaration of each source, by `fonte`.
+        columns: the types of the columns of Silver, in order.
     """
 
     accepted: ir.Table
@@ -46,6 +48,7 @@ class ValidationResult:
     is_full: bool = False
     withdrawn: frozenset[str] = frozenset()
     declaration_digests: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=lambda: SILVER)
 
     def count_lines(self, outcome: str) -> int:
         """Return how many lines were `accepted`, or `quarantined`."""
@@ -56,6 +59,7 @@ def validate(
     increment: Increment,
     sources: Mapping[str, Any],
     networks: list[str],
+    columns: Mapping[str, str],
     schedule: Mapping[str, Any],
 ) -> ValidationResult:
     """Parse and validate the lines of an increment.
@@ -64,14 +68,15 @@ def validate(
         increment: the objects whose lines are validated.
         sources: the declarations of the sources, by `fonte`.
         networks: the known values of `rede_social`.
+        columns: the types of the declared columns, by name.
         schedule: the schedule, whose `timezone` applies to windows, and to times without one.
     """
-    timezone = schedule["timezone"]
+    timezone, every_column = schedule["timezone"], columns_of(columns)
     contracts = {
-        fonte: contract_of(fonte, declaration, timezone)
-        for fonte, declaration in Declarations.of(sources, networks).valid.items()
+        fonte: contract_of(fonte, declaration, timezone, every_column)
+        for fonte, declaration in Declarations.of(sources, networks, every_column).valid.items()
     }
-    validator = Validator(contracts, tuple(networks), timezone, increment.withdrawn)
+    validator = Validator(contracts, tuple(networks), timezone, increment.withdrawn, every_column)
     validated = increment.validate(validator)
     return ValidationResult(
         accepted=validated.accepted,
@@ -86,4 +91,5 @@ def validate(
             fonte: contract.digest(sorted(networks), timezone)
             for fonte, contract in contracts.items()
         },
+        columns=every_column,
     )

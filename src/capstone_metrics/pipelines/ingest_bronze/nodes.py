@@ -14,6 +14,7 @@ from capstone_metrics.sources import check_networks, new_objects, warn_of_shared
 from capstone_metrics.sources.objects import NewObjects
 from capstone_metrics.sources.presets import with_preset
 from capstone_metrics.validation.objects import parse_object_name
+from capstone_metrics.validation.silver import columns_of
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 def ingest(
     sources: Mapping[str, Any],
     networks: list[str],
+    columns: Mapping[str, str],
     schedule: Mapping[str, Any],
     now: str,
     first: str | None,
@@ -34,6 +36,7 @@ def ingest(
     Args:
         sources: the declarations of the sources, by name.
         networks: the known values of `rede_social`.
+        columns: the types of the declared columns of Silver, by name.
         schedule: the schedule, which says when windows are due.
         now: the instant of the run.
         first: the first day or window of a backfill; None without one.
@@ -41,26 +44,27 @@ def ingest(
         bronze: Bronze as it is before the run.
 
     Raises:
-        ConfigError: if the schedule, the instant or the backfill is invalid.
+        ConfigError: if a column, the schedule, the instant or the backfill is invalid.
     """
     calendar = Calendar.of(schedule, now, Span.of(first, last))
     existing = frozenset(bronze.names)
+    every_column = columns_of(columns)
     objects: dict[str, Callable[[], Iterator[bytes]]] = {}
     states: dict[str, SourceState] = {}
     for name, declaration in sources.items():
         before = bronze.sources.get(name, SourceState())
         try:
             check_networks(name, declaration, networks)
-            declared = with_preset(name, declaration)
+            declared = with_preset(name, declaration, every_column)
             contents = {**before.removed, **before.files}
-            new = new_objects(name, declared, calendar, existing, contents)
+            new = new_objects(name, declared, calendar, existing, contents, every_column)
         except (ConfigError, SourceError) as error:
             states[name] = replace(before, refused=[str(error)])
             continue
         objects |= new.objects
         states[name] = _state_after(before, new) if new.is_looked_at else before
         _tell_what_is_new(name, bronze.sources, new)
-    warn_of_shared_files(sources)
+    warn_of_shared_files(sources, every_column)
     return Ingestion(objects, states)
 
 

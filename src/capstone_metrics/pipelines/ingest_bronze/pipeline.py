@@ -7,6 +7,7 @@ from capstone_metrics.pipelines.ingest_bronze.nodes import ingest
 INPUTS = [
     "params:sources",
     "params:networks",
+    "params:columns",
     "params:schedule",
     "params:now",
     "params:from",

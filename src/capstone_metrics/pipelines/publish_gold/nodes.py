@@ -9,12 +9,8 @@ from typing import Any
 from capstone_metrics.changes import GoldSnapshot, MartFile
 from capstone_metrics.definitions import definitions_of
 from capstone_metrics.errors import DataError
-from capstone_metrics.marts import (
-    Publication,
-    PublicationPolicy,
-    declaration_in,
-    marts_of,
-)
+from capstone_metrics.marts import Publication, PublicationPolicy, declaration_in, marts_of
+from capstone_metrics.validation.silver import columns_of
 
 
 class VerifiedFiles(Mapping[str, bytes]):
@@ -53,6 +49,7 @@ class VerifiedFiles(Mapping[str, bytes]):
 def assemble_publication(
     gold: GoldSnapshot,
     declarations: Mapping[str, Any],
+    columns: Mapping[str, str],
     policy: Mapping[str, Any],
     allow_shrink: bool,
     definitions: Sequence[Mapping[str, Any]] | None,
@@ -63,6 +60,7 @@ def assemble_publication(
     Args:
         gold: Gold as of its last commit.
         declarations: the declared marts.
+        columns: the types of the declared columns of Silver, by name.
         policy: the limits of a publication: `max_shrink_pct` (percent), `changes_kept_days` (days).
         allow_shrink: whether the marts may shrink beyond `max_shrink_pct`.
         definitions: when networks changed what they count.
@@ -76,7 +74,7 @@ def assemble_publication(
     """
     if not gold.manifest:
         raise DataError("There is no Gold to publish; run 'kedro run' first.")
-    marts = marts_of(declarations)
+    marts = marts_of(declarations, columns_of(columns))
     entries = gold.manifest["marts"]
     built = {name: declaration_in(entry) for name, entry in entries.items()}
     if built != {name: mart.declaration for name, mart in marts.items()}:

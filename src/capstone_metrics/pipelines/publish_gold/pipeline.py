@@ -14,6 +14,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "gold",
                     "params:marts",
+                    "params:columns",
                     "params:publication",
                     "params:allow_shrink",
                     "params:definitions",

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ibis
@@ -18,15 +18,15 @@ from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, S
 from capstone_metrics.errors import DataError
 from capstone_metrics.facts import changed_days, facts_of, rows_of_days
 from capstone_metrics.gold_csv import read_csv, to_csv
-from capstone_metrics.marts import Basis, Mart, declaration_in, marts_of
+from capstone_metrics.marts import Basis, Mart, declaration_in, marts_in, marts_of
+from capstone_metrics.measures import aggregate, keyed, totals_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
 from capstone_metrics.refusals import allowed_names, refusal_error, refusals_of
 from capstone_metrics.schedule import Span
 from capstone_metrics.schemas import DAYS
-from capstone_metrics.validation.silver import NAMES
+from capstone_metrics.validation.silver import NAMES, columns_of
 from capstone_metrics.wide_sums import (
     MAX_MEASURE,
-    NOT_INFORMED,
     overflow,
     overflow_days,
     rows_within,
@@ -67,12 +67,14 @@ class RebuildScope:
         facts: the days and rows for the marts of each basis.
         gold: Gold as of its last commit.
         silver_head: the head of Silver as it is now.
+        marts: the declared marts, by name.
         overflows: the sums of these rows that Gold cannot store.
     """
 
     facts: Mapping[Basis, Facts]
     gold: GoldSnapshot
     silver_head: Mapping[str, Any]
+    marts: Mapping[str, Mart] = field(default_factory=dict)
     overflows: Sequence[Mapping[str, Any]] = ()
 
     def rows_of(self, mart: Mart) -> ir.Table:
@@ -107,6 +109,7 @@ def find_rebuild_scope(
     silver: SilverSnapshot,
     gold: GoldSnapshot,
     declarations: Mapping[str, Any],
+    columns: Mapping[str, str],
     full: bool,
     first: str | None,
     last: str | None,
@@ -121,23 +124,26 @@ def find_rebuild_scope(
         silver: Silver as of its last commit.
         gold: Gold as of its last commit.
         declarations: the declared marts.
+        columns: the types of the declared columns of Silver, by name.
         full: whether to rebuild all days.
         first: the first day or window of a backfill; None without one.
         last: the last day or window of a backfill.
 
     Raises:
-        DataError: if there is no Silver, or if on these days it is not what its last commit
-            wrote.
+        DataError: if there is no Silver, or it lacks a declared column; or if on these days it is
+            not what its last commit wrote.
     """
-    marts = marts_of(declarations)
+    marts = marts_of(declarations, columns_of(columns))
     if not silver.head:
         raise DataError("There is no Silver to build Gold from; run 'kedro run' first.")
     by_basis: dict[Basis, list[Mart]] = defaultdict(list)
     for mart in marts.values():
         by_basis[mart.basis].append(mart)
+    _require_columns(marts, silver.head)
     _tell_what_is_new(marts, gold)
     days = _days(silver, gold, by_basis, full, first, last)
-    scope = RebuildScope({basis: Facts(days[basis], None) for basis in by_basis}, gold, silver.head)
+    unread = {basis: Facts(days[basis], None) for basis in by_basis}
+    scope = RebuildScope(unread, gold, silver.head, marts)
     facts = {}
     overflows = []
     for basis, own in by_basis.items():
@@ -146,12 +152,23 @@ def find_rebuild_scope(
             rebuilt = None
         rows = None
         if rebuilt != set():
-            columns = set().union(*(mart.source_columns for mart in own))
-            rows = facts_of(silver.tables, basis, columns, rebuilt).cache()
+            needed = set().union(*(mart.source_columns for mart in own))
+            rows = facts_of(silver.tables, basis, needed, rebuilt).cache()
             overflows += _overflows(rows, own)
         facts[basis] = Facts(rebuilt, rows)
     _check_silver(silver, facts)
-    return RebuildScope(facts, gold, silver.head, overflows)
+    return RebuildScope(facts, gold, silver.head, marts, overflows)
+
+
+def _require_columns(marts: Mapping[str, Mart], head: Mapping[str, Any]) -> None:
+    """Raise an error if a mart needs a declared column that Silver was not built with."""
+    known = columns_of(head.get("columns", {}))
+    for mart in marts.values():
+        for column in sorted(mart.source_columns - mart.basis.schema(known).keys()):
+            raise DataError(
+                f"marts.{mart.name}: Silver has no {column} yet, which was declared since it was "
+                "built. Run 'kedro run', which builds it again."
+            )
 
 
 def _tell_what_is_new(marts: Mapping[str, Mart], gold: GoldSnapshot) -> None:
@@ -173,9 +190,9 @@ def _overflows(rows: ir.Table, marts: Iterable[Mart]) -> list[dict[str, Any]]:
     found = []
     for mart in marts:
         sums = [each.name for each in mart.sums]
-        keyed = _keyed(rows, mart)
-        measures = {each.name: wide_sum(keyed[each.column]) for each in mart.sums}
-        table = keyed.group_by(*mart.key).agg(**measures)
+        labelled = keyed(rows, mart)
+        measures = {each.name: wide_sum(labelled[each.column]) for each in mart.sums}
+        table = labelled.group_by(*mart.key).agg(**measures)
         for name in sums:
             large = table.filter(table[name].abs() > MAX_MEASURE).order_by(*mart.key)
             found += [
@@ -247,12 +264,12 @@ def _days(
     return {basis: changed_days(basis, changed, silver.tables).union(backfilled) for basis in bases}
 
 
-def build_marts(scope: RebuildScope, declarations: Mapping[str, Any]) -> dict[str, bytes]:
+def build_marts(scope: RebuildScope) -> dict[str, bytes]:
     """Return the CSV of each mart: one row for each value of its key, sorted by the key.
 
     On days outside the scope, it has the current rows of the mart.
     """
-    return {name: to_csv(_build(scope, mart)) for name, mart in marts_of(declarations).items()}
+    return {name: to_csv(_build(scope, mart)) for name, mart in scope.marts.items()}
 
 
 def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
@@ -261,7 +278,7 @@ def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
     facts = scope.facts[mart.basis]
     if facts.rows is None:  # no day changed, so each mart has reusable rows, which are sorted
         return current
-    rebuilt = _aggregate(scope.rows_of(mart), mart)
+    rebuilt = aggregate(scope.rows_of(mart), mart)
     if facts.days is not None:
         old = ibis.memtable(current)  # every mart has reusable rows, or all days are rebuilt
         unchanged = old.filter(old[mart.basis.day].notin(sorted(facts.days)))
@@ -269,34 +286,11 @@ def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
     return rebuilt.to_pyarrow()
 
 
-def _aggregate(silver: ir.Table, mart: Mart) -> ir.Table:
-    """Return the rows of a mart that rows of Silver add up to."""
-    keyed = _keyed(silver, mart)
-    attributes = {name: keyed[name].max() for name in mart.attributes}
-    measures = {name: total.cast("int64") for name, total in _measures(keyed, mart).items()}
-    table = keyed.group_by(*mart.key).agg(**attributes, **measures)
-    return table.select(*mart.columns).order_by(*mart.key)
-
-
-def _keyed(silver: ir.Table, mart: Mart) -> ir.Table:
-    """Return rows of Silver whose keys and attributes have no missing text."""
-    labels = {
-        column: silver[column].fill_null(NOT_INFORMED)
-        if silver[column].type().is_string()
-        else silver[column]
-        for column in mart.labels
-    }
-    return silver.mutate(**labels)
-
-
-def reconcile(
-    scope: RebuildScope, declarations: Mapping[str, Any], files: Mapping[str, bytes]
-) -> GoldUpdate:
+def reconcile(scope: RebuildScope, files: Mapping[str, bytes]) -> GoldUpdate:
     """Check the marts as they are written against Silver, and return the new state of Gold.
 
     Args:
         scope: the days that were rebuilt, and the rows that they were rebuilt from.
-        declarations: the declared marts.
         files: the CSV of each mart.
 
     Returns:
@@ -308,9 +302,9 @@ def reconcile(
         DataError: if a mart and Silver differ in a total.
     """
     entries = {}
-    for mart in marts_of(declarations).values():
-        table = read_csv(files[mart.name])
-        totals = {name: _total(table[name]) for name in mart.measure_names}
+    for mart in scope.marts.values():
+        table = read_csv(files[mart.name], mart.types)
+        totals = {name: _total(table[name]) for name in mart.additive_names}
         expected = _expected_totals(scope, mart)
         if totals != expected:
             raise DataError(
@@ -329,6 +323,7 @@ def reconcile(
         "silver_generation": scope.silver_head["generation"],
         "silver_rows": scope.silver_head["total"]["current"],
         "marts": entries,
+        **({"columns": columns} if (columns := scope.silver_head.get("columns")) else {}),
         **({"overflows": overflows} if (overflows := scope.all_overflows) else {}),
     }
     gold = scope.gold
@@ -350,16 +345,16 @@ def check_gold(
     """
     rules = Rules.of(quality or {}, marts)
     findings = check_totals(update.base.manifest, update.manifest, rules).findings
-    findings += check_names(_names(update, marts_of(marts)), rules).findings
+    findings += check_names(_names(update), rules).findings
     return QualityReport("gold", findings)
 
 
-def _names(update: GoldUpdate, marts: Mapping[str, Mart]) -> dict[str, dict[str, list[str]]]:
+def _names(update: GoldUpdate) -> dict[str, dict[str, list[str]]]:
     """Return the different names in each mart, by the columns of its key that have names."""
     names: dict[str, dict[str, list[str]]] = {}
-    for mart in marts.values():
+    for mart in marts_in(update.manifest).values():
         if columns := [column for column in mart.key if column in NAMES]:
-            table = read_csv(update.files[mart.name])
+            table = read_csv(update.files[mart.name], mart.types)
             names[mart.name] = {column: table[column].unique().to_pylist() for column in columns}
     return names
 
@@ -406,7 +401,10 @@ def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
     if facts.rows is None:
         return dict(scope.gold.manifest["marts"][mart.name]["totals"])
     rows = scope.rows_of(mart)
-    (row,) = rows.agg(**_measures(rows, mart)).to_pyarrow().to_pylist()
+    totals = totals_of(rows, mart)
+    if not totals:
+        return {}
+    (row,) = rows.agg(**totals).to_pyarrow().to_pylist()
     rebuilt: dict[str, int] = {name: int(total or 0) for name, total in row.items()}
     current = scope.reusable_rows(mart)
     if facts.days is None or current is None:
@@ -454,11 +452,3 @@ def _fingerprints(rows: ir.Table, day: str) -> dict[dt.date, tuple[int, int]]:
     by_day = rows.mutate(video=video).group_by(day)
     counts = by_day.agg(rows=lambda each: each.count(), videos=lambda each: each.video.sum())
     return {row[day]: (row["rows"], row["videos"]) for row in counts.to_pyarrow().to_pylist()}
-
-
-def _measures(silver: ir.Table, mart: Mart) -> dict[str, ir.NumericScalar]:
-    """Return the measures of a mart, sums wider than Gold stores them."""
-    return {
-        name: wide_sum(silver[column]) if aggregate == "sum" else silver[column].count()
-        for name, aggregate, column in mart.measures
-    }

@@ -22,6 +22,7 @@ def create_pipeline() -> Pipeline:
                     "silver",
                     "gold_snapshot",
                     "params:marts",
+                    "params:columns",
                     "params:full",
                     "params:from",
                     "params:to",
@@ -44,13 +45,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 build_marts,
-                inputs=["complete_scope", "params:marts"],
+                inputs="complete_scope",
                 outputs="mart_files",
                 name="build_marts",
             ),
             node(
                 reconcile,
-                inputs=["rebuild_scope", "params:marts", "mart_files"],
+                inputs=["rebuild_scope", "mart_files"],
                 outputs="gold_update",
                 name="reconcile",
             ),

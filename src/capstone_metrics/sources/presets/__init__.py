@@ -15,6 +15,7 @@ from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.sources.records import first_records
 from capstone_metrics.validation.paths import find
+from capstone_metrics.validation.silver import SILVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,12 +146,13 @@ def recognised(
     return best if fields else None
 
 
-def with_preset(name: str, declaration: Any) -> Any:
+def with_preset(name: str, declaration: Any, columns: Mapping[str, str] = SILVER) -> Any:
     """Return a declaration with the options of the preset that it names, and its own before them.
 
     Args:
         name: the name of the source.
         declaration: its declaration. Under `fields` and `defaults` it overrides single entries.
+        columns: the types of the columns of Silver; others of the preset are left out.
 
     Raises:
         CapstoneError: for an unknown preset.
@@ -163,7 +165,8 @@ def with_preset(name: str, declaration: Any) -> Any:
         raise unknown_name(f"sources.{name}.preset", declaration["preset"], presets)
     if preset.lacks:
         raise ConfigError(f"sources.{name}.preset: {preset.name} {why_refused(preset)}.")
-    options = {**preset.options}
+    known = {k: v for k, v in preset.options["fields"].items() if k in columns}
+    options = {**preset.options, "fields": known}
     if declaration.get("format", options["format"]) != options["format"]:
         options = {key: value for key, value in options.items() if key not in READING}
     merged = {**options, **{k: v for k, v in declaration.items() if k != "preset"}}

@@ -66,19 +66,22 @@ class Proposal:
     networks: tuple[str, ...]
 
 
-def propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Proposal:
+def propose(
+    path: Path, given: Iterable[str], named: Mapping[str, str], columns: Mapping[str, str]
+) -> Proposal:
     """Propose how a file is read.
 
     Args:
         path: of the file.
         given: the columns whose values are given otherwise.
         named: the columns whose field in the file is known.
+        columns: the types of the columns of Silver.
 
     Raises:
         CapstoneError: if the file has no records, or nothing is known of what it is.
     """
     try:
-        return _propose(path, given, named)
+        return _propose(path, given, named, columns)
     except (*BROKEN, RecursionError, csv.Error) as error:
         raise SourceError(
             f"{path}: is incomplete or broken; copy it again, or export it again as CSV, JSON, "
@@ -86,7 +89,9 @@ def propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Propo
         ) from error
 
 
-def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Proposal:
+def _propose(
+    path: Path, given: Iterable[str], named: Mapping[str, str], columns: Mapping[str, str]
+) -> Proposal:
     options = reading_options(path, set(named.values()))
     reading = Reading.of("proposal", options)
     records = list(filter(None, first_records(path, reading, SAMPLE_RECORDS)))
@@ -99,9 +104,9 @@ def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Prop
     fields: dict[str, Any] = {}
     if unknown := [name for name in named.values() if name not in names]:
         raise unknown_name("--field", unknown[0], names)
-    matches = matches_of(names, records, skipped={*given, *named})
+    matches = matches_of(names, records, columns.keys() - {*given, *named})
     for column, name in {**matches, **named}.items():
-        rule = rule_of(column, name, records, is_csv=options["format"] == "csv")
+        rule = rule_of(column, columns[column], name, records, is_csv=options["format"] == "csv")
         if rule is not None:
             fields[column] = rule
     if "video_id" not in {*fields, *given} and (link := link_of(names, records)):
@@ -110,8 +115,8 @@ def _propose(path: Path, given: Iterable[str], named: Mapping[str, str]) -> Prop
     declaration = {"type": "files", **options, "fields": fields}
     if options["format"] in TABLES:
         keys = [name for column, name in {**matches, **named}.items() if column in KEYS]
-        columns = dict.fromkeys(_total_columns(path, reading, keys)) or names[:1]
-        declaration["ignore"] = [*({name: list(TOTALS)} for name in columns), ONE_VALUE]
+        of_totals = dict.fromkeys(_total_columns(path, reading, keys)) or names[:1]
+        declaration["ignore"] = [*({name: list(TOTALS)} for name in of_totals), ONE_VALUE]
     if others := list(no_video_conditions(names, records)):
         declaration["ignore"] = [*others, *declaration.get("ignore", [])]
     networks: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import REQUIRED, SILVER, TIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     Record = Mapping[str, Any]
 
@@ -90,7 +90,7 @@ def _synonyms() -> dict[str, str]:
     """Return the column of each name that a known export, or people, have for it."""
     columns = [preset.options.get("fields", {}) for preset in all_presets().values()]
     columns.append(yaml.safe_load(NAMES.read_text(encoding="utf-8")))
-    names: dict[str, str] = {_normalized(column): column for column in SILVER}
+    names: dict[str, str] = {}
     for column, rule in (each for fields in columns for each in fields.items()):
         for name in _names(rule):
             names.setdefault(_normalized(name), column)
@@ -108,29 +108,32 @@ def _names(rule: Any) -> Iterator[str]:
         yield from _names(rule.get("field", []))
 
 
-def column_of(name: str) -> str | None:
+def column_of(name: str, columns: Iterable[str] = SILVER) -> str | None:
     """Return the column of Silver that a field is by its name; None if it is unknown."""
-    return _synonyms().get(_normalized(name))
+    normalized = _normalized(name)
+    own = {_normalized(column): column for column in columns}
+    column = own.get(normalized) or _synonyms().get(normalized)
+    return column if column in own.values() else None
 
 
 def matches_of(
-    names: Sequence[str], records: Sequence[Record], skipped: set[str]
+    names: Sequence[str], records: Sequence[Record], columns: Collection[str]
 ) -> dict[str, str]:
-    """Return a field for each column, the likeliest of those that have a name for it."""
+    """Return a field for each of some columns, the likeliest of those that have a name for it."""
     candidates: dict[str, list[str]] = {}
     for name in names:
-        column = column_of(name) or column_of(name.rpartition(".")[2])
-        if column and column not in skipped:
+        column = column_of(name, columns) or column_of(name.rpartition(".")[2], columns)
+        if column:
             candidates.setdefault(column, []).append(name)
-    columns = {
+    matches = {
         column: min(each, key=lambda name: _unlikeliness(column, name, records))
         for column, each in candidates.items()
     }
-    if "data_postagem" in columns and "posted_at" not in {*columns, *skipped}:
-        columns["posted_at"] = columns["data_postagem"]
-    if "posted_at" in columns and "data_postagem" not in columns:
-        columns["data_postagem"] = columns["posted_at"]
-    return columns
+    if "data_postagem" in matches and "posted_at" in columns:
+        matches.setdefault("posted_at", matches["data_postagem"])
+    if "posted_at" in matches and "data_postagem" not in matches:
+        matches["data_postagem"] = matches["posted_at"]
+    return matches
 
 
 def _unlikeliness(column: str, name: str, records: Sequence[Record]) -> tuple[bool, bool, int, int]:
@@ -196,13 +199,13 @@ def no_video_conditions(
             yield {name: {"pattern": NO_VIDEO}}
 
 
-def rule_of(column: str, name: str, records: Sequence[Record], *, is_csv: bool) -> Any:
+def rule_of(column: str, kind: str, name: str, records: Sequence[Record], *, is_csv: bool) -> Any:
     """Return the rule by which most values of a field are read; None if there is none."""
     values = [record for record in records if _has_value(find(record, name))]
     if not values:
         return {"field": name, "optional": True} if column in {"likes", "comentarios"} else name
-    candidates = [{"field": name, **options} for options in _options(column, values, name)]
-    scores = [_score(column, rule, values, is_csv=is_csv) for rule in candidates]
+    candidates = [{"field": name, **options} for options in _options(column, kind, values, name)]
+    scores = [_score(column, kind, rule, values, is_csv=is_csv) for rule in candidates]
     best = candidates[scores.index(max(scores))]
     if max(scores) < READABLE * len(values) and column not in REQUIRED:
         return None
@@ -216,9 +219,11 @@ def _has_value(value: Any) -> bool:
     return text is not None and bool(text.strip())
 
 
-def _options(column: str, records: Sequence[Record], name: str) -> Iterator[dict[str, Any]]:
+def _options(
+    column: str, kind: str, records: Sequence[Record], name: str
+) -> Iterator[dict[str, Any]]:
     """Yield the options of a field that are tried."""
-    if SILVER[column] in TIMES:
+    if kind in TIMES:
         for form in DATE_FORMATS:
             if "%b" not in form.lower():
                 yield {} if form == "iso" else {"format": form}
@@ -227,18 +232,20 @@ def _options(column: str, records: Sequence[Record], name: str) -> Iterator[dict
                 yield {"format": form, **({} if language == "en" else {"language": language})}
     elif column == "duracao_seg":
         yield from ({}, {"format": "duration"})
-    elif SILVER[column] in NUMBERS:
+    elif kind in NUMBERS:
         is_number = all(isinstance(find(record, name), Number) for record in records)
-        is_rate = SILVER[column] == "float64"
+        is_rate = kind == "float64"
         options = NUMBER_OPTIONS[:1] if is_number else NUMBER_OPTIONS
         yield from (each for each in options if is_rate or "percent" not in each)
     else:
         yield {}
 
 
-def _score(column: str, rule: dict[str, Any], records: Sequence[Record], *, is_csv: bool) -> int:
+def _score(
+    column: str, kind: str, rule: dict[str, Any], records: Sequence[Record], *, is_csv: bool
+) -> int:
     """Return how many values a rule reads."""
     declaration = {"fields": {column: rule}, **({"format": "csv"} if is_csv else {})}
-    field = fields_of("proposal", declaration, ZONE)[column]
+    field = fields_of("proposal", declaration, ZONE, {column: kind})[column]
     outcomes = (read_field(field, record) for record in records)
     return sum(1 for _, broken in outcomes if broken is None)
