@@ -13,6 +13,8 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.sources.presets import all_presets, with_preset
 from capstone_metrics.sources.preview import Arrival, preview_file
 from capstone_metrics.validation.contract import contract_of
+from capstone_metrics.validation.silver import SILVER
+from tests.support.project import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 EXPORTS = Path(__file__).parents[1] / "data/exports"
 ZONE = "America/Sao_Paulo"
-ARRIVAL = Arrival((), dt.datetime(2026, 11, 28, 11, tzinfo=dt.UTC), ZONE)
+ARRIVAL = Arrival((), dt.datetime(2026, 11, 28, 11, tzinfo=dt.UTC), ZONE, COLUMNS)
 
 
 def expectation_of(folder: Path) -> dict[str, Any]:
@@ -82,11 +84,19 @@ def comparable(column: str, value: Any) -> Any:
 def test_a_preset_is_a_whole_declaration_but_for_what_its_files_lack(name: str) -> None:
     lacking = constants({"faculdade": "A", "rede_social": "tiktok"})
     declared = {"preset": name, "path": "x", **lacking}
-    contract = contract_of("mine", with_preset("mine", declared), ZONE)
+    contract = contract_of("mine", with_preset("mine", declared, COLUMNS), ZONE, COLUMNS)
     assert contract.fields["faculdade"].constant == "A"
     preset = all_presets()[name]
     assert preset.networks
     assert preset.description
+
+
+def test_a_preset_leaves_out_columns_that_are_not_declared() -> None:
+    declared = {"preset": "apify_tiktok", "path": "x"}
+    with_all, without = (
+        with_preset("mine", declared, columns)["fields"] for columns in (COLUMNS, SILVER)
+    )
+    assert {*with_all} - {*without} == {"compartilhamentos", "salvamentos", "qtd_inscritos"}
 
 
 def test_a_declaration_overrides_its_preset_field_by_field() -> None:
