@@ -19,6 +19,7 @@ from tests.support.project import ROOT
 VIEWS, GROWTH, AT_7_DAYS = (
     f"gold_video_{kind}_dia_canal" for kind in ("views", "crescimento", "views_7d")
 )
+CHANNELS = "gold_canal_dia"
 NETWORKS, INSTITUTIONS = ("tiktok", "youtube_shorts", "kwai"), ("GRAN", "IMPACTA")
 CHANNEL = ("rede_social", "faculdade")
 SUMS = {
@@ -70,6 +71,16 @@ def at_7_days() -> list[Row]:
     ]
 
 
+def channels() -> list[list[Any]]:
+    """Return the followers, new posts and views gained of each channel and day of observation."""
+    rows = []
+    for day, network, institution, gained in mart(GAINS):
+        followers = 1_000 * (1 + NETWORKS.index(network)) + (day - DAYS[0]).days
+        posts = sum(video[:3] == (day, network, institution) for video in VIDEOS)
+        rows.append([day, network, institution, followers, posts, gained])
+    return rows
+
+
 VIDEOS = videos()
 GAINS = gains()
 OLD_VIDEOS = at_7_days()
@@ -83,6 +94,9 @@ def mart(rows: list[Row]) -> list[list[Any]]:
         before = sums.get(key, [0] * len(counts))
         sums[key] = [total + count for total, count in zip(before, counts, strict=True)]
     return [[*key, *totals] for key, totals in sorted(sums.items())]
+
+
+DAILY = channels()
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +121,7 @@ def evaluate() -> Evaluate:
         VIEWS: (["data_postagem", *CHANNEL, *SUMS.values()], mart(VIDEOS)),
         GROWTH: (["data_observacao", *CHANNEL, "views_ganhas"], mart(GAINS)),
         AT_7_DAYS: (["data_postagem", *CHANNEL, *SUMS_AT_7_DAYS.values()], mart(OLD_VIDEOS)),
+        CHANNELS: (["data_observacao", *CHANNEL, "qtd_inscritos", "posts", "views_ganhas"], DAILY),
         "Date": (["Date", "Month"], [[day, day.replace(day=1)] for day in DAYS]),
         "Network": (["Network"], [[each] for each in NETWORKS]),
         "Institution": (["Institution"], [[each] for each in INSTITUTIONS]),
@@ -213,6 +228,27 @@ def test_videos_are_averaged_at_an_equal_age(evaluate: Evaluate, first: int, las
         names = (*SUMS_AT_7_DAYS, "Average views at 7 days")
         chosen = selection(first, last, networks, institutions)
         assert [evaluate(name, chosen) for name in names] == [views, count, average], chosen
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 59), (20, 30), (50, 55), (0, 5)])
+def test_followers_are_those_of_the_last_day(evaluate: Evaluate, first: int, last: int) -> None:
+    for networks, institutions in SELECTIONS:
+        channels = [tuple(row) for row in DAILY]
+        rows = chosen_rows(channels, first, last, networks, institutions)
+        days = [row[0] for row in DAILY if tuple(row[3:]) in rows and row[0] <= DAYS[last]]
+        followers = gained = posts = None
+        if rows:
+            end = DAYS.index(max(days))
+            at_end = chosen_rows(channels, end, end, networks, institutions)
+            followers = sum(row[0] for row in at_end)
+            posts, gained = (sum(row[n] for row in rows) for n in (1, 2))
+        per_follower = None if gained is None or not followers else gained / followers
+        chosen = selection(first, last, networks, institutions)
+        names = ("Followers", "Posts", "Views gained per follower")
+        assert [evaluate(name, chosen) for name in names] == [
+            None if each is None else pytest.approx(each)
+            for each in (followers, posts, per_follower)
+        ], chosen
 
 
 def test_a_month_is_compared_with_as_many_days_before_it(evaluate: Evaluate) -> None:
