@@ -228,6 +228,14 @@ class Mart:
         return [measure for measure in self.measures if measure.aggregate == "sum"]
 
     @property
+    def summed_columns(self) -> set[str]:
+        """The columns whose sums the mart has, or is computed from."""
+        summing = ("sum", "ratio")
+        return {
+            name for each in self.measures if each.aggregate in summing for name in each.columns
+        }
+
+    @property
     def source_columns(self) -> set[str]:
         """The columns of Silver that the mart is computed from."""
         latest = {"ingestion_ts" for each in self.measures if each.aggregate == "last"}

@@ -12,9 +12,12 @@ from capstone_metrics.marts import RATIO, RATIO_DIGITS
 from capstone_metrics.wide_sums import informed, wide_sum
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import ibis.expr.types as ir
 
     from capstone_metrics.marts import Mart, Measure
+    from capstone_metrics.wide_sums import Sum
 
 RATIO_STEP = Decimal(1).scaleb(-RATIO_DIGITS)
 EXACT = Context(prec=60)
@@ -29,23 +32,37 @@ def keyed(rows: ir.Table, mart: Mart) -> ir.Table:
     return rows.mutate(**{name: informed(rows[name]) for name in (*mart.key, *texts)})
 
 
-def totals_of(rows: ir.Table, mart: Mart) -> dict[str, ir.NumericScalar]:
-    """Return the measures of all rows that add up, sums wider than Gold stores them."""
-    return {each.name: _total(rows, each) for each in mart.measures if each.is_additive}
+def totals_of(
+    rows: ir.Table, measures: Iterable[Measure], sum_of: Sum = wide_sum
+) -> dict[str, ir.NumericScalar]:
+    """Return the measures of all rows that add up.
+
+    Args:
+        rows: the rows.
+        measures: the measures.
+        sum_of: how a column is summed.
+    """
+    return {each.name: _total(rows, each, sum_of) for each in measures if each.is_additive}
 
 
-def aggregate(rows: ir.Table, mart: Mart) -> ir.Table:
-    """Return the rows of a mart that rows of Silver give."""
+def aggregate(rows: ir.Table, mart: Mart, sum_of: Sum = wide_sum) -> ir.Table:
+    """Return the rows of a mart that rows of Silver give.
+
+    Args:
+        rows: the rows.
+        mart: the mart.
+        sum_of: how a column is summed.
+    """
     rows = keyed(rows, mart)
     aggregates: dict[str, ir.Scalar] = {name: rows[name].max() for name in mart.attributes}
     for each in mart.measures:
         if each.aggregate == "ratio":
-            aggregates[DIVIDEND + each.name] = wide_sum(rows[each.column])
-            aggregates[DIVISOR + each.name] = wide_sum(rows[each.divisor])
+            aggregates[DIVIDEND + each.name] = sum_of(rows[each.column])
+            aggregates[DIVISOR + each.name] = sum_of(rows[each.divisor])
         elif each.aggregate == "max":
             aggregates[each.name] = rows[each.column].max()
         elif each.is_additive:
-            aggregates[each.name] = _total(rows, each).cast("int64")
+            aggregates[each.name] = _total(rows, each, sum_of).cast("int64")
     table = rows.group_by(*mart.key).agg(**aggregates)
     for each in mart.measures:
         if each.aggregate == "last":
@@ -56,9 +73,9 @@ def aggregate(rows: ir.Table, mart: Mart) -> ir.Table:
     return table.select(*mart.columns).order_by(*mart.key)
 
 
-def _total(rows: ir.Table, measure: Measure) -> ir.NumericScalar:
+def _total(rows: ir.Table, measure: Measure, sum_of: Sum) -> ir.NumericScalar:
     column = rows[measure.column]
-    return wide_sum(column) if measure.aggregate == "sum" else column.count()
+    return sum_of(column) if measure.aggregate == "sum" else column.count()
 
 
 def _last(rows: ir.Table, mart: Mart, measure: Measure) -> ir.Table:
@@ -79,7 +96,7 @@ def _with_ratios(table: pa.Table, mart: Mart) -> pa.Table:
     return table
 
 
-def _ratio(dividend: Decimal | None, divisor: Decimal | None) -> Decimal | None:
+def _ratio(dividend: Decimal | int | None, divisor: Decimal | int | None) -> Decimal | None:
     if dividend is None or not divisor:
         return None
     return EXACT.quantize(EXACT.divide(dividend, divisor), RATIO_STEP)

@@ -207,7 +207,7 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
         facts = facts_of(lake.silver.tables, mart.basis, mart.source_columns)
         rows = rows_within(facts, mart, manifest.get("overflows", ()))
         table = lake.gold.tables[name]
-        for measure, counted in totals_of(rows, mart).items():
+        for measure, counted in totals_of(rows, mart.measures).items():
             expected = int(counted.to_pyarrow().as_py() or 0)
             total = None if table is None else sum(filter(None, table[measure].to_pylist()))
             if total is not None and total != expected:

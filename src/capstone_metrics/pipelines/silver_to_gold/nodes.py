@@ -8,7 +8,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import ibis.expr.types as ir
@@ -30,9 +30,12 @@ from capstone_metrics.wide_sums import (
     overflow,
     overflow_days,
     rows_within,
-    wide,
+    sum_of,
     wide_sum,
 )
+
+if TYPE_CHECKING:
+    from capstone_metrics.wide_sums import Sum
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +56,12 @@ class Facts:
     Attributes:
         days: the days to rebuild; None for all days.
         rows: the columns of Silver that the marts need, for these days; None if there are no days.
+        sum_of: how a column of them is summed.
     """
 
     days: set[dt.date] | None
     rows: ir.Table | None
+    sum_of: Sum = wide_sum
 
 
 @dataclass(frozen=True)
@@ -150,12 +155,14 @@ def find_rebuild_scope(
         rebuilt = days[basis]
         if any(scope.reusable_rows(mart) is None for mart in own):
             rebuilt = None
-        rows = None
+        facts[basis] = Facts(rebuilt, None)
         if rebuilt != set():
             needed = set().union(*(mart.source_columns for mart in own))
             rows = facts_of(silver.tables, basis, needed, rebuilt).cache()
-            overflows += _overflows(rows, own)
-        facts[basis] = Facts(rebuilt, rows)
+            summed = sorted(set().union(*(mart.summed_columns for mart in own)))
+            facts[basis] = Facts(rebuilt, rows, sum_of(rows, summed))
+            if facts[basis].sum_of == wide_sum:
+                overflows += _overflows(rows, own)
     _check_silver(silver, facts)
     return RebuildScope(facts, gold, silver.head, marts, overflows)
 
@@ -181,12 +188,6 @@ def _tell_what_is_new(marts: Mapping[str, Mart], gold: GoldSnapshot) -> None:
 
 def _overflows(rows: ir.Table, marts: Iterable[Mart]) -> list[dict[str, Any]]:
     """Return the sums of the marts of one basis that are past 64 bits."""
-    columns = {each.column for mart in marts for each in mart.sums}
-    if not columns:
-        return []
-    totals = rows.agg(**{column: wide(rows[column]).abs().sum() for column in sorted(columns)})
-    if all((total or 0) <= MAX_MEASURE for total in totals.to_pyarrow().to_pylist()[0].values()):
-        return []  # no part of them is larger
     found = []
     for mart in marts:
         sums = [each.name for each in mart.sums]
@@ -278,7 +279,7 @@ def _build(scope: RebuildScope, mart: Mart) -> pa.Table:
     facts = scope.facts[mart.basis]
     if facts.rows is None:  # no day changed, so each mart has reusable rows, which are sorted
         return current
-    rebuilt = aggregate(scope.rows_of(mart), mart)
+    rebuilt = aggregate(scope.rows_of(mart), mart, facts.sum_of)
     if facts.days is not None:
         old = ibis.memtable(current)  # every mart has reusable rows, or all days are rebuilt
         unchanged = old.filter(old[mart.basis.day].notin(sorted(facts.days)))
@@ -302,10 +303,11 @@ def reconcile(scope: RebuildScope, files: Mapping[str, bytes]) -> GoldUpdate:
         DataError: if a mart and Silver differ in a total.
     """
     entries = {}
+    silver_totals = _silver_totals(scope)
     for mart in scope.marts.values():
         table = read_csv(files[mart.name], mart.types)
         totals = {name: _total(table[name]) for name in mart.additive_names}
-        expected = _expected_totals(scope, mart)
+        expected = _expected_totals(scope, mart, silver_totals[mart.name])
         if totals != expected:
             raise DataError(
                 f"{mart.name} does not add up to Silver: it has {totals} where Silver has "
@@ -395,23 +397,39 @@ def enforce_quality(
     return update
 
 
-def _expected_totals(scope: RebuildScope, mart: Mart) -> dict[str, int]:
+def _silver_totals(scope: RebuildScope) -> dict[str, dict[str, int]]:
+    """Return the totals of each mart by Silver, on the rebuilt days; marts of equal rows share."""
+    by_rows: dict[Any, list[Mart]] = defaultdict(list)
+    totals: dict[str, dict[str, int]] = {}
+    for mart in scope.marts.values():
+        totals[mart.name] = {}
+        if scope.facts[mart.basis].rows is not None and mart.additive_names:
+            by_rows[scope.rows_of(mart).op()].append(mart)
+    for marts in by_rows.values():
+        rows = scope.rows_of(marts[0])
+        sum_of = scope.facts[marts[0].basis].sum_of
+        measures = {str(m.declaration): m for mart in marts for m in mart.measures if m.is_additive}
+        named = [m._replace(name=name) for name, m in measures.items()]
+        (row,) = rows.agg(**totals_of(rows, named, sum_of)).to_pyarrow().to_pylist()
+        for mart in marts:
+            additive = (each for each in mart.measures if each.is_additive)
+            totals[mart.name] = {m.name: int(row[str(m.declaration)] or 0) for m in additive}
+    return totals
+
+
+def _expected_totals(
+    scope: RebuildScope, mart: Mart, silver_totals: Mapping[str, int]
+) -> dict[str, int]:
     """Return the totals of Silver on the rebuilt days, plus the mart's totals on the other days."""
     facts = scope.facts[mart.basis]
     if facts.rows is None:
         return dict(scope.gold.manifest["marts"][mart.name]["totals"])
-    rows = scope.rows_of(mart)
-    totals = totals_of(rows, mart)
-    if not totals:
-        return {}
-    (row,) = rows.agg(**totals).to_pyarrow().to_pylist()
-    rebuilt: dict[str, int] = {name: int(total or 0) for name, total in row.items()}
     current = scope.reusable_rows(mart)
     if facts.days is None or current is None:
-        return rebuilt
+        return dict(silver_totals)
     is_reused = [day not in facts.days for day in current[mart.basis.day].to_pylist()]
     reused = current.filter(pa.array(is_reused, pa.bool_()))
-    return {name: total + _total(reused[name]) for name, total in rebuilt.items()}
+    return {name: total + _total(reused[name]) for name, total in silver_totals.items()}
 
 
 def _total(measure: pa.ChunkedArray) -> int:
