@@ -31,7 +31,7 @@ import yaml
 from benchmarks.report import ROOT, conclude, markdown_table, median_and_range
 from playwright.sync_api import expect, sync_playwright
 
-from capstone_metrics.dashboard import marts
+from capstone_metrics.dashboard import marts, queries
 from capstone_metrics.dashboard.database import READER_DSN_VARIABLE, read_transaction
 from capstone_metrics.marts import marts_of
 from capstone_metrics.serving import ServingDataset
@@ -194,7 +194,7 @@ def open_page(browser: Browser, url: str, costs: list[Cost]) -> Iterator[Page]:
 
 def query_overview() -> None:
     """Run the queries of the overview with the default filter."""
-    current = marts.Filter(LAST_DAY - dt.timedelta(days=SHOWN_DAYS - 1), LAST_DAY)
+    current = queries.Filter(LAST_DAY - dt.timedelta(days=SHOWN_DAYS - 1), LAST_DAY)
     with read_transaction() as transaction:
         published = transaction.publication.marts.values()
         network, institution = (
@@ -203,24 +203,24 @@ def query_overview() -> None:
         )
         finest = [marts.finest_mart(published, kind, ()) for kind in marts.KINDS]
         for query in (
-            marts.day_range(network, "views_ganhas"),
-            marts.distinct_values(network, marts.NETWORK),
-            marts.distinct_values(institution, marts.INSTITUTION),
+            queries.day_range(network, "views_ganhas"),
+            queries.distinct_values(network, marts.NETWORK),
+            queries.distinct_values(institution, marts.INSTITUTION),
             *(
-                marts.totals_by_day(mart, kind, period)
+                queries.totals_by_day(mart, kind, period)
                 for kind in marts.KINDS
                 if (mart := marts.select_mart(published, kind, ()))
                 for period in (current, current.before)
             ),
-            marts.measure_by_day(network, "views_ganhas", marts.NETWORK, current),
-            marts.ranking(institution, "views_ganhas", marts.INSTITUTION, current, 20),
+            queries.measure_by_day(network, "views_ganhas", marts.NETWORK, current),
+            queries.ranking(institution, "views_ganhas", marts.INSTITUTION, current, 20),
             *(
                 query
                 for mart in finest
                 if mart
                 for query in (
-                    marts.count_rows(mart, current),
-                    marts.select_rows(mart, current, 1_000),
+                    queries.count_rows(mart, current),
+                    queries.select_rows(mart, current, 1_000),
                 )
             ),
         ):

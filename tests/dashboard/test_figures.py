@@ -16,7 +16,7 @@ from capstone_metrics.dashboard.figures import (
     Totals,
 )
 from capstone_metrics.dashboard.headline import change_phrase, escaped
-from capstone_metrics.dashboard.marts import Filter
+from capstone_metrics.dashboard.queries import Filter
 from capstone_metrics.dashboard.texts import Texts
 
 VIEWS, LIKES, COMMENTS, ENGAGEMENT = GAINED

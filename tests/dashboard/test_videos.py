@@ -176,7 +176,7 @@ def test_a_filter_reaches_every_table(
 
 def test_the_file_has_the_rows_of_gold_of_the_period(served: Served) -> None:
     from capstone_metrics.dashboard.database import read_transaction  # noqa: PLC0415
-    from capstone_metrics.dashboard.marts import Filter  # noqa: PLC0415
+    from capstone_metrics.dashboard.queries import Filter  # noqa: PLC0415
     from capstone_metrics.dashboard.view import _csv  # noqa: PLC0415
 
     with read_transaction() as transaction:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from capstone_metrics.dashboard.figures import Figure
-    from capstone_metrics.dashboard.marts import Filter
+    from capstone_metrics.dashboard.queries import Filter
     from capstone_metrics.dashboard.view import View
 
 CARDS_IN_A_ROW = 4

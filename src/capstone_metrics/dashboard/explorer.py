@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from capstone_metrics.dashboard import charts, filters, marts
+from capstone_metrics.dashboard import charts, filters, marts, queries
 
 if TYPE_CHECKING:
     from capstone_metrics.dashboard.database import PublishedMart
@@ -53,7 +53,7 @@ def show_explorer(view: View) -> None:
         criteria = replace(criteria, values=filters.value_filters(view, columns))
     is_time = mart.column_types[by] == "date"
     limit = MAX_DAYS if is_time else MAX_BARS
-    table = view.query(marts.measure_by(mart, by, measure, criteria, limit))
+    table = view.query(queries.measure_by(mart, by, measure, criteria, limit))
     if table.empty:
         st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
         return

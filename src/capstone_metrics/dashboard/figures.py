@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from capstone_metrics.dashboard.marts import Filter
+    from capstone_metrics.dashboard.queries import Filter
 
 MIN_BASE = 10
 """The fewest videos, and the fewest of what is counted, to compare with.

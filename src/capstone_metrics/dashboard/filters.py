@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from capstone_metrics.dashboard import marts
-from capstone_metrics.dashboard.marts import INSTITUTION, NETWORK, Filter
+from capstone_metrics.dashboard import marts, queries
+from capstone_metrics.dashboard.marts import INSTITUTION, NETWORK
+from capstone_metrics.dashboard.queries import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,7 +62,7 @@ def value_filters(view: View, marts_by_column: Mapping[str, PublishedMart]) -> d
     texts = view.texts
     selected = {}
     for column, mart in marts_by_column.items():
-        values = view.query(marts.distinct_values(mart, column))["value"]
+        values = view.query(queries.distinct_values(mart, column))["value"]
         selected[column] = st.multiselect(
             texts.label(column),
             values.tolist(),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from capstone_metrics.dashboard import marts, runs
+from capstone_metrics.dashboard import marts, queries, runs
 from capstone_metrics.dashboard.definitions import read_definitions
 
 if TYPE_CHECKING:
     from capstone_metrics.dashboard.database import PublishedMart
-    from capstone_metrics.dashboard.marts import Query
+    from capstone_metrics.dashboard.queries import Query
     from capstone_metrics.dashboard.runs import LineCounts
     from capstone_metrics.dashboard.view import View
 
@@ -111,7 +111,7 @@ def show_mart_check(view: View, mart: PublishedMart) -> None:
     """Show the rows and totals of a mart, as published and as the table has them now."""
     texts = view.texts
     # not through the cache, which would hide a change made by hand
-    counted = view.transaction.query(*marts.rows_and_totals(mart)).iloc[0]
+    counted = view.transaction.query(*queries.rows_and_totals(mart)).iloc[0]
     published = {"rows": mart.rows, **mart.totals}
     names = ["rows", *(name for name in mart.column_types if name in mart.totals)]
     table = pd.DataFrame(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from capstone_metrics.dashboard import charts, figures, filters, marts
+from capstone_metrics.dashboard import charts, figures, filters, marts, queries
 from capstone_metrics.dashboard.cards import show_cards
 from capstone_metrics.dashboard.figures import Totals
 from capstone_metrics.dashboard.headline import headline
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.dashboard.definitions import Definition
     from capstone_metrics.dashboard.figures import Figure, Measure
-    from capstone_metrics.dashboard.marts import Filter
+    from capstone_metrics.dashboard.queries import Filter
     from capstone_metrics.dashboard.view import View
 
 GROWING_AGE = dt.timedelta(days=7)
@@ -82,9 +82,9 @@ def read_totals(view: View, kind: Kind, criteria: Filter) -> Totals | None:
     if kind is GAINED:  # on the first day nothing is known of what older videos gained
         first += dt.timedelta(days=1)
     before = criteria.before
-    current = view.query(marts.totals_by_day(mart, kind, criteria))
+    current = view.query(queries.totals_by_day(mart, kind, criteria))
     previous = (
-        view.query(marts.totals_by_day(mart, kind, before)) if before.first >= first else None
+        view.query(queries.totals_by_day(mart, kind, before)) if before.first >= first else None
     )
     is_growing = kind is not AT_7_DAYS and criteria.last > (view.complete_end or last)
     return Totals(current, previous, kind.videos, is_growing)
@@ -188,7 +188,7 @@ def show_by_network(view: View, criteria: Filter, kind: Kind) -> None:
     if mart is None:
         view.show_left_out([NETWORK, *criteria.columns])
         return
-    rows = view.query(marts.measure_by_day(mart, measure, NETWORK, criteria))
+    rows = view.query(queries.measure_by_day(mart, measure, NETWORK, criteria))
     label = texts.label(measure)
     is_so_far = kind is SO_FAR
     growing_after = view.data_end - GROWING_AGE if is_so_far and view.data_end else None
@@ -217,7 +217,7 @@ def read_ranking(view: View, criteria: Filter, kind: Kind) -> pd.DataFrame | Non
     mart = marts.select_mart(view.marts, kind, {INSTITUTION, *criteria.columns})
     if mart is None:
         return None
-    return view.query(marts.ranking(mart, kind.views, INSTITUTION, criteria, MAX_RANKS))
+    return view.query(queries.ranking(mart, kind.views, INSTITUTION, criteria, MAX_RANKS))
 
 
 def show_share(view: View, criteria: Filter, kind: Kind, ranking: pd.DataFrame | None) -> None:
@@ -262,7 +262,7 @@ def show_weekdays(view: View, criteria: Filter) -> None:
     mart = marts.select_mart(view.marts, AT_7_DAYS, criteria.columns)
     if mart is None:
         return
-    rows = view.query(marts.totals_by_weekday(mart, AT_7_DAYS, criteria)).set_index("weekday")
+    rows = view.query(queries.totals_by_weekday(mart, AT_7_DAYS, criteria)).set_index("weekday")
     enough = rows[rows["videos_7d"].fillna(0) >= MIN_POSTS]
     if enough.empty:
         return

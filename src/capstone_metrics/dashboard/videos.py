@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from capstone_metrics.dashboard import charts, filters, marts
+from capstone_metrics.dashboard import charts, filters, marts, queries
 from capstone_metrics.dashboard.marts import (
     HOUR,
     INSTITUTION,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from capstone_metrics.dashboard.database import PublishedMart
-    from capstone_metrics.dashboard.marts import Filter
+    from capstone_metrics.dashboard.queries import Filter
     from capstone_metrics.dashboard.view import View
 
 MEASURES = ("total_views", "views_ganhas_7d", "views_7d")
@@ -49,7 +49,7 @@ def show_videos(view: View) -> None:
         return
     criteria = filters.sidebar_filter(view, view.days, mart)
     filters.show_fitted_period(view, view.days)
-    if not view.query(marts.count_rows(mart, criteria))["count"][0]:
+    if not view.query(queries.count_rows(mart, criteria))["count"][0]:
         filters.show_no_match(view, view.days)
         return
     show_top_videos(view, mart, criteria)
@@ -65,22 +65,22 @@ def show_top_videos(view: View, mart: PublishedMart, criteria: Filter) -> None:
     texts = view.texts
     st.header(texts("top_videos"))
     measure = filters.url_choice(view, texts("top_by"), MEASURES, "top")
-    rows = view.query(marts.top_videos(mart, measure, criteria, MAX_VIDEOS))
+    rows = view.query(queries.top_videos(mart, measure, criteria, MAX_VIDEOS))
     if rows.empty:
         st.caption(texts("top_none"))
         return
     show_table(view, rows, "top_videos", measure)
     assert view.data_end
     text = texts("top_videos_text", limit=MAX_VIDEOS, day=texts.date(view.data_end))
-    st.caption(f"{text} {texts('median_text', videos=marts.MIN_VIDEOS)}")
+    st.caption(f"{text} {texts('median_text', videos=queries.MIN_VIDEOS)}")
 
 
 def show_outliers(view: View, mart: PublishedMart, criteria: Filter) -> None:
     """Show the videos that did far better in 7 days than the others of their channel."""
     texts = view.texts
     st.header(texts("outliers"))
-    rows = view.query(marts.outliers(mart, LEAST_FACTOR, criteria, MAX_OUTLIERS))
-    limits = {"least": LEAST_FACTOR, "videos": marts.MIN_VIDEOS, "limit": MAX_OUTLIERS}
+    rows = view.query(queries.outliers(mart, LEAST_FACTOR, criteria, MAX_OUTLIERS))
+    limits = {"least": LEAST_FACTOR, "videos": queries.MIN_VIDEOS, "limit": MAX_OUTLIERS}
     st.caption(texts("outliers_text", **limits))
     if rows.empty:
         st.markdown(texts("no_outliers", least=LEAST_FACTOR))
@@ -91,11 +91,11 @@ def show_outliers(view: View, mart: PublishedMart, criteria: Filter) -> None:
 def show_hours(view: View, mart: PublishedMart, criteria: Filter) -> None:
     """Show the hours at which posts do best; nothing if no hour has enough of them."""
     texts = view.texts
-    rows = view.query(marts.views_by_hour(mart, criteria))
+    rows = view.query(queries.views_by_hour(mart, criteria))
     if rows.empty:
         return
     st.header(texts("hours"))
-    st.caption(texts("hours_text", least=marts.MIN_VIDEOS))
+    st.caption(texts("hours_text", least=queries.MIN_VIDEOS))
     table = rows.assign(segment=[texts("hour", hour=hour) for hour in rows["hour"]])
     chart = charts.bar_chart(table, "value", texts.label("views_7d_mean"), texts)
     st.altair_chart(chart, alt=texts("hours_alt"), key="hours")

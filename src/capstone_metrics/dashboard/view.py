@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from capstone_metrics.dashboard import marts
+from capstone_metrics.dashboard import marts, queries
 from capstone_metrics.dashboard.database import PublishedMart, ReadTransaction, read_transaction
 from capstone_metrics.dashboard.definitions import Definition, read_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from capstone_metrics.dashboard.marts import Filter, Query
+    from capstone_metrics.dashboard.queries import Filter, Query
     from capstone_metrics.dashboard.texts import Texts
 
 MAX_TABLE_ROWS = 1_000
@@ -48,7 +48,7 @@ class View:
         self, mart: PublishedMart, measure: str | None = None
     ) -> tuple[dt.date, dt.date] | None:
         """Return the first and last day of a mart, on which a measure is known; None for none."""
-        first, last = self.query(marts.day_range(mart, measure)).iloc[0]
+        first, last = self.query(queries.day_range(mart, measure)).iloc[0]
         return (first, last) if first else None
 
     @cached_property
@@ -137,8 +137,8 @@ class View:
     def show_source_rows(self, mart: PublishedMart, criteria: Filter | None) -> None:
         """Show the first rows of a mart, and a button to download them all."""
         texts = self.texts
-        count = int(self.query(marts.count_rows(mart, criteria))["count"][0])
-        rows = self.query(marts.select_rows(mart, criteria, MAX_TABLE_ROWS))
+        count = int(self.query(queries.count_rows(mart, criteria))["count"][0])
+        rows = self.query(queries.select_rows(mart, criteria, MAX_TABLE_ROWS))
         self.show_table(rows, texts("table_alt", mart=mart.name))
         caption = texts(
             "rows_text", shown=texts.number(len(rows)), count=texts.number(count), mart=mart.name
@@ -184,7 +184,7 @@ def _cached_query(
 
 def _csv(mart: PublishedMart, criteria: Filter | None) -> bytes:
     with read_transaction() as transaction:
-        return transaction.to_csv(*marts.select_rows(mart, criteria, MAX_FILE_ROWS))
+        return transaction.to_csv(*queries.select_rows(mart, criteria, MAX_FILE_ROWS))
 
 
 def _file_name(mart: PublishedMart, criteria: Filter | None) -> str:
