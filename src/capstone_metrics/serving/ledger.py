@@ -92,7 +92,13 @@ def losses(latest: LedgerEntry, publication: Publication) -> list[str]:
             if mart.basis == CRIACAO or old_counts.get("rows"):
                 phrases.append(f"{name} is empty")
             continue
-        lasting = {"rows", *(each.name for each in mart.measures if each.is_lasting)}
+        declared = latest.marts.get(name, {}).get("measures", {})
+        measures = mart.declaration["measures"]
+        lasting = {"rows"} | {
+            each.name
+            for each in mart.measures
+            if each.is_lasting and declared.get(each.name) == measures[each.name]
+        }
         phrases += (
             f"{name} had {count} {old} and has {new_counts[count]}"
             for count, old in old_counts.items()

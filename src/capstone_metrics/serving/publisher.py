@@ -22,6 +22,7 @@ from capstone_metrics.serving.load import delete_all_rows, load_mart
 from capstone_metrics.serving.mart_csv import MartCsv, text_columns
 from capstone_metrics.serving.tables import (
     drop_table_sql,
+    is_rekeyed,
     migration,
     read_tables,
     table_identifier,
@@ -164,7 +165,7 @@ def _migrate_tables(
     rekeyed = [
         name
         for name, mart in marts.items()
-        if tables[name].columns and set(tables[name].key) != set(mart.key)
+        if tables[name].columns and is_rekeyed(mart, tables[name])
     ]
     counts = [
         delete_all_rows(db, name, tables[name].key, number) for name in (*undeclared, *rekeyed)

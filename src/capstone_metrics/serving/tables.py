@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from psycopg2 import sql
@@ -27,6 +27,7 @@ INITIAL_VALUES = {
 
 LOSSLESS_CASTS = {
     "bigint": ("smallint", "integer"),
+    "numeric": ("smallint", "integer", "bigint"),
     "text": ("character varying", "character", "name"),
 }
 """The types that convert without loss to each type of a mart."""
@@ -88,7 +89,7 @@ def migration(mart: Mart, table: Table) -> list[sql.Composed]:
     if not table.columns:
         return [create_table_sql(mart)]
     actions: list[sql.Composable] = []
-    has_key = table.key == mart.key
+    has_key = table.key == mart.key and not is_rekeyed(mart, table)
     if table.constraint and not has_key:
         actions.append(sql.SQL("DROP CONSTRAINT {}").format(sql.Identifier(table.constraint)))
     for column in mart.columns:
@@ -104,10 +105,26 @@ def migration(mart: Mart, table: Table) -> list[sql.Composed]:
     return [alter.format(table_identifier(mart.name), action) for action in actions]
 
 
+def is_rekeyed(mart: Mart, table: Table) -> bool:
+    """Return whether the rows of a table cannot stay, as the mart has another key."""
+    return set(table.key) != set(mart.key) or any(_is_retyped(mart, table, c) for c in mart.key)
+
+
+def _is_retyped(mart: Mart, table: Table, column: str) -> bool:
+    """Return whether a column has a type that another declaration of the mart gave it."""
+    current, declared = table.columns.get(column, ("", False))[0], sql_type(mart, column)
+    is_lossless = current.partition("(")[0] in (declared, *LOSSLESS_CASTS.get(declared, ()))
+    return current in INITIAL_VALUES and not is_lossless
+
+
 def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]:
     """Return the actions of ALTER TABLE that make a column as the mart declares it."""
     name = sql.Identifier(column)
     declared_type = sql_type(mart, column)
+    if _is_retyped(mart, table, column):  # the rows are loaded anew
+        others = {other: kind for other, kind in table.columns.items() if other != column}
+        added = _column_actions(mart, column, replace(table, columns=others))
+        return [sql.SQL("DROP COLUMN {}").format(name), *added]
     if column not in table.columns and mart.may_be_null(column):
         return [sql.SQL("ADD COLUMN {} {}").format(name, sql.SQL(declared_type))]
     if column not in table.columns:
