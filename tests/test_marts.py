@@ -136,6 +136,18 @@ def test_a_key_that_does_not_fit_silver_is_an_error(key: Any) -> None:
         ({"total": "views"}, "write {sum: views}"),
         ({"total": {"sum": ["views", "likes"]}}, "write {sum: views}"),
         ({"total": {"ratio": "views"}}, r"or {ratio: \[likes, views\]}"),
+        ({"total": {"max": None}}, "{last: views} or"),
+        (
+            {"total": {"last": "posts"}},
+            "posts is no column of criacao; declare from: observacao_dia",
+        ),
+        (
+            {"total": {"max": "views"}, "Total": {"sum": "views"}},
+            "'Total' is a column of it already",
+        ),
+        ({"rede_Social": {"max": "views"}}, "'rede_Social' is a column of it already"),
+        ({"xmin": {"max": "views"}}, "'xmin' is reserved"),
+        ({"is_new": {"max": "views"}}, "'is_new' is reserved"),
         ({"total": {"ratio": ["likes", "engagement_rate"]}}, "not a whole number"),
         ({"total": {"max": "titulo_video"}}, "not a whole number"),
         ({"total": {"avg": "views"}}, "total: 'avg' is not one of count, last, max, ratio, sum"),
@@ -202,6 +214,12 @@ def test_attributes_that_do_not_describe_a_video_are_an_error(
     }
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.attributes: .*{why}"):
         Mart.of(NAME, {**declaration, **changes})
+
+
+@pytest.mark.parametrize("table", [["criacao"], "criação", 7, None])
+def test_a_table_that_is_none_of_silver_is_an_error(table: Any) -> None:
+    with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.from: .* is not one of criacao"):
+        Mart.of(NAME, {"from": table, "key": ["rede_social"], "measures": VIEWS})
 
 
 @pytest.mark.parametrize("declaration", [None, [], "views"])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, REQUIRED, VIDEO_KEY, mart_tables
-from capstone_metrics.validation.silver import MAX_COLUMN_BYTES, SILVER, columns_of
+from capstone_metrics.validation.silver import MAX_COLUMN_BYTES, RESERVED, SILVER, columns_of
 
 if TYPE_CHECKING:
     import ibis
@@ -112,6 +112,7 @@ class Mart:
         basis: what it is counted from.
         attributes: the columns that describe the video of a row, in order.
         label_types: the types of the key and the attributes, by name.
+        columns_of_silver: the types of the declared columns of Silver that it is computed from.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Mart:
     basis: Basis = CRIACAO
     attributes: tuple[str, ...] = ()
     label_types: Mapping[str, dt.DataType] = field(default_factory=dict, compare=False)
+    columns_of_silver: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(
@@ -170,12 +172,26 @@ class Mart:
         measures = tuple(
             _parse_measure(name, measure, rule, basis, columns) for measure, rule in rules.items()
         )
-        if repeated := [each.name for each in measures if each.name in {*key, *attributes}]:
-            raise ConfigError(f"marts.{name}.measures: {repeated[0]!r} is a column of it already.")
+        names = [*key, *attributes, *(each.name for each in measures)]
+        for repeated in (
+            each
+            for at, each in enumerate(names)
+            if each.casefold() in {other.casefold() for other in names[:at]}
+        ):
+            raise ConfigError(
+                f"marts.{name}.measures: {repeated!r} is a column of it already; readers do not "
+                "tell names apart by case."
+            )
         schemas = mart_tables(columns)
         types = {**schemas[CRIACAO.table], **schemas[basis.table]}
         label_types = {label: types[label] for label in (*key, *attributes)}
-        return cls(name, key, measures, basis, attributes, label_types)
+        mart = cls(name, key, measures, basis, attributes, label_types)
+        declared = {
+            column: kind
+            for column, kind in columns.items()
+            if column in mart.source_columns and column not in SILVER
+        }
+        return replace(mart, columns_of_silver=declared)
 
     @property
     def declaration(self) -> dict[str, Any]:
@@ -307,8 +323,8 @@ def _is_key_type(kind: dt.DataType) -> bool:
 def _parse_basis(mart: str, options: Mapping[str, Any], rules: Mapping[str, Any]) -> Basis:
     """Return what a mart is counted from: its `from`, and the `at_days` of its measures."""
     table = options.get("from", "criacao")
-    if table not in (tables := mart_tables(SILVER)):
-        raise unknown_name(f"marts.{mart}.from", table, tables)
+    if not isinstance(table, str) or table not in mart_tables(SILVER):
+        raise unknown_name(f"marts.{mart}.from", table, mart_tables(SILVER))
     ages = [rule.get("at_days") for rule in rules.values() if isinstance(rule, Mapping)]
     age = next((age for age in ages if age is not None), None)
     if age is None:
@@ -360,6 +376,8 @@ def _parse_measure(
         raise ConfigError(
             f"marts.{mart}.measures: {measure!r} must be a name of its own, not a column of Silver."
         )
+    if str(measure).casefold() in RESERVED:
+        raise ConfigError(f"marts.{mart}.measures: {measure!r} is reserved; choose another name.")
     if len(str(measure).encode()) > MAX_COLUMN_BYTES:
         raise ConfigError(
             f"marts.{mart}.measures: {measure!r} is longer than the {MAX_COLUMN_BYTES} bytes that "
@@ -380,14 +398,17 @@ def _parse_aggregate(setting: str, rule: Any) -> tuple[str, list[str]]:
     aggregates.pop("at_days", None)
     if len(aggregates) > 1 and (extra := set(aggregates) - set(AGGREGATES)):
         raise unknown_name(setting, extra.pop(), (*AGGREGATES, "at_days"))
-    hint = f"write {{sum: views}}, {{count: video_id}} or {{ratio: [likes, views]}}, not {rule!r}."
+    hint = (
+        f"write {{sum: views}}, {{count: video_id}}, {{max: views}}, {{last: views}} or "
+        f"{{ratio: [likes, views]}}, not {rule!r}."
+    )
     if len(aggregates) != 1:
         raise ConfigError(f"{setting}: {hint}")
     ((aggregate, value),) = aggregates.items()
     if aggregate not in AGGREGATES:
         raise unknown_name(setting, aggregate, AGGREGATES)
     names = list(map(str, value)) if isinstance(value, list | tuple) else [str(value)]
-    if len(names) != (2 if aggregate == "ratio" else 1):
+    if len(names) != (2 if aggregate == "ratio" else 1) or value is None:
         raise ConfigError(f"{setting}: {hint}")
     return aggregate, names
 
@@ -398,6 +419,12 @@ def _check_column(
     """Check that a measure can be computed from a column."""
     schema = basis.schema(columns)
     if column not in schema:
+        elsewhere = [table for table, other in mart_tables(columns).items() if column in other]
+        if elsewhere:
+            raise ConfigError(
+                f"{setting}: {column} is no column of {basis.table}; declare from: {elsewhere[0]}, "
+                "or another column. Of declared columns, observacao_dia has the whole numbers."
+            )
         raise unknown_name(f"{setting}.{aggregate}", column, schema, declared_in="columns")
     if aggregate != "count" and not schema[column].is_integer():
         raise ConfigError(

@@ -66,8 +66,8 @@ def aggregate(rows: ir.Table, mart: Mart, sum_of: Sum = wide_sum) -> ir.Table:
     table = rows.group_by(*mart.key).agg(**aggregates)
     for each in mart.measures:
         if each.aggregate == "last":
-            table = table.left_join(_last(rows, mart, each), mart.key)
-            table = table.drop(*(name for name in table.columns if name.endswith("_right")))
+            table = table.left_join(_last(rows, mart, each), mart.key, rname="{name} of last")
+            table = table.drop(*(f"{name} of last" for name in mart.key))
     if any(each.aggregate == "ratio" for each in mart.measures):
         table = ibis.memtable(_with_ratios(table.to_pyarrow(), mart))
     return table.select(*mart.columns).order_by(*mart.key)
@@ -81,8 +81,10 @@ def _total(rows: ir.Table, measure: Measure, sum_of: Sum) -> ir.NumericScalar:
 def _last(rows: ir.Table, mart: Mart, measure: Measure) -> ir.Table:
     """Return the latest value of a column by key; of equal times, the greatest one."""
     known = rows.filter(rows[measure.column].notnull())
-    by_time = known.group_by(*mart.key, "ingestion_ts").agg(value=known[measure.column].max())
-    latest = by_time.value.argmax(by_time.ingestion_ts)
+    by_time = known.group_by(*mart.key, "ingestion_ts").agg(
+        **{"at the time": known[measure.column].max()}
+    )
+    latest = by_time["at the time"].argmax(by_time.ingestion_ts)
     return by_time.group_by(*mart.key).agg(**{measure.name: latest})
 
 

@@ -104,11 +104,49 @@ def test_a_declared_column_is_in_every_layer_also_of_earlier_lines(mine: Project
     assert mine.kedro("quarantine").stdout == "No line is in quarantine.\n"
 
 
+MARTS_OF_ANY_NAMES = {
+    "gold_formato": {
+        "key": ["data_postagem", "value", "v_right"],
+        "measures": {"ultimas": {"last": "views"}, "n_right": {"max": "views"}},
+    },
+    "gold_idade": {
+        "from": "observacao_dia",
+        "key": ["data_postagem", "value", "categoria"],
+        "measures": {"views_1d": {"sum": "views", "at_days": 1}},
+    },
+}
+
+
+def test_a_column_may_change_its_type_and_have_the_name_of_what_is_computed(mine: Project) -> None:
+    declare(mine, {"value": "string", "v_right": "int64"}, FIELDS | {"value": "f", "v_right": "v"})
+    mine.configure("parameters_marts.yml", marts=MARTS_OF_ANY_NAMES)
+    mine.run(LAKE)
+    gold = mine.root / "data/gold"
+    assert (gold / "gold_formato.csv").read_text().splitlines()[1] == "2026-01-29,reel,50,50,50"
+    assert (gold / "gold_idade.csv").read_text() == (
+        "data_postagem,value,categoria,views_1d\n"
+        "2026-01-29,reel,(não informado),90\n"
+        "2026-01-29,short,(não informado),60\n"
+    )
+
+    numbers = FIELDS | {"value": "l", "v_right": "v"}
+    declare(mine, {"value": "int64", "v_right": "int64"}, numbers)
+    mine.configure("parameters_marts.yml", marts=MARTS_OF_ANY_NAMES)
+    result = mine.run("--pipelines=silver_to_gold", check=False)
+    assert "Silver was built without value as it is declared now" in " ".join(result.stderr.split())
+    mine.run(LAKE)
+    assert (gold / "gold_formato.csv").read_text().splitlines()[1] == "2026-01-29,1,60,60,60"
+    before = tables(mine)
+    mine.run(LAKE, "--params=full=true")
+    assert tables(mine) == before
+
+
 def test_gold_waits_for_a_column_that_silver_lacks(mine: Project) -> None:
     declare(mine, {"formato": "string", "salvos": "int64"}, FIELDS)
     result = mine.run("--pipelines=silver_to_gold", check=False)
     assert result.returncode == 1
-    assert "marts.gold_formato: Silver has no formato yet" in " ".join(result.stderr.split())
+    sentence = "marts.gold_formato: Silver was built without formato as it is declared now"
+    assert sentence in " ".join(result.stderr.split())
     assert "Run 'kedro run'" in " ".join(result.stderr.split())
     result = mine.kedro("verify", "--full", check=False)
     assert "Silver has other columns than are declared" in result.stdout + result.stderr

@@ -42,7 +42,7 @@ DECLARATION_ERROR = re.compile(
 )
 """What the messages of Kedro say about a declaration, and not about data."""
 
-DECLARED = re.compile(r"(?:(sources|marts|quality)\.\w|(definitions), number )")
+DECLARED = re.compile(r"(?:(sources|marts|quality|columns)\.\w|(definitions), number )")
 """How the message of an error in a declaration begins."""
 
 log = logging.getLogger(__name__)

@@ -91,6 +91,15 @@ COMPUTED = (
 )
 """The columns that tables of Silver and of marts have besides."""
 
+RESERVED = frozenset(
+    (
+        *("rank", "first", "last", "number", "is_new", "follows_new", "previous_is_new"),
+        *("previous_data_observacao", "previous_views", "previous_likes", "previous_comentarios"),
+        *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax", "oid"),
+    )
+)
+"""The names that nodes, and PostgreSQL, have for columns of their own."""
+
 MAX_COLUMN_BYTES = 63
 """The longest name that PostgreSQL allows."""
 
@@ -116,9 +125,10 @@ def columns_of(declared: Any) -> dict[str, str]:
                 f"columns.{name}: the name is longer than the {MAX_COLUMN_BYTES} bytes that "
                 "PostgreSQL takes."
             )
-        if name in {*SILVER, *OBSERVATION, *QUARANTINE, *COMPUTED}:
+        if name in {*SILVER, *OBSERVATION, *QUARANTINE, *COMPUTED, *RESERVED}:
             raise ConfigError(
-                f"columns.{name}: there is such a column already; choose another name."
+                f"columns.{name}: there is such a column already, or the name is reserved; choose "
+                "another one."
             )
         if kind not in DECLARABLE_TYPES:
             raise unknown_name(f"columns.{name}", kind, DECLARABLE_TYPES)

@@ -104,7 +104,10 @@ class RebuildScope:
         All rows are rebuilt if the mart is new, was declared differently, or has no day in its key.
         """
         entry = self.gold.manifest.get("marts", {}).get(mart.name, {})
-        is_declared_alike = mart.declaration == declaration_in(entry)
+        before = columns_of(self.gold.manifest.get("columns", {}))
+        is_declared_alike = mart.declaration == declaration_in(entry) and all(
+            before.get(name, kind) == kind for name, kind in mart.columns_of_silver.items()
+        )
         has_reusable_days = self.facts[mart.basis].days == set() or mart.has_day
         is_reusable = is_declared_alike and has_reusable_days
         return self.gold.tables.get(mart.name) if is_reusable else None
@@ -168,14 +171,17 @@ def find_rebuild_scope(
 
 
 def _require_columns(marts: Mapping[str, Mart], head: Mapping[str, Any]) -> None:
-    """Raise an error if a mart needs a declared column that Silver was not built with."""
-    known = columns_of(head.get("columns", {}))
+    """Raise an error if a mart needs a declared column as Silver was not built with it."""
+    built = columns_of(head.get("columns", {}))
     for mart in marts.values():
-        for column in sorted(mart.source_columns - mart.basis.schema(known).keys()):
-            raise DataError(
-                f"marts.{mart.name}: Silver has no {column} yet, which was declared since it was "
-                "built. Run 'kedro run', which builds it again."
-            )
+        for column in sorted(mart.source_columns):
+            if column in mart.columns_of_silver and mart.columns_of_silver[column] != built.get(
+                column
+            ):
+                raise DataError(
+                    f"marts.{mart.name}: Silver was built without {column} as it is declared now. "
+                    "Run 'kedro run', which builds it again."
+                )
 
 
 def _tell_what_is_new(marts: Mapping[str, Mart], gold: GoldSnapshot) -> None:
