@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SourceState
 from capstone_metrics.errors import DataError
@@ -433,14 +434,14 @@ def _expected_totals(
     current = scope.reusable_rows(mart)
     if facts.days is None or current is None:
         return dict(silver_totals)
-    is_reused = [day not in facts.days for day in current[mart.basis.day].to_pylist()]
-    reused = current.filter(pa.array(is_reused, pa.bool_()))
+    is_rebuilt = pc.is_in(current[mart.basis.day], pa.array(sorted(facts.days), pa.date32()))
+    reused = current.filter(pc.invert(is_rebuilt))
     return {name: total + _total(reused[name]) for name, total in silver_totals.items()}
 
 
 def _total(measure: pa.ChunkedArray) -> int:
     """Return the sum of the known values of a measure."""
-    return sum(value for value in measure.to_pylist() if value is not None)
+    return int(pc.sum(measure.cast(pa.decimal128(38))).as_py() or 0)
 
 
 def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
