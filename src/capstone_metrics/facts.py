@@ -62,9 +62,10 @@ def changed_days(
 ) -> set[dt.date]:
     """Return the days of rows that changed, by the changed days of each table of Silver."""
     if basis.table == "video":
-        observed = changed["observacao_dia"]
+        if not (observed := changed["observacao_dia"]):  # to read a table starts the engine
+            return changed["criacao"]
         rows = rows_of_days(tables["observacao_dia"], OBSERVED, observed)
-        return changed["criacao"].union(days_of(rows, POSTED) if observed else ())
+        return changed["criacao"].union(days_of(rows, POSTED))
     if basis.at_days is None:
         return changed[basis.table]
     ages = range(-EARLIEST_DAYS, basis.at_days + 1)

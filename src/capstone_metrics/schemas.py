@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import ibis
@@ -115,7 +116,12 @@ def mart_tables(columns: Mapping[str, str]) -> dict[str, ibis.Schema]:
     Args:
         columns: the types of the columns of Silver.
     """
-    computed = ("hora_postagem", "views_7d", LATEST_GAIN)
+    return _mart_tables(tuple(columns.items()))
+
+
+@lru_cache(maxsize=8)
+def _mart_tables(items: tuple[tuple[str, str], ...]) -> dict[str, ibis.Schema]:
+    columns, computed = dict(items), ("hora_postagem", "views_7d", LATEST_GAIN)
     return {
         "criacao": ibis.schema(columns),
         "observacao_dia": ibis.schema({**observacao_dia_of(columns), "posts": "int64"}),

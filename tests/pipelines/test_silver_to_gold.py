@@ -13,8 +13,9 @@ import pytest
 
 from capstone_metrics.changes import GoldSnapshot
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.facts import changed_days
 from capstone_metrics.gold_csv import read_csv, to_csv
-from capstone_metrics.marts import CRIACAO, marts_in, marts_of
+from capstone_metrics.marts import CRIACAO, Basis, marts_in, marts_of
 from capstone_metrics.pipelines.silver_to_gold.nodes import (
     RebuildScope,
     build_marts,
@@ -23,7 +24,7 @@ from capstone_metrics.pipelines.silver_to_gold.nodes import (
     find_rebuild_scope,
     reconcile,
 )
-from capstone_metrics.schemas import silver_tables
+from capstone_metrics.schemas import DAYS, silver_tables
 from capstone_metrics.validation.silver import SILVER
 from capstone_metrics.wide_sums import NOT_INFORMED
 from tests.pipelines.conftest import silver_snapshot
@@ -205,6 +206,14 @@ def test_no_videos_make_an_empty_mart() -> None:
 def test_a_sum_is_exact_to_the_last_unit(views: int) -> None:
     scope = scope_of(snapshot(silver((JAN_30, "a", views), (JAN_31, "a", -views + 1))))
     assert [row["total_views"] for row in mart_rows(scope)] == [views, -views + 1]
+
+
+@pytest.mark.parametrize(
+    "basis", [Basis(), Basis("observacao_dia"), Basis("observacao_dia", 7), Basis("video")]
+)
+def test_no_table_is_read_where_no_day_changed(basis: Basis) -> None:
+    """To read one starts the engine, which takes half a second."""
+    assert changed_days(basis, {table: set() for table in DAYS}, {}) == set()
 
 
 def test_only_the_days_that_changed_are_rebuilt() -> None:
