@@ -80,6 +80,12 @@ class PublishedMart:
         others = {*self.key, *self.measures}
         return (*self.key, *(name for name in self.column_types if name not in others))
 
+    def combining(self, measure: str) -> str | None:
+        """Return the aggregate by which the values of rows are combined; None if by none."""
+        if measure in self.totals:
+            return "sum"
+        return "max" if "max" in self.measures[measure] else None
+
     @property
     def day(self) -> str | None:
         """The column that is a day and no measure; None if there is none."""

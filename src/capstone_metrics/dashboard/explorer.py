@@ -57,7 +57,7 @@ def show_explorer(view: View) -> None:
     if table.empty:
         st.info(texts("empty"), title=texts("empty_title"), icon=":material/filter_alt:")
         return
-    if table["value"].isna().all() and not {"sum", "count", "max"} & set(mart.measures[measure]):
+    if table["value"].isna().all() and not mart.combining(measure):
         st.info(texts("not_additive", measure=texts.label(measure)), icon=":material/info:")
         view.show_source_rows(mart, criteria)
         return

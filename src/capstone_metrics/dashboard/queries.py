@@ -243,12 +243,8 @@ def measure_by(
 def _combined(mart: PublishedMart, measure: str) -> str:
     """Return the SQL of a measure of several rows; nothing where it cannot be told from them."""
     name = sql_identifier(measure)
-    if measure in mart.totals:
-        return f"sum({name})"
-    largest = f"max({name})"
-    return (
-        largest if "max" in mart.measures[measure] else f"CASE count(*) WHEN 1 THEN {largest} END"
-    )
+    combining = mart.combining(measure)
+    return f"{combining}({name})" if combining else f"CASE count(*) WHEN 1 THEN max({name}) END"
 
 
 def rows_and_totals(mart: PublishedMart) -> Query:
