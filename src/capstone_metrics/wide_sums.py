@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from capstone_metrics.marts import Basis
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ def wide(column: ir.NumericColumn) -> ir.DecimalColumn:
 def wide_sum(column: ir.NumericColumn) -> ir.DecimalScalar:
     """Return the sum of whole numbers of 64 bits, which may need more."""
     return wide(column).sum()
+
+
+def exact_sum(measure: pa.ChunkedArray) -> int:
+    """Return the sum of the known values of a measure, which may need more than 64 bits."""
+    return int(pc.sum(measure.cast(pa.decimal128(38))).as_py() or 0)
 
 
 def plain_sum(column: ir.NumericColumn) -> ir.IntegerScalar:

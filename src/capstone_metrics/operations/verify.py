@@ -12,7 +12,7 @@ from capstone_metrics.facts import facts_of
 from capstone_metrics.marts import marts_in
 from capstone_metrics.measures import totals_of
 from capstone_metrics.schemas import VIDEO_KEY
-from capstone_metrics.wide_sums import rows_within
+from capstone_metrics.wide_sums import exact_sum, rows_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -209,7 +209,7 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
         table = lake.gold.tables[name]
         for measure, counted in totals_of(rows, mart.measures).items():
             expected = int(counted.to_pyarrow().as_py() or 0)
-            total = None if table is None else sum(filter(None, table[measure].to_pylist()))
+            total = None if table is None else exact_sum(table[measure])
             if total is not None and total != expected:
                 yield f"{name}.{measure} is {total} where Silver has {expected}; {REBUILD}"
 
