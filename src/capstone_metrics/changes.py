@@ -69,6 +69,11 @@ class SilverSnapshot:
     receipts: Callable[[Iterable[str]], dict[str, dict[str, Any]]]
     days_changed_since: Callable[[str | None, int], dict[str, set[dt.date]] | None]
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The types of the declared columns that it was built with, by name."""
+        return dict(self.head.get("columns", {}))
+
 
 @dataclass(frozen=True)
 class PartitionOverwrite:

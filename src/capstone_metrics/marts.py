@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis.expr.datatypes as dt
 
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, REQUIRED, VIDEO_KEY, mart_tables
-from capstone_metrics.validation.silver import MAX_COLUMN_BYTES, RESERVED, SILVER, columns_of
+from capstone_metrics.validation.silver import (
+    MAX_COLUMN_BYTES,
+    RESERVED,
+    SILVER,
+    columns_of,
+    declared_columns,
+)
 
 if TYPE_CHECKING:
     import ibis
@@ -91,10 +98,13 @@ class Basis(NamedTuple):
         """Return the schema of its rows, by the types of the columns of Silver."""
         return mart_tables(columns)[self.table]
 
-    def label_columns(self, columns: Mapping[str, str]) -> list[str]:
+    def label_schema(self, columns: Mapping[str, str]) -> ibis.Schema:
+        """Return the schema of the columns that keys and attributes are of."""
+        return mart_tables(columns)[self.table if self.at_days is None else CRIACAO.table]
+
+    def key_columns(self, columns: Mapping[str, str]) -> list[str]:
         """Return the columns that a key may have: texts, dates and whole numbers."""
-        schema = mart_tables(columns)[self.table if self.at_days is None else CRIACAO.table]
-        names = [name for name, kind in schema.items() if _is_key_type(kind)]
+        names = [name for name, kind in self.label_schema(columns).items() if _is_key_type(kind)]
         return names if self.at_days is None else [name for name in names if name not in GAINS]
 
 
@@ -111,8 +121,7 @@ class Mart:
         measures: its measures, in order.
         basis: what it is counted from.
         attributes: the columns that describe the video of a row, in order.
-        label_types: the types of the key and the attributes, by name.
-        columns_of_silver: the types of the declared columns of Silver that it is computed from.
+        silver: the types of the columns of Silver.
     """
 
     name: str
@@ -120,8 +129,7 @@ class Mart:
     measures: tuple[Measure, ...]
     basis: Basis = CRIACAO
     attributes: tuple[str, ...] = ()
-    label_types: Mapping[str, dt.DataType] = field(default_factory=dict, compare=False)
-    columns_of_silver: Mapping[str, str] = field(default_factory=dict, compare=False)
+    silver: Mapping[str, str] = field(default_factory=lambda: SILVER, compare=False)
 
     @classmethod
     def of(
@@ -162,7 +170,7 @@ class Mart:
         basis = _parse_basis(name, options, rules)
         declared_key = options.get("key")
         key = tuple(map(str, declared_key)) if isinstance(declared_key, list | tuple) else ()
-        allowed = basis.label_columns(columns)
+        allowed = basis.key_columns(columns)
         if not key or not set(key) <= set(allowed) or len(set(key)) < len(key):
             raise ConfigError(
                 f"marts.{name}.key: {declared_key!r} must be a list of distinct text, date or "
@@ -173,25 +181,13 @@ class Mart:
             _parse_measure(name, measure, rule, basis, columns) for measure, rule in rules.items()
         )
         names = [*key, *attributes, *(each.name for each in measures)]
-        for repeated in (
-            each
-            for at, each in enumerate(names)
-            if each.casefold() in {other.casefold() for other in names[:at]}
-        ):
+        counts = Counter(each.casefold() for each in names)
+        if repeated := [each for each in names if counts[each.casefold()] > 1]:
             raise ConfigError(
-                f"marts.{name}.measures: {repeated!r} is a column of it already; readers do not "
-                "tell names apart by case."
+                f"marts.{name}.measures: {repeated[-1]!r} is a column of it already; readers do "
+                "not tell names apart by case."
             )
-        schemas = mart_tables(columns)
-        types = {**schemas[CRIACAO.table], **schemas[basis.table]}
-        label_types = {label: types[label] for label in (*key, *attributes)}
-        mart = cls(name, key, measures, basis, attributes, label_types)
-        declared = {
-            column: kind
-            for column, kind in columns.items()
-            if column in mart.source_columns and column not in SILVER
-        }
-        return replace(mart, columns_of_silver=declared)
+        return cls(name, key, measures, basis, attributes, columns)
 
     @property
     def declaration(self) -> dict[str, Any]:
@@ -212,12 +208,8 @@ class Mart:
     def may_be_null(self, column: str) -> bool:
         """Return whether a column has no value where none is known."""
         if column in self.labels:
-            is_day = column in DAYS.values()
-            return (
-                column in self.attributes
-                and not is_day
-                and not self.label_types[column].is_string()
-            )
+            is_known = column in self.key or column in DAYS.values()
+            return not is_known and not self.types[column].is_string()
         measure = self.measure(column)
         if measure.aggregate == "ratio":
             return True
@@ -230,13 +222,9 @@ class Mart:
     @property
     def types(self) -> dict[str, dt.DataType]:
         """The type of each column: a label has its type in Silver, a measure is a number."""
-        return {
-            **{column: self.label_types[column] for column in self.labels},
-            **{
-                each.name: RATIO if each.aggregate == "ratio" else dt.int64
-                for each in self.measures
-            },
-        }
+        known = self.basis.label_schema(self.silver)
+        numbers = {m.name: RATIO if m.aggregate == "ratio" else dt.int64 for m in self.measures}
+        return {**{column: known[column] for column in self.labels}, **numbers}
 
     @property
     def sums(self) -> list[Measure]:
@@ -256,6 +244,12 @@ class Mart:
         """The columns of Silver that the mart is computed from."""
         latest = {"ingestion_ts" for each in self.measures if each.aggregate == "last"}
         return {*self.labels, *latest, *(name for each in self.measures for name in each.columns)}
+
+    @property
+    def declared_columns(self) -> dict[str, str]:
+        """The types of the declared columns of Silver that the mart is computed from."""
+        declared = declared_columns(self.silver)
+        return {name: kind for name, kind in declared.items() if name in self.source_columns}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -349,10 +343,9 @@ def _parse_attributes(
     """Return the attributes of a mart, each of which has one value for each video."""
     declared = options.get("attributes", ())
     attributes = tuple(map(str, declared)) if isinstance(declared, list | tuple) else ("",)
-    schema = mart_tables(columns)[basis.table if basis.at_days is None else CRIACAO.table]
     allowed = [
         name
-        for name, kind in schema.items()
+        for name, kind in basis.label_schema(columns).items()
         if name not in key and (kind.is_string() or kind.is_date() or name == "hora_postagem")
     ]
     if not set(attributes) <= set(allowed) or len(set(attributes)) < len(attributes):

@@ -54,7 +54,7 @@ def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
         catalog.load(f"params:{name}") for name in ("sources", "networks", "columns", "schedule")
     )
     silver, bronze = catalog.load("silver"), catalog.load("bronze_criacao")
-    if silver.head.get("columns", {}) != columns:
+    if silver.columns != columns:
         raise DataError(
             "Silver has other columns than are declared; run 'kedro run', which builds it again."
         )

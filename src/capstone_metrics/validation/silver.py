@@ -135,6 +135,11 @@ def columns_of(declared: Any) -> dict[str, str]:
     return {**SILVER, **declared}
 
 
+def declared_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the types of those columns that not every Silver has."""
+    return {name: kind for name, kind in columns.items() if name not in SILVER}
+
+
 def declared_counters(columns: Mapping[str, str]) -> list[str]:
     """Return the declared columns of whole numbers, which are observed on each day anew."""
-    return [name for name, kind in columns.items() if kind == "int64" and name not in SILVER]
+    return [name for name, kind in declared_columns(columns).items() if kind == "int64"]

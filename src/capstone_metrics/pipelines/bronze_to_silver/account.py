@@ -16,7 +16,7 @@ from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResul
 from capstone_metrics.quality import QualityReport
 from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED, REQUIRED_IF_DECLARED
 from capstone_metrics.validation.objects import parse_object_name
-from capstone_metrics.validation.silver import SILVER
+from capstone_metrics.validation.silver import declared_columns
 
 FINDINGS_KEPT = dt.timedelta(days=30)
 """How much older than the newest window with a finding the window of a finding may be."""
@@ -118,7 +118,7 @@ def _head(
         "refused": {**base.get("refused", {}), **_refused(receipts)},
         "new_fields": _merge_names(base.get("new_fields", {}), _undeclared_fields(receipts)),
         "declarations": _merge_names(base.get("declarations", {}), digests),
-        "columns": {name: kind for name, kind in validation.columns.items() if name not in SILVER},
+        "columns": declared_columns(validation.columns),
     }
 
 

@@ -32,8 +32,7 @@ def find_increment(
     The receipts are read after the head of Silver: if another run commits in between, the commit of
     this run fails. Silver is built from all of Bronze if its head is not of the current format, if
     it has other columns than are declared, or if a file whose lines it has was read anew in another
-    way. The objects of a source whose
-    declaration is wrong are left for a later run.
+    way. The objects of a source whose declaration is wrong are left for a later run.
 
     Args:
         silver: Silver as of its last commit.
@@ -99,7 +98,7 @@ def _rebuild_reason(
     """Return why Silver has to be rebuilt; None if it has not."""
     if silver.head.get("format") != FORMAT:
         return f"Silver lacks a head of format {FORMAT}"
-    if silver.head.get("columns", {}) != dict(columns):
+    if silver.columns != columns:
         return f"Silver has other columns than are declared ({', '.join(columns) or 'none'})"
     merged = silver.merged_objects() if withdrawn or silver.head.get("withdrawn") else set()
     changed = (withdrawn & merged).symmetric_difference(silver.head.get("withdrawn", ()))

@@ -28,6 +28,7 @@ from capstone_metrics.schemas import DAYS
 from capstone_metrics.validation.silver import NAMES, columns_of
 from capstone_metrics.wide_sums import (
     MAX_MEASURE,
+    exact_sum,
     overflow,
     overflow_days,
     rows_within,
@@ -105,9 +106,9 @@ class RebuildScope:
         All rows are rebuilt if the mart is new, was declared differently, or has no day in its key.
         """
         entry = self.gold.manifest.get("marts", {}).get(mart.name, {})
-        before = columns_of(self.gold.manifest.get("columns", {}))
+        before = self.gold.manifest.get("columns", {})
         is_declared_alike = mart.declaration == declaration_in(entry) and all(
-            before.get(name, kind) == kind for name, kind in mart.columns_of_silver.items()
+            before.get(name, kind) == kind for name, kind in mart.declared_columns.items()
         )
         has_reusable_days = self.facts[mart.basis].days == set() or mart.has_day
         is_reusable = is_declared_alike and has_reusable_days
@@ -148,7 +149,7 @@ def find_rebuild_scope(
     by_basis: dict[Basis, list[Mart]] = defaultdict(list)
     for mart in marts.values():
         by_basis[mart.basis].append(mart)
-    _require_columns(marts, silver.head)
+    _require_columns(marts, silver)
     _tell_what_is_new(marts, gold)
     days = _days(silver, gold, by_basis, full, first, last)
     unread = {basis: Facts(days[basis], None) for basis in by_basis}
@@ -171,14 +172,11 @@ def find_rebuild_scope(
     return RebuildScope(facts, gold, silver.head, marts, overflows)
 
 
-def _require_columns(marts: Mapping[str, Mart], head: Mapping[str, Any]) -> None:
+def _require_columns(marts: Mapping[str, Mart], silver: SilverSnapshot) -> None:
     """Raise an error if a mart needs a declared column as Silver was not built with it."""
-    built = columns_of(head.get("columns", {}))
     for mart in marts.values():
-        for column in sorted(mart.source_columns):
-            if column in mart.columns_of_silver and mart.columns_of_silver[column] != built.get(
-                column
-            ):
+        for column, kind in sorted(mart.declared_columns.items()):
+            if silver.columns.get(column) != kind:
                 raise DataError(
                     f"marts.{mart.name}: Silver was built without {column} as it is declared now. "
                     "Run 'kedro run', which builds it again."
@@ -313,7 +311,7 @@ def reconcile(scope: RebuildScope, files: Mapping[str, bytes]) -> GoldUpdate:
     silver_totals = _silver_totals(scope)
     for mart in scope.marts.values():
         table = read_csv(files[mart.name], mart.types)
-        totals = {name: _total(table[name]) for name in mart.additive_names}
+        totals = {name: exact_sum(table[name]) for name in mart.additive_names}
         expected = _expected_totals(scope, mart, silver_totals[mart.name])
         if totals != expected:
             raise DataError(
@@ -436,12 +434,7 @@ def _expected_totals(
         return dict(silver_totals)
     is_rebuilt = pc.is_in(current[mart.basis.day], pa.array(sorted(facts.days), pa.date32()))
     reused = current.filter(pc.invert(is_rebuilt))
-    return {name: total + _total(reused[name]) for name, total in silver_totals.items()}
-
-
-def _total(measure: pa.ChunkedArray) -> int:
-    """Return the sum of the known values of a measure."""
-    return int(pc.sum(measure.cast(pa.decimal128(38))).as_py() or 0)
+    return {name: total + exact_sum(reused[name]) for name, total in silver_totals.items()}
 
 
 def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
