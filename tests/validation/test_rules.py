@@ -47,6 +47,15 @@ def test_any_bytes_have_the_outcome_of_the_oracle(source: str, content: bytes) -
     assert actual(content, source) == expected(content, source)
 
 
+@pytest.mark.parametrize("extra", ["true", "5", '""', '{"x":1}', "[]", '[""]', '["x"]', "null"])
+@pytest.mark.parametrize("others", ["", '"a":" ",', '"_missing":["v"],'])
+def test_any_values_beyond_the_header_have_the_outcome_of_the_oracle(
+    others: str, extra: str
+) -> None:
+    content = f'{{{others}"_extra":{extra}}}'.encode()
+    assert actual(content, "csv") == expected(content, "csv")
+
+
 @pytest.mark.parametrize("is_scanned", [False, True])
 def test_a_row_that_does_not_fit_its_header_costs_itself_alone(is_scanned: bool) -> None:
     rows = [ROW, {**ROW, "_extra": ["x", ""]}, {**ROW, "_missing": ["visto"]}, {**ROW, "x": "1"}]

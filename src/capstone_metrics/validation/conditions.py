@@ -88,7 +88,8 @@ class Selection:
     def _table_rule(self, record: Mapping[str, Any]) -> str | None:
         values = [value for name, value in record.items() if name not in {"_extra", "_missing"}]
         filled = [index for index, value in enumerate(values) if _is_filled(value)]
-        if not filled and not any(map(_is_filled, record.get("_extra") or ())):
+        extra = record.get("_extra")
+        if not filled and not any(map(_is_filled, extra if isinstance(extra, list) else [extra])):
             return BLANK_RULE
         has_more = len(values) > 1 or "_missing" in record
         return f"ignore.{ONE_VALUE}" if self.one_value and filled == [0] and has_more else None
