@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 4
+FORMAT = 5
 """The format of Silver's indexes, in its head. Silver of another format is rebuilt from Bronze."""
 
 
@@ -127,7 +127,8 @@ class ValidatedLines(NamedTuple):
 
     Attributes:
         accepted: the lines that broke no rule, without some that a later line supersedes.
-        observed: the last of them of each video on each day, and perhaps earlier ones.
+        observed: the last of them of each video on each day, and perhaps earlier ones; and all
+            lines of increments by day.
         rejected: the lines that broke a rule; all three as in `Validator.schemas`.
         objects: the counts for the receipt of each object, by its name.
         repeated_days: the days on which `observed` may have several lines of a video; None if that
@@ -139,6 +140,11 @@ class ValidatedLines(NamedTuple):
     rejected: ir.Table
     objects: Mapping[str, Mapping[str, Any]]
     repeated_days: frozenset[dt.date] | None = None
+
+
+def current_rows(head: Mapping[str, Any]) -> int:
+    """Return how many rows `criacao` has, by the head of Silver; each is one current line."""
+    return int(head["total"]["current"]) - int(head.get("increments", 0))
 
 
 def accounted_lines(receipt: Mapping[str, Any]) -> int:

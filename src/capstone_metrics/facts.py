@@ -52,7 +52,7 @@ def facts_of(
         return _videos(tables, columns, days)
     rows = rows_of_days(tables[basis.table], basis.day, days)
     if "posts" in columns and basis.table == "observacao_dia":
-        is_new_post = rows.dias.isnull() & rows.views_ganhas.notnull()
+        is_new_post = rows.dias.isnull() & rows.views.notnull() & rows.views_ganhas.notnull()
         rows = rows.mutate(posts=is_new_post.cast("int64"))
     return rows.select(*sorted({*VIDEO_KEY, basis.day, *columns}))
 
@@ -65,12 +65,26 @@ def changed_days(
         if not (observed := changed["observacao_dia"]):  # to read a table starts the engine
             return changed["criacao"]
         rows = rows_of_days(tables["observacao_dia"], OBSERVED, observed)
-        return changed["criacao"].union(days_of(rows, POSTED))
+        return changed["criacao"].union(_days_posted(rows, tables["provenance"]))
     if basis.at_days is None:
         return changed[basis.table]
     ages = range(-EARLIEST_DAYS, basis.at_days + 1)
     posted = {day - dt.timedelta(age) for day in changed[basis.table] for age in ages}
     return changed["criacao"] | posted
+
+
+def _days_posted(observations: ir.Table, provenance: ir.Table) -> set[dt.date]:
+    """Return the days on which observed videos were posted.
+
+    Increments by day do not say when; a video of which nothing else is known has no row.
+    """
+    days = set(observations.select(POSTED).distinct().to_pyarrow()[POSTED].to_pylist())
+    if None not in days:
+        return days
+    increments = observations.filter(observations[POSTED].isnull())
+    return days.difference({None}).union(
+        days_of(provenance.semi_join(increments, VIDEO_KEY), POSTED)
+    )
 
 
 def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days) -> ir.Table:
@@ -134,7 +148,7 @@ def _at_age(videos: ir.Table, observations: ir.Table, age: int) -> ir.Table:
     This is of the last observation that is not later, from the day before the posting on.
     """
     old = videos.filter(videos["last"].delta(videos[POSTED], unit="day") >= age).drop("last")
-    rows = old.inner_join(observations, VIDEO_KEY)
+    rows = old.inner_join(observations.filter(observations.views.notnull()), VIDEO_KEY)
     ages = rows[OBSERVED].delta(rows[POSTED], unit="day")
     rows = rows.filter(ages.between(-EARLIEST_DAYS, age))
     latest = rows.group_by(VIDEO_KEY).agg(**{OBSERVED: rows[OBSERVED].max()})

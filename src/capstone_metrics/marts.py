@@ -211,9 +211,11 @@ class Mart:
             is_known = column in self.key or column in DAYS.values()
             return not is_known and not self.types[column].is_string()
         measure = self.measure(column)
-        if measure.aggregate == "ratio":
-            return True
-        return measure.aggregate != "count" and measure.column not in {*REQUIRED, "posts"}
+        if measure.aggregate in {"count", "ratio"}:
+            return measure.aggregate == "ratio"
+        # a row of increments by day has no counters
+        known = set() if self.basis == Basis("observacao_dia") else {*REQUIRED}
+        return measure.column not in {*known, "posts"}
 
     def measure(self, name: str) -> Measure:
         """Return a measure by its name."""

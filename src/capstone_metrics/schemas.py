@@ -33,10 +33,17 @@ GAINS = {"views": "views_ganhas", "likes": "likes_ganhos", "comentarios": "comen
 DAY_PROVENANCE = ibis.schema(
     {
         name: OBSERVATION[name]
-        for name in ("data_observacao", "rede_social", "video_id", "ingestion_ts", *LINE)
+        for name in (
+            *("data_observacao", "rede_social", "video_id", "ingestion_ts", *LINE),
+            "linhas_somadas",
+        )
     }
 )
-"""The line of Bronze that each row of `observacao_dia` comes from, and its observation time."""
+"""The line of Bronze that each row of `observacao_dia` comes from, and its observation time.
+
+If that is of a source of increments by day, `linhas_somadas` is how many lines the row sums, of
+which it is the last; otherwise that is 0.
+"""
 
 PROVENANCE = ibis.schema(
     {
@@ -69,7 +76,8 @@ DAYS = {"criacao": "data_postagem", "observacao_dia": "data_observacao"}
 def observacao_dia_of(columns: Mapping[str, str]) -> ibis.Schema:
     """Return the schema of the last observation of each video and local day.
 
-    A gain is what came since the last day before on which the video was observed, `dias` ago.
+    A gain is what came since the last day before on which the video was observed, `dias` ago. A row
+    of increments has gains alone, and no counters.
 
     Args:
         columns: the types of the columns of Silver.

@@ -62,7 +62,7 @@ def test_silver_without_a_head_of_this_format_is_rebuilt_with_a_message(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert merging(merged(EARLY, head=head)) == (NAMES, True)
-    expected = ["Silver lacks a head of format 4; Silver is rebuilt from all of Bronze."]
+    expected = [f"Silver lacks a head of format {FORMAT}; Silver is rebuilt from all of Bronze."]
     assert caplog.messages == (expected if head else [])
 
 

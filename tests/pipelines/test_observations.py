@@ -22,7 +22,7 @@ from capstone_metrics.pipelines.silver_to_gold.nodes import (
 )
 from capstone_metrics.quality import QualityReport
 from tests.pipelines.conftest import NETWORKS, line, silver_snapshot, validated
-from tests.support import engines
+from tests.support import engines, lakes
 from tests.support.engines import engine
 from tests.support.oracle import rebuild
 from tests.support.selection import examples
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SOURCES: dict[str, Any] = {
     "faker": {"type": "faker"},
     "report": {"type": "faker", "counters": "period"},
+    "daily": {"type": "faker", "counters": "daily"},
 }
 MARTS: dict[str, Any] = {
     "gold_growth": {
@@ -223,9 +224,28 @@ def random_objects(random: Random) -> dict[str, bytes]:
     return objects
 
 
+def random_increments(random: Random) -> dict[str, bytes]:
+    """Return objects with increments of the same videos, some days in several lines or objects."""
+    return {
+        name_of(number, "daily"): b"".join(
+            lakes.line(
+                video_id=random.choice("abcd"),
+                rede_social=random.choice(NETWORKS),
+                data_observacao=str(FIRST_DAY + dt.timedelta(random.randrange(12))),
+                views=random.randrange(-5, 50),
+                **random.choice(({}, {"ingestion_ts": f"2026-02-1{random.randrange(4)}T12:00Z"})),
+            )
+            for _ in range(random.randint(1, 12))
+        )
+        for number in range(random.randint(0, 4))
+    }
+
+
 def assert_is_expected(silver: SilverSnapshot, gold: GoldSnapshot, expected: Lake) -> None:
     """Compare the days and the marts with those of the oracle."""
     assert days(silver) == expected.days
+    total = silver.head["total"]
+    assert (total["lines"], total["current"]) == (expected.lines, expected.current)
     growth = expected.growth("data_observacao", "rede_social")
     assert rows_by_key(gold, "gold_growth") == growth
     at_age = expected.at_days(2, "data_postagem", "rede_social")
@@ -236,7 +256,8 @@ def assert_is_expected(silver: SilverSnapshot, gold: GoldSnapshot, expected: Lak
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_rebuild_is_what_the_oracle_expects(seed: int) -> None:
-    objects = random_objects(Random(seed))
+    random = Random(seed)
+    objects = random_objects(random) | random_increments(random)
     silver = merged(silver_snapshot(), objects)
     expected = rebuild(objects, SOURCES, NETWORKS, declared=tuple(COLUMNS))
     assert_is_expected(silver, gold_of(silver, GoldSnapshot()), expected)
@@ -249,7 +270,7 @@ def test_a_rebuild_is_what_the_oracle_expects(seed: int) -> None:
 def test_any_order_of_merges_equals_one_rebuild(seed: int) -> None:
     """Also with days that come late, are corrected, or are observed by several objects."""
     random = Random(seed)
-    objects = random_objects(random)
+    objects = random_objects(random) | random_increments(random)
     expected = rebuild(objects, SOURCES, NETWORKS, declared=tuple(COLUMNS))
     names = list(objects)
     random.shuffle(names)
@@ -267,6 +288,17 @@ def test_any_order_of_merges_equals_one_rebuild(seed: int) -> None:
     for (network, video, _), row in sorted(days(silver).items()):
         by_video.setdefault((network, video), []).append(row)
     for rows in by_video.values():  # what was first known, and all gains, are the last counter
-        first, last = rows[0], rows[-1]
-        known = first["views"] if first["views_ganhas"] is None else 0
-        assert known + sum(row["views_ganhas"] or 0 for row in rows) == last["views"]
+        at = [number for number, row in enumerate(rows) if row["views"] is not None]
+        if not at:
+            continue  # nobody observed its counters
+        first, last = rows[at[0]], rows[at[-1]]
+        if first["views_ganhas"] is None:
+            known, since = first["views"], first["data_observacao"] + dt.timedelta(1)
+        else:
+            known, since = 0, first["data_postagem"] - dt.timedelta(1)
+        gained = (
+            row["views_ganhas"] or 0
+            for row in rows
+            if since <= row["data_observacao"] <= last["data_observacao"]
+        )
+        assert known + sum(gained) == last["views"]

@@ -19,11 +19,16 @@ NAMES = (
     *("categoria", "duracao_seg", "views", "likes", "comentarios", "engagement_rate"),
     *("leads_estimados", "ctr_estimado", "run_id", "ingestion_ts"),
 )
+DATES = {"data_postagem", "data_observacao"}
 TEXTS = {"faculdade", "rede_social", "video_id", "titulo_video", "categoria", "run_id"}
 INTEGERS = {"duracao_seg", "views", "likes", "comentarios", "leads_estimados"}
 GAINS = {"views": "views_ganhas", "likes": "likes_ganhos", "comentarios": "comentarios_ganhos"}
 COUNTERS = {"views", "likes", "comentarios"}
 REQUIRED = {"faculdade", "rede_social", "data_postagem", "video_id", "views"}
+OF_INCREMENTS = (
+    *("faculdade", "rede_social", "video_id", "data_observacao"),
+    *("views", "likes", "comentarios", "ingestion_ts"),
+)
 SPACE = " \t\n\r\v\f"
 ISO = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)"
@@ -54,6 +59,7 @@ class Lake:
     quarantine: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     lines: int = 0
     accepted: int = 0
+    current: int = 0
 
     def mart(self, *key: str) -> dict[tuple[Any, ...], list[int]]:
         """Return views, likes, comments and videos by a key."""
@@ -82,7 +88,8 @@ class Lake:
             known = {
                 day: each["views"]
                 for (*other, day), each in self.days.items()
-                if other == [network, video] and -1 <= (day - posted).days <= age
+                if other == [network, video] and each["views"] is not None
+                if -1 <= (day - posted).days <= age
             }
             if known and (last - posted).days >= age:
                 group = totals[tuple(row[k] for k in key)]
@@ -146,30 +153,81 @@ def rebuild(
     """
     lake, latest = Lake(), {}
     days: dict[Any, Any] = {}
-    for name, content in sorted(objects.items()):
+    reports: dict[Any, list[Any]] = defaultdict(list)
+    for name, number, line in _lines(objects):
         fonte, janela = (part.partition("=")[2] for part in name.split("/")[:2])
         arrival = dt.datetime.strptime(janela, "%Y-%m-%dT%H").replace(tzinfo=ZoneInfo(zone))
-        for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-            if not line.strip():
-                continue
-            lake.lines += 1
-            row, broken = _validate(line, sources.get(fonte), set(networks), arrival, declared)
-            if broken:
+        source = sources.get(fonte)
+        row, broken = _validate(line, source, set(networks), arrival, declared)
+        lake.lines += 1
+        if broken:
+            if "ignored" not in broken:
                 lake.quarantine[name, number] = broken
-                continue
-            lake.accepted += 1
-            row["run_id"] = f"{fonte}-{janela}" if row["run_id"] is None else row["run_id"]
-            order = (row["ingestion_ts"], name, number)
-            video = row["rede_social"], row["video_id"]
-            if video not in latest or order > latest[video]:
-                latest[video] = order
-                lake.silver[video] = row
-            day = row["ingestion_ts"].astimezone(ZoneInfo(zone)).date()
-            lake.observed[video] = max(day, lake.observed.get(video, day))
-            if sources[fonte].get("counters", "lifetime") == "lifetime":
-                days[(*video, day)] = max(days.get((*video, day), (order,)), (order, row))
-    lake.days = _by_day({key: row for key, (_, row) in days.items()}, declared)
+            continue
+        lake.accepted += 1
+        order = (row["ingestion_ts"], name, number)
+        video = row["rede_social"], row["video_id"]
+        counters = source.get("counters", "lifetime")
+        if counters == "daily":
+            reports[(*video, row["data_observacao"]), name].append((order, row))
+            continue
+        row["run_id"] = f"{fonte}-{janela}" if row["run_id"] is None else row["run_id"]
+        if video not in latest or order > latest[video]:
+            latest[video] = order
+            lake.silver[video] = row
+        day = row["ingestion_ts"].astimezone(ZoneInfo(zone)).date()
+        lake.observed[video] = max(day, lake.observed.get(video, day))
+        if counters == "lifetime":
+            days[(*video, day)] = max(days.get((*video, day), (order,)), (order, row))
+    observed = {key: row for key, (_, row) in days.items()}
+    increments = _last_reports(reports, observed.keys())
+    lake.days = _by_day(observed, declared) | _sums(increments, declared)
+    for key in observed:
+        _take_off(key, lake.days[key], increments)
+    lake.current = len(lake.silver) + sum(map(len, increments.values()))
     return lake
+
+
+def _lines(objects: Mapping[str, bytes]) -> Iterable[tuple[str, int, bytes]]:
+    for name, content in sorted(objects.items()):
+        for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+            if line.strip():
+                yield name, number, line
+
+
+def _sums(increments: Mapping[Any, Any], declared: tuple[str, ...]) -> dict[Any, Any]:
+    """Return a row of gains for each video and day."""
+    rows = {}
+    for key, lines in increments.items():
+        names = ("faculdade", "rede_social", "video_id", "data_observacao")
+        row = dict.fromkeys(("data_postagem", *GAINS, *declared))
+        row |= {name: lines[-1][name] for name in names}
+        row["ingestion_ts"] = max(line["ingestion_ts"] for line in lines)
+        gains = {gain: _sum(line[name] for line in lines) for name, gain in GAINS.items()}
+        rows[key] = {**row, **gains, "dias": 1}
+    return rows
+
+
+def _last_reports(reports: Mapping[Any, list[Any]], observed: Iterable[Any]) -> dict[Any, Any]:
+    """Return the increments of the last report of each video and day without an observation."""
+    last: dict[Any, Any] = {}
+    for (key, name), lines in reports.items():
+        if key not in observed:
+            order = max(row["ingestion_ts"] for _, row in lines), name
+            last[key] = max(last.get(key, (order, [])), (order, [row for _, row in lines]))
+    return {key: rows for key, (_, rows) in last.items()}
+
+
+def _take_off(key: Any, row: dict[str, Any], increments: Mapping[Any, Any]) -> None:
+    """Take off what was gained on the days between an observation and the one before."""
+    *video, day = key
+    since = day - dt.timedelta(row["dias"]) if row["dias"] else None
+    since = since or row["data_postagem"] - dt.timedelta(2)
+    for (*other, each), lines in increments.items():
+        if other == video and since < each < day:
+            for name, gain in GAINS.items():
+                if row[gain] is not None:
+                    row[gain] -= _sum(line[name] for line in lines) or 0
 
 
 def _by_day(
@@ -209,10 +267,35 @@ def _validate(
 ) -> tuple[dict[str, Any], set[str]]:
     if source is None:
         return {}, {"source.undeclared"}
+    fields = _record(line)
+    if isinstance(fields, str):
+        return {}, {fields}
+    row = {}
+    shape = SHAPE if source.get("format") in {"csv", "xlsx"} else {}
+    values = [value for name, value in fields.items() if name not in SHAPE]
+    extra = fields.get("_extra")
+    values += extra if isinstance(extra, list) else [extra]
+    if shape and not any(map(_is_filled, values)):
+        return {}, {"ignored"}  # a blank row of a table
+    broken = {rule for name, rule in shape.items() if name in fields}
+    if source.get("schema_drift") == "freeze" and set(fields) - set(shape) - _declared(source):
+        broken.add("line.new_field")
+    zone = str(arrival.tzinfo)
+    is_daily = source.get("counters") == "daily"
+    for name in OF_INCREMENTS if is_daily else (*NAMES, *declared):
+        row[name], rules = _field(name, fields, source, zone, name in declared)
+        broken |= rules
+    row["ingestion_ts"] = row["ingestion_ts"] or arrival.astimezone(dt.UTC)
+    day = "data_observacao" if is_daily else "data_postagem"
+    return row, broken | _broken_by_row(row, day, networks, arrival)
+
+
+def _record(line: bytes) -> dict[str, Any] | str:
+    """Return the fields of a line, or the rule that it breaks as a whole."""
     try:
         text = line.decode()
     except UnicodeDecodeError:
-        return {}, {"line.not_utf8"}
+        return "line.not_utf8"
     try:
         pairs = json.loads(
             text,
@@ -223,30 +306,22 @@ def _validate(
         )
         json.dumps(pairs, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return {}, {"line.not_json"}
+        return "line.not_json"
     if not text.strip().startswith("{"):
-        return {}, {"line.not_json"}
+        return "line.not_json"
     fields = dict(pairs)
-    if len(fields) < len(pairs):
-        return {}, {"line.repeated_keys"}
-    row = {}
-    shape = SHAPE if source.get("format") in {"csv", "xlsx"} else {}
-    broken = {rule for name, rule in shape.items() if name in fields}
-    if source.get("schema_drift") == "freeze" and set(fields) - set(shape) - _declared(source):
-        broken.add("line.new_field")
-    zone = str(arrival.tzinfo)
-    for name in (*NAMES, *declared):
-        row[name], rules = _field(name, fields, source, zone, name in declared)
-        broken |= rules
-    row["ingestion_ts"] = row["ingestion_ts"] or arrival.astimezone(dt.UTC)
-    return row, broken | _broken_by_row(row, networks, arrival)
+    return fields if len(fields) == len(pairs) else "line.repeated_keys"
 
 
-def _broken_by_row(row: Any, networks: set[str], arrival: dt.datetime) -> set[str]:
-    day, seen, tolerance = row["data_postagem"], row["ingestion_ts"], dt.timedelta(days=1)
+def _is_filled(value: Any) -> bool:
+    return value is not None and not (isinstance(value, str) and not value.strip())
+
+
+def _broken_by_row(row: Any, day: str, networks: set[str], arrival: dt.datetime) -> set[str]:
+    seen, tolerance = row["ingestion_ts"], dt.timedelta(days=1)
     rules = {
         "rede_social.unknown": row["rede_social"] not in {None, *networks},
-        "data_postagem.after_observation": day is not None and day > seen.date() + tolerance,
+        f"{day}.after_observation": row[day] is not None and row[day] > seen.date() + tolerance,
         "ingestion_ts.after_arrival": seen > arrival + tolerance,
     }
     return {rule for rule, is_broken in rules.items() if is_broken}
@@ -285,9 +360,10 @@ def _field(
         if read is None:
             continue
         is_counter = name in COUNTERS or is_declared_counter
+        is_counter = is_counter and source.get("counters") != "daily"
         return read, {f"{name}.negative"} if is_counter and read < 0 else set()
     is_declared = name in source.get("fields", NAMES)
-    is_missing = name in REQUIRED or (name in COUNTERS and is_declared)
+    is_missing = name in {*REQUIRED, "data_observacao"} or (name in COUNTERS and is_declared)
     return None, {f"{name}.missing"} if is_missing else set()
 
 
@@ -334,10 +410,10 @@ def _time(name: str, value: str, rule: Any, zone: str) -> Any:
     if name == "ingestion_ts":
         return moment.astimezone(dt.UTC)
     if not has_clock:
-        return moment.date() if name == "data_postagem" else None
+        return moment.date() if name in DATES else None
     is_kept_there = moment.tzinfo == ZoneInfo(zone)  # else an hour that is skipped would move
     local = (moment if is_kept_there else moment.astimezone(ZoneInfo(zone))).replace(tzinfo=None)
-    return local.date() if name == "data_postagem" else local
+    return local.date() if name in DATES else local
 
 
 def _iso(value: str) -> tuple[dt.datetime, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import combining, normalize
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 SHOWN_RECORDS = 10
 SHOWN_CHARACTERS = 60
-SHOWN_COLUMNS = ("data_postagem", "video_id", "views", "likes", "comentarios", "titulo_video")
+SHOWN_COLUMNS = (
+    *("data_postagem", "data_observacao", "video_id", "views", "likes", "comentarios"),
+    "titulo_video",
+)
 SOURCE_FILE = "parameters_sources.yml"
 
 
@@ -150,6 +154,11 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
         "Only this file is read; for the next ones too, make its path a pattern such as "
         f"{file.parent.as_posix()}/*{file.suffix}."
     )
+    for preset in declared.also:
+        options = [f"--env={environment}", f"--preset={preset}"]
+        options += [f"--set={setting}" for setting in request.settings]
+        command = shlex.join(["kedro", "source", "add", str(file), *options])
+        click.echo(f"It also has what a day gained; to add that: {command}")
     click.echo(
         f"Added {name} to {path.relative_to(_project())}. Next: kedro run --env={environment}"
     )
@@ -343,17 +352,18 @@ def _show(result: Preview) -> None:
 def _table(result: Preview) -> Table:
     """Return the first rows as a table, in which only titles are shortened."""
     table = Table()
+    columns = [column for column in SHOWN_COLUMNS if column in result.rows[0]]
     rows = [
-        [" ".join(str(row[c]).split()) if row[c] is not None else "" for c in SHOWN_COLUMNS]
+        [" ".join(str(row[c]).split()) if row[c] is not None else "" for c in columns]
         for row in result.rows[:SHOWN_RECORDS]
     ]
-    *widths, _ = (max(map(cell_len, cells)) for cells in zip(SHOWN_COLUMNS, *rows, strict=True))
-    borders = 3 * len(SHOWN_COLUMNS) + 1
-    room = max(Console().width - sum(widths) - borders, len(SHOWN_COLUMNS[-1]))
-    for column in SHOWN_COLUMNS:
+    *widths, _ = (max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True))
+    borders = 3 * len(columns) + 1
+    room = max(Console().width - sum(widths) - borders, len(columns[-1]))
+    for column in columns:
         table.add_column(column, no_wrap=True)
-    for *values, title in rows:
-        shown = title if cell_len(title) <= room else f"{set_cell_size(title, room - 1)}…"
+    for *values, last in rows:
+        shown = last if cell_len(last) <= room else f"{set_cell_size(last, room - 1)}…"
         table.add_row(*map(escape, (*values, shown)))
     return table
 

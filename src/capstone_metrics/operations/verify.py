@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ def _receipt_problems(lake: Lake) -> Iterator[str]:
 
 
 def _accounting_problems(lake: Lake) -> Iterator[str]:
-    current = _lines_by_object(lake.silver.tables["provenance"])
+    current = _current_lines(lake.silver)
     quarantined = _lines_by_object(lake.silver.tables["quarentena"])
     for name, receipt in lake.receipts.items():
         lines = lake.objects.get(name, receipt)["lines"]
@@ -175,7 +176,7 @@ def _day_problems(lake: Lake) -> Iterator[str]:
 
 def _head_problems(lake: Lake) -> Iterator[str]:
     receipts = lake.receipts.values()
-    current = _count(lake.silver.tables["provenance"])
+    current = sum(_current_lines(lake.silver).values())
     sums = {
         "objects": len(receipts),
         "lines": sum(receipt["lines"] for receipt in receipts),
@@ -212,6 +213,16 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
             total = None if table is None else exact_sum(table[measure])
             if total is not None and total != expected:
                 yield f"{name}.{measure} is {total} where Silver has {expected}; {REBUILD}"
+
+
+def _current_lines(silver: SilverSnapshot) -> Counter[str]:
+    """Return how many lines of each object rows of Silver are made of."""
+    current = Counter(_lines_by_object(silver.tables["provenance"]))
+    if silver.head.get("increments"):
+        rows = silver.tables["day_provenance"]
+        sums = rows.group_by("objeto").agg(lines=rows.linhas_somadas.sum())
+        current.update({row["objeto"]: row["lines"] for row in sums.to_pyarrow().to_pylist()})
+    return +current
 
 
 def _lines_by_object(table: ir.Table) -> dict[str, int]:

@@ -29,7 +29,7 @@ from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.observations import Observations
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import validate_line
-from capstone_metrics.validation.silver import REQUIRED, SILVER
+from capstone_metrics.validation.silver import DAILY, SILVER, required_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -116,10 +116,12 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
             result.rejected.append({**place, **rejected})
         else:
             accepted.append({**outcome.row, "linha": number})
-    (is_latest,) = Observations(
-        [(origin, pa.RecordBatch.from_pylist(accepted, row_schema(contract.columns)))]
-    ).latest()
-    for row, is_current in zip(accepted, is_latest.tolist(), strict=True):
+    batch = pa.RecordBatch.from_pylist(accepted, row_schema(contract.columns))
+    if contract.counters == DAILY:
+        is_latest = [True] * len(accepted)  # increments of a day are summed
+    else:
+        is_latest = Observations([(origin, batch)]).latest()[0].tolist()
+    for row, is_current in zip(accepted, is_latest, strict=True):
         place = {"file": path.name, "record": row.pop("linha")}
         if is_current:
             result.rows.append({**place, **{name: _json(value) for name, value in row.items()}})
@@ -145,7 +147,7 @@ def _require_fields(lines: list[bytes], contract: Contract) -> None:
         return
     missing = [
         name
-        for name in REQUIRED
+        for name in contract.required
         if contract.fields[name].constant is None
         and not any(
             find(record, path) is not None
@@ -176,6 +178,7 @@ class Declared:
         networks: the values that `rede_social` may have.
         missing: the required columns that neither the file nor the user gives.
         names: the fields of a file whose declaration is guessed.
+        also: the names of presets that read something else of the file.
     """
 
     declaration: dict[str, Any]
@@ -184,6 +187,7 @@ class Declared:
     networks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 def declared_of(
@@ -227,12 +231,14 @@ def declared_of(
             names=proposal.names,
         )
     fields = {**preset.options.get("fields", {}), **given}
+    required = required_columns(overrides.get("counters", preset.options.get("counters")))
     return Declared(
         {"type": "files", "preset": preset.name, "path": path, **overrides},
         preset.name,
         preset.description,
         _networks(given, preset.networks),
-        preset.lacks or tuple(column for column in REQUIRED if column not in fields),
+        preset.lacks or tuple(column for column in required if column not in fields),
+        also=tuple(name for name in preset.also if presets[name].has_records(file, {})),
     )
 
 

@@ -13,7 +13,14 @@ from typing import Any
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.conditions import Selection, selection_of
 from capstone_metrics.validation.fields import TABLES, Field, fields_of
-from capstone_metrics.validation.silver import REQUIRED, SILVER
+from capstone_metrics.validation.silver import (
+    DAILY,
+    KINDS_OF_COUNTERS,
+    LIFETIME,
+    SILVER,
+    columns_for,
+    required_columns,
+)
 from capstone_metrics.validation.texts import composed
 
 
@@ -28,8 +35,9 @@ class Contract:
         is_frozen: whether a line with any other field is rejected.
         shape_rules: the rules that a row of a table broke, by the field that says so.
         selection: which records are no observations.
-        counters: whether counters count since the posting (`lifetime`), or in a period (`period`).
-        columns: the types of the columns of Silver, in order.
+        counters: whether counters count since the posting (`lifetime`), in a period (`period`), or
+            on a day (`daily`).
+        columns: the types of the columns of a row, in order: those of Silver, or of an increment.
     """
 
     fields: dict[str, Field]
@@ -37,8 +45,18 @@ class Contract:
     is_frozen: bool = False
     shape_rules: Mapping[str, str] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
-    counters: str = "lifetime"
+    counters: str = LIFETIME
     columns: Mapping[str, str] = field(default_factory=lambda: SILVER)
+
+    @property
+    def day(self) -> str:
+        """The column of the day that a row is of, which is not after its observation."""
+        return "data_observacao" if self.counters == DAILY else "data_postagem"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that every accepted line has a value for."""
+        return required_columns(self.counters)
 
     @cached_property
     def source_fields(self) -> list[str]:
@@ -79,9 +97,6 @@ class Contract:
 SHAPE_RULES = {"_extra": "line.extra_values", "_missing": "line.too_few_values"}
 """The rule that each field stands for, by which a row says that it does not fit its header."""
 
-COUNTERS = LIFETIME, PERIOD = "lifetime", "period"
-"""What counters may count: all since the posting, or what came in a period."""
-
 DRIFT = {"evolve": False, "freeze": True}
 """Whether the fields of a source are frozen, by the value of `schema_drift`."""
 
@@ -116,10 +131,11 @@ def contract_of(
             "quotes if YAML would take it for something else."
         )
     counters = declaration.get("counters", LIFETIME)
-    if counters not in COUNTERS:
-        raise unknown_name(f"sources.{name}.counters", counters, COUNTERS)
+    if counters not in KINDS_OF_COUNTERS:
+        raise unknown_name(f"sources.{name}.counters", counters, KINDS_OF_COUNTERS)
+    columns = columns_for(counters, columns)
     fields = fields_of(name, declaration, timezone, columns)
-    if missing := [column for column in REQUIRED if column not in fields]:
+    if missing := [column for column in required_columns(counters) if column not in fields]:
         raise ConfigError(f"sources.{name}.fields: declare where {', '.join(missing)} comes from.")
     is_table = declaration.get("format") in TABLES
     return Contract(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,11 +16,12 @@ from capstone_metrics.validation.numerals import NumberFormat
 from capstone_metrics.validation.paths import check_path
 from capstone_metrics.validation.silver import (
     COUNTERS,
+    DAILY,
     NAMES,
-    REQUIRED,
     REQUIRED_IF_DECLARED,
     SILVER,
     TIMES,
+    required_columns,
 )
 from capstone_metrics.validation.texts import composed, folded
 from capstone_metrics.validation.times import ISO, UNITS_PER_SECOND, TimeFormat
@@ -116,6 +117,7 @@ class Field:
         is_of_table: whether its origins are columns of a table, and no paths.
         same_day_as: another field, on whose day the value must be, or else is left empty.
         kind: the type of the field in Silver.
+        is_increment: whether its values are increments, which may be negative.
     """
 
     name: str
@@ -127,10 +129,13 @@ class Field:
     is_of_table: bool = False
     same_day_as: str = ""
     kind: str = field(default="string", repr=False)  # the digest is of what is declared
+    is_increment: bool = field(default=False, repr=False)
 
     @property
     def is_counter(self) -> bool:
         """Whether its values are never negative."""
+        if self.is_increment:
+            return False
         return self.name in COUNTERS or (self.kind == "int64" and self.name not in SILVER)
 
     @property
@@ -184,8 +189,15 @@ def fields_of(
     for option in defaults:
         if option not in OPTIONS:
             raise unknown_name(f"sources.{name}.defaults", option, OPTIONS)
-    form = declaration.get("format")
-    base = Field("", zone=timezone, quoted=form == "csv", is_of_table=form in TABLES)
+    form, counters = declaration.get("format"), declaration.get("counters")
+    base = Field(
+        "",
+        zone=timezone,
+        quoted=form == "csv",
+        is_of_table=form in TABLES,
+        is_increment=counters == DAILY,
+    )
+    required = required_columns(counters)
     return {
         column: _field(
             f"{setting}.{column}",
@@ -193,8 +205,9 @@ def fields_of(
                 base,
                 name=column,
                 kind=columns[column],
-                is_required=column in {*REQUIRED, *REQUIRED_IF_DECLARED},
+                is_required=column in {*required, *REQUIRED_IF_DECLARED},
             ),
+            required,
             {k: v for k, v in defaults.items() if k in _options_of(column, columns[column])},
             rule,
         )
@@ -202,7 +215,13 @@ def fields_of(
     }
 
 
-def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) -> Field:
+def _field(
+    setting: str,
+    base: Field,
+    required: Collection[str],
+    defaults: Mapping[str, Any],
+    rule: Any,
+) -> Field:
     """Parse the rule of one field; what it does not set is as in a base, or in the defaults."""
     options = {"field": rule} if isinstance(rule, str | list | tuple) else rule
     places = {"field", "join", "constant"}
@@ -229,7 +248,7 @@ def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) ->
             alternative = {**rest, **part}
         origins.append(_origin(setting, base, {**defaults, **alternative}, allowed))
     is_optional = _flag(f"{setting}.optional", options.get("optional"))
-    if is_optional and base.name in REQUIRED:
+    if is_optional and base.name in required:
         raise ConfigError(f"{setting}.optional: {base.name} is required; remove the option.")
     same_day_as = str(options.get("same_day_as", ""))
     if same_day_as and (base.name != "posted_at" or same_day_as != "data_postagem"):

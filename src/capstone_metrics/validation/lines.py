@@ -58,10 +58,10 @@ class ValidatedLines:
 
 
 def row_schema(columns: Mapping[str, str]) -> pa.Schema:
-    """Return the schema of a row of Silver, with the number of the line in its object.
+    """Return the schema of a row, with the number of the line in its object.
 
     Args:
-        columns: the types of the columns of Silver.
+        columns: the types of the columns of the row.
     """
     return pa.schema({**{name: ARROW[kind] for name, kind in columns.items()}, "linha": pa.int64()})
 
@@ -90,7 +90,7 @@ def validate_lines(
     for chunk, columns in enumerate(scan.columns):
         starts, numbers = scan.starts[chunk], scan.numbers[chunk]
         batch = _batch(block, numbers, dict(zip(contract.columns, columns, strict=True)), schema)
-        is_left = scan.left[chunk] | _is_untimely(batch, block.origin)
+        is_left = scan.left[chunk] | _is_untimely(batch, contract.day, block.origin)
         is_ignored = np.zeros(len(numbers), bool)
         for rule, ignored in scan.ignored[chunk]:
             is_ignored |= ignored
@@ -165,14 +165,12 @@ def _batch(
     return pa.RecordBatch.from_arrays([every[name] for name in schema.names], schema=schema)
 
 
-def _is_untimely(batch: pa.RecordBatch, origin: BronzeObject) -> NDArray[np.bool_]:
-    """Return which lines were observed before they were posted, or after they arrived."""
+def _is_untimely(batch: pa.RecordBatch, day: str, origin: BronzeObject) -> NDArray[np.bool_]:
+    """Return which lines were observed before the day that they are of, or after they arrived."""
     observed = batch["ingestion_ts"].view(pa.int64()).to_numpy()
-    posted = batch["data_postagem"].view(pa.int32()).fill_null(0).to_numpy()
+    days = batch[day].view(pa.int32()).fill_null(0).to_numpy()
     arrival = int(origin.arrival.timestamp()) * 1_000_000
-    is_untimely: NDArray[np.bool_] = (posted > observed // DAY_US + 1) | (
-        observed > arrival + DAY_US
-    )
+    is_untimely: NDArray[np.bool_] = (days > observed // DAY_US + 1) | (observed > arrival + DAY_US)
     return is_untimely
 
 

@@ -93,8 +93,9 @@ def validate_line(
         if rule:
             broken.append(f"{name}.{rule}")
     row["ingestion_ts"] = row["ingestion_ts"] or origin.arrival
-    row["run_id"] = origin.run_id if row["run_id"] is None else row["run_id"]
-    broken += _broken_by_row(row, origin, networks)
+    if "run_id" in row and row["run_id"] is None:
+        row["run_id"] = origin.run_id
+    broken += _broken_by_row(row, contract.day, origin, networks)
     _leave_out_other_days(contract, row)
     return Outcome(row, tuple(broken), new_fields)
 
@@ -112,13 +113,13 @@ def _record_of(line: bytes) -> dict[str, Any] | str:
 
 
 def _broken_by_row(
-    row: Mapping[str, Any], origin: BronzeObject, networks: Collection[str]
+    row: Mapping[str, Any], day: str, origin: BronzeObject, networks: Collection[str]
 ) -> Iterator[str]:
     """Yield the rules that a row broke beyond those of its single fields."""
     if row["rede_social"] is not None and row["rede_social"] not in networks:
         yield "rede_social.unknown"
-    if row["data_postagem"] and row["data_postagem"] > (row["ingestion_ts"] + DAY).date():
-        yield "data_postagem.after_observation"
+    if row[day] and row[day] > (row["ingestion_ts"] + DAY).date():
+        yield f"{day}.after_observation"
     if row["ingestion_ts"] > origin.arrival + DAY:
         yield "ingestion_ts.after_arrival"
 

@@ -444,7 +444,7 @@ class Scanner:
                 pa.scalar(value, values.ARROW[plan.contract.columns[name]]), rows
             )
         for name, default in (("ingestion_ts", origin.arrival), ("run_id", origin.run_id)):
-            if arrays[name].null_count:
+            if name in arrays and arrays[name].null_count:
                 arrays[name] = arrays[name].fill_null(pa.scalar(default, arrays[name].type))
         for name, column in plan.contract.fields.items():
             if column.same_day_as:

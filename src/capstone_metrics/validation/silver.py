@@ -42,11 +42,20 @@ OBSERVATION = {
     "ingestion_ts": "timestamp('UTC', 6)",
     "objeto": "string",
     "linha": "int64",
+    "linhas_somadas": "int64",
 }
 """The type of each column of an observation that is the last of its video on a local day.
 
-`objeto` and `linha` are the line of Bronze that it comes from.
+`objeto` and `linha` are the line of Bronze that it comes from. If that is of a source of increments
+by day, `linhas_somadas` is how many such lines it stands for, and its counters are increments;
+otherwise that is 0.
 """
+
+INCREMENT = (
+    *("faculdade", "rede_social", "video_id", "data_observacao"),
+    *("views", "likes", "comentarios", "ingestion_ts"),
+)
+"""The columns that a source of increments by day may declare."""
 
 TIMES = ("date", "timestamp(6)", "timestamp('UTC', 6)")
 """The types of dates and times."""
@@ -54,11 +63,17 @@ TIMES = ("date", "timestamp(6)", "timestamp('UTC', 6)")
 REQUIRED = ("faculdade", "rede_social", "data_postagem", "video_id", "views")
 """The columns that every source declares, and every accepted line has a value for."""
 
+REQUIRED_OF_INCREMENT = ("faculdade", "rede_social", "data_observacao", "video_id", "views")
+"""The same of a source of increments by day."""
+
+LIFETIME, PERIOD, DAILY = KINDS_OF_COUNTERS = ("lifetime", "period", "daily")
+"""What counters count: all since the posting, what came in a period, or what came on a day."""
+
 REQUIRED_IF_DECLARED = ("likes", "comentarios")
 """The columns that a line has a value for unless its source leaves them out, or says otherwise."""
 
 COUNTERS = ("views", "likes", "comentarios")
-"""The columns that are never negative; so are declared ones of whole numbers."""
+"""The columns that are never negative, but as increments; so are declared ones of whole numbers."""
 
 NAMES = ("faculdade", "categoria")
 """The columns of names, which are compared: without blanks around them, and normalised (NFC)."""
@@ -143,3 +158,20 @@ def declared_columns(columns: Mapping[str, str]) -> dict[str, str]:
 def declared_counters(columns: Mapping[str, str]) -> list[str]:
     """Return the declared columns of whole numbers, which are observed on each day anew."""
     return [name for name, kind in declared_columns(columns).items() if kind == "int64"]
+
+
+def columns_for(counters: Any, columns: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the types of the columns that a source may declare.
+
+    Args:
+        counters: what its counters count.
+        columns: the types of the columns of Silver.
+    """
+    if counters != DAILY:
+        return columns
+    return {name: OBSERVATION[name] for name in INCREMENT}
+
+
+def required_columns(counters: Any) -> tuple[str, ...]:
+    """Return the columns that a source declares, by what its counters count."""
+    return REQUIRED_OF_INCREMENT if counters == DAILY else REQUIRED

@@ -15,13 +15,18 @@ import pyarrow as pa
 
 from capstone_metrics.validation.blocks import BLOCK_BYTES, ObjectReader
 from capstone_metrics.validation.compiler import load_scan
-from capstone_metrics.validation.contract import LIFETIME
 from capstone_metrics.validation.layout import PADDING
 from capstone_metrics.validation.lines import REJECTED, count_lines, validate_lines
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.observations import Observations, local_days
 from capstone_metrics.validation.scanner import Scanner
-from capstone_metrics.validation.silver import OBSERVATION, SILVER, declared_counters
+from capstone_metrics.validation.silver import (
+    DAILY,
+    LIFETIME,
+    OBSERVATION,
+    SILVER,
+    declared_counters,
+)
 from capstone_metrics.validation.values import ARROW
 
 if TYPE_CHECKING:
@@ -111,8 +116,8 @@ class ValidatedBatch:
     Attributes:
         accepted: the lines that broke no rule, without those that a later line of the batch
             supersedes.
-        observed: the last of these lines of each video on each day; none of a source whose
-            counters count in a period.
+        observed: the last of these lines of each video on each day, and all of increments by day;
+            none of a source whose counters count in a period.
         rejected: the lines that broke a rule, as `REJECTED`.
         objects: the objects whose last line is in the batch.
     """
@@ -246,12 +251,13 @@ class _Batch:
         self.objects: list[ObjectResult] = []
         self._validator = validator
         self._accepted: list[tuple[BronzeObject, pa.RecordBatch]] = []
+        self._increments: list[tuple[BronzeObject, pa.RecordBatch]] = []
         self._rejected: list[pa.RecordBatch] = []
 
     @property
     def pieces(self) -> int:
         """The number of blocks whose rows the batch has."""
-        return len(self._accepted) + len(self._rejected)
+        return len(self._accepted) + len(self._increments) + len(self._rejected)
 
     def add(self, result: ObjectResult, lines: ValidatedLines | None) -> None:
         """Add the next lines of an object; None at its end."""
@@ -259,16 +265,20 @@ class _Batch:
             self.objects.append(result)
             return
         result.add(lines)
-        self._accepted += [(result.origin, batch) for batch in lines.accepted if batch.num_rows]
+        contract = self._validator.contracts.get(result.origin.fonte)
+        is_increment = contract is not None and contract.counters == DAILY
+        accepted = self._increments if is_increment else self._accepted
+        accepted += [(result.origin, batch) for batch in lines.accepted if batch.num_rows]
         self._rejected += lines.rejected
         self.bytes += sum(batch.nbytes for batch in (*lines.accepted, *lines.rejected))
 
     def finish(self) -> ValidatedBatch:
         """Return the batch, without accepted lines that a later one supersedes."""
+        schema = self._validator.schemas["observed"]
+        observed = [_increments(schema, origin, batch) for origin, batch in self._increments]
         if not self._accepted:
-            return self._batch([], [])
+            return self._batch([], observed)
         accepted: list[pa.RecordBatch] = []
-        observed: list[pa.RecordBatch] = []
         zone = self._validator.zone
         days = [local_days(batch["ingestion_ts"], zone) for _, batch in self._accepted]
         is_observed = [
@@ -309,12 +319,24 @@ def _rows(
     is_kept: NDArray[np.bool_],
 ) -> pa.RecordBatch:
     """Return some rows of a batch with the columns of a schema."""
+    count = int(is_kept.sum())
     own = {
         DAY.name: pa.array(day[is_kept], DAY.type),
-        "objeto": pa.repeat(origin.objeto, int(is_kept.sum())),
+        "objeto": pa.repeat(origin.objeto, count),
+        "linhas_somadas": pa.repeat(0, count),
     }
     columns = batch.select([name for name in schema.names if name not in own])
     kept = columns.filter(pa.array(is_kept))
     return pa.RecordBatch.from_arrays(
         [own[name] if name in own else kept[name] for name in schema.names], schema=schema
+    )
+
+
+def _increments(schema: pa.Schema, origin: BronzeObject, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return increments by day as observations, each of one line."""
+    count = batch.num_rows
+    own = {"objeto": pa.repeat(origin.objeto, count), "linhas_somadas": pa.repeat(1, count)}
+    columns = {**own, **{name: batch[name] for name in batch.schema.names}}
+    return pa.RecordBatch.from_arrays(
+        [columns.get(each.name, pa.nulls(count, each.type)) for each in schema], schema=schema
     )

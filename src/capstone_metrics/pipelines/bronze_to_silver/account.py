@@ -14,9 +14,13 @@ from capstone_metrics.errors import DataError
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.quality import QualityReport
-from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED, REQUIRED_IF_DECLARED
+from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED_IF_DECLARED
 from capstone_metrics.validation.objects import parse_object_name
-from capstone_metrics.validation.silver import declared_columns
+from capstone_metrics.validation.silver import (
+    REQUIRED,
+    REQUIRED_OF_INCREMENT,
+    declared_columns,
+)
 
 FINDINGS_KEPT = dt.timedelta(days=30)
 """How much older than the newest window with a finding the window of a finding may be."""
@@ -49,17 +53,22 @@ def account(
             total equal the sum of those with each outcome.
     """
     receipts = _receipts(validation)
-    new_rows = merged.rows_after - merged.rows_before
+    # the lines that rows of Silver are made of: the latest of a video, or all increments of a day
+    new_current = merged.rows_after - merged.rows_before + merged.increments
     run = {
         "lines": sum(receipt["lines"] for receipt in receipts.values()),
         "accepted": merged.accepted,
-        # an accepted line adds a row, or supersedes one of the same video, or is superseded by it
-        "superseded": merged.accepted - new_rows,
+        # an accepted line is current, or supersedes one of the same video, or is superseded by it
+        "superseded": merged.accepted - new_current,
         "quarantined": merged.quarantined,
         "ignored": sum(sum(receipt["ignored"].values()) for receipt in receipts.values()),
         "withdrawn": sum(receipt["withdrawn"] for receipt in receipts.values()),
     }
-    head = _head(validation, receipts, run, new_rows) | {"findings": _findings(validation, report)}
+    head = _head(validation, receipts, run, new_current)
+    head |= {"findings": _findings(validation, report)}
+    base = {} if validation.is_full else validation.snapshot.head
+    if increments := base.get("increments", 0) + merged.increments:
+        head |= {"increments": increments}
     previous_head = validation.snapshot.head
     known_fields = previous_head.get("new_fields", {})
     drift = {
@@ -81,7 +90,7 @@ def _head(
     validation: ValidationResult,
     receipts: Mapping[str, Mapping[str, Any]],
     run: Mapping[str, int],
-    new_rows: int,
+    new_current: int,
 ) -> dict[str, Any]:
     """Return the head of Silver after a run, with the totals of all runs.
 
@@ -89,12 +98,12 @@ def _head(
         validation: the validated lines.
         receipts: the receipt of each object of this run.
         run: the counts of this run.
-        new_rows: by how many rows Silver grew.
+        new_current: by how many the lines grew that rows of Silver are made of.
     """
     previous = validation.snapshot.head
     base = {} if validation.is_full else previous  # a full rebuild counts every line again
     total = dict.fromkeys(("lines", *LINE_OUTCOMES), 0) | base.get("total", {})
-    total["current"] += new_rows
+    total["current"] += new_current
     for count in total.keys() - {"current"}:
         total[count] += run[count]
     _require_equal("Bronze", total["lines"], sum(total[outcome] for outcome in LINE_OUTCOMES))
@@ -177,7 +186,7 @@ def _problem(name: str, receipt: Mapping[str, Any]) -> str | None:
     }
     missing = [
         field
-        for field in (*REQUIRED, *REQUIRED_IF_DECLARED)
+        for field in dict.fromkeys((*REQUIRED, *REQUIRED_OF_INCREMENT, *REQUIRED_IF_DECLARED))
         if f"{field}.missing" in broken_by_every_line
     ]
     undeclared = ", ".join(list(receipt["new_fields"])[:MAX_FIELDS])

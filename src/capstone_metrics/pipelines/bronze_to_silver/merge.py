@@ -60,6 +60,7 @@ class MergeResult:
         rows_before: the number of rows of the rewritten partitions before the merge.
         rows_after: the number of these rows after the merge.
         quarantined: the number of rejected lines.
+        increments: by how many the lines grew that rows of increments sum.
     """
 
     overwrites: Mapping[str, PartitionOverwrite] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class MergeResult:
     rows_before: int = 0
     rows_after: int = 0
     quarantined: int = 0
+    increments: int = 0
 
 
 def merge(validation: ValidationResult) -> MergeResult:
@@ -90,7 +92,7 @@ def merge(validation: ValidationResult) -> MergeResult:
         "provenance": PartitionOverwrite(after.select(*PROVENANCE), days),
         "video_index": _video_index_overwrite(merged, validation.snapshot),
         "quarentena": _quarantine_overwrite(validation),
-        **merge_observations(validation, merged.before),
+        **merge_observations(validation, _observed_before(merged.before, validation)),
     }
     return MergeResult(
         overwrites=overwrites,
@@ -98,7 +100,38 @@ def merge(validation: ValidationResult) -> MergeResult:
         rows_before=_count(merged.before),
         rows_after=_count(after),
         quarantined=_count(validation.rejected),
+        increments=_new_increments(validation, overwrites["day_provenance"]),
     )
+
+
+def _observed_before(before: ir.Table, validation: ValidationResult) -> ir.Table:
+    """Return the provenance that videos of new lines had before, with those of increments.
+
+    Args:
+        before: the provenance of rows of `criacao` on the days of the merge.
+        validation: the validated lines.
+    """
+    if validation.is_full or not validation.increments:
+        return before
+    observed = validation.observed
+    videos = observed.filter(observed.linhas_somadas > 0).select(*VIDEO_KEY).distinct()
+    others = videos.anti_join(before, VIDEO_KEY).cache()
+    days = days_of(_index_of(others, validation.snapshot), DAY)
+    rows = rows_of_days(validation.snapshot.tables["provenance"], DAY, days)
+    rows = rows.semi_join(others, VIDEO_KEY).select(*PROVENANCE).mutate(is_new=False)
+    return ibis.union(before, rows.select(*before.columns)).cache()
+
+
+def _new_increments(validation: ValidationResult, overwrite: PartitionOverwrite) -> int:
+    """Return by how many the lines grow that rows of increments sum."""
+    if not validation.has_increments:
+        return 0
+    after = _sum(overwrite.rows.linhas_somadas)
+    if overwrite.partitions is None:
+        return after
+    days = [dt.date.fromisoformat(day) for (day,) in overwrite.partitions]
+    before = rows_of_days(validation.snapshot.tables["day_provenance"], "data_observacao", days)
+    return after - _sum(before.linhas_somadas)
 
 
 def _criacao_overwrite(
@@ -146,17 +179,22 @@ def _rows_before(new: ir.Table, snapshot: SilverSnapshot) -> tuple[ir.Table, lis
     A merge may change the days of the new observations and, for a video whose posting date was
     corrected, the day that it leaves.
     """
-    provenance, video_index = (snapshot.tables[name] for name in ("provenance", "video_index"))
+    provenance = snapshot.tables["provenance"]
     days = days_of(new, DAY)
     rows = rows_of_days(provenance, DAY, days).select(*PROVENANCE).cache()
     # these videos are new, or on another day, which the index names
-    absent = new.anti_join(rows, VIDEO_KEY)
-    absent = absent.select(*VIDEO_KEY, shard=_shard(absent.video_id))
-    shards = absent.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
-    moved = video_index.filter(video_index.shard.isin(shards)).semi_join(absent, VIDEO_KEY)
+    moved = _index_of(new.anti_join(rows, VIDEO_KEY), snapshot)
     if other_days := set(days_of(moved, DAY)).difference(days):
         rows = ibis.union(rows, rows_of_days(provenance, DAY, other_days).select(*PROVENANCE))
     return rows.mutate(is_new=False).cache(), sorted([*days, *other_days])
+
+
+def _index_of(videos: ir.Table, snapshot: SilverSnapshot) -> ir.Table:
+    """Return the entries of videos in the index, which name their days."""
+    videos = videos.select(*VIDEO_KEY, shard=_shard(videos.video_id))
+    shards = videos.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    index = snapshot.tables["video_index"]
+    return index.filter(index.shard.isin(shards)).semi_join(videos, VIDEO_KEY)
 
 
 def _video_index_overwrite(
@@ -196,3 +234,7 @@ def _in_partitions(table: ir.Table, partitions: list[tuple[str, ...]]) -> ir.Tab
 
 def _count(table: ir.Table) -> int:
     return int(table.count().to_pyarrow().as_py())
+
+
+def _sum(column: ir.IntegerColumn) -> int:
+    return int(column.sum().to_pyarrow().as_py() or 0)

@@ -1,20 +1,24 @@
 """Merge accepted observations into the observations by day, with what each day gained."""
 
 import datetime as dt
+from collections.abc import Collection
 
 import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite
 from capstone_metrics.facts import days_of, rows_of_days
+from capstone_metrics.pipelines.bronze_to_silver.increments import (
+    DAY,
+    VIDEO_AND_DAY,
+    WHOLE_UNTIL_DAYS,
+    days_of_increments,
+    sums_of_days,
+    with_increments,
+)
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.schemas import DAY_PROVENANCE, GAINS, VIDEO_KEY, observacao_dia_of
-
-DAY = "data_observacao"
-VIDEO_AND_DAY = [*VIDEO_KEY, DAY]
-WHOLE_UNTIL_DAYS = 1
-"""How many days after its posting the first observation of a video counts whole, at most."""
 
 
 def merge_observations(
@@ -30,11 +34,12 @@ def merge_observations(
     Returns:
         The new partitions of the observations by day, and of the index of their lines.
     """
-    new = _last_of_days(validation)
+    new = _new_rows(validation)
     columns = list(observacao_dia_of(validation.columns))
+    with_gains = _with_all_gains if validation.has_increments else _with_gains
     if validation.is_full:
         return {
-            "observacao_dia": PartitionOverwrite(_with_gains(new).select(*columns)),
+            "observacao_dia": PartitionOverwrite(with_gains(new).select(*columns)),
             "day_provenance": PartitionOverwrite(new.select(*DAY_PROVENANCE)),
         }
     new = new.cache()
@@ -46,10 +51,17 @@ def merge_observations(
         rows_of_days(provenance, DAY, new_days).select(*DAY_PROVENANCE).mutate(is_new=False),
         new.select(*DAY_PROVENANCE, "is_new"),
     )
-    merged = latest(lines, VIDEO_AND_DAY).cache()
+    merged = _last_of_day(lines, validation).cache()
     said = [name for name in columns if name in new.columns]  # and not computed
     upserted = new.semi_join(merged.filter(merged.is_new), VIDEO_AND_DAY).select(*said).cache()
-    changed = _changed(upserted, _around(upserted, before, observed)).cache()
+    around = (
+        _around_with_increments(upserted, before, observed)
+        if validation.has_increments
+        else _around(upserted, before, observed)
+    )
+    others = around.anti_join(upserted, VIDEO_AND_DAY).select(*said).mutate(is_new=False)
+    gained = with_gains(ibis.union(upserted.mutate(is_new=True), others))
+    changed = gained.filter(gained.is_new | gained.follows_new).cache()
     days = days_of(changed, DAY)
     unchanged = rows_of_days(observed, DAY, days).anti_join(changed, VIDEO_AND_DAY)
     rows = ibis.union(changed.select(*columns), unchanged.select(*columns))
@@ -61,27 +73,47 @@ def merge_observations(
     }
 
 
-def _last_of_days(validation: ValidationResult) -> ir.Table:
-    """Return the last observation of each video and day, among the new ones."""
+def _new_rows(validation: ValidationResult) -> ir.Table:
+    """Return the row of each video and day among the new lines."""
     observed = validation.observed.mutate(is_new=True)
-    days = validation.repeated_days
-    if days is None:
+    if not validation.has_increments:
+        return _last_observed(observed, validation.repeated_days)
+    is_increment = observed.linhas_somadas > 0
+    last = _last_observed(observed.filter(~is_increment), validation.repeated_days)
+    last = last.mutate(**dict.fromkeys(GAINS.values(), ibis.null("int64")))
+    sums = sums_of_days(observed.filter(is_increment), last.schema())
+    return _last_of_day(ibis.union(last, sums), validation)
+
+
+def _last_observed(observed: ir.Table, repeated_days: Collection[dt.date] | None) -> ir.Table:
+    """Return the last observation of each video and day."""
+    if repeated_days is None:
         return latest(observed, VIDEO_AND_DAY)
-    is_repeated = observed[DAY].isin(sorted(days))
+    is_repeated = observed[DAY].isin(sorted(repeated_days))
     return ibis.union(
         latest(observed.filter(is_repeated), VIDEO_AND_DAY), observed.filter(~is_repeated)
     )
 
 
-def _changed(upserted: ir.Table, around: ir.Table) -> ir.Table:
-    """Return the rows that change: the new ones, and for each the next one of the same video."""
-    others = around.anti_join(upserted, VIDEO_AND_DAY)
-    rows = ibis.union(
-        upserted.mutate(is_new=True),
-        others.select(*upserted.columns).mutate(is_new=False),
-    )
-    gained = _with_gains(rows)
-    return gained.filter(gained.is_new | gained.follows_new)
+def _last_of_day(rows: ir.Table, validation: ValidationResult) -> ir.Table:
+    """Return the row of each video and day: an observation of counters, or else increments."""
+    if not validation.has_increments:
+        return latest(rows, VIDEO_AND_DAY)
+    return latest(rows, VIDEO_AND_DAY, first=rows.linhas_somadas == 0)
+
+
+def _with_all_gains(rows: ir.Table) -> ir.Table:
+    """Return observations with what each gained, of which some are increments by day."""
+    return with_increments(_with_gains(rows.filter(rows.views.notnull())), rows)
+
+
+def _around_with_increments(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Table:
+    """Return the rows around the new ones of each video, and increments between these rows."""
+    around = _around(upserted, before, observed.filter(observed.views.notnull()))
+    increments = observed.filter(observed.views.isnull())
+    days = days_of_increments(upserted, around)
+    between = rows_of_days(increments, DAY, days).semi_join(upserted, VIDEO_KEY)
+    return ibis.union(around, between.select(*around.columns))
 
 
 def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Table:

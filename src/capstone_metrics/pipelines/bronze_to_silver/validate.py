@@ -11,8 +11,9 @@ import ibis.expr.types as ir
 
 from capstone_metrics.changes import Increment, SilverSnapshot
 from capstone_metrics.sources import Declarations
-from capstone_metrics.validation.contract import contract_of
-from capstone_metrics.validation.silver import SILVER, columns_of
+from capstone_metrics.validation.contract import Contract, contract_of
+from capstone_metrics.validation.objects import parse_object_name
+from capstone_metrics.validation.silver import DAILY, SILVER, columns_of
 from capstone_metrics.validation.validator import Validator
 
 
@@ -24,7 +25,7 @@ class ValidationResult:
         accepted: the lines that broke no rule, without some that a later line supersedes: the
             columns of Silver, and the line in Bronze.
         observed: the last of them of each video on each day, and perhaps earlier ones, without
-            those of sources whose counters count in a period.
+            those of sources whose counters count in a period; and all increments by day.
         rejected: the lines that broke a rule, with the columns of the quarantine.
         objects: for each Bronze object, by its name, its `lines`, `bytes` and `sha256`; how many
             lines were `accepted`, `quarantined` and `withdrawn`; how many were `ignored` by each
@@ -33,6 +34,7 @@ class ValidationResult:
         snapshot: Silver as of its last commit.
         repeated_days: the days on which `observed` may have several lines of a video; None if that
             is not known.
+        increments: how many of the accepted lines are increments by day.
         is_full: whether Silver is rebuilt from these lines alone.
         withdrawn: the names of the objects of Bronze that were read anew in another way.
         declaration_digests: the digest of the declaration of each source, by `fonte`.
@@ -45,10 +47,16 @@ class ValidationResult:
     objects: Mapping[str, Mapping[str, Any]]
     snapshot: SilverSnapshot
     repeated_days: frozenset[dt.date] | None = None
+    increments: int = 0
     is_full: bool = False
     withdrawn: frozenset[str] = frozenset()
     declaration_digests: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=lambda: SILVER)
+
+    @property
+    def has_increments(self) -> bool:
+        """Whether increments by day are among these lines, or in Silver."""
+        return bool(self.increments or self.snapshot.head.get("increments"))
 
     def count_lines(self, outcome: str) -> int:
         """Return how many lines were `accepted`, or `quarantined`."""
@@ -84,6 +92,11 @@ def validate(
         repeated_days=validated.repeated_days,
         rejected=validated.rejected,
         objects=validated.objects,
+        increments=sum(
+            counts["accepted"]
+            for name, counts in validated.objects.items()
+            if _is_daily(contracts.get(parse_object_name(name)[0]))
+        ),
         snapshot=increment.snapshot,
         is_full=increment.is_full,
         withdrawn=increment.withdrawn,
@@ -93,3 +106,7 @@ def validate(
         },
         columns=every_column,
     )
+
+
+def _is_daily(contract: Contract | None) -> bool:
+    return contract is not None and contract.counters == DAILY

@@ -15,7 +15,13 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SourceState
+from capstone_metrics.changes import (
+    GoldSnapshot,
+    GoldUpdate,
+    SilverSnapshot,
+    SourceState,
+    current_rows,
+)
 from capstone_metrics.errors import DataError
 from capstone_metrics.facts import changed_days, facts_of, rows_of_days
 from capstone_metrics.gold_csv import read_csv, to_csv
@@ -328,7 +334,7 @@ def reconcile(scope: RebuildScope, files: Mapping[str, bytes]) -> GoldUpdate:
     content = {
         "silver_origin": scope.silver_head["origin"],
         "silver_generation": scope.silver_head["generation"],
-        "silver_rows": scope.silver_head["total"]["current"],
+        "silver_rows": current_rows(scope.silver_head),
         "marts": entries,
         **({"columns": columns} if (columns := scope.silver_head.get("columns")) else {}),
         **({"overflows": overflows} if (overflows := scope.all_overflows) else {}),
@@ -455,7 +461,7 @@ def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
             sum(rows for rows, _ in each.values()) for each in (found, expected)
         )
         is_whole = table == "criacao" and own.days is None
-        if found != expected or (is_whole and count != silver.head["total"]["current"]):
+        if found != expected or (is_whole and count != current_rows(silver.head)):
             raise DataError(
                 f"Silver is not as its last commit left it: its {table} has {count} rows where "
                 f"{expected_count} were committed, or other videos. If a file was edited or lost, "

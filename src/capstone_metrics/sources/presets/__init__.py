@@ -15,7 +15,7 @@ from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.sources.records import first_records
 from capstone_metrics.validation.paths import find
-from capstone_metrics.validation.silver import SILVER
+from capstone_metrics.validation.silver import SILVER, columns_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 SAMPLE_RECORDS = 50
 """How many records are looked at to recognise a file."""
 
-ABOUT = ("description", "networks", "recognised_by", "lacks")
+ABOUT = ("description", "networks", "recognised_by", "lacks", "also")
 """What a file of a preset has besides the options of a source."""
 
 
@@ -38,6 +38,7 @@ class Preset:
         networks: the values that `rede_social` may have.
         recognised_by: sets of fields; a record of the export has all of one set.
         lacks: the required columns that the export does not have, so that it gives no rows.
+        also: the names of presets that read other columns or members of the same file.
         options: the options of the source.
     """
 
@@ -46,6 +47,7 @@ class Preset:
     networks: tuple[str, ...]
     recognised_by: tuple[tuple[str, ...], ...]
     lacks: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -59,6 +61,7 @@ class Preset:
                 map(tuple, content.get("recognised_by") or content.get("header") or ())
             ),
             lacks=tuple(content.get("lacks", ())),
+            also=tuple(content.get("also", ())),
             options={key: value for key, value in content.items() if key not in ABOUT},
         )
 
@@ -165,7 +168,9 @@ def with_preset(name: str, declaration: Any, columns: Mapping[str, str] = SILVER
         raise unknown_name(f"sources.{name}.preset", declaration["preset"], presets)
     if preset.lacks:
         raise ConfigError(f"sources.{name}.preset: {preset.name} {why_refused(preset)}.")
-    known = {k: v for k, v in preset.options["fields"].items() if k in columns}
+    counters = declaration.get("counters", preset.options.get("counters"))
+    allowed = columns_for(counters, columns)
+    known = {k: v for k, v in preset.options["fields"].items() if k in allowed}
     options = {**preset.options, "fields": known}
     if declaration.get("format", options["format"]) != options["format"]:
         options = {key: value for key, value in options.items() if key not in READING}
@@ -179,4 +184,5 @@ def with_preset(name: str, declaration: Any, columns: Mapping[str, str] = SILVER
 
 def why_refused(preset: Preset) -> str:
     """Return why an export gives no rows, as a part of a sentence."""
-    return f"has no field for {', '.join(preset.lacks)} ({preset.description})"
+    way_out = "".join(f"; name the preset {name} to read what it has" for name in preset.also)
+    return f"has no field for {', '.join(preset.lacks)} ({preset.description}){way_out}"
