@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from capstone_metrics.errors import ConfigError, unknown_name
+from capstone_metrics.yaml_text import Loader, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -258,7 +259,7 @@ class Configuration:
             for path in self._files(environment):
                 if path.suffix == ".json" or not self._is_of_kind(path, "parameters"):
                     continue
-                root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+                root = yaml.compose(path.read_text(encoding="utf-8"), Loader)
                 for scalar, is_name in _plain_scalars(root, set()):
                     value = _taken_for(scalar, is_name=is_name)
                     if value is not None:
@@ -348,7 +349,7 @@ class Configuration:
 def _content(path: Path) -> Mapping[Any, Any]:
     """Return what a file declares by name; nothing if it is not valid YAML."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     return content if isinstance(content, Mapping) else {}
@@ -362,7 +363,7 @@ def _plain_scalars(
         return
     visited.add(id(node))
     if isinstance(node, yaml.ScalarNode):
-        if node.style is None:
+        if not node.style:
             yield node, is_name
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:

@@ -10,10 +10,10 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import fsspec
-import yaml
 from kedro.framework.project import LOGGING
 
 from capstone_metrics.errors import ConfigError
+from capstone_metrics.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path, PurePath
@@ -62,7 +62,7 @@ def configure_logging(source: str) -> None:
     url = f"{kind}://conf/logging.yml::{source}" if kind else f"{source}/logging.yml"
     try:
         with fsspec.open(url) as file:
-            LOGGING.configure(yaml.safe_load(file))
+            LOGGING.configure(read_yaml(file.read()))
     except FileNotFoundError:
         return
     except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:

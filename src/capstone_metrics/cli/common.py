@@ -66,8 +66,15 @@ def show_user_errors() -> Iterator[None]:
 
     Logging is configured by the project's own file, whatever folder of it the command is run in.
     """
-    _replace_what_cannot_be_encoded()
     configure_logging(str(_configuration_folder()))
+    with translate_user_errors():
+        yield
+
+
+@contextlib.contextmanager
+def translate_user_errors() -> Iterator[None]:
+    """Raise an error that the user can act on as one sentence."""
+    _replace_what_cannot_be_encoded()
     try:
         yield
     except KedroCliError as error:  # its own way to show itself loses the message
@@ -108,7 +115,7 @@ def with_user_errors(command: click.Command) -> click.Command:
         command.callback = show_user_errors()(command.callback)
     for option in command.params:
         if option.callback:
-            option.callback = show_user_errors()(option.callback)
+            option.callback = translate_user_errors()(option.callback)
     return command
 
 

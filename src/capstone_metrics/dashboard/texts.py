@@ -6,8 +6,9 @@ import functools
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from babel import Locale, dates, lists, numbers
+
+from capstone_metrics.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -159,5 +160,5 @@ def preferred_language(browser_locale: str | None) -> str:
 def _load_entries(locale: str) -> dict[str, Any]:
     """Return the `texts` and `labels` of a locale from its YAML file."""
     path = resources.files(__package__).joinpath(f"texts_{locale}.yml")
-    entries: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries: dict[str, Any] = read_yaml(path.read_text(encoding="utf-8"))
     return entries

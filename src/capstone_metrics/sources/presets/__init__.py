@@ -8,14 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from capstone_metrics.errors import CapstoneError, ConfigError, unknown_name
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.sources.records import first_records
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.silver import SILVER, columns_for
+from capstone_metrics.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,7 +125,7 @@ def all_presets() -> dict[str, Preset]:
 
 
 def _content(path: Path) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: Mapping[str, Any] = read_yaml(path.read_text(encoding="utf-8"))
     return content
 
 

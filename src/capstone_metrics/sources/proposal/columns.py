@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from capstone_metrics.sources.presets import all_presets
 from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.fields import NUMBERS, fields_of
@@ -17,6 +15,7 @@ from capstone_metrics.validation.json_object import Number
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import REQUIRED, SILVER, TIMES
+from capstone_metrics.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -89,7 +88,7 @@ def _normalized(name: str) -> str:
 def _synonyms() -> dict[str, str]:
     """Return the column of each name that a known export, or people, have for it."""
     columns = [preset.options.get("fields", {}) for preset in all_presets().values()]
-    columns.append(yaml.safe_load(NAMES.read_text(encoding="utf-8")))
+    columns.append(read_yaml(NAMES.read_text(encoding="utf-8")))
     names: dict[str, str] = {}
     for column, rule in (each for fields in columns for each in fields.items()):
         for name in _names(rule):
