@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from capstone_metrics.changes import FORMAT
 from capstone_metrics.errors import CapstoneError
 from tests.support import selection
 from tests.support.lakes import (
@@ -182,7 +183,8 @@ def test_a_silver_of_another_format_is_rebuilt_once(
         (filled / "silver" / name).rename(filled / "silver" / old)
     add(filled, "2026-01-31T20", line(views=9, **LATER))
     run_here(empty_project)
-    assert "Silver lacks a head of format 4; Silver is rebuilt from all of Bronze." in caplog.text
+    message = f"Silver lacks a head of format {FORMAT}; Silver is rebuilt from all of Bronze."
+    assert message in caplog.text
     assert content(filled) == expected(filled)
     assert not [name for name in ("places", "locator") if (filled / "silver" / name).exists()]
     caplog.clear()
