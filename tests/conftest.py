@@ -54,14 +54,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow tests out unless all are wanted, and begin with the longest.
+    """Leave slow tests and cases out unless all are wanted, and begin with the longest.
 
     A long test that is begun late keeps one core busy while the others have nothing left to do.
     """
     if not config.getoption("--all"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+        left_out = {item.nodeid for item in items if item.get_closest_marker("slow")}
+        left_out |= selection.cases_beyond_few(i for i in items if i.nodeid not in left_out)
+        config.hook.pytest_deselected(items=[each for each in items if each.nodeid in left_out])
+        items[:] = [item for item in items if item.nodeid not in left_out]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -139,6 +139,7 @@ def psql(project: Project, statement: str, role: str = "postgres") -> str:
 UNCHANGED = "ok   serving.gold_mine\nok   serving.definitions\n"
 
 
+@pytest.mark.slow
 def test_serving_check_finds_manual_changes_and_recreate_reverts_them(served: Project) -> None:
     assert served.kedro("serving", "check").stdout == UNCHANGED
 
@@ -309,6 +310,7 @@ def verbose_output(project: Project, *command: str) -> str:
 CANARY = "canário-9f3b"
 
 
+@pytest.mark.slow
 def test_no_secret_of_the_environment_is_shown_or_stored(
     served: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def kedro(folder: Path, *arguments: str) -> Completed:
     )
 
 
+@pytest.mark.slow
 def test_a_run_below_the_root_finds_its_files_and_logs_no_more(project: Project) -> None:
     (project.root / "export.csv").write_text(EXPORT)
     declared = {"mine": {"type": "files", "format": "csv", "path": "export.csv"}}

@@ -46,6 +46,7 @@ def sentence(done: Completed) -> str:
     return done.stderr.removeprefix("Error: ").rstrip("\n")
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -100,6 +101,7 @@ def test_an_unknown_name_is_answered_with_the_choices(
     assert not (project.root / "data/operations").exists()
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("file", "content", "expected"),
     [
@@ -186,6 +188,7 @@ def test_a_mistake_in_the_catalog_is_one_sentence(
     assert sentence(done).startswith(f"configuration: {expected}")
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("declaration", "expected"),
     [

@@ -51,6 +51,7 @@ def databases(project: Project) -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
+@pytest.mark.slow
 def test_nothing_is_removed_where_nobody_can_be_asked(ran: Project) -> None:
     before = ran.files()
     done = ran.kedro("reset", check=False)
@@ -65,6 +66,7 @@ def test_nothing_is_removed_where_nobody_can_be_asked(ran: Project) -> None:
     assert ran.files() == before
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("path", ["gold/mine.csv", "bronze/exports/mine.csv"])
 def test_a_file_that_a_source_reads_is_not_removed(ran: Project, path: str) -> None:
     (ran.root / "data" / path).parent.mkdir(exist_ok=True)
@@ -103,6 +105,7 @@ def test_a_server_of_ones_own_is_left_alone(ran: Project, monkeypatch: pytest.Mo
     assert "the database" not in done.stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_removed_if_the_user_answers_no(ran: Project) -> None:
     before = ran.files()
     keyboard, terminal = os.openpty()

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 from capstone_metrics.cli.servers import stop_programs
 from capstone_metrics.serving.embedded import EmbeddedServer
@@ -50,6 +51,7 @@ def test_only_servers_of_the_folder_are_stopped(tmp_path: Path) -> None:
             each.communicate()
 
 
+@pytest.mark.slow
 def test_the_servers_of_all_environments_are_stopped(project: Project) -> None:
     folder = project.root / "conf/escola"
     folder.mkdir()

@@ -208,6 +208,7 @@ def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
     assert {path for path in after - before if "__pycache__" not in path.parts} == set()
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -240,6 +241,7 @@ def test_a_mistake_is_one_sentence(copy: Project, arguments: list[str], message:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("file", "institution"), [("a.csv", "Ação"), ("relatório.csv", "E")])
 def test_a_shell_without_accents_is_told_what_to_set(
     copy: Project, monkeypatch: pytest.MonkeyPatch, file: str, institution: str

@@ -201,6 +201,7 @@ def below(tmp_path: Path) -> Iterator[Faulty]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_store_below_a_path_is_read_by_s3fs_and_not_by_spark(
     below: Faulty, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +300,7 @@ def test_a_store_of_an_unknown_authority_is_refused_by_a_sentence_about_that(
         secure.keys("gold")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("wrong", ["authority", "host"])
 def test_no_way_of_reading_checks_less(  # noqa: PLR0913, PLR0917
     secure: Bucket,

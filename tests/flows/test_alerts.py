@@ -134,6 +134,7 @@ def test_whatever_the_receiver_does_is_one_sentence_in_time(
     Webhook(hook.url(PATH), SECONDS).post({"text": "x"})
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("fault", [HANGS, "refused"])
 def test_an_undelivered_alert_is_one_warning_and_is_sent_again(
     watched: Watched,
@@ -159,6 +160,7 @@ def test_an_undelivered_alert_is_one_warning_and_is_sent_again(
     assert f"run {record['run']} failed at" in alert["text"]
 
 
+@pytest.mark.slow
 def test_a_late_window_is_reported_once(watched: Watched) -> None:
     def alerts_at(now: str) -> list[str]:
         watched.hook.bodies.clear()

@@ -55,6 +55,7 @@ def test_a_backfill_ingests_its_windows_as_the_plan_before_it_shows(project: Pro
     assert "0 days to change" in again
 
 
+@pytest.mark.slow
 def test_the_days_of_a_plan_are_those_that_change(empty_project: Project, lake: Path) -> None:
     days = [f"2026-01-{day}" for day in (26, 27, 28, 29)]
     add(lake, "2026-01-30T20", *(line(video_id=day, data_postagem=day) for day in days))
@@ -95,6 +96,7 @@ def test_silver_reads_the_objects_of_the_span_alone(empty_project: Project, lake
     assert content(lake) == expected(lake)
 
 
+@pytest.mark.slow
 def test_gold_rebuilds_the_days_of_the_span(empty_project: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line())
     run_here(empty_project)

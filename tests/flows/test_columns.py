@@ -117,6 +117,7 @@ MARTS_OF_ANY_NAMES = {
 }
 
 
+@pytest.mark.slow
 def test_a_column_may_change_its_type_and_have_the_name_of_what_is_computed(mine: Project) -> None:
     declare(mine, {"value": "string", "v_right": "int64"}, FIELDS | {"value": "f", "v_right": "v"})
     mine.configure("parameters_marts.yml", marts=MARTS_OF_ANY_NAMES)

@@ -137,6 +137,7 @@ DECLARED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [({}, {"delimiter": ";"}), ({"delimiter": ";", "encoding": "cp1252"}, {"delimiter": ";"})],
@@ -175,6 +176,7 @@ def test_a_file_that_was_read_wrongly_is_right_after_its_declaration_was_mended(
     exporting.kedro("verify", "--full")
 
 
+@pytest.mark.slow
 def test_a_member_that_is_no_longer_read_leaves_silver(exporting: Project) -> None:
     with zipfile.ZipFile(exporting.root / "exports/a.zip", "w") as archive:
         archive.writestr("videos.csv", EXPORT)
@@ -189,6 +191,7 @@ def test_a_member_that_is_no_longer_read_leaves_silver(exporting: Project) -> No
     exporting.kedro("verify", "--full")
 
 
+@pytest.mark.slow
 def test_an_export_of_which_every_line_is_rejected_is_named_and_mended(exporting: Project) -> None:
     (exporting.root / "exports/a.csv").write_text(EXPORT, encoding="utf-8")
     wrong = {**DECLARED["fields"], "data_postagem": "Publicado"}

@@ -327,6 +327,7 @@ FEW = 20
 MANY = 20_000 if selection.runs_everything else 1_000
 
 
+@pytest.mark.slow
 @needs_strace
 def test_many_small_objects_cost_little_more_than_few(
     empty_project: Project, tmp_path: Path

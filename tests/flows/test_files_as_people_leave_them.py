@@ -64,6 +64,7 @@ LINE = json.dumps(VIDEO)
 ARRAY = json.dumps([VIDEO], indent=2)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("content", "options"),
     [
@@ -87,6 +88,7 @@ def test_a_file_that_is_declared_as_it_is_comes_in(
     assert gold(school) == RIGHT
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("content", "options", "reason"),
     [
@@ -122,6 +124,7 @@ def test_a_file_that_does_not_fit_shows_what_it_has_and_comes_in_once_it_is_repl
     assert gold(school) == RIGHT
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("filler", ["", "\n" * 27], ids=["one hash", "another hash"])
 def test_of_two_files_without_a_time_the_later_one_wins(school: Project, filler: str) -> None:
     declare(school)
@@ -141,6 +144,7 @@ def test_half_a_file_is_replaced_by_the_whole_one(school: Project) -> None:
     assert gold(school) == [("Escola Azul", "12045", "2")]
 
 
+@pytest.mark.slow
 def test_an_observation_after_its_arrival_does_not_win_for_ever(school: Project) -> None:
     fields = {name: name for name in NAMES.split(",")}
     seen = {"field": "visto", "format": "%d/%m/%Y"}

@@ -275,6 +275,7 @@ def server(traced: Project, lake: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     (traced.root / "openlineage.yml").unlink()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "fault",
     [

@@ -44,6 +44,7 @@ def windows(project: Project) -> int:
     return len(list((project.root / "data/bronze").rglob("*.jsonl")))
 
 
+@pytest.mark.slow
 def test_a_new_hour_brings_no_window_of_the_past_and_names_the_command_that_does(
     running: Project,
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_new_hour_brings_no_window_of_the_past_and_names_the_command_that_does
     assert "left out" not in text_of(running)
 
 
+@pytest.mark.slow
 def test_a_new_channel_is_named_once_with_what_it_brings(running: Project) -> None:
     (first, *others) = running.parameters("sources.yml")["sources"]["faker"]["channels"]
     new = {**first, "faculdade": "NOVA"}
@@ -80,6 +82,7 @@ def test_a_new_channel_is_named_once_with_what_it_brings(running: Project) -> No
     assert "sources.nova is new: it brings 6 objects, of the windows 2026-01-29T08 to 2026" in text
 
 
+@pytest.mark.slow
 def test_a_new_source_and_a_new_mart_are_named_with_what_they_bring(running: Project) -> None:
     exports = running.root / "exports"
     exports.mkdir()

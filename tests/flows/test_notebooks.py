@@ -166,6 +166,7 @@ def test_the_notebooks_run_on_a_lake_with_rejected_and_ignored_lines(
         assert not is_stripped(folder / path.name)  # a control: with outputs it is not
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counters", "answer"),
     [

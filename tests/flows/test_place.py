@@ -131,6 +131,7 @@ def test_the_whole_path_runs_in_a_folder_of_any_name(open_folder: Path, name: st
         assert "Stopped." in copy.process("serving", "stop").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sample(["Projeto [2026]", "o que?", "tudo*"], 1))
 def test_a_folder_whose_name_is_a_pattern_is_refused(open_folder: Path, name: str) -> None:
     (open_folder / name).mkdir()
@@ -154,6 +155,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", sample(["cp1252", "ascii", "latin-1", "utf-16"], 1))
 def test_output_of_another_encoding_loses_a_character_and_no_command(
     small: Project, encoding: str
@@ -179,6 +181,7 @@ LOCALES: dict[str, Mapping[str, str | None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", sample(list(LOCALES), 1))
 def test_the_whole_path_runs_in_any_locale(open_folder: Path, locale: str) -> None:
     folder = open_folder / f"{'Acao' if locale == 'ASCII' else 'Ação'} {locale}"
@@ -201,6 +204,7 @@ def owned_copy(copy: Project, user: int) -> None:
             path.chmod(0o2775)
 
 
+@pytest.mark.slow
 @only_root
 def test_a_user_without_a_name_gets_gold_and_a_way_to_publish_it(project: Project) -> None:
     declare(project)
@@ -214,6 +218,7 @@ def test_a_user_without_a_name_gets_gold_and_a_way_to_publish_it(project: Projec
     assert kedro(project.root, *run, way_out, user=NAMELESS, HOME="/nowhere").returncode == 0
 
 
+@pytest.mark.slow
 @only_root
 @pytest.mark.parametrize("home", sample(["read-only", "none", "missing", "a file"], 1))
 def test_the_whole_path_needs_no_home(project: Project, tmp_path: Path, home: str) -> None:
@@ -226,6 +231,7 @@ def test_the_whole_path_needs_no_home(project: Project, tmp_path: Path, home: st
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @only_root
 def test_two_users_of_a_group_have_one_lake_and_each_their_database(project: Project) -> None:
     declare(project)

@@ -158,6 +158,7 @@ STEPS: list[tuple[Callable[[Project], None], str]] = [
 """What happens to a lake, one after another, and the parameters of the run after each."""
 
 
+@pytest.mark.slow
 def test_a_plan_and_the_run_after_it_agree(project: Project) -> None:
     lake, changes = project.root / "data", []
     for happen, params in STEPS:

@@ -145,6 +145,7 @@ def test_gold_in_a_bucket_is_published_without_spark_and_java(
     lake.clear()
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_needs_an_engine_reports_which(
     project: Project, lake: BucketLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,6 +155,7 @@ def error_of(done: Completed) -> str:
     return line.removeprefix("Error: ").removeprefix("conf/local/parameters_sources.yml: ")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda spoil: spoil.__name__)
 def test_the_fault_of_one_source_does_not_stop_the_others(
     school: Project, spoil: Callable[[Project], None]
@@ -217,6 +218,7 @@ def test_the_ways_out_of_a_declaration_that_does_not_fit_are_as_they_are_printed
     assert gold(school) == BOTH
 
 
+@pytest.mark.slow
 def test_hints_keep_the_environment(school: Project) -> None:
     (school.root / "conf/local/parameters_sources.yml").rename(
         school.root / "conf/youtube/parameters_sources.yml"
@@ -235,6 +237,7 @@ def test_hints_keep_the_environment(school: Project) -> None:
     school.kedro("quarantine", "replay", "--env=youtube")
 
 
+@pytest.mark.slow
 def test_a_rebuild_does_not_lose_a_source_whose_declaration_is_wrong(school: Project) -> None:
     school.run(LAKE)
     before = gold(school)
@@ -289,6 +292,7 @@ def test_a_slip_on_the_command_line_stops_at_once(
     assert not (school.root / "data/operations").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_put_back_as_it_was_counts_again(school: Project) -> None:
     put(school, "verde/a.csv", OTHER)
     for views in (500, 900, 500):
@@ -329,6 +333,7 @@ def days_of_gold(project: Project) -> dict[str, str]:
     return {row["data_postagem"]: row["total_views"] for row in csv.DictReader(path.open())}
 
 
+@pytest.mark.slow
 def test_a_sum_past_64_bits_costs_its_day_alone_until_a_later_observation(
     school: Project,
 ) -> None:

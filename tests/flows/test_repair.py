@@ -234,14 +234,14 @@ def damaged(filled: Damaged) -> Damaged:
     return filled
 
 
-@pytest.mark.parametrize(("key", "edit"), sample(cases(DAMAGES), 10))
+@pytest.mark.parametrize(("key", "edit"), sample(cases(DAMAGES), 2))
 def test_damage_is_seen_and_the_command_that_is_named_repairs_it(
     damaged: Damaged, key: str, edit: Callable[[bytes], bytes | None]
 ) -> None:
     check(damaged, key, edit)
 
 
-@pytest.mark.parametrize(("key", "edit"), sample(cases(UNSEEN), 3))
+@pytest.mark.parametrize(("key", "edit"), sample(cases(UNSEEN), 1))
 def test_damage_that_changes_nothing_stops_no_run(
     damaged: Damaged, key: str, edit: Callable[[bytes], bytes | None]
 ) -> None:
@@ -263,6 +263,7 @@ def check(damaged: Damaged, key: str, edit: Callable[[bytes], bytes | None]) -> 
     assert damaged.is_as_before()
 
 
+@pytest.mark.slow
 def test_a_run_that_needs_what_is_damaged_names_the_command_too(damaged: Damaged) -> None:
     """Also one that has something new to merge, and one that merges a lost receipt again."""
     new = line(video_id="v9", **LATER)

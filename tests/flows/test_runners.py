@@ -62,6 +62,7 @@ def exporting(open_folder: Path) -> Iterator[Project]:
         yield copy
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("runner", RUNNERS, ids=" ".join)
 def test_many_small_exports_come_in_by_any_runner(exporting: Project, runner: list[str]) -> None:
     lake = exporting.root / "data"
@@ -108,7 +109,7 @@ def in_layers(lake: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("node", sample(NODES, 4))
+@pytest.mark.parametrize("node", sample(NODES, 2))
 def test_a_run_to_any_node_leaves_nothing_half_done(
     empty_project: Project, lake: Path, node: str
 ) -> None:
@@ -168,6 +169,7 @@ def die(*_: Any) -> None:
     raise SystemError
 
 
+@pytest.mark.slow
 def test_what_only_reads_writes_nothing_although_a_commit_is_pending(
     empty_project: Project, pending: Path
 ) -> None:
@@ -195,6 +197,7 @@ def test_what_only_reads_writes_nothing_although_a_commit_is_pending(
     assert list((pending / "_tmp").glob("*~*")) == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("runner", [[], *sample(RUNNERS, 1)], ids=" ".join)
 def test_a_run_recovers_each_layer_that_it_writes_once_and_first(
     empty_project: Project, pending: Path, runner: list[str], monkeypatch: pytest.MonkeyPatch
@@ -219,6 +222,7 @@ def test_a_run_recovers_each_layer_that_it_writes_once_and_first(
     assert content(pending) == expected(pending)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("runner", [[], *RUNNERS], ids=" ".join)
 def test_drift_blocks_gold_by_any_runner_and_in_the_runs_after_it(
     empty_project: Project, lake: Path, runner: list[str]

@@ -276,6 +276,7 @@ def test_runs_at_once_through_faults_lose_and_double_nothing(
     assert converges(empty, lake, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", [[], ["--unconditional"]], ids=["guarded", "unconditional"])
 def test_only_conditions_prevent_that_two_runs_have_one_lock(  # noqa: PLR0913, PLR0917
     empty: Project,
@@ -359,6 +360,7 @@ def killed(project: Project, proxy: Faulty, faults: Faults, *options: str) -> tu
     return child, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", [[], ["--at-once"]], ids=["guarded", "at once"])
 def test_only_the_commit_has_a_killed_run_finished(  # noqa: PLR0913, PLR0917
     empty: Project,
@@ -448,6 +450,7 @@ BEFORE = {"ingestion_ts": "2026-01-30T11:00:00Z"}
 """On another day than what comes later: a day that changes has all its videos built again."""
 
 
+@pytest.mark.slow
 def test_the_requests_of_a_run_do_not_grow_with_the_lake(
     empty: Project, lake: BucketLake, proxy: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,6 +553,7 @@ RUN = f"run --env=s3 --pipelines={','.join(LAKE_PIPELINES)}"
 VERIFY = "verify --env=s3"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("environment", "lines", "sentence"),
     [
@@ -586,6 +590,7 @@ def test_an_error_of_the_store_is_one_sentence(  # noqa: PLR0913, PLR0917
     assert filled.objects() == before
 
 
+@pytest.mark.slow
 def test_who_may_only_read_can_plan_and_verify(empty: Project, filled: BucketLake) -> None:
     before = filled.objects()
     where = {"CAPSTONE_PREFIX": filled.prefix, "AWS_ACCESS_KEY_ID": READER}
@@ -594,6 +599,7 @@ def test_who_may_only_read_can_plan_and_verify(empty: Project, filled: BucketLak
     assert filled.objects() == before
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
@@ -658,6 +664,7 @@ def test_no_secret_is_shown_or_stored(empty: Project, tmp_path: Path) -> None:
     assert CANARY in (tmp_path / "server/s3.json").read_text()  # a control
 
 
+@pytest.mark.slow
 def test_the_token_of_a_session_that_has_expired_is_not_shown(
     empty: Project, filled: BucketLake, proxy: Faulty
 ) -> None:
@@ -671,6 +678,7 @@ def test_the_token_of_a_session_that_has_expired_is_not_shown(
         assert TOKEN not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_commands_that_show_a_lake_show_one_in_a_bucket(
     empty: Project, filled: BucketLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -698,6 +706,7 @@ def test_the_commands_that_show_a_lake_show_one_in_a_bucket(
     assert filled.objects() == before
 
 
+@pytest.mark.slow
 def test_a_backfill_and_a_full_rebuild_of_a_bucket(
     empty: Project, lake: BucketLake, filled: BucketLake, tmp_path: Path
 ) -> None:

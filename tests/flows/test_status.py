@@ -67,6 +67,7 @@ def test_the_status_of_an_empty_lake_is_unknown_and_creates_nothing(project: Pro
     assert [path.name for path in (project.root / "data").iterdir()] == ["examples"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("now", "code", "seen"),
     [
@@ -221,6 +222,7 @@ def test_a_lake_without_records_tells_what_it_is(ran: tuple[Project, str], tmp_p
     }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_a_table_fits_its_terminal(ran: tuple[Project, str], width: int) -> None:
     for command in (["status", "--all", "--now=2026-01-31T20:10"], ["runs"]):

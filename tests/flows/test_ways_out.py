@@ -36,6 +36,7 @@ def follow(project: Project, done: Completed, number: int = 0) -> Completed:
     return project.kedro(*shlex.split(commands[number]), check=False)
 
 
+@pytest.mark.slow
 def test_what_needs_a_lake_names_the_run_that_makes_it(small: Project) -> None:
     add(small.root / "data", "2026-01-31T08", line())
     first = small.kedro("run", "--pipelines=silver_to_gold", check=False)
@@ -49,6 +50,7 @@ def test_what_needs_a_lake_names_the_run_that_makes_it(small: Project) -> None:
         assert small.kedro(*again.args).returncode == 0
 
 
+@pytest.mark.slow
 def test_marts_that_changed_since_gold_was_built_name_the_run_that_builds_them(
     small: Project,
 ) -> None:
@@ -63,6 +65,7 @@ def test_marts_that_changed_since_gold_was_built_name_the_run_that_builds_them(
     small.kedro("run", "--pipelines=publish_gold")
 
 
+@pytest.mark.slow
 def test_lines_of_an_old_declaration_are_validated_again_by_the_replay(small: Project) -> None:
     add(small.root / "data", "2026-01-31T08", line(saves=1))
     small.run(LAKE)
@@ -77,6 +80,7 @@ def test_lines_of_an_old_declaration_are_validated_again_by_the_replay(small: Pr
     assert hint not in small.run(LAKE).stdout
 
 
+@pytest.mark.slow
 def test_a_lake_without_a_good_line_names_the_commands_that_show_and_mend_it(
     small: Project,
 ) -> None:

@@ -111,6 +111,7 @@ def set_history(project: Project, days: int) -> None:
     project.configure("parameters_sources.yml", **declared)
 
 
+@pytest.mark.slow
 def test_another_clone_makes_the_same_bytes_and_a_clock_set_back_loses_nothing(
     project: Project, open_folder: Path
 ) -> None:

@@ -145,7 +145,7 @@ bronze = st.tuples(*map(objects_of, range(CASES))).map(
 )
 
 
-@settings(max_examples=examples(5, 40), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(2, 40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(bronze)
 def test_silver_and_quarantine_equal_a_naive_rebuild(objects: Mapping[str, bytes]) -> None:
     expected = rebuild(objects, SOURCES, NETWORKS)

@@ -102,7 +102,7 @@ MARTS |= {
 }
 COLUMNS = {"qtd_inscritos": "int64"}
 FIRST_DAY = dt.date(2026, 1, 28)
-SEEDS = range(examples(6, 40))
+SEEDS = range(examples(3, 40))
 
 
 def merged(silver: SilverSnapshot, objects: Mapping[str, bytes]) -> SilverSnapshot:

@@ -199,6 +199,7 @@ def test_a_deleted_object_can_be_created_again(storage: Storage) -> None:
     assert storage.read(KEY) == b"two"
 
 
+@pytest.mark.slow
 def test_of_many_writers_of_a_new_object_one_creates_it(storage: Storage) -> None:
     lakes = [another(storage) for _ in range(8)]
     for lake in lakes:

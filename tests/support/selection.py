@@ -9,7 +9,7 @@ import pytest
 from tests.support import engines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 T = TypeVar("T")
 
@@ -23,6 +23,17 @@ def sample(cases: Sequence[T], count: int) -> Sequence[T]:
         return cases
     step = len(cases) / count
     return [cases[int(step * (number + 0.5))] for number in range(count)]
+
+
+def cases_beyond_few(items: Iterable[pytest.Item]) -> set[str]:
+    """Return the ids of the cases that are left out of tests of which few run, evenly spread."""
+    cases: dict[tuple[str, int], list[str]] = {}
+    for item in items:
+        if mark := item.get_closest_marker("few"):
+            test = item.nodeid.partition("[")[0]
+            cases.setdefault((test, mark.args[0]), []).append(item.nodeid)
+    left_out = (set(ids).difference(sample(ids, few)) for (_, few), ids in cases.items())
+    return set().union(*left_out)
 
 
 def examples(few: int, many: int) -> int:
