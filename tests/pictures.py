@@ -48,6 +48,9 @@ DASHBOARDS = {"": "en-US", ".pt-BR": "pt-BR"}
 PAGES = {"dashboard": "overview", "videos": "videos"}
 """The pages of the dashboard, by the beginnings of the names of their pictures."""
 
+MAIN_PAGE = "overview"
+"""The page without a path of its own."""
+
 COLOURS = 128
 """Enough for pages, and a quarter of the bytes."""
 
@@ -72,7 +75,7 @@ def picture_dashboard(browser: Browser, project: Project) -> None:
     with running(command, os.environ, project, port) as address:
         for (name, page_name), (end, locale) in product(PAGES.items(), DASHBOARDS.items()):
             size = {"width": 1280, "height": 1190}
-            url = f"{address}/{page_name}"
+            url = f"{address}/{'' if page_name == MAIN_PAGE else page_name}"
             with visit(browser, url, locale=locale, viewport=size) as page:
                 wait_for_page(page, page_name)
                 page.evaluate(IS_DRAWN)

@@ -302,6 +302,22 @@ def test_without_a_period_before_nothing_is_compared(read: Read) -> None:
         "no period before",
         "not compared",
     }
+    assert Texts("en")("change") not in app.dataframe[0].value  # of the share
+
+
+def test_nothing_is_drawn_after_the_last_observation(own: Served) -> None:
+    """What was gained since is not 0, but unknown; posts may be of later days."""
+    own.publish()
+    last = LAST - dt.timedelta(days=2)
+    for mart in DECLARED:
+        if "crescimento" in mart:
+            own.as_admin(f"DELETE FROM serving.{mart} WHERE data_observacao > '{last}'")
+    app = opened(**days(*PERIOD))
+
+    every = [rows for rows in charts(app) if rows and "mean" in rows[0]]
+    ends = [max(row["day"].date() for row in rows) for rows in every]
+    count = len(NETWORKS)
+    assert (set(ends[:count]), set(ends[count:])) == ({last}, {LAST})
 
 
 def test_a_file_that_was_read_once_shows_what_its_posts_have_so_far(own: Served) -> None:

@@ -225,12 +225,19 @@ def test_a_median_is_of_the_videos_of_all_days(own: Served) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_without_an_outlier_a_sentence_says_so(own: Served, language: str) -> None:
-    own.publish(of=channel([80, 160, 240, 320, 400]))
+@pytest.mark.parametrize(
+    ("views", "text"),
+    [([80, 160, 240, 320, 400], "no_outliers"), ([80, 160, 240, 32_000], "no_medians")],
+)
+def test_without_an_outlier_a_sentence_says_so(
+    own: Served, language: str, views: list[int], text: str
+) -> None:
+    own.publish(of=channel(views))
 
     app = page("videos", language, **days(FIRST, LAST))
 
-    assert Texts(language)("no_outliers", least=3) in [each.value for each in app.markdown]
+    expected = Texts(language)(text, least=3, videos=5)
+    assert expected in [each.value for each in app.markdown]
     assert len(app.dataframe) == 2
 
 

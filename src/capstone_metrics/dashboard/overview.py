@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -66,7 +67,9 @@ def show_overview(view: View) -> None:
         show_gained(view, figures_by_name, totals[GAINED.name], criteria)
     else:
         st.info(view.texts("nothing_gained"))
-    show_share(view, criteria, kind, ranking)
+    # posts of two periods differ in age, and of what nobody observed nothing is known
+    is_compared = kind is GAINED and totals[kind.name].previous is not None
+    show_share(view, criteria, kind, ranking, is_compared=is_compared)
     show_posts(view, figures_by_name, totals, criteria)
     show_weekdays(view, criteria)
     show_rows(view, criteria)
@@ -188,6 +191,9 @@ def show_by_network(view: View, criteria: Filter, kind: Kind) -> None:
     if mart is None:
         view.show_left_out([NETWORK, *criteria.columns])
         return
+    if kind is GAINED and (known := view.day_range(mart, measure)):
+        # what came after the last observation is not 0, but unknown
+        criteria = replace(criteria, last=min(criteria.last, known[1]))
     rows = view.query(queries.measure_by_day(mart, measure, NETWORK, criteria))
     label = texts.label(measure)
     is_so_far = kind is SO_FAR
@@ -220,8 +226,10 @@ def read_ranking(view: View, criteria: Filter, kind: Kind) -> pd.DataFrame | Non
     return view.query(queries.ranking(mart, kind.views, INSTITUTION, criteria, MAX_RANKS))
 
 
-def show_share(view: View, criteria: Filter, kind: Kind, ranking: pd.DataFrame | None) -> None:
-    """Show the share of each institution, and how it changed."""
+def show_share(
+    view: View, criteria: Filter, kind: Kind, ranking: pd.DataFrame | None, *, is_compared: bool
+) -> None:
+    """Show the share of each institution, and how it changed if that can be said."""
     texts = view.texts
     st.header(texts("share_of_voice"))
     if ranking is None:
@@ -239,7 +247,7 @@ def show_share(view: View, criteria: Filter, kind: Kind, ranking: pd.DataFrame |
             texts("share"): ranking["share"],
         }
     )
-    if kind is GAINED:  # posts of two periods differ in age
+    if is_compared:
         table[texts("change")] = [
             texts.points(now - before) if not pd.isna(now) and not pd.isna(before) else NO_VALUE
             for now, before in zip(ranking["share"], ranking["previous_share"], strict=True)

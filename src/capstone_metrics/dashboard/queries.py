@@ -305,6 +305,12 @@ def outliers(mart: PublishedMart, least: float, criteria: Filter, limit: int) ->
     return statement, [*values, NO_TITLE, *parameters, least]
 
 
+def count_medians(mart: PublishedMart, criteria: Filter) -> Query:
+    """Build the query of the number of channels whose videos can be compared: `count`."""
+    of_channels, values = _where_values(criteria)
+    return f"SELECT count(*) AS count FROM ({_medians(mart, of_channels)})", values
+
+
 def views_by_hour(mart: PublishedMart, criteria: Filter) -> Query:
     """Build the query of the hours of posting with enough videos: `hour`, and their mean, `value`.
 

@@ -83,7 +83,8 @@ def show_outliers(view: View, mart: PublishedMart, criteria: Filter) -> None:
     limits = {"least": LEAST_FACTOR, "videos": queries.MIN_VIDEOS, "limit": MAX_OUTLIERS}
     st.caption(texts("outliers_text", **limits))
     if rows.empty:
-        st.markdown(texts("no_outliers", least=LEAST_FACTOR))
+        is_compared = view.query(queries.count_medians(mart, criteria))["count"][0]
+        st.markdown(texts("no_outliers" if is_compared else "no_medians", **limits))
         return
     show_table(view, rows, "outliers", texts("against_median"))
 
