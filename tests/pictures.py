@@ -26,6 +26,7 @@ from tests.dashboard.test_browser import (
     CHROMIUM,
     FLAGS,
     IS_DRAWN,
+    expect,
     free_port,
     options_of,
     running,
@@ -78,6 +79,7 @@ def picture_dashboard(browser: Browser, project: Project) -> None:
             url = f"{address}/{'' if page_name == MAIN_PAGE else page_name}"
             with visit(browser, url, locale=locale, viewport=size) as page:
                 wait_for_page(page, page_name)
+                expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
                 page.evaluate(IS_DRAWN)
                 save(page, f"{name}{end}.png")
 

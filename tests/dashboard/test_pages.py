@@ -303,6 +303,7 @@ def test_without_a_period_before_nothing_is_compared(read: Read) -> None:
         "not compared",
     }
     assert Texts("en")("change") not in app.dataframe[0].value  # of the share
+    assert "days before:" not in text_of(app)
 
 
 def test_nothing_is_drawn_after_the_last_observation(own: Served) -> None:

@@ -62,14 +62,15 @@ def show_overview(view: View) -> None:
     is_gained = gained is not None and gained.value is not None
     kind = GAINED if is_gained else SO_FAR
     ranking = read_ranking(view, criteria, kind)
-    show_headline(view, figures_by_name, criteria, ranking)
+    is_compared = any(each.previous is not None for each in totals.values())
+    show_headline(view, figures_by_name, criteria, ranking, is_compared=is_compared)
     if is_gained:
         show_gained(view, figures_by_name, totals[GAINED.name], criteria)
     else:
         st.info(view.texts("nothing_gained"))
     # posts of two periods differ in age, and of what nobody observed nothing is known
-    is_compared = kind is GAINED and totals[kind.name].previous is not None
-    show_share(view, criteria, kind, ranking, is_compared=is_compared)
+    has_change = kind is GAINED and totals[kind.name].previous is not None
+    show_share(view, criteria, kind, ranking, has_change=has_change)
     show_posts(view, figures_by_name, totals, criteria)
     show_weekdays(view, criteria)
     show_rows(view, criteria)
@@ -113,8 +114,10 @@ def show_headline(
     figures_by_name: Mapping[str, Figure],
     criteria: Filter,
     ranking: pd.DataFrame | None,
+    *,
+    is_compared: bool,
 ) -> None:
-    """Show what happened in sentences, and which days are compared."""
+    """Show what happened in sentences, and which days are compared, if any are."""
     texts = view.texts
     leader = None
     if ranking is not None and len(ranking) > 1 and not pd.isna(ranking["share"][0]):
@@ -125,7 +128,8 @@ def show_headline(
         "period": texts.period(criteria.first, criteria.last),
         "before": texts.period(before.first, before.last),
     }
-    sentences = [texts("periods_text", days=criteria.days, **periods)]
+    text = "periods_text" if is_compared else "period_text"
+    sentences = [texts(text, days=criteria.days, **periods)]
     if any(figure.is_growing for figure in figures_by_name.values()):
         sentences.append(texts("incomplete_text"))
     st.caption(" ".join(sentences))
@@ -227,7 +231,7 @@ def read_ranking(view: View, criteria: Filter, kind: Kind) -> pd.DataFrame | Non
 
 
 def show_share(
-    view: View, criteria: Filter, kind: Kind, ranking: pd.DataFrame | None, *, is_compared: bool
+    view: View, criteria: Filter, kind: Kind, ranking: pd.DataFrame | None, *, has_change: bool
 ) -> None:
     """Show the share of each institution, and how it changed if that can be said."""
     texts = view.texts
@@ -247,7 +251,7 @@ def show_share(
             texts("share"): ranking["share"],
         }
     )
-    if is_compared:
+    if has_change:
         table[texts("change")] = [
             texts.points(now - before) if not pd.isna(now) and not pd.isna(before) else NO_VALUE
             for now, before in zip(ranking["share"], ranking["previous_share"], strict=True)
