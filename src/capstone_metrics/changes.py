@@ -144,7 +144,7 @@ class ValidatedLines(NamedTuple):
 
 def current_rows(head: Mapping[str, Any]) -> int:
     """Return how many rows `criacao` has, by the head of Silver; each is one current line."""
-    return int(head["total"]["current"]) - int(head.get("increments", 0))
+    return int(head["total"]["current"]) - int(head.get("daily_lines", 0))
 
 
 def accounted_lines(receipt: Mapping[str, Any]) -> int:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import ibis
+
 from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, VIDEO_KEY
+from capstone_metrics.wide_sums import wide_sum
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import ibis.expr.types as ir
 
     from capstone_metrics.marts import Basis
 
 Days = set[dt.date] | None
+Span = tuple[dt.date, dt.date]
 
 POSTED, OBSERVED = DAYS["criacao"], DAYS["observacao_dia"]
 
@@ -33,6 +37,18 @@ def days_of(table: ir.Table, column: str) -> list[dt.date]:
 def rows_of_days(table: ir.Table, column: str, days: Collection[dt.date] | None) -> ir.Table:
     """Return the rows that have one of some days in a column; None for all rows."""
     return table if days is None else table.filter(table[column].isin(sorted(days)))
+
+
+def rows_of_spans(table: ir.Table, column: str, spans: Iterable[Span]) -> ir.Table:
+    """Return the rows that have a day in a column that is within one of some spans."""
+    merged: list[list[dt.date]] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + dt.timedelta(1):
+            merged[-1][1] = max(last, merged[-1][1])
+        else:
+            merged.append([first, last])
+    within = [table[column].between(first, last) for first, last in merged]
+    return table.filter(ibis.or_(*within)) if within else table.limit(0)
 
 
 def facts_of(
@@ -65,7 +81,7 @@ def changed_days(
         if not (observed := changed["observacao_dia"]):  # to read a table starts the engine
             return changed["criacao"]
         rows = rows_of_days(tables["observacao_dia"], OBSERVED, observed)
-        return changed["criacao"].union(_days_posted(rows, tables["provenance"]))
+        return changed["criacao"].union(_days_posted(rows, tables))
     if basis.at_days is None:
         return changed[basis.table]
     ages = range(-EARLIEST_DAYS, basis.at_days + 1)
@@ -73,18 +89,29 @@ def changed_days(
     return changed["criacao"] | posted
 
 
-def _days_posted(observations: ir.Table, provenance: ir.Table) -> set[dt.date]:
-    """Return the days on which observed videos were posted.
+def _days_posted(observations: ir.Table, tables: Mapping[str, ir.Table]) -> set[dt.date]:
+    """Return the days of posting of observed videos that have a row in `criacao`.
 
-    Increments by day do not say when; a video of which nothing else is known has no row.
+    An observation says when its video was posted, but that may have been corrected since, and
+    increments by day do not say it.
     """
-    days = set(observations.select(POSTED).distinct().to_pyarrow()[POSTED].to_pylist())
-    if None not in days:
-        return days
-    increments = observations.filter(observations[POSTED].isnull())
-    return days.difference({None}).union(
-        days_of(provenance.semi_join(increments, VIDEO_KEY), POSTED)
-    )
+    videos = observations.select(*VIDEO_KEY, POSTED).distinct().cache()
+    said = days_of(videos.filter(videos[POSTED].notnull()), POSTED)
+    there = rows_of_days(tables["provenance"], POSTED, said)
+    absent = videos.anti_join(there, VIDEO_KEY)
+    return {*said, *days_of(index_of(absent, tables["video_index"]), POSTED)}
+
+
+def index_of(videos: ir.Table, video_index: ir.Table) -> ir.Table:
+    """Return the entries of videos in the index, which name their days of posting."""
+    videos = videos.select(*VIDEO_KEY, shard=shard_of(videos.video_id)).cache()
+    shards = videos.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    return video_index.filter(video_index.shard.isin(shards)).semi_join(videos, VIDEO_KEY)
+
+
+def shard_of(video_id: ir.StringValue) -> ir.StringValue:
+    """Return the shard of the video index that has a video: one hexadecimal digit of a hash."""
+    return video_id.hexdigest("md5").left(1)
 
 
 def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days) -> ir.Table:
@@ -120,7 +147,7 @@ def _gained_lately(last: ir.Table, observations: ir.Table) -> ir.Table:
     """Return what each video gained in the days that end with its last observation."""
     rows = last.inner_join(observations, VIDEO_KEY)
     rows = rows.filter(rows["last"].delta(rows[OBSERVED], unit="day").between(0, WEEK - 1))
-    gained = rows.views_ganhas.sum().cast("int64")
+    gained = wide_sum(rows.views_ganhas).try_cast("int64")  # increments may be of any size
     return rows.group_by(VIDEO_KEY).agg(**{LATEST_GAIN: gained})
 
 

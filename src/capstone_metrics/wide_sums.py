@@ -122,5 +122,6 @@ def overflow_reason(each: Overflow) -> str:
     return (
         f"{each['mart']}: {each['measure']} of {', '.join(each['key'].values())} is "
         f"{each['total']:,}, more than the 64 bits of Gold hold, so {left_out}. Correct the "
-        "values at the source; the run that reads a later observation of these videos builds it."
+        "values at the source; the run that reads a later observation of these videos, or a later "
+        "report of that day, builds it."
     )

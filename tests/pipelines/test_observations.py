@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SOURCES: dict[str, Any] = {
     "faker": {"type": "faker"},
     "report": {"type": "faker", "counters": "period"},
-    "daily": {"type": "faker", "counters": "daily"},
+    "daily": {"type": "files", "format": "jsonl", "path": "x", "counters": "daily"},
 }
 MARTS: dict[str, Any] = {
     "gold_growth": {

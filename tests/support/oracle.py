@@ -420,7 +420,8 @@ def _iso(value: str) -> tuple[dt.datetime, bool]:
     match = _require(ISO.fullmatch(value), ISO.fullmatch(value))
     year, month, day, time, hour, minute, seconds, second, _, part, *offset = match.groups()
     _, utc, sign, hours, _, minutes = offset
-    separators = {"-" in value[:8]}
+    is_separated = value[4] == "-"
+    separators = {is_separated, value[7 if is_separated else 6] == "-"}
     separators |= {text[at] == ":" for text, at in ((time, 3), (seconds, 0)) if text}
     _require(value, len(separators) == 1)
     zone: dt.tzinfo | None = dt.UTC if utc else None

@@ -393,6 +393,8 @@ def test_a_mistaken_option_is_one_sentence(fields: dict[str, Any], message: str)
         ({"ignore": ["one_value"]}, "ignore: one_value is of csv and xlsx alone"),
         ({"ignore": {"a": {"pattern": "("}}}, "ignore.a: .* is not .pattern: a regular"),
         ({"counters": "weekly"}, "counters: 'weekly' is not one of"),
+        ({"counters": "daily", "type": "faker"}, "counters: a synthetic source has the counters"),
+        ({"counters": "daily"}, "fields: a source of counters: daily has no data_postagem"),
         ({"defaults": {"timezones": "UTC"}}, "defaults: 'timezones' is not one of timezone"),
     ],
 )

@@ -174,7 +174,8 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
         echo_json({**source, **about, **result.to_dict()})
         return
     if declared.preset:
-        click.echo(f"Recognised as {declared.preset}: {declared.description}")
+        verb = "Read as" if request.preset else "Recognised as"
+        click.echo(f"{verb} {declared.preset}: {declared.description}")
     elif not result.refused:
         click.echo("No known export: the declaration is guessed from names and values; check it.")
     if with_declaration and not result.refused:

@@ -73,8 +73,10 @@ def _describe_silver(update: SilverUpdate, stats: Mapping[str, WriteStats]) -> I
         f"silver  {len(update.receipts):,} objects to process: {run['lines']:,} lines, of which "
         f"{run['quarantined']:,} would be quarantined"
     )
-    criacao = stats.get("silver_criacao", WriteStats())
-    yield f"        {_describe_rows(criacao)} on {_describe_days(list(criacao.days))}"
+    for name in ("silver_criacao", "silver_observacao_dia"):
+        table = stats.get(name, WriteStats())
+        days = _describe_days(list(table.days))
+        yield f"        {name.removeprefix('silver_')}: {_describe_rows(table)} on {days}"
 
 
 def _describe_gold(stats: Mapping[str, WriteStats]) -> Iterator[str]:

@@ -218,7 +218,7 @@ def _silver_problems(lake: Lake) -> Iterator[str]:
 def _current_lines(silver: SilverSnapshot) -> Counter[str]:
     """Return how many lines of each object rows of Silver are made of."""
     current = Counter(_lines_by_object(silver.tables["provenance"]))
-    if silver.head.get("increments"):
+    if silver.head.get("daily_lines"):
         rows = silver.tables["day_provenance"]
         sums = rows.group_by("objeto").agg(lines=rows.linhas_somadas.sum())
         current.update({row["objeto"]: row["lines"] for row in sums.to_pyarrow().to_pylist()})

@@ -80,16 +80,17 @@ def losses(latest: LedgerEntry, publication: Publication) -> list[str]:
 
     Returns:
         The row counts and lasting totals that fell by more than the policy allows, and the marts
-        that are empty or no longer declared. A mart of days or ages is empty until something was
-        observed so often.
+        that have become empty or are no longer declared. At first one may be empty: of days or ages
+        until something was observed so often, of videos if only increments by day are known.
     """
     min_ratio = 1 - publication.policy.max_shrink_pct / 100
     phrases = []
+    is_empty = not any(each["rows"] for each in publication.manifest["marts"].values())
     for name, mart in publication.marts.items():
         old_counts = _counts(latest.marts.get(name))
         new_counts = _counts(publication.manifest["marts"][name])
         if not new_counts["rows"]:
-            if mart.basis == CRIACAO or old_counts.get("rows"):
+            if old_counts.get("rows") or (is_empty and mart.basis == CRIACAO):
                 phrases.append(f"{name} is empty")
             continue
         declared = latest.marts.get(name, {}).get("measures", {})

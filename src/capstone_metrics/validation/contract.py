@@ -17,6 +17,7 @@ from capstone_metrics.validation.silver import (
     DAILY,
     KINDS_OF_COUNTERS,
     LIFETIME,
+    PERIOD,
     SILVER,
     columns_for,
     required_columns,
@@ -133,6 +134,11 @@ def contract_of(
     counters = declaration.get("counters", LIFETIME)
     if counters not in KINDS_OF_COUNTERS:
         raise unknown_name(f"sources.{name}.counters", counters, KINDS_OF_COUNTERS)
+    if counters == DAILY and declaration.get("type") == "faker":
+        raise ConfigError(
+            f"sources.{name}.counters: a synthetic source has the counters of videos; declare "
+            f"{LIFETIME} or {PERIOD}."
+        )
     columns = columns_for(counters, columns)
     fields = fields_of(name, declaration, timezone, columns)
     if missing := [column for column in required_columns(counters) if column not in fields]:

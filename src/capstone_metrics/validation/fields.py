@@ -117,7 +117,7 @@ class Field:
         is_of_table: whether its origins are columns of a table, and no paths.
         same_day_as: another field, on whose day the value must be, or else is left empty.
         kind: the type of the field in Silver.
-        is_increment: whether its values are increments, which may be negative.
+        is_daily: whether its values are increments, which may be negative.
     """
 
     name: str
@@ -129,12 +129,12 @@ class Field:
     is_of_table: bool = False
     same_day_as: str = ""
     kind: str = field(default="string", repr=False)  # the digest is of what is declared
-    is_increment: bool = field(default=False, repr=False)
+    is_daily: bool = field(default=False, repr=False)
 
     @property
     def is_counter(self) -> bool:
         """Whether its values are never negative."""
-        if self.is_increment:
+        if self.is_daily:
             return False
         return self.name in COUNTERS or (self.kind == "int64" and self.name not in SILVER)
 
@@ -182,7 +182,7 @@ def fields_of(
         raise ConfigError(f"{setting}: {declared!r} must be {{column of Silver: its field}}.")
     for column in declared:
         if column not in columns:
-            raise unknown_name(setting, column, columns, declared_in="columns")
+            raise _unknown_column(setting, column, columns, declaration.get("counters"))
     defaults = declaration.get("defaults", {})
     if not isinstance(defaults, Mapping):
         raise ConfigError(f"sources.{name}.defaults: {defaults!r} must be {{option: value}}.")
@@ -195,7 +195,7 @@ def fields_of(
         zone=timezone,
         quoted=form == "csv",
         is_of_table=form in TABLES,
-        is_increment=counters == DAILY,
+        is_daily=counters == DAILY,
     )
     required = required_columns(counters)
     return {
@@ -213,6 +213,23 @@ def fields_of(
         )
         for column, rule in declared.items()
     }
+
+
+def _unknown_column(
+    setting: str, column: object, columns: Mapping[str, str], counters: Any
+) -> ConfigError:
+    """Return the error of a column that a source cannot declare."""
+    if column == "data_observacao":
+        return ConfigError(
+            f"{setting}: data_observacao is the day of what came on a day; declare counters: daily "
+            "beside the fields, or remove it."
+        )
+    if counters == DAILY and column in SILVER:
+        return ConfigError(
+            f"{setting}: a source of counters: daily has no {column}; remove it. It has "
+            f"{', '.join(columns)}."
+        )
+    return unknown_name(setting, column, columns, declared_in="columns")
 
 
 def _field(

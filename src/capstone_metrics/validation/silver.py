@@ -51,7 +51,7 @@ by day, `linhas_somadas` is how many such lines it stands for, and its counters 
 otherwise that is 0.
 """
 
-INCREMENT = (
+DAILY_COLUMNS = (
     *("faculdade", "rede_social", "video_id", "data_observacao"),
     *("views", "likes", "comentarios", "ingestion_ts"),
 )
@@ -63,7 +63,7 @@ TIMES = ("date", "timestamp(6)", "timestamp('UTC', 6)")
 REQUIRED = ("faculdade", "rede_social", "data_postagem", "video_id", "views")
 """The columns that every source declares, and every accepted line has a value for."""
 
-REQUIRED_OF_INCREMENT = ("faculdade", "rede_social", "data_observacao", "video_id", "views")
+REQUIRED_DAILY = ("faculdade", "rede_social", "data_observacao", "video_id", "views")
 """The same of a source of increments by day."""
 
 LIFETIME, PERIOD, DAILY = KINDS_OF_COUNTERS = ("lifetime", "period", "daily")
@@ -169,9 +169,9 @@ def columns_for(counters: Any, columns: Mapping[str, str]) -> Mapping[str, str]:
     """
     if counters != DAILY:
         return columns
-    return {name: OBSERVATION[name] for name in INCREMENT}
+    return {name: OBSERVATION[name] for name in DAILY_COLUMNS}
 
 
 def required_columns(counters: Any) -> tuple[str, ...]:
     """Return the columns that a source declares, by what its counters count."""
-    return REQUIRED_OF_INCREMENT if counters == DAILY else REQUIRED
+    return REQUIRED_DAILY if counters == DAILY else REQUIRED

@@ -251,13 +251,13 @@ class _Batch:
         self.objects: list[ObjectResult] = []
         self._validator = validator
         self._accepted: list[tuple[BronzeObject, pa.RecordBatch]] = []
-        self._increments: list[tuple[BronzeObject, pa.RecordBatch]] = []
+        self._daily: list[tuple[BronzeObject, pa.RecordBatch]] = []
         self._rejected: list[pa.RecordBatch] = []
 
     @property
     def pieces(self) -> int:
         """The number of blocks whose rows the batch has."""
-        return len(self._accepted) + len(self._increments) + len(self._rejected)
+        return len(self._accepted) + len(self._daily) + len(self._rejected)
 
     def add(self, result: ObjectResult, lines: ValidatedLines | None) -> None:
         """Add the next lines of an object; None at its end."""
@@ -266,8 +266,8 @@ class _Batch:
             return
         result.add(lines)
         contract = self._validator.contracts.get(result.origin.fonte)
-        is_increment = contract is not None and contract.counters == DAILY
-        accepted = self._increments if is_increment else self._accepted
+        is_daily = contract is not None and contract.counters == DAILY
+        accepted = self._daily if is_daily else self._accepted
         accepted += [(result.origin, batch) for batch in lines.accepted if batch.num_rows]
         self._rejected += lines.rejected
         self.bytes += sum(batch.nbytes for batch in (*lines.accepted, *lines.rejected))
@@ -275,7 +275,7 @@ class _Batch:
     def finish(self) -> ValidatedBatch:
         """Return the batch, without accepted lines that a later one supersedes."""
         schema = self._validator.schemas["observed"]
-        observed = [_increments(schema, origin, batch) for origin, batch in self._increments]
+        observed = [_daily_rows(schema, origin, batch) for origin, batch in self._daily]
         if not self._accepted:
             return self._batch([], observed)
         accepted: list[pa.RecordBatch] = []
@@ -332,7 +332,7 @@ def _rows(
     )
 
 
-def _increments(schema: pa.Schema, origin: BronzeObject, batch: pa.RecordBatch) -> pa.RecordBatch:
+def _daily_rows(schema: pa.Schema, origin: BronzeObject, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return increments by day as observations, each of one line."""
     count = batch.num_rows
     own = {"objeto": pa.repeat(origin.objeto, count), "linhas_somadas": pa.repeat(1, count)}

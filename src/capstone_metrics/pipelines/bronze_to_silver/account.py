@@ -18,7 +18,7 @@ from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED_IF_DECLARED
 from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.validation.silver import (
     REQUIRED,
-    REQUIRED_OF_INCREMENT,
+    REQUIRED_DAILY,
     declared_columns,
 )
 
@@ -54,7 +54,7 @@ def account(
     """
     receipts = _receipts(validation)
     # the lines that rows of Silver are made of: the latest of a video, or all increments of a day
-    new_current = merged.rows_after - merged.rows_before + merged.increments
+    new_current = merged.rows_after - merged.rows_before + merged.daily_lines
     run = {
         "lines": sum(receipt["lines"] for receipt in receipts.values()),
         "accepted": merged.accepted,
@@ -67,8 +67,8 @@ def account(
     head = _head(validation, receipts, run, new_current)
     head |= {"findings": _findings(validation, report)}
     base = {} if validation.is_full else validation.snapshot.head
-    if increments := base.get("increments", 0) + merged.increments:
-        head |= {"increments": increments}
+    if daily_lines := base.get("daily_lines", 0) + merged.daily_lines:
+        head |= {"daily_lines": daily_lines}
     previous_head = validation.snapshot.head
     known_fields = previous_head.get("new_fields", {})
     drift = {
@@ -186,7 +186,7 @@ def _problem(name: str, receipt: Mapping[str, Any]) -> str | None:
     }
     missing = [
         field
-        for field in dict.fromkeys((*REQUIRED, *REQUIRED_OF_INCREMENT, *REQUIRED_IF_DECLARED))
+        for field in dict.fromkeys((*REQUIRED, *REQUIRED_DAILY, *REQUIRED_IF_DECLARED))
         if f"{field}.missing" in broken_by_every_line
     ]
     undeclared = ", ".join(list(receipt["new_fields"])[:MAX_FIELDS])

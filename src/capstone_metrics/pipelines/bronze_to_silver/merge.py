@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot
-from capstone_metrics.facts import days_of, rows_of_days
+from capstone_metrics.facts import days_of, index_of, rows_of_days, shard_of
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.observations import merge_observations
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
@@ -60,7 +60,7 @@ class MergeResult:
         rows_before: the number of rows of the rewritten partitions before the merge.
         rows_after: the number of these rows after the merge.
         quarantined: the number of rejected lines.
-        increments: by how many the lines grew that rows of increments sum.
+        daily_lines: by how many the lines grew that rows of increments sum.
     """
 
     overwrites: Mapping[str, PartitionOverwrite] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class MergeResult:
     rows_before: int = 0
     rows_after: int = 0
     quarantined: int = 0
-    increments: int = 0
+    daily_lines: int = 0
 
 
 def merge(validation: ValidationResult) -> MergeResult:
@@ -100,7 +100,7 @@ def merge(validation: ValidationResult) -> MergeResult:
         rows_before=_count(merged.before),
         rows_after=_count(after),
         quarantined=_count(validation.rejected),
-        increments=_new_increments(validation, overwrites["day_provenance"]),
+        daily_lines=_new_daily_lines(validation, overwrites["day_provenance"]),
     )
 
 
@@ -111,20 +111,20 @@ def _observed_before(before: ir.Table, validation: ValidationResult) -> ir.Table
         before: the provenance of rows of `criacao` on the days of the merge.
         validation: the validated lines.
     """
-    if validation.is_full or not validation.increments:
+    if validation.is_full or not validation.daily_lines:
         return before
     observed = validation.observed
     videos = observed.filter(observed.linhas_somadas > 0).select(*VIDEO_KEY).distinct()
     others = videos.anti_join(before, VIDEO_KEY).cache()
-    days = days_of(_index_of(others, validation.snapshot), DAY)
+    days = days_of(index_of(others, validation.snapshot.tables["video_index"]), DAY)
     rows = rows_of_days(validation.snapshot.tables["provenance"], DAY, days)
     rows = rows.semi_join(others, VIDEO_KEY).select(*PROVENANCE).mutate(is_new=False)
     return ibis.union(before, rows.select(*before.columns)).cache()
 
 
-def _new_increments(validation: ValidationResult, overwrite: PartitionOverwrite) -> int:
+def _new_daily_lines(validation: ValidationResult, overwrite: PartitionOverwrite) -> int:
     """Return by how many the lines grow that rows of increments sum."""
-    if not validation.has_increments:
+    if not validation.has_daily_lines:
         return 0
     after = _sum(overwrite.rows.linhas_somadas)
     if overwrite.partitions is None:
@@ -183,18 +183,10 @@ def _rows_before(new: ir.Table, snapshot: SilverSnapshot) -> tuple[ir.Table, lis
     days = days_of(new, DAY)
     rows = rows_of_days(provenance, DAY, days).select(*PROVENANCE).cache()
     # these videos are new, or on another day, which the index names
-    moved = _index_of(new.anti_join(rows, VIDEO_KEY), snapshot)
+    moved = index_of(new.anti_join(rows, VIDEO_KEY), snapshot.tables["video_index"])
     if other_days := set(days_of(moved, DAY)).difference(days):
         rows = ibis.union(rows, rows_of_days(provenance, DAY, other_days).select(*PROVENANCE))
     return rows.mutate(is_new=False).cache(), sorted([*days, *other_days])
-
-
-def _index_of(videos: ir.Table, snapshot: SilverSnapshot) -> ir.Table:
-    """Return the entries of videos in the index, which name their days."""
-    videos = videos.select(*VIDEO_KEY, shard=_shard(videos.video_id))
-    shards = videos.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
-    index = snapshot.tables["video_index"]
-    return index.filter(index.shard.isin(shards)).semi_join(videos, VIDEO_KEY)
 
 
 def _video_index_overwrite(
@@ -202,7 +194,9 @@ def _video_index_overwrite(
 ) -> PartitionOverwrite:
     """Return the overwrite of the shards of the index that have a new or moved video."""
     new_or_moved = merged.upserted.anti_join(merged.before, [*VIDEO_KEY, "data_postagem"])
-    entries = new_or_moved.mutate(shard=_shard(new_or_moved.video_id)).select(*VIDEO_INDEX).cache()
+    entries = (
+        new_or_moved.mutate(shard=shard_of(new_or_moved.video_id)).select(*VIDEO_INDEX).cache()
+    )
     if merged.days is None:
         return PartitionOverwrite(entries)
     shards = entries.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
@@ -210,11 +204,6 @@ def _video_index_overwrite(
     rest = video_index.filter(video_index.shard.isin(shards)).anti_join(entries, VIDEO_KEY)
     rows = ibis.union(entries, rest.select(*VIDEO_INDEX))
     return PartitionOverwrite(rows, [(shard,) for shard in shards])
-
-
-def _shard(video_id: ir.StringValue) -> ir.StringValue:
-    """Return the shard of the video index that has a video: one hexadecimal digit of a hash."""
-    return video_id.hexdigest("md5").left(1)
 
 
 def _partitions(table: ir.Table) -> list[tuple[str, ...]]:

@@ -7,14 +7,14 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite
-from capstone_metrics.facts import days_of, rows_of_days
-from capstone_metrics.pipelines.bronze_to_silver.increments import (
+from capstone_metrics.facts import Span, days_of, rows_of_days, rows_of_spans
+from capstone_metrics.pipelines.bronze_to_silver.daily import (
     DAY,
     VIDEO_AND_DAY,
     WHOLE_UNTIL_DAYS,
-    days_of_increments,
+    spans_of_daily_rows,
     sums_of_days,
-    with_increments,
+    with_daily_gains,
 )
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
@@ -36,7 +36,7 @@ def merge_observations(
     """
     new = _new_rows(validation)
     columns = list(observacao_dia_of(validation.columns))
-    with_gains = _with_all_gains if validation.has_increments else _with_gains
+    with_gains = _with_all_gains if validation.has_daily_lines else _with_gains
     if validation.is_full:
         return {
             "observacao_dia": PartitionOverwrite(with_gains(new).select(*columns)),
@@ -55,8 +55,8 @@ def merge_observations(
     said = [name for name in columns if name in new.columns]  # and not computed
     upserted = new.semi_join(merged.filter(merged.is_new), VIDEO_AND_DAY).select(*said).cache()
     around = (
-        _around_with_increments(upserted, before, observed)
-        if validation.has_increments
+        _around_with_daily_rows(upserted, before, observed)
+        if validation.has_daily_lines
         else _around(upserted, before, observed)
     )
     others = around.anti_join(upserted, VIDEO_AND_DAY).select(*said).mutate(is_new=False)
@@ -76,12 +76,12 @@ def merge_observations(
 def _new_rows(validation: ValidationResult) -> ir.Table:
     """Return the row of each video and day among the new lines."""
     observed = validation.observed.mutate(is_new=True)
-    if not validation.has_increments:
+    if not validation.has_daily_lines:
         return _last_observed(observed, validation.repeated_days)
-    is_increment = observed.linhas_somadas > 0
-    last = _last_observed(observed.filter(~is_increment), validation.repeated_days)
+    is_daily = observed.linhas_somadas > 0
+    last = _last_observed(observed.filter(~is_daily), validation.repeated_days)
     last = last.mutate(**dict.fromkeys(GAINS.values(), ibis.null("int64")))
-    sums = sums_of_days(observed.filter(is_increment), last.schema())
+    sums = sums_of_days(observed.filter(is_daily), last.schema())
     return _last_of_day(ibis.union(last, sums), validation)
 
 
@@ -97,22 +97,22 @@ def _last_observed(observed: ir.Table, repeated_days: Collection[dt.date] | None
 
 def _last_of_day(rows: ir.Table, validation: ValidationResult) -> ir.Table:
     """Return the row of each video and day: an observation of counters, or else increments."""
-    if not validation.has_increments:
+    if not validation.has_daily_lines:
         return latest(rows, VIDEO_AND_DAY)
     return latest(rows, VIDEO_AND_DAY, first=rows.linhas_somadas == 0)
 
 
 def _with_all_gains(rows: ir.Table) -> ir.Table:
     """Return observations with what each gained, of which some are increments by day."""
-    return with_increments(_with_gains(rows.filter(rows.views.notnull())), rows)
+    return with_daily_gains(_with_gains(rows.filter(rows.views.notnull())), rows)
 
 
-def _around_with_increments(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Table:
+def _around_with_daily_rows(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Table:
     """Return the rows around the new ones of each video, and increments between these rows."""
     around = _around(upserted, before, observed.filter(observed.views.notnull()))
     increments = observed.filter(observed.views.isnull())
-    days = days_of_increments(upserted, around)
-    between = rows_of_days(increments, DAY, days).semi_join(upserted, VIDEO_KEY)
+    spans = spans_of_daily_rows(upserted, around)
+    between = rows_of_spans(increments, DAY, spans).semi_join(upserted, VIDEO_KEY)
     return ibis.union(around, between.select(*around.columns))
 
 
@@ -129,7 +129,7 @@ def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Tabl
     """
     first = upserted.group_by(VIDEO_KEY).agg(first=upserted[DAY].min())
     known = first.inner_join(before.select(*VIDEO_KEY, last=before[DAY]), VIDEO_KEY).cache()
-    around = rows_of_days(observed, DAY, _days_between(known)).semi_join(known, VIDEO_KEY).cache()
+    around = rows_of_spans(observed, DAY, _spans_between(known)).semi_join(known, VIDEO_KEY).cache()
     # a video whose last line was of counters in a period has no row of that day
     last_rows = around.select(*VIDEO_KEY, last=around[DAY])
     unseen = known.anti_join(last_rows, [*VIDEO_KEY, "last"]).cache()
@@ -151,14 +151,10 @@ def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Tabl
     return ibis.union(around, before_first.anti_join(around, VIDEO_AND_DAY))
 
 
-def _days_between(known: ir.Table) -> set[dt.date]:
-    """Return the last day of each video, and all days between its first new one and that."""
+def _spans_between(known: ir.Table) -> list[Span]:
+    """Return the last day of each video, or the days from its first new one to that."""
     spans = known.group_by("last").agg(first=known["first"].min()).to_pyarrow().to_pylist()
-    return {
-        each["last"] - dt.timedelta(days)
-        for each in spans
-        for days in range(max((each["last"] - each["first"]).days, 0) + 1)
-    }
+    return [(min(each["first"], each["last"]), each["last"]) for each in spans]
 
 
 def _with_gains(rows: ir.Table) -> ir.Table:

@@ -34,7 +34,7 @@ class ValidationResult:
         snapshot: Silver as of its last commit.
         repeated_days: the days on which `observed` may have several lines of a video; None if that
             is not known.
-        increments: how many of the accepted lines are increments by day.
+        daily_lines: how many of the accepted lines are increments by day.
         is_full: whether Silver is rebuilt from these lines alone.
         withdrawn: the names of the objects of Bronze that were read anew in another way.
         declaration_digests: the digest of the declaration of each source, by `fonte`.
@@ -47,16 +47,16 @@ class ValidationResult:
     objects: Mapping[str, Mapping[str, Any]]
     snapshot: SilverSnapshot
     repeated_days: frozenset[dt.date] | None = None
-    increments: int = 0
+    daily_lines: int = 0
     is_full: bool = False
     withdrawn: frozenset[str] = frozenset()
     declaration_digests: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=lambda: SILVER)
 
     @property
-    def has_increments(self) -> bool:
+    def has_daily_lines(self) -> bool:
         """Whether increments by day are among these lines, or in Silver."""
-        return bool(self.increments or self.snapshot.head.get("increments"))
+        return bool(self.daily_lines or self.snapshot.head.get("daily_lines"))
 
     def count_lines(self, outcome: str) -> int:
         """Return how many lines were `accepted`, or `quarantined`."""
@@ -92,7 +92,7 @@ def validate(
         repeated_days=validated.repeated_days,
         rejected=validated.rejected,
         objects=validated.objects,
-        increments=sum(
+        daily_lines=sum(
             counts["accepted"]
             for name, counts in validated.objects.items()
             if _is_daily(contracts.get(parse_object_name(name)[0]))

@@ -206,7 +206,8 @@ def _overflows(rows: ir.Table, marts: Iterable[Mart]) -> list[dict[str, Any]]:
         measures = {each.name: wide_sum(labelled[each.column]) for each in mart.sums}
         table = labelled.group_by(*mart.key).agg(**measures)
         for name in sums:
-            large = table.filter(table[name].abs() > MAX_MEASURE).order_by(*mart.key)
+            is_within = table[name].between(-MAX_MEASURE - 1, MAX_MEASURE)
+            large = table.filter(~is_within).order_by(*mart.key)
             found += [
                 overflow(mart, {column: row[column] for column in mart.key}, name, int(row[name]))
                 for row in large.to_pyarrow().to_pylist()

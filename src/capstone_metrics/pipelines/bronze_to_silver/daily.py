@@ -9,6 +9,7 @@ import datetime as dt
 import ibis
 import ibis.expr.types as ir
 
+from capstone_metrics.facts import Span
 from capstone_metrics.schemas import GAINS, VIDEO_KEY
 from capstone_metrics.wide_sums import wide, wide_sum
 
@@ -45,7 +46,7 @@ def sums_of_days(lines: ir.Table, schema: ibis.Schema) -> ir.Table:
     return sums.mutate(**{**others, "is_new": True}).select(*schema).cast(schema)
 
 
-def with_increments(observations: ir.Table, rows: ir.Table) -> ir.Table:
+def with_daily_gains(observations: ir.Table, rows: ir.Table) -> ir.Table:
     """Return observations, with what they gained beyond the increments of the days before them.
 
     Args:
@@ -61,7 +62,7 @@ def with_increments(observations: ir.Table, rows: ir.Table) -> ir.Table:
     between = spans.inner_join(days, VIDEO_KEY)
     between = between.filter((between.day > between.since) & (between.day < between[DAY]))
     counted = between.group_by(VIDEO_AND_DAY).agg(
-        follows_new_increments=between.is_new.any(),
+        follows_new_daily_lines=between.is_new.any(),
         **{f"counted_{gain}": wide_sum(between[gain]) for gain in GAINS.values()},
     )
     joined = observations.left_join(counted, VIDEO_AND_DAY)
@@ -69,14 +70,14 @@ def with_increments(observations: ir.Table, rows: ir.Table) -> ir.Table:
         gain: (wide(joined[gain]) - joined[f"counted_{gain}"].fill_null(0)).try_cast("int64")
         for gain in GAINS.values()
     }
-    follows_new = joined.follows_new | joined.follows_new_increments.fill_null(False)
+    follows_new = joined.follows_new | joined.follows_new_daily_lines.fill_null(False)
     gained = joined.mutate(**gains, follows_new=follows_new)
     names = [*rows.columns, *(name for name in ("dias", "follows_new") if name not in rows.columns)]
     own = increments.mutate(dias=ibis.literal(1, "int64"), follows_new=False)
     return ibis.union(gained.select(*names), own.select(*names))
 
 
-def days_of_increments(upserted: ir.Table, around: ir.Table) -> set[dt.date]:
+def spans_of_daily_rows(upserted: ir.Table, around: ir.Table) -> list[Span]:
     """Return the days whose increments the gains of new rows, and of those after them, depend on.
 
     Args:
@@ -92,8 +93,5 @@ def days_of_increments(upserted: ir.Table, around: ir.Table) -> set[dt.date]:
         .to_pyarrow()
         .to_pylist()
     )
-    return {
-        span["last"] - dt.timedelta(days)
-        for span in spans
-        for days in range((span["last"] - span["first"]).days + DAYS_OF_A_FIRST + 1)
-    }
+    before = dt.timedelta(DAYS_OF_A_FIRST)
+    return [(max(each["first"], dt.date.min + before) - before, each["last"]) for each in spans]

@@ -158,10 +158,35 @@ def test_a_zip_of_youtube_studio_has_videos_and_what_they_gained(open_folder: Pa
 
 def test_what_a_source_of_increments_declares_is_checked(reporting: Project) -> None:
     for change, message in (
-        ({"fields": {**SOURCE["fields"], "titulo_video": "x"}}, "'titulo_video' is not one of"),
+        ({"fields": {**SOURCE["fields"], "titulo_video": "x"}}, "daily has no titulo_video"),
+        ({"fields": {**SOURCE["fields"], "alcance": "x"}}, "'alcance' is not one of"),
         ({"preset": None, "format": "csv", "counters": "daily"}, "where data_observacao, video_id"),
+        (
+            {"counters": "lifetime", "fields": {**SOURCE["fields"], "data_observacao": "date"}},
+            "declare counters: daily beside the fields",
+        ),
     ):
         source = {k: v for k, v in {**SOURCE, **change}.items() if v is not None}
         declare(reporting, reports=source)
         result = reporting.run(RUN, now=NOW, check=False)
         assert re.search(message, text_of(result) + result.stderr), result
+
+
+def test_increments_alone_are_published_and_may_be_of_any_size(reporting: Project) -> None:
+    """A gain past 64 bits costs its day alone, and an empty mart of videos is no loss."""
+    reporting.run(now=NOW)
+    largest = 2**63 - 1
+    lines = [
+        {"faculdade": "A", "rede_social": "youtube", "video_id": "v", "data_observacao": day}
+        | {"views": largest, "likes": 0, "comentarios": 0}
+        for day in ("2026-06-17", "2026-06-18")
+    ]
+    (reporting.root / "days.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    counters = {"id": "v", "dia": "2026-06-19", "v": 10, "em": "2026-06-20T12:00:00Z"}
+    (reporting.root / "counters.jsonl").write_text(json.dumps(counters))
+    huge = {"type": "files", "format": "jsonl", "path": "days.jsonl", "counters": "daily"}
+    declare(reporting, reports=SOURCE, huge=huge, counters=COUNTERS)
+    reporting.run(now=LATER)
+    (row,) = (reporting.root / "data/gold/gold_video.csv").read_text().splitlines()[1:]
+    assert row == "youtube,v,2026-06-19,,A,(não informado),(não informado),10,,,,"
+    assert "FAIL" not in reporting.kedro("verify", "--full").stdout
