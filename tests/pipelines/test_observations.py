@@ -254,6 +254,27 @@ def assert_is_expected(silver: SilverSnapshot, gold: GoldSnapshot, expected: Lak
     assert rows_by_key(gold, "gold_canal_dia") == expected.channels()
 
 
+@pytest.mark.skipif(engines.chosen == "spark", reason="merges in memory are slow")
+def test_a_late_observation_is_of_the_day_that_its_video_was_moved_to() -> None:
+    """It says the posting date of its time, which was corrected since."""
+    lines = [
+        line(data_postagem=posted, ingestion_ts=f"{day}T12:00:00Z", views=views)
+        for posted, day, views in (
+            ("2026-01-05", "2026-01-10", 10),
+            ("2026-01-05", "2026-01-16", 100),
+            ("2026-01-06", "2026-01-20", 150),
+            ("2026-01-05", "2026-01-12", 40),
+        )
+    ]
+    objects = {name_of(0): b"".join(lines[:3]), name_of(1): lines[3]}
+    silver, gold = silver_snapshot(), GoldSnapshot()
+    for name, content in objects.items():
+        silver = merged(silver, {name: content})
+        gold = gold_of(silver, gold)
+    expected = rebuild(objects, SOURCES, NETWORKS, declared=tuple(COLUMNS))
+    assert_is_expected(silver, gold, expected)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_rebuild_is_what_the_oracle_expects(seed: int) -> None:
     random = Random(seed)
