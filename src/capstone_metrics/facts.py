@@ -98,7 +98,9 @@ def _days_posted(observations: ir.Table, tables: Mapping[str, ir.Table]) -> set[
     videos = observations.select(*VIDEO_KEY, POSTED).distinct().cache()
     said = days_of(videos.filter(videos[POSTED].notnull()), POSTED)
     there = rows_of_days(tables["provenance"], POSTED, said)
-    absent = videos.anti_join(there, VIDEO_KEY)
+    absent = videos.anti_join(there, VIDEO_KEY).cache()
+    if not absent.count().to_pyarrow().as_py():
+        return set(said)  # without a look at the index
     return {*said, *days_of(index_of(absent, tables["video_index"]), POSTED)}
 
 
