@@ -47,7 +47,9 @@ def read_csv(content: bytes, types: Mapping[str, dt.DataType]) -> pa.Table:
     """
     kinds = {name: kind.to_pyarrow() for name, kind in types.items()}
     return pc.read_csv(
-        io.BytesIO(content),
+        pa.BufferReader(content),
+        # a thread of Arrow that holds an object of Python aborts an interpreter that ends
+        read_options=pc.ReadOptions(use_threads=False),
         parse_options=pc.ParseOptions(newlines_in_values=True),
         convert_options=pc.ConvertOptions(column_types=kinds, strings_can_be_null=False),
     )

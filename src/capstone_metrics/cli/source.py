@@ -155,6 +155,8 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
         f"{file.parent.as_posix()}/*{file.suffix}."
     )
     for preset in declared.also:
+        if not _preview(catalog, request._replace(preset=preset))[1].rows:
+            continue
         options = [f"--env={environment}", f"--preset={preset}"]
         options += [f"--set={setting}" for setting in request.settings]
         command = shlex.join(["kedro", "source", "add", str(file), *options])
@@ -178,7 +180,7 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
         click.echo(f"{verb} {declared.preset}: {declared.description}")
     elif not result.refused:
         click.echo("No known export: the declaration is guessed from names and values; check it.")
-    if with_declaration and not result.refused:
+    if with_declaration and (declared.missing or not result.refused):
         sources = {_name_of(request.file, declared): declaration}
         click.echo(_yaml({"networks": _networks_of(result, declared), "sources": sources}))
     _show(result)

@@ -238,7 +238,7 @@ def declared_of(
         preset.description,
         _networks(given, preset.networks),
         preset.lacks or tuple(column for column in required if column not in fields),
-        also=tuple(name for name in preset.also if presets[name].has_records(file, {})),
+        also=preset.also,
     )
 
 
