@@ -12,8 +12,8 @@ from capstone_metrics.validation import silver as validation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REQUIRED, REQUIRED_IF_DECLARED = validation.REQUIRED, validation.REQUIRED_IF_DECLARED
-"""The fields of Silver that every accepted line has; the latter unless a source leaves them out."""
+REQUIRED = validation.REQUIRED
+"""The fields of Silver that every accepted line has."""
 
 QUARANTINE = ibis.schema(validation.QUARANTINE)
 """One row per rejected line: its object and line number, and the rules that it broke.

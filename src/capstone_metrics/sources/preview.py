@@ -29,7 +29,7 @@ from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.observations import Observations
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import validate_line
-from capstone_metrics.validation.silver import DAILY, SILVER, required_columns
+from capstone_metrics.validation.silver import SILVER, required_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -117,7 +117,7 @@ def preview(path: Path, declaration: Mapping[str, Any], arrival: Arrival) -> Pre
         else:
             accepted.append({**outcome.row, "linha": number})
     batch = pa.RecordBatch.from_pylist(accepted, row_schema(contract.columns))
-    if contract.counters == DAILY:
+    if contract.is_daily:
         is_latest = [True] * len(accepted)  # increments of a day are summed
     else:
         is_latest = Observations([(origin, batch)]).latest()[0].tolist()

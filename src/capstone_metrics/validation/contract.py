@@ -50,9 +50,14 @@ class Contract:
     columns: Mapping[str, str] = field(default_factory=lambda: SILVER)
 
     @property
+    def is_daily(self) -> bool:
+        """Whether counters are increments by day."""
+        return self.counters == DAILY
+
+    @property
     def day(self) -> str:
         """The column of the day that a row is of, which is not after its observation."""
-        return "data_observacao" if self.counters == DAILY else "data_postagem"
+        return "data_observacao" if self.is_daily else "data_postagem"
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -207,7 +207,6 @@ def fields_of(
                 kind=columns[column],
                 is_required=column in {*required, *REQUIRED_IF_DECLARED},
             ),
-            required,
             {k: v for k, v in defaults.items() if k in _options_of(column, columns[column])},
             rule,
         )
@@ -232,13 +231,7 @@ def _unknown_column(
     return unknown_name(setting, column, columns, declared_in="columns")
 
 
-def _field(
-    setting: str,
-    base: Field,
-    required: Collection[str],
-    defaults: Mapping[str, Any],
-    rule: Any,
-) -> Field:
+def _field(setting: str, base: Field, defaults: Mapping[str, Any], rule: Any) -> Field:
     """Parse the rule of one field; what it does not set is as in a base, or in the defaults."""
     options = {"field": rule} if isinstance(rule, str | list | tuple) else rule
     places = {"field", "join", "constant"}
@@ -265,7 +258,7 @@ def _field(
             alternative = {**rest, **part}
         origins.append(_origin(setting, base, {**defaults, **alternative}, allowed))
     is_optional = _flag(f"{setting}.optional", options.get("optional"))
-    if is_optional and base.name in required:
+    if is_optional and base.is_required and base.name not in REQUIRED_IF_DECLARED:
         raise ConfigError(f"{setting}.optional: {base.name} is required; remove the option.")
     same_day_as = str(options.get("same_day_as", ""))
     if same_day_as and (base.name != "posted_at" or same_day_as != "data_postagem"):

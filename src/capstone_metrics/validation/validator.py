@@ -20,13 +20,7 @@ from capstone_metrics.validation.lines import REJECTED, count_lines, validate_li
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.observations import Observations, local_days
 from capstone_metrics.validation.scanner import Scanner
-from capstone_metrics.validation.silver import (
-    DAILY,
-    LIFETIME,
-    OBSERVATION,
-    SILVER,
-    declared_counters,
-)
+from capstone_metrics.validation.silver import LIFETIME, OBSERVATION, SILVER, declared_counters
 from capstone_metrics.validation.values import ARROW
 
 if TYPE_CHECKING:
@@ -266,8 +260,7 @@ class _Batch:
             return
         result.add(lines)
         contract = self._validator.contracts.get(result.origin.fonte)
-        is_daily = contract is not None and contract.counters == DAILY
-        accepted = self._daily if is_daily else self._accepted
+        accepted = self._daily if contract and contract.is_daily else self._accepted
         accepted += [(result.origin, batch) for batch in lines.accepted if batch.num_rows]
         self._rejected += lines.rejected
         self.bytes += sum(batch.nbytes for batch in (*lines.accepted, *lines.rejected))

@@ -14,11 +14,12 @@ from capstone_metrics.errors import DataError
 from capstone_metrics.pipelines.bronze_to_silver.merge import MergeResult
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.quality import QualityReport
-from capstone_metrics.schemas import LINE_OUTCOMES, REQUIRED_IF_DECLARED
+from capstone_metrics.schemas import LINE_OUTCOMES
 from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.validation.silver import (
     REQUIRED,
     REQUIRED_DAILY,
+    REQUIRED_IF_DECLARED,
     declared_columns,
 )
 
@@ -53,22 +54,16 @@ def account(
             total equal the sum of those with each outcome.
     """
     receipts = _receipts(validation)
-    # the lines that rows of Silver are made of: the latest of a video, or all increments of a day
-    new_current = merged.rows_after - merged.rows_before + merged.daily_lines
     run = {
         "lines": sum(receipt["lines"] for receipt in receipts.values()),
         "accepted": merged.accepted,
         # an accepted line is current, or supersedes one of the same video, or is superseded by it
-        "superseded": merged.accepted - new_current,
+        "superseded": merged.accepted - merged.new_current,
         "quarantined": merged.quarantined,
         "ignored": sum(sum(receipt["ignored"].values()) for receipt in receipts.values()),
         "withdrawn": sum(receipt["withdrawn"] for receipt in receipts.values()),
     }
-    head = _head(validation, receipts, run, new_current)
-    head |= {"findings": _findings(validation, report)}
-    base = {} if validation.is_full else validation.snapshot.head
-    if daily_lines := base.get("daily_lines", 0) + merged.daily_lines:
-        head |= {"daily_lines": daily_lines}
+    head = _head(validation, receipts, run, merged) | {"findings": _findings(validation, report)}
     previous_head = validation.snapshot.head
     known_fields = previous_head.get("new_fields", {})
     drift = {
@@ -90,7 +85,7 @@ def _head(
     validation: ValidationResult,
     receipts: Mapping[str, Mapping[str, Any]],
     run: Mapping[str, int],
-    new_current: int,
+    merged: MergeResult,
 ) -> dict[str, Any]:
     """Return the head of Silver after a run, with the totals of all runs.
 
@@ -98,12 +93,12 @@ def _head(
         validation: the validated lines.
         receipts: the receipt of each object of this run.
         run: the counts of this run.
-        new_current: by how many the lines grew that rows of Silver are made of.
+        merged: what the merge changes.
     """
     previous = validation.snapshot.head
     base = {} if validation.is_full else previous  # a full rebuild counts every line again
     total = dict.fromkeys(("lines", *LINE_OUTCOMES), 0) | base.get("total", {})
-    total["current"] += new_current
+    total["current"] += merged.new_current
     for count in total.keys() - {"current"}:
         total[count] += run[count]
     _require_equal("Bronze", total["lines"], sum(total[outcome] for outcome in LINE_OUTCOMES))
@@ -115,6 +110,7 @@ def _head(
         fonte: [validation.declaration_digests.get(fonte, UNDECLARED)]
         for fonte in {parse_object_name(name)[0] for name in receipts}
     }
+    daily_lines = base.get("daily_lines", 0) + merged.daily_lines
     return {
         "format": FORMAT,
         "origin": previous.get("origin", _origin(receipts)),
@@ -128,6 +124,7 @@ def _head(
         "new_fields": _merge_names(base.get("new_fields", {}), _undeclared_fields(receipts)),
         "declarations": _merge_names(base.get("declarations", {}), digests),
         "columns": declared_columns(validation.columns),
+        **({"daily_lines": daily_lines} if daily_lines else {}),
     }
 
 

@@ -70,6 +70,14 @@ class MergeResult:
     quarantined: int = 0
     daily_lines: int = 0
 
+    @property
+    def new_current(self) -> int:
+        """By how many the lines grew that rows are made of.
+
+        These are the latest of a video, or all increments of a day.
+        """
+        return self.rows_after - self.rows_before + self.daily_lines
+
 
 def merge(validation: ValidationResult) -> MergeResult:
     """Merge the accepted observations into Silver, which has the latest of each video.

@@ -11,9 +11,9 @@ import ibis.expr.types as ir
 
 from capstone_metrics.changes import Increment, SilverSnapshot
 from capstone_metrics.sources import Declarations
-from capstone_metrics.validation.contract import Contract, contract_of
+from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.objects import parse_object_name
-from capstone_metrics.validation.silver import DAILY, SILVER, columns_of
+from capstone_metrics.validation.silver import SILVER, columns_of
 from capstone_metrics.validation.validator import Validator
 
 
@@ -95,7 +95,7 @@ def validate(
         daily_lines=sum(
             counts["accepted"]
             for name, counts in validated.objects.items()
-            if _is_daily(contracts.get(parse_object_name(name)[0]))
+            if (contract := contracts.get(parse_object_name(name)[0])) and contract.is_daily
         ),
         snapshot=increment.snapshot,
         is_full=increment.is_full,
@@ -106,7 +106,3 @@ def validate(
         },
         columns=every_column,
     )
-
-
-def _is_daily(contract: Contract | None) -> bool:
-    return contract is not None and contract.counters == DAILY
