@@ -91,7 +91,7 @@ def test_the_exit_code_is_for_a_monitor(
 def test_a_first_run_as_of_the_past_is_nothing_to_attend_to(ran: tuple[Project, str]) -> None:
     shown = ran[0].kedro("status", "--windows=1", check=False).stdout.splitlines()
 
-    assert shown[0] == "OK: nothing is late or missing"
+    assert shown[0] == "OK: nothing is late or missing (times of America/Sao_Paulo)"
 
 
 def test_record_output_status_and_database_have_the_same_numbers(ran: tuple[Project, str]) -> None:
@@ -241,14 +241,14 @@ def test_a_status_begins_with_what_needs_attention(ran: tuple[Project, str]) -> 
     good = ran[0].kedro("status", "--now=2026-01-31T20:10", check=False).stdout.splitlines()
 
     late = "2026-02-01T08, 2026-02-01T20, 2026-02-02T08"
-    assert shown[0] == "CRITICAL: 4 to attend to"
+    assert shown[0] == "CRITICAL: 4 to attend to (times of America/Sao_Paulo)"
     assert shown[1:5] == [
         f"  bronze {late} are missing  → kedro run --env=local",
         f"  silver {late} are missing  → kedro run --env=local",
         "  gold 2026-02-01T22 is missing  → kedro run --env=local",
         "  publication 2026-02-01T23 is missing  → kedro run --env=local",
     ]
-    assert good[0] == "OK: nothing is late or missing"
+    assert good[0] == "OK: nothing is late or missing (times of America/Sao_Paulo)"
     assert good[1].startswith(
         "bronze      last good 2026-01-31 20:05  the newest window of Bronze "
     )

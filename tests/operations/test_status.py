@@ -107,3 +107,22 @@ def test_a_run_that_would_fail_again_is_not_advised(state: str, hint: str) -> No
     _, last_run, sources, *_ = text.getvalue().splitlines()
     assert last_run == f"  run a {state}{f': {error}' if state == 'failed' else ''}{hint}"
     assert sources == f"  refused: {refused['mine'][0]}"
+
+
+def test_a_killed_run_is_one_fact_with_the_windows_that_it_left() -> None:
+    layers = {"silver": {"starts": ["20:00"], "minutes": 30}}
+    layers["gold"] = layers["silver"]
+    timetable = Timetable.of({"timezone": "America/Sao_Paulo", "layers": layers})
+    nodes = {"merge": {"layer": "silver"}, "build_marts": {"layer": "gold"}}
+    record = run(state="killed", nodes=nodes, at_work=["merge"], windows={})
+    days_before = (NOW - dt.timedelta(days=2)).isoformat()
+    first = run(run="first", begun=days_before, updated=days_before)
+    status = status_at(timetable, [first, record], LakeFacts(), NOW + dt.timedelta(hours=1), 1)
+    text = io.StringIO()
+    status.show(Console(file=text, width=200))
+
+    windows = "silver 2026-01-31T20, gold 2026-01-31T20"
+    assert text.getvalue().splitlines()[:2] == [
+        "CRITICAL: 1 to attend to (times of America/Sao_Paulo)",
+        f"  {windows}: run a killed at merge  → kedro run",
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
@@ -84,13 +84,22 @@ class LakeFacts:
 class Check:
     """Result of one check: its health, a message, and the command of kedro to go on with.
 
-    The command is empty if the message says what to do.
+    The command is empty if the message says what to do; the run is the failed one to blame.
     """
 
     name: str
     health: Health
     message: str
     command: str = "run"
+    run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotCheck(Check):
+    """Result of the check of a slot of a layer."""
+
+    layer: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -133,15 +142,19 @@ class Status:
         problems = [check for check in checks if check.health is not Health.OK]
         return sorted(problems, key=lambda check: (check.health is Health.UNKNOWN, -check.health))
 
-    def _slot_problems(self) -> Iterator[Check]:
+    def _slot_problems(self) -> Iterator[SlotCheck]:
         """Yield a check for each slot whose health is not OK."""
         for layer, layer_slots in self.slots.items():
             for outcome in layer_slots:
                 health = outcome.health(self.now, is_newest=outcome is layer_slots[-1])
                 if health is not Health.OK:
                     name = f"{layer} {outcome.slot.window}"
+                    message = f"{name} is {outcome.state}"
                     command = f"runs show {outcome.run}" if outcome.run else "run"
-                    yield Check(name, health, f"{name} is {outcome.state}", command)
+                    run = outcome.run if outcome.state == "failed" else None
+                    yield SlotCheck(
+                        name, health, message, command, run, layer=layer, outcome=outcome
+                    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as a dictionary, to be written as JSON."""
@@ -172,7 +185,7 @@ class Status:
         attention = list(self._attention())
         text = f"{len(attention)} to attend to" if attention else "nothing is late or missing"
         health = Text(self.health.name, _style(self.health))
-        console.print(Text.assemble(health, f": {text}"))
+        console.print(Text.assemble(health, f": {text} (times of {self.timetable.zone.key})"))
         for check in attention:
             command = f"  → kedro {check.command}{options}" if check.command else ""
             message = (check.message, _style(check.health))
@@ -192,23 +205,20 @@ class Status:
             )
 
     def _attention(self) -> Iterator[Check]:
-        """Yield the problems, the worst first, each fact once: the windows of a layer together."""
-        windows: dict[tuple[str, str], list[str]] = {}
-        for layer, outcomes in self.slots.items():
-            for outcome in outcomes:
-                windows.setdefault((layer, outcome.state), []).append(str(outcome.slot.window))
-        slot_names = {check.name for check in self._slot_problems()}
+        """Yield the problems, the worst first, each fact once.
+
+        The windows of a layer are one fact, and so is the last run with all that failed in it.
+        """
+        last_run = next((each.run for each in self.checks if each.run), None)
+        facts: dict[tuple[str | None, ...], list[Check]] = {}
         for check in self.problems:
-            if check.name not in slot_names:
-                yield check
-                continue
-            layer, _, window = check.name.partition(" ")
-            state = check.message.rpartition(" is ")[2]
-            alike = [each for each in windows[layer, state] if f"{layer} {each}" in slot_names]
-            if window == alike[-1]:
-                verb = "is" if len(alike) == 1 else "are"
-                message = f"{layer} {', '.join(alike)} {verb} {state}"
-                yield Check(check.name, check.health, message, check.command)
+            fact: tuple[str | None, ...] = (check.name,)
+            if check.run and check.run == last_run:
+                fact = (last_run,)
+            elif isinstance(check, SlotCheck):
+                fact = (check.layer, check.outcome.state)
+            facts.setdefault(fact, []).append(check)
+        yield from map(_together, facts.values())
 
     def show_details(self, console: Console) -> None:
         """Print a table of as many last slots as fit, and every check."""
@@ -252,6 +262,20 @@ class Status:
 
     def _local_time(self, instant: dt.datetime) -> str:
         return instant.astimezone(self.timetable.zone).isoformat(timespec="seconds")
+
+
+def _together(checks: Sequence[Check]) -> Check:
+    """Return checks of one fact as one: windows of a layer, or a failed run and its windows."""
+    slots = [check for check in checks if isinstance(check, SlotCheck)]
+    cause = next((check for check in checks if check not in slots), None)
+    if cause:
+        names = f"{', '.join(each.name for each in slots)}: " if slots else ""
+        return replace(cause, health=checks[0].health, message=f"{names}{cause.message}")
+    if len(slots) == 1:
+        return slots[0]
+    windows = ", ".join(str(each.outcome.slot.window) for each in slots)
+    message = f"{slots[0].layer} {windows} are {slots[0].outcome.state}"
+    return replace(slots[-1], health=checks[0].health, message=message)
 
 
 def status_at(
@@ -331,9 +355,10 @@ def last_run_check(started: Sequence[RecordedRun], now: dt.datetime) -> Check:
     message = f"run {last.run_id} {'is running' if state == 'running' else state}"
     message += f" at {nodes_at_work}" if nodes_at_work and state != "succeeded" else ""
     message += f": {last.record['error']}" if state == "failed" else ""
-    health = Health.WARNING if has_failed else Health.OK
     command = "run" if state == "killed" else f"runs show {last.run_id}"
-    return Check("last run", health, message, command)
+    if has_failed:
+        return Check("last run", Health.WARNING, message, command, last.run_id)
+    return Check("last run", Health.OK, message, command)
 
 
 def _quality_check(started: Sequence[RecordedRun]) -> Check:
