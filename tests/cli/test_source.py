@@ -47,6 +47,17 @@ def declared(project: Project, env: str) -> dict[str, Any]:
     return content
 
 
+def test_a_separator_of_thousands_is_named_and_given(copy: Project) -> None:
+    text = "Content;Video publish time;Views\nabc12345678;Jan 3, 2026;1.012.040\n"
+    (copy.root / "saved.csv").write_text(text)
+    inspect = ("source", "inspect", "saved.csv", "--set=faculdade=Escola Azul")
+    shown = copy.kedro(*inspect).stdout
+    assert "rejected  record 1: views.unreadable: Views = '1.012.040'" in shown
+    assert "Numbers such as these are read with --set thousands='.'" in shown
+    read = copy.kedro(*inspect, "--set=thousands=.", "--json").stdout
+    assert [row["views"] for row in json.loads(read)["rows"]] == [1_012_040]
+
+
 def test_a_known_export_is_added_to_a_new_environment_and_run(copy: Project) -> None:
     given = "--set=faculdade=Escola Azul"
     shown = copy.kedro("source", "inspect", "studio.csv", given).stdout

@@ -75,7 +75,8 @@ def _file_options(command: Command) -> Command:
             "settings",
             multiple=True,
             metavar="COLUMN=VALUE",
-            help="A value that the file lacks, such as faculdade='Escola Azul'; or timezone=….",
+            help="A value that the file lacks, such as faculdade='Escola Azul'; or timezone=…, or "
+            "thousands=… or decimal=…, its separators.",
         ),
         click.option(
             "--field",
@@ -207,15 +208,18 @@ def _overrides(
     settings: tuple[str, ...], fields: tuple[str, ...], columns: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the options of a source that `--set` and `--field` give."""
-    from capstone_metrics.sources.preview import SETTABLE  # noqa: PLC0415 - as above
+    from capstone_metrics.sources.preview import (  # noqa: PLC0415 - as above
+        SETTABLE,
+        SETTABLE_DEFAULTS,
+    )
 
     overrides: dict[str, dict[str, Any]] = {"fields": {}, "defaults": {}}
     for each in settings:
-        column, value = _pair("--set", each, (*SETTABLE, "timezone"))
-        if column == "timezone":
-            overrides["defaults"]["timezone"] = value
+        name, value = _pair("--set", each, (*SETTABLE, *SETTABLE_DEFAULTS))
+        if name in SETTABLE_DEFAULTS:
+            overrides["defaults"][name] = value
         else:
-            overrides["fields"][column] = {"constant": value}
+            overrides["fields"][name] = {"constant": value}
     for each in fields:
         column, value = _pair("--field", each, tuple(columns))
         overrides["fields"][column] = value
@@ -350,6 +354,19 @@ def _show(result: Preview) -> None:
         values = (f"{name} = {_short(str(value))!r}" for name, value in each["values"].items())
         shown = "; ".join(values) or _short(each["text"])
         click.echo(f"rejected  record {each['record']}: {', '.join(each['rules'])}: {shown}")
+    if separator := _unread_separator(result):
+        click.echo(f"Numbers such as these are read with --set thousands='{separator}'")
+
+
+def _unread_separator(result: Preview) -> str | None:
+    """Return what stands between the thousands of a number that could not be read; None if none."""
+    for each in result.rejected:
+        if not any(rule.endswith(".unreadable") for rule in each["rules"]):
+            continue
+        for value in each["values"].values():
+            if match := re.fullmatch(r"\d{1,3}([.,])\d{3}(\1\d{3})*", str(value).strip()):
+                return match[1]
+    return None
 
 
 def _table(result: Preview) -> Table:

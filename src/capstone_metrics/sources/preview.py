@@ -39,6 +39,9 @@ SOURCE = "preview"
 SETTABLE = ("faculdade", "rede_social", "categoria")
 """The columns that may have one value for all records of a file."""
 
+SETTABLE_DEFAULTS = ("timezone", "thousands", "decimal")
+"""The options that may be given for all fields of a file."""
+
 
 @dataclass
 class Preview:
