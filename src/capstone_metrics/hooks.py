@@ -300,6 +300,11 @@ class RunMonitor:
         if serving := self.datasets.get("serving"):
             recorder.sync(lambda: serving.sync_runs(self.catalog["runs"]))
 
+    def _lacks_publication(self) -> bool:
+        """Return whether this run made a Gold that it does not publish."""
+        gold = self.summary.layers.get("gold")
+        return gold is not None and bool(gold.written) and "serving" not in self.layers
+
     def _footer(self) -> list[tuple[str, str]]:
         """Return a label and a text for each line below the summary."""
         lines = []
@@ -322,6 +327,8 @@ class RunMonitor:
             names = ("dashboard", "viz", "notebook", "sql")
             targets = ", ".join(f"make {name}{env}" for name in names)
             targets = targets.replace(f"make viz{env}", f"make viz{env} (lineage)")
+            if self._lacks_publication():
+                targets = f"make run{env} ARGS=--pipelines=publish_gold"
             lines.append(("Next", f"{where}{targets}"))
         return lines
 

@@ -148,7 +148,8 @@ def test_lines_are_replayed_after_their_rule_was_corrected(
     declared["sources"]["faker"]["channels"] = []
     declared["networks"].append("orkut")
     empty_project.configure("parameters_sources.yml", **declared)
-    empty_project.kedro("quarantine", "replay")
+    replayed = empty_project.kedro("quarantine", "replay").stdout
+    assert replayed.endswith("Next        make run ARGS=--pipelines=publish_gold\n")
     empty_project.ingest_nothing()
     assert ("v3", "orkut") in [(row[0], row[2]) for row in content(lake)["silver"]]
     assert accounts_balance(lake)
