@@ -36,8 +36,11 @@ def replace_definitions(db: cursor, definitions: Collection[Definition]) -> None
         db: a cursor in the transaction of a publication.
         definitions: the declared definitions.
     """
-    if read_definitions(db) == set(definitions):
+    published = read_definitions(db)
+    if published == set(definitions):
         return
     db.execute("DELETE FROM serving.definitions")
     execute_values(db, INSERT_DEFINITIONS, definitions)
-    log.info("serving.definitions has %d definitions, as they are declared now.", len(definitions))
+    if published:  # the first ones are no change
+        count = len(definitions)
+        log.info("serving.definitions has %d definitions, as they are declared now.", count)
