@@ -215,9 +215,13 @@ def require_layers(catalog: Any, *layers: str) -> None:
         CapstoneError: if one is missing, as in a lake that was never run.
     """
     missing = [layer.capitalize() for layer in layers if not catalog.exists(layer)]
-    if missing:
-        root = catalog[layers[0]].storage.root
-        run = "kedro run" + (f" --env={env}" if (env := _option("env")) else "")
-        if not catalog.exists("bronze_criacao"):
-            raise CapstoneError(f"There is no lake in {root} yet; run '{run}' first.")
-        raise CapstoneError(f"{root} has no {' and no '.join(missing)} yet; run '{run}' first.")
+    if not missing:
+        return
+    root = catalog[layers[0]].storage.root
+    env = f" --env={name}" if (name := _option("env")) else ""
+    if catalog.exists("silver") or catalog.exists("bronze_criacao"):
+        raise CapstoneError(
+            f"{root} has no {' and no '.join(missing)} yet; run 'kedro run{env}' first. "
+            f"'kedro status{env}' says what is refused or has failed."
+        )
+    raise CapstoneError(f"There is no lake in {root} yet; run 'kedro run{env}' first.")
