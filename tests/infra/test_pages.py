@@ -13,6 +13,7 @@ import yaml
 from capstone_metrics import cli, sources
 from capstone_metrics.configuration import check as check_options
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.marts import marts_of
 from capstone_metrics.sources import files
 from capstone_metrics.sources.readers.options import FORMATS, OPTIONS
 from capstone_metrics.validation.contract import contract_of
@@ -125,6 +126,18 @@ def test_a_name_of_nothing_is_noticed(text: str) -> None:
 def test_a_page_declares_sources_that_can_be_read(page: str) -> None:
     for declaration in declarations(read(page)):
         check_declaration(declaration)
+
+
+def test_the_page_of_marts_declares_marts_that_exist() -> None:
+    contents = [yaml.safe_load(block) for _, block in blocks(read("docs/marts.md"), "yaml")]
+    declared = {
+        name: each
+        for content in contents
+        for name, each in content.items()
+        if name.startswith("gold_")
+    }
+
+    assert set(marts_of(declared)) == set(declared) >= {"gold_video_views_30d_dia_categoria"}
 
 
 def test_the_page_of_sources_has_an_example_of_each_format_and_option() -> None:
