@@ -147,16 +147,16 @@ def interrupt(cursor: Any, publisher: Child, way: str, process: int) -> None:
     else:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)  # all sessions of the server end with it
-            wait_until(lambda: is_over(cursor))
+            wait_until(lambda: is_over(cursor, process))
 
 
-def is_over(cursor: Any) -> bool:
-    """Whether the server ended a session."""
+def is_over(cursor: Any, process: int) -> bool:
+    """Whether the server crashed, or the process had ended just before it was killed."""
     try:
-        cursor.execute("SELECT 1")
+        cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [process])
     except psycopg2.Error:
         return True
-    return False
+    return not cursor.fetchall()
 
 
 def nothing_is_published(address: Address, database: str) -> bool:
