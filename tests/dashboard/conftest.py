@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import random
 import sys
 import uuid
@@ -14,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import yaml
+from streamlit.components.v2 import manifest_scanner
 
 from capstone_metrics.lake import RunsDataset
 from capstone_metrics.marts import Measure, Publication, PublicationPolicy, marts_of
@@ -25,6 +27,7 @@ from tests.support.project import COLUMNS as SILVER_COLUMNS
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from capstone_metrics.serving.embedded import Address, EmbeddedServer
@@ -222,6 +225,15 @@ def runs_of(record: dict[str, Any], lake: Path) -> RunsDataset:
     runs = RunsDataset(path=str(lake), silent_minutes=10)
     runs.save(record)
     return runs
+
+
+@pytest.fixture(autouse=True, scope="session")
+def components() -> Iterator[None]:
+    """Have pages look once for components of installed packages, as a server does."""
+    find = functools.cache(manifest_scanner.scan_component_manifests)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", find)
+        yield
 
 
 @pytest.fixture(autouse=True)

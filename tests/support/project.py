@@ -19,7 +19,6 @@ import yaml
 from click.testing import CliRunner
 from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.cli.hooks import manager as command_hooks
-from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.serving.embedded import EmbeddedServer
 from capstone_metrics.validation.silver import columns_of
@@ -125,13 +124,12 @@ def project_copy(folder: Path) -> Iterator[Project]:
 
 @contextmanager
 def _entered(root: Path, width: int) -> Iterator[None]:
-    """Enter a project as a process that begins in it does, and leave logging as it was."""
+    """Enter the folder of a project, and leave logging as it was."""
     logger = logging.getLogger()
     handlers, level = logger.handlers[:], logger.level
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("COLUMNS", str(width))
-        bootstrap_project(root)
         yield
     logger.handlers[:] = handlers
     logger.setLevel(level)
