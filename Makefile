@@ -8,6 +8,8 @@ VENV := .venv
 BIN  := $(VENV)/bin
 
 PACKAGES  = $(sort $(shell sed -n 's/^\([a-z0-9._-]*\)==.*/\1/p' requirements.lock infra/docker/*.lock))
+# one more than cores, since tests also wait for servers and browsers
+WORKERS   = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 LICENCES := Apache;Artistic;BSD;CC0;ISC;Lesser General Public;MIT;Mozilla Public License 2.0;PSF;Python Software Foundation;Zlib
 
 export DO_NOT_TRACK := 1
@@ -61,12 +63,12 @@ clean: ## stop every server of this folder, and remove what was installed and bu
 
 ##@ Develop
 test: $(VENV)/.dev ## what a change needs: units, properties, flows, real servers, a real browser
-	$(BIN)/pytest --numprocesses=logical --dist=worksteal $(ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 # each kill and each request too, PostgreSQL 15, the image, the same on Spark (620 MB), and Terraform where it is
 # installed
 test-all: $(VENV)/.spark ## every test, as before a release
-	$(BIN)/pytest --all --numprocesses=logical --dist=worksteal $(ARGS)
+	$(BIN)/pytest --all --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 	$(BIN)/pytest --all --engine=spark tests/pipelines tests/engines/test_base.py $(ARGS)
 
 # a missed goal fails it, after all have run. ARGS are of the first: ARGS=--observations=20000000

@@ -296,6 +296,7 @@ def test_a_source_whose_name_is_a_number_is_refused(project: Project) -> None:
     assert "sources.2026: the name of a source is a text; write it in quotes." in sentence(done)
 
 
+@pytest.mark.slow
 def test_an_instant_in_the_future_may_be_asked_for_by_name(project: Project) -> None:
     project.ingest_nothing()
     project.kedro("run", "--params=now=2999-01-01,plan=true", "--pipelines=ingest_bronze")
@@ -331,6 +332,7 @@ def test_a_lake_of_its_own_is_not_filled_from_the_sources_of_base_by_accident(
     assert "Synthetic   the lines of faker are invented" in project.kedro(*run).stdout
 
 
+@pytest.mark.slow
 def test_a_parameter_of_a_users_own_in_base_may_be_overridden(project: Project) -> None:
     (project.root / "conf/base/parameters/mine.yml").write_text("mine: {answer: 42}\n")
     project.configure("parameters_mine.yml", mine={"answer": 43})

@@ -157,6 +157,7 @@ def test_a_stopped_server_is_stopped_afterwards(ran: Project) -> None:
     assert "capstone" not in databases(ran)
 
 
+@pytest.mark.slow
 def test_a_reset_is_resumed_after_it_was_interrupted(ran: Project) -> None:
     ran.run()
     shutil.rmtree(ran.root / "data/gold")

@@ -96,6 +96,7 @@ def test_a_killed_run_is_reported_by_the_next(watched: Watched) -> None:
     assert alert["problems"][0]["said"] == f"run {killed} killed at merge"
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_reported_by_a_command_too(watched: Watched) -> None:
     killed = leave_one_dead(watched.project, watched.lake)
     watched.project.kedro("runs")

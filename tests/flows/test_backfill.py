@@ -85,6 +85,7 @@ def test_the_days_of_a_plan_are_those_that_change(empty_project: Project, lake: 
     assert changed(before, content(lake)["gold"]) == posted | observed
 
 
+@pytest.mark.slow
 def test_silver_reads_the_objects_of_the_span_alone(empty_project: Project, lake: Path) -> None:
     for day in (28, 29, 30):
         seen = f"2026-01-{day}T11:00:00Z"
@@ -127,6 +128,7 @@ def test_an_invalid_span_is_rejected(
     assert not (lake / "silver").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_of_the_whole_flow_starts_no_database(empty_project: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line())
     plan = empty_project.kedro("run", "--params=plan=true").stdout

@@ -142,6 +142,7 @@ def test_a_column_may_change_its_type_and_have_the_name_of_what_is_computed(mine
     assert tables(mine) == before
 
 
+@pytest.mark.slow
 def test_gold_waits_for_a_column_that_silver_lacks(mine: Project) -> None:
     declare(mine, {"formato": "string", "salvos": "int64"}, FIELDS)
     result = mine.run("--pipelines=silver_to_gold", check=False)

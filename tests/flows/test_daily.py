@@ -99,6 +99,7 @@ def test_a_report_gives_gains_and_no_row_of_videos(reporting: Project) -> None:
     assert "FAIL" not in reporting.kedro("verify", "--full").stdout
 
 
+@pytest.mark.slow
 def test_a_later_report_of_a_day_replaces_the_earlier_one(reporting: Project) -> None:
     reporting.run(RUN, now=NOW)
     (name,) = {each["file"] for each in EXPECTED if each["dia"] == "2026-06-10"}
@@ -115,6 +116,7 @@ def test_a_later_report_of_a_day_replaces_the_earlier_one(reporting: Project) ->
     assert "FAIL" not in reporting.kedro("verify", "--full").stdout
 
 
+@pytest.mark.slow
 def test_what_came_on_a_day_is_counted_once_beside_counters(reporting: Project) -> None:
     """The gain of the next observation is what the increments of the days before it leave."""
     lines = [

@@ -135,6 +135,7 @@ def test_of_two_files_without_a_time_the_later_one_wins(school: Project, filler:
         assert gold(school) == [("Escola Azul", str(views), "1")]
 
 
+@pytest.mark.slow
 def test_half_a_file_is_replaced_by_the_whole_one(school: Project) -> None:
     declare(school)
     put(school, f"{NAMES}\n{ROW[:-2]}")

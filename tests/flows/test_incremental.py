@@ -192,6 +192,7 @@ def test_a_silver_of_another_format_is_rebuilt_once(
     assert "rebuilt" not in caplog.text
 
 
+@pytest.mark.slow
 def test_gold_rejects_a_silver_that_was_edited(empty_project: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line())
     run_here(empty_project, ["bronze_to_silver"])

@@ -132,6 +132,7 @@ def test_a_notebook_has_no_outputs(notebook: Path) -> None:
     assert is_stripped(notebook)
 
 
+@pytest.mark.slow
 def test_the_notebooks_run_on_a_lake_with_rejected_and_ignored_lines(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ def as_user(user: int, group: int) -> list[str]:
     return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
 
 
+@cache
 def may_become_others() -> bool:
     """Return whether this process may run the project as another user."""
     if not (sys.platform == "linux" and os.geteuid() == 0 and shutil.which("setpriv")):
@@ -55,7 +56,7 @@ def may_become_others() -> bool:
 
 
 only_root = pytest.mark.skipif(
-    not may_become_others(), reason="only root may become another user, who has to find Python"
+    "not may_become_others()", reason="only root may become another user, who has to find Python"
 )
 
 

@@ -96,6 +96,7 @@ def test_a_rebuild_of_silver_opens_the_gate(strict: Project, lake: Path) -> None
     assert content(lake) == expected(lake)
 
 
+@pytest.mark.slow
 def test_a_total_that_moves_too_far_is_not_committed(strict: Project, lake: Path) -> None:
     before = gold(lake)
     add(lake, "2026-01-31T20", line(views=300, **LATER))

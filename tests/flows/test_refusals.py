@@ -155,7 +155,7 @@ def error_of(done: Completed) -> str:
     return line.removeprefix("Error: ").removeprefix("conf/local/parameters_sources.yml: ")
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda spoil: spoil.__name__)
 def test_the_fault_of_one_source_does_not_stop_the_others(
     school: Project, spoil: Callable[[Project], None]
@@ -194,6 +194,7 @@ def test_a_file_that_is_refused_does_not_stop_the_others_of_its_source(school: P
     assert silver(school) == 2
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("pipelines", ["ingest_bronze", "ingest_bronze,bronze_to_silver"])
 def test_a_run_without_gold_ends_with_an_error_too(school: Project, pipelines: str) -> None:
     unreadable(school)

@@ -109,7 +109,7 @@ def in_layers(lake: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("node", sample(NODES, 2))
+@pytest.mark.parametrize("node", sample(NODES, 1))
 def test_a_run_to_any_node_leaves_nothing_half_done(
     empty_project: Project, lake: Path, node: str
 ) -> None:
@@ -222,6 +222,7 @@ def test_a_run_recovers_each_layer_that_it_writes_once_and_first(
     assert content(pending) == expected(pending)
 
 
+@pytest.mark.slow
 @pytest.mark.few(1)
 @pytest.mark.parametrize("runner", [[], *RUNNERS], ids=" ".join)
 def test_drift_blocks_gold_by_any_runner_and_in_the_runs_after_it(
