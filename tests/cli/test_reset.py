@@ -66,7 +66,7 @@ def test_nothing_is_removed_where_nobody_can_be_asked(ran: Project) -> None:
     assert ran.files() == before
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["gold/mine.csv", "bronze/exports/mine.csv"])
 def test_a_file_that_a_source_reads_is_not_removed(ran: Project, path: str) -> None:
     (ran.root / "data" / path).parent.mkdir(exist_ok=True)

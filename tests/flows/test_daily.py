@@ -139,6 +139,7 @@ def test_what_came_on_a_day_is_counted_once_beside_counters(reporting: Project) 
     assert "FAIL" not in reporting.kedro("verify", "--full").stdout
 
 
+@pytest.mark.slow
 def test_a_zip_of_youtube_studio_has_videos_and_what_they_gained(open_folder: Path) -> None:
     """Its table counts in a period, which says nothing of a day; its chart does."""
     with project_copy(open_folder) as copy:

@@ -89,6 +89,7 @@ def lake(store: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> BucketLake:
     return BucketLake(store.client(), store.bucket, PREFIX)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["packaged"], indirect=True)
 def test_gold_in_a_bucket_is_published_without_spark_and_java(
     project: Project,

@@ -85,6 +85,7 @@ def test_rejected_lines_bar_gold_in_this_run_and_the_next(strict: Project, lake:
     assert records(lake)[-1]["state"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_rebuild_of_silver_opens_the_gate(strict: Project, lake: Path) -> None:
     add(lake, "2026-01-31T20", line(views=110, **LATER), line(views="x"))
     run_here(strict, SILVER)
