@@ -437,6 +437,7 @@ def test_the_tables_have_the_rows_of_gold(read: Read, served: Served) -> None:
         assert sorted(map(tuple, table.value.values.tolist())) == rows
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("parameters", "more"),
     [
@@ -512,6 +513,7 @@ def test_a_url_sets_the_filters(read: Read) -> None:
     assert app.date_input(key="period").value == (FIRST, FIRST + dt.timedelta(days=13))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("requested", "shown"),
     [

@@ -198,6 +198,7 @@ def test_a_run_and_its_layers_emit_their_inputs_and_outputs(traced: Project, lak
     assert next(each.type for each in fields if each.name == "views") == "int64"
 
 
+@pytest.mark.slow
 def test_a_publication_is_emitted_table_by_table(traced: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line(), line(video_id="v2", data_postagem="2026-01-29"))
     run_here(traced, [*LAKE_PIPELINES, "publish_gold"])
@@ -236,6 +237,7 @@ def test_a_failed_run_is_emitted_with_its_sentence(traced: Project, lake: Path) 
     assert emitted_events[-1].run.facets["errorMessage"].message == record["error"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_aborted_by_the_next(traced: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line())
     leave_one_dead(traced, lake)

@@ -127,9 +127,9 @@ def test_the_whole_path_runs_in_a_folder_of_any_name(open_folder: Path, name: st
             check=True,
         )
         assert done.stdout == "7\n"
-        copy.process("serving", "check")
-        copy.process("verify", "--full")
-        assert "Stopped." in copy.process("serving", "stop").stdout
+        copy.kedro("serving", "check")
+        copy.kedro("verify", "--full")
+        assert "Stopped." in copy.kedro("serving", "stop").stdout
 
 
 @pytest.mark.slow

@@ -88,6 +88,7 @@ def test_a_failed_run_records_its_node_and_why(empty_project: Project, lake: Pat
     assert "committed" not in record["layers"].get("gold", {})
 
 
+@pytest.mark.slow
 def test_commands_that_only_read_leave_no_record(empty_project: Project, lake: Path) -> None:
     add(lake, "2026-01-31T08", line())
     run_here(empty_project)
@@ -110,6 +111,7 @@ def test_a_run_whose_record_cannot_be_written_does_its_work(
     (lake / "operations").unlink()
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_is_marked_by_the_next(
     empty_project: Project, lake: Path
 ) -> None:

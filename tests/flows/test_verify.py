@@ -94,7 +94,7 @@ def add_bronze(lake: Path) -> None:
     add(lake, "2026-01-30T08", line())
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("damage", "check"),
     [

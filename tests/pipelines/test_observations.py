@@ -284,7 +284,7 @@ def test_a_rebuild_is_what_the_oracle_expects(seed: int) -> None:
     assert_is_expected(silver, gold_of(silver, GoldSnapshot()), expected)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.skipif(
     engines.chosen == "spark", reason="merges in memory are slow; tests/flows has them from files"
 )
