@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import socket
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
+from capstone_metrics.serving.provision import connect
 from tests.support.lakes import LAKE_PIPELINES, add, line
 from tests.support.project import project_copy
 
@@ -15,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.package import Package
     from tests.support.project import Completed, Project
 
 LAKE = f"--pipelines={','.join(LAKE_PIPELINES)}"
+MART = "gold_video_views_dia_faculdade"
 
 
 @pytest.fixture
@@ -29,10 +36,11 @@ def small(open_folder: Path) -> Iterator[Project]:
 
 
 def follow(project: Project, done: Completed, number: int = 0) -> Completed:
-    """Run a command that a message names, in quotes."""
-    text = " ".join((done.stdout + done.stderr).split())
-    commands = re.findall(r"'kedro ([^']+)'", text)
-    assert len(commands) > number, text
+    """Run one of the commands that a message names, in quotes."""
+    for output in (done.stderr, done.stdout):  # an error comes before a hint
+        if commands := re.findall(r"'kedro ([^']+)'", " ".join(output.split())):
+            break
+    assert len(commands) > number, output
     return project.kedro(*shlex.split(commands[number]), check=False)
 
 
@@ -100,3 +108,93 @@ def test_a_run_that_is_not_found_names_the_list(small: Project) -> None:
     done = small.kedro("runs", "show", "nothing", check=False)
     assert "no run 'nothing'; 'kedro runs' lists them." in done.stderr
     assert "succeeded" in follow(small, done).stdout
+
+
+@pytest.fixture
+def published(small: Project) -> Project:
+    """That project with a lake of one video, published."""
+    add(small.root / "data", "2026-01-30T08", line(video_id="v1", data_postagem="2026-01-29"))
+    small.run()
+    return small
+
+
+def add_another(project: Project) -> None:
+    """Give its lake a video of the next day."""
+    later = line(video_id="v2", data_postagem="2026-01-30")
+    add(project.root / "data", "2026-01-31T08", later, name="later")
+
+
+def alter(project: Project, statement: str) -> None:
+    """Change the database by hand, as its administrator."""
+    address = EmbeddedServer(project.root / "data/postgres", port=0).start()
+    with closing(connect(address, "capstone", ADMIN)) as admin, admin:
+        admin.cursor().execute(statement)
+
+
+@pytest.mark.slow
+def test_a_table_that_was_changed_by_hand_is_shown_and_recreated(published: Project) -> None:
+    alter(published, f"UPDATE serving.{MART} SET total_views = total_views + 1")
+    add_another(published)
+    done = published.run(check=False)
+
+    assert "nothing was published. If 'kedro verify' finds nothing wrong" in done.stderr
+    assert follow(published, done, 0).returncode == 0
+    assert f"FAIL serving.{MART}" in follow(published, done, 1).stdout
+    assert follow(published, done, 2).returncode == 0
+    published.kedro("serving", "check")
+
+
+@pytest.mark.slow
+def test_a_table_of_other_types_is_recreated_once_it_is_dropped(published: Project) -> None:
+    alter(published, f"ALTER TABLE serving.{MART} ALTER total_views TYPE double precision")
+    add_another(published)
+    done = published.run(check=False)
+    assert f"serving.{MART}.total_views is double precision and the mart needs" in done.stderr
+    assert "Rename or drop the table as its owner" in done.stderr
+
+    alter(published, f"DROP TABLE serving.{MART}")
+    assert follow(published, done).returncode == 0
+    published.kedro("serving", "check")
+
+
+@pytest.mark.slow
+def test_a_gold_that_lost_much_is_checked_and_published_as_it_says(published: Project) -> None:
+    marts = published.parameters("marts.yml")["marts"]
+    published.configure("parameters_marts.yml", marts={MART: marts[MART]})
+    published.run("--pipelines=silver_to_gold")
+    done = published.run("--pipelines=publish_gold", check=False)
+
+    assert "Gold has lost too much to be published" in done.stderr
+    (option,) = re.findall(r"run with (--params=\S+);", done.stderr)
+    assert follow(published, done).returncode == 0
+    published.kedro("run", "--pipelines=publish_gold", option)
+    published.kedro("serving", "check")
+
+
+@pytest.mark.slow
+def test_a_port_that_is_set_later_is_taken_after_the_stop_that_is_named(
+    published: Project,
+) -> None:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = published.root / "conf/base/globals.yml"
+    settings.write_text(settings.read_text().replace("port: 0   ", f"port: {port}"))
+    done = published.kedro("serving", "start")
+    assert f"on {port}, which 'port' in globals.yml sets, after" in " ".join(done.stdout.split())
+    assert follow(published, done).returncode == 0
+    assert f"-p {port} " in published.kedro("serving", "start").stdout
+
+
+@pytest.mark.slow
+def test_an_archive_that_cannot_be_read_is_replaced_by_the_one_that_is_named(
+    small: Project, package: Package
+) -> None:
+    add(small.root / "data", "2026-01-31T08", line())
+    (small.root / "conf.tar.gz").write_text("no archive")
+    done = small.kedro("run", "--conf-source=conf.tar.gz", LAKE, check=False)
+    assert "is not an archive that can be read" in done.stderr
+    assert "; 'make package' writes one." in done.stderr
+
+    shutil.copy(package.archive, small.root / "conf.tar.gz")  # what 'make package' writes
+    small.kedro("run", "--conf-source=conf.tar.gz", "--env=local", LAKE)
