@@ -176,6 +176,16 @@ def test_no_other_file_is_written(copy: Project, options: list[str]) -> None:
     assert {path: path.read_bytes() for path in (copy.root / "conf").rglob("*.yml")} == before
 
 
+@pytest.mark.parametrize("file", ["studio.csv", "week.csv"])
+def test_a_field_that_a_file_lacks_is_refused_with_those_that_it_has(
+    copy: Project, file: str
+) -> None:
+    given = ("--set=faculdade=A", "--field=views=Vews")
+    done = copy.kedro("source", "inspect", file, *given, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: --field: 'Vews' is not one of ")
+
+
 def test_a_field_that_no_known_export_has_is_named(copy: Project) -> None:
     (copy.root / "ours.csv").write_text(
         "Relatório da semana;;;;\nUnidade;Dt. post;Peça;Cód.;Plays\n"

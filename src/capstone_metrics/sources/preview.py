@@ -13,11 +13,13 @@ from capstone_metrics.errors import CapstoneError, SourceError, unknown_name
 from capstone_metrics.sources.presets import (
     Preset,
     all_presets,
+    has_field,
     recognised,
     why_refused,
     with_preset,
 )
 from capstone_metrics.sources.proposal import propose
+from capstone_metrics.sources.proposal.columns import paths_of
 from capstone_metrics.sources.proposal.reading import USUAL, text_options
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.content import shown
@@ -221,8 +223,8 @@ def declared_of(
     if preset is None and preset_name is not None:
         preset = presets[preset_name]
     given = overrides.get("fields", {})
+    named = {column: rule for column, rule in given.items() if isinstance(rule, str)}
     if preset is None:
-        named = {column: rule for column, rule in given.items() if isinstance(rule, str)}
         proposal = propose(file, given.keys() - named.keys(), named, columns)
         fields = {**given, **proposal.declaration["fields"]}
         in_order = {column: fields[column] for column in columns if column in fields}
@@ -233,6 +235,8 @@ def declared_of(
             missing=proposal.missing,
             names=proposal.names,
         )
+    if named:
+        _require_named(preset.first_records(file, overrides), named.values())
     fields = {**preset.options.get("fields", {}), **given}
     required = required_columns(overrides.get("counters", preset.options.get("counters")))
     return Declared(
@@ -243,6 +247,14 @@ def declared_of(
         preset.lacks or tuple(column for column in required if column not in fields),
         also=preset.also,
     )
+
+
+def _require_named(records: Sequence[Mapping[str, Any]], names: Iterable[str]) -> None:
+    """Raise an error for a field that a user names and no record has."""
+    for name in names:
+        if records and not any(has_field(record, name) for record in records):
+            known = dict.fromkeys(path for record in records for path in paths_of(record))
+            raise unknown_name("--field", name, tuple(known))
 
 
 def _networks(given: Mapping[str, Any], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -266,7 +278,7 @@ def _known_export(file: Path, candidates: Sequence[Preset]) -> tuple[Preset | No
 def preview_declared(file: Path, declared: Declared, arrival: Arrival) -> Preview:
     """Return what the records of a file would become as it is declared."""
     preset = all_presets()[declared.preset] if declared.preset else None
-    if preset and preset.lacks and not preset.has_records(file, declared.declaration):
+    if preset and preset.lacks and not preset.first_records(file, declared.declaration):
         return Preview()
     if preset and preset.lacks:
         return Preview(refused={file.name: f"it {why_refused(preset)}."})

@@ -83,7 +83,7 @@ class Preset:
                 len(fields)
                 for fields in self.recognised_by
                 for record in records or ()
-                if all(_has(record, name) for name in fields)
+                if all(has_field(record, name) for name in fields)
             ),
             default=0,
         )
@@ -99,13 +99,14 @@ class Preset:
             for each in ([paths] if isinstance(paths, str) else paths)
         )
 
-    def has_records(self, path: Path, overrides: Mapping[str, Any]) -> bool:
-        """Return whether a file of this export has a record."""
+    def first_records(self, path: Path, overrides: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the first records of a file of this export."""
         own = {key: value for key, value in overrides.items() if key in READING}
-        return bool(_first_records(path, Reading.of(self.name, {**self.options, **own})))
+        return _first_records(path, Reading.of(self.name, {**self.options, **own})) or []
 
 
-def _has(record: Mapping[str, Any], path: str) -> bool:
+def has_field(record: Mapping[str, Any], path: str) -> bool:
+    """Return whether a record has a field, by its name or its path."""
     return path in record or find(record, path) is not None
 
 
