@@ -33,7 +33,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from capstone_metrics.dashboard import marts, queries
 from capstone_metrics.dashboard.database import READER_DSN_VARIABLE, read_transaction
-from capstone_metrics.marts import marts_of
+from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect

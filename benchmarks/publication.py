@@ -33,7 +33,7 @@ from benchmarks.report import conclude, markdown_table, median_and_range
 from benchmarks.steps import BIN, PEERS
 
 from capstone_metrics.lake import GoldDataset
-from capstone_metrics.marts import Mart
+from capstone_metrics.mart_declarations import mart_of
 from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
@@ -63,7 +63,7 @@ DECLARATION: dict[str, Any] = {
         "total_videos": {"count": "video_id"},
     },
 }
-MART = Mart.of("gold_bench", DECLARATION)
+MART = mart_of("gold_bench", DECLARATION)
 POLICY = {"max_shrink_pct": 20, "changes_kept_days": 90}
 UPSERT = f"""
 INSERT INTO serving.gold_bench ({", ".join(MART.columns)}) VALUES (%s, %s, %s, %s, %s, %s)

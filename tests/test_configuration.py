@@ -8,7 +8,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from capstone_metrics.configuration import GLOBALS, check
-from capstone_metrics.marts import marts_of
+from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.pipeline_registry import register_pipelines
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.sources import new_objects

@@ -395,7 +395,7 @@ def _check_overrides(
         check_networks(name, declaration, parameters["networks"])
         check_source(name, with_preset(name, declaration, columns), columns)
     if {"marts", "quality"} & set(overrides):
-        from capstone_metrics.marts import marts_of  # noqa: PLC0415 - slow to import
+        from capstone_metrics.mart_declarations import marts_of  # noqa: PLC0415 - slow to import
 
         marts_of(parameters["marts"], columns)
         Rules.of(parameters["quality"] or {}, parameters["marts"])

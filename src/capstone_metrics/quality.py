@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import ConfigError
-from capstone_metrics.marts import declaration_in
+from capstone_metrics.mart_declarations import declaration_in
 from capstone_metrics.validation.texts import names_alike
 
 if TYPE_CHECKING:

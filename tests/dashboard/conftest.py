@@ -18,7 +18,8 @@ import yaml
 from streamlit.components.v2 import manifest_scanner
 
 from capstone_metrics.lake import RunsDataset
-from capstone_metrics.marts import Measure, Publication, PublicationPolicy, marts_of
+from capstone_metrics.mart_declarations import marts_of
+from capstone_metrics.publication import Publication, PublicationPolicy
 from capstone_metrics.serving import ServingDataset
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from capstone_metrics.marts import Measure
     from capstone_metrics.serving.embedded import Address, EmbeddedServer
 
 READER_DSN_VARIABLE = "CAPSTONE_READER_DSN"

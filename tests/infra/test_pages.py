@@ -13,7 +13,7 @@ import yaml
 from capstone_metrics import cli, sources
 from capstone_metrics.configuration import check as check_options
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.marts import marts_of
+from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.sources import files
 from capstone_metrics.sources.readers.options import FORMATS, OPTIONS
 from capstone_metrics.validation.contract import contract_of

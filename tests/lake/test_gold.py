@@ -14,7 +14,7 @@ from capstone_metrics.changes import GoldUpdate
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import GoldDataset, MartDataset
 from capstone_metrics.lake.transaction import GOLD, Transaction
-from capstone_metrics.marts import Mart
+from capstone_metrics.mart_declarations import mart_of
 from capstone_metrics.storage.folder import Folder
 from capstone_metrics.write_stats import WriteStats
 
@@ -38,7 +38,7 @@ DECLARATION = {
 
 
 def read_csv(content: bytes) -> pa.Table:
-    return gold_csv.read_csv(content, Mart.of(NAME, DECLARATION).types)
+    return gold_csv.read_csv(content, mart_of(NAME, DECLARATION).types)
 
 
 def gold(root: Path, **options: Any) -> GoldDataset:

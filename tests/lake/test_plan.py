@@ -19,7 +19,7 @@ from capstone_metrics.changes import (
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.lake.plan import planned_gold, planned_silver
 from capstone_metrics.lake.silver import layouts_of
-from capstone_metrics.marts import Mart
+from capstone_metrics.mart_declarations import mart_of
 from capstone_metrics.schemas import DAYS, silver_tables
 from capstone_metrics.validation.silver import SILVER
 
@@ -93,7 +93,7 @@ def entry(key: str = "data_postagem") -> dict[str, Any]:
 
 
 def rows_in(content: bytes) -> pa.Table:
-    return read_csv(content, Mart.of("gold_x", entry()).types)
+    return read_csv(content, mart_of("gold_x", entry()).types)
 
 
 def update_of(base: GoldSnapshot, content: bytes, key: str = "data_postagem") -> GoldUpdate:

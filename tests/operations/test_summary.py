@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SilverUpdate
-from capstone_metrics.marts import Publication
 from capstone_metrics.operations.summary import LayerCounts, Summary
+from capstone_metrics.publication import Publication
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:

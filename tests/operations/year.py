@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate, SilverSnapshot, SilverUpdate
-from capstone_metrics.marts import Publication
 from capstone_metrics.operations.record import Recorder, RunSpec
 from capstone_metrics.operations.summary import Summary
+from capstone_metrics.publication import Publication
 from capstone_metrics.schedule import Timetable, Window
 from capstone_metrics.write_stats import WriteStats
 

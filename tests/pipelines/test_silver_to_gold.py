@@ -15,7 +15,8 @@ from capstone_metrics.changes import GoldSnapshot
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.facts import changed_days
 from capstone_metrics.gold_csv import read_csv, to_csv
-from capstone_metrics.marts import CRIACAO, Basis, marts_in, marts_of
+from capstone_metrics.mart_declarations import marts_in, marts_of
+from capstone_metrics.marts import CRIACAO, Basis
 from capstone_metrics.pipelines.silver_to_gold.nodes import (
     RebuildScope,
     build_marts,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from capstone_metrics.marts import PublicationPolicy
+from capstone_metrics.publication import PublicationPolicy
 from capstone_metrics.serving.embedded import ADMIN, READER
 from capstone_metrics.serving.publisher import publish
 from tests.support.gold import MARTS, gold

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from capstone_metrics.marts import PublicationPolicy
+from capstone_metrics.publication import PublicationPolicy
 from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.publisher import publish

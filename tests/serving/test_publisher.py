@@ -16,8 +16,9 @@ import pytest
 from capstone_metrics.changes import GoldSnapshot, GoldUpdate
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.lake import GoldDataset
-from capstone_metrics.marts import PublicationPolicy, marts_of
+from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.pipelines.publish_gold.nodes import assemble_publication
+from capstone_metrics.publication import PublicationPolicy
 from capstone_metrics.serving.compare import compare
 from capstone_metrics.serving.embedded import ADMIN, LOADER, READER
 from capstone_metrics.serving.provision import connect

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.marts import Mart, Publication, PublicationPolicy, marts_of
+from capstone_metrics.mart_declarations import mart_of, marts_of
+from capstone_metrics.publication import Publication, PublicationPolicy
 from capstone_metrics.serving.embedded import ADMIN, LOADER, OWNER, READER
 from capstone_metrics.serving.provision import connect, provision
 from capstone_metrics.serving.publisher import publish
@@ -129,7 +130,7 @@ def test_a_key_in_another_order_is_another_index_and_the_same_rows(
 def publication(kind: str, measure: dict[str, Any], *rows: tuple[Any, ...]) -> Publication:
     """Return a mart by a declared column of some type."""
     declaration = {"key": ["nota"], "measures": {"n": {"count": "video_id"}, "m": measure}}
-    mart = Mart.of("gold_dia", declaration, columns_of({"nota": kind}))
+    mart = mart_of("gold_dia", declaration, columns_of({"nota": kind}))
     content = csv_of(mart, rows)
     manifest = {"marts": {mart.name: entry_of(mart, rows, content)}, "columns": {"nota": kind}}
     policy = PublicationPolicy(allow_shrink=True)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from capstone_metrics.gold_csv import to_csv
-from capstone_metrics.marts import Mart, Publication, PublicationPolicy, marts_of
+from capstone_metrics.mart_declarations import marts_of
+from capstone_metrics.publication import Publication, PublicationPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from capstone_metrics.marts import Mart
 
 VIEWS = {"total_views": {"sum": "views"}}
 MARTS = marts_of(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kedro.io.core import DatasetError
 
-from capstone_metrics.marts import Publication, PublicationPolicy
+from capstone_metrics.publication import Publication, PublicationPolicy
 from capstone_metrics.serving import ServingDataset
 from tests.support.gold import gold
 

@@ -18,12 +18,12 @@ from capstone_metrics.cli.common import (
     show_user_errors,
 )
 from capstone_metrics.cli.servers import stop_programs
-from capstone_metrics.marts import marts_of
+from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.pipelines import publish_gold
 from capstone_metrics.validation.silver import columns_of
 
 if TYPE_CHECKING:
-    from capstone_metrics.marts import Publication
+    from capstone_metrics.publication import Publication
     from capstone_metrics.serving import ServingDataset
     from capstone_metrics.serving.compare import Comparison
 

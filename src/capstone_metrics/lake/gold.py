@@ -16,11 +16,12 @@ from capstone_metrics.errors import StorageError
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.lake.plan import planned_gold
 from capstone_metrics.lake.transaction import GOLD, read_head, recover, transaction
-from capstone_metrics.marts import Mart, marts_in
+from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.storage import storage_of
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
+    from capstone_metrics.marts import Mart
     from capstone_metrics.storage.base import Storage
 
 

@@ -11,7 +11,7 @@ import ibis
 from capstone_metrics.changes import GoldSnapshot, LazyMapping, MartFile, SilverSnapshot
 from capstone_metrics.facts import days_of
 from capstone_metrics.gold_csv import read_csv
-from capstone_metrics.marts import marts_in
+from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.schemas import DAYS
 from capstone_metrics.write_stats import WriteStats
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from capstone_metrics.changes import GoldUpdate, SilverUpdate
 from capstone_metrics.errors import CapstoneError, name_environment, user_message
-from capstone_metrics.marts import Publication
 from capstone_metrics.operations.listeners.listener import Listeners
+from capstone_metrics.publication import Publication
 from capstone_metrics.quality import QualityReport
 from capstone_metrics.schedule import Calendar
 from capstone_metrics.validation.objects import parse_object_name

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from capstone_metrics.changes import GoldUpdate, SilverUpdate
 from capstone_metrics.errors import name_environment
-from capstone_metrics.marts import Publication
+from capstone_metrics.publication import Publication
 from capstone_metrics.schemas import LINE_OUTCOMES
 
 if TYPE_CHECKING:

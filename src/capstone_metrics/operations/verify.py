@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from capstone_metrics.changes import accounted_lines
 from capstone_metrics.errors import user_message
 from capstone_metrics.facts import facts_of
-from capstone_metrics.marts import marts_in
+from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.measures import totals_of
 from capstone_metrics.schemas import VIDEO_KEY
 from capstone_metrics.wide_sums import exact_sum, rows_within

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection, cursor
 
     from capstone_metrics.definitions import Definition
-    from capstone_metrics.marts import Mart, Publication
+    from capstone_metrics.marts import Mart
+    from capstone_metrics.publication import Publication
     from capstone_metrics.serving.tables import Table
 
 Row = tuple[Any, ...]

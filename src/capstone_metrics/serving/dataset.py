@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection
 
-    from capstone_metrics.marts import Publication
+    from capstone_metrics.publication import Publication
     from capstone_metrics.serving.compare import Comparison
     from capstone_metrics.serving.embedded import Address
     from capstone_metrics.serving.runs import RunRecords

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import cursor
 
-    from capstone_metrics.marts import Publication
+    from capstone_metrics.publication import Publication
 
 SELECT_LATEST = """
 SELECT publication, gold_sha256, marts FROM serving.publications ORDER BY publication DESC LIMIT 1

@@ -14,7 +14,8 @@ from capstone_metrics.serving.tables import sql_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from capstone_metrics.marts import Mart, Publication
+    from capstone_metrics.marts import Mart
+    from capstone_metrics.publication import Publication
 
 DAY_LENGTH = len("2026-01-31")
 SINGLE_PART = ""

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from psycopg2.extensions import connection, cursor
 
-    from capstone_metrics.marts import Mart, Publication
+    from capstone_metrics.marts import Mart
+    from capstone_metrics.publication import Publication
 
 PUBLISH_LOCK_KEY = int.from_bytes(b"capstone")
 """The key of the advisory lock that a publisher holds."""

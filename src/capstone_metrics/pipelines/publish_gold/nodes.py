@@ -9,7 +9,8 @@ from typing import Any
 from capstone_metrics.changes import GoldSnapshot, MartFile
 from capstone_metrics.definitions import definitions_of
 from capstone_metrics.errors import DataError
-from capstone_metrics.marts import Publication, PublicationPolicy, declaration_in, marts_of
+from capstone_metrics.mart_declarations import declaration_in, marts_of
+from capstone_metrics.publication import Publication, PublicationPolicy
 from capstone_metrics.validation.silver import columns_of
 
 

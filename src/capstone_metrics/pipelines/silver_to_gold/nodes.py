@@ -25,7 +25,8 @@ from capstone_metrics.changes import (
 from capstone_metrics.errors import DataError
 from capstone_metrics.facts import changed_days, facts_of, rows_of_days
 from capstone_metrics.gold_csv import read_csv, to_csv
-from capstone_metrics.marts import Basis, Mart, declaration_in, marts_in, marts_of
+from capstone_metrics.mart_declarations import declaration_in, marts_in, marts_of
+from capstone_metrics.marts import Basis, Mart
 from capstone_metrics.measures import aggregate, keyed, totals_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
 from capstone_metrics.refusals import allowed_names, refusal_error, refusals_of

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.marts import Mart, marts_of
+from capstone_metrics.mart_declarations import mart_of, marts_of
 from capstone_metrics.schemas import REQUIRED, silver_tables
 from capstone_metrics.validation.silver import SILVER, columns_of
 
@@ -53,7 +53,7 @@ def test_a_mart_has_its_key_and_then_its_measures_in_the_order_declared() -> Non
 
 @pytest.mark.parametrize("column", ["duracao_seg", "categoria", "data_postagem"])
 def test_an_integer_a_text_and_a_date_can_be_keys(column: str) -> None:
-    assert Mart.of(NAME, {"key": [column], "measures": VIEWS}).key == (column,)
+    assert mart_of(NAME, {"key": [column], "measures": VIEWS}).key == (column,)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_label_has_the_type_of_silver_and_a_measure_is_a_number(column: str, k
         "taxa": {"ratio": ["likes", "views"]},
     }
     declaration = {"key": ["data_postagem", "formato"], "measures": measures}
-    mart = Mart.of(NAME, declaration, columns_of({"formato": "string", "alcance": "int64"}))
+    mart = mart_of(NAME, declaration, columns_of({"formato": "string", "alcance": "int64"}))
 
     assert str(mart.types[column]) == kind
     assert mart.declaration["measures"] == measures
@@ -87,7 +87,7 @@ def test_only_sums_and_counts_add_up() -> None:
         "d": {"last": "views"},
         "e": {"ratio": ["likes", "views"]},
     }
-    mart = Mart.of(NAME, {"key": ["rede_social"], "measures": measures})
+    mart = mart_of(NAME, {"key": ["rede_social"], "measures": measures})
 
     assert mart.additive_names == ("a", "b")
     assert [name for name in measures if mart.may_be_null(name)] == ["e"]
@@ -99,13 +99,13 @@ def test_only_sums_and_counts_add_up() -> None:
 )
 def test_a_name_that_is_no_file_and_no_table_is_an_error(name: str) -> None:
     with pytest.raises(CapstoneError, match=r"a mart is named gold_ and lower-case"):
-        Mart.of(name, {"key": ["rede_social"], "measures": VIEWS})
+        mart_of(name, {"key": ["rede_social"], "measures": VIEWS})
 
 
 @pytest.mark.parametrize("name", ["gold_" + "x" * 46, "gold_" + "é" * 23])
 def test_a_name_that_postgresql_would_cut_is_an_error(name: str) -> None:
     with pytest.raises(CapstoneError, match="of at most 50 bytes"):
-        Mart.of(name, {"key": ["rede_social"], "measures": VIEWS})
+        mart_of(name, {"key": ["rede_social"], "measures": VIEWS})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_name_that_postgresql_would_cut_is_an_error(name: str) -> None:
 )
 def test_a_key_that_does_not_fit_silver_is_an_error(key: Any) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.key: .*faculdade, rede_social"):
-        Mart.of(NAME, {"key": key, "measures": VIEWS})
+        mart_of(NAME, {"key": key, "measures": VIEWS})
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_key_that_does_not_fit_silver_is_an_error(key: Any) -> None:
 )
 def test_a_measure_that_does_not_fit_silver_is_an_error(measures: Any, why: str) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.measures.*{why}"):
-        Mart.of(NAME, {"key": ["rede_social"], "measures": measures})
+        mart_of(NAME, {"key": ["rede_social"], "measures": measures})
 
 
 VIDEO_KEY = ["rede_social", "video_id"]
@@ -177,7 +177,7 @@ def test_a_mart_of_videos_has_what_describes_them() -> None:
         "attributes": ["data_postagem", "titulo_video"],
         "measures": {"views_7d": {"sum": "views_7d"}},
     }
-    mart = Mart.of(NAME, declaration)
+    mart = mart_of(NAME, declaration)
 
     assert mart.columns == (*VIDEO_KEY, "data_postagem", "titulo_video", "views_7d")
     assert mart.other_columns == ("data_postagem", "titulo_video", "views_7d")
@@ -213,16 +213,16 @@ def test_attributes_that_do_not_describe_a_video_are_an_error(
         "measures": VIEWS,
     }
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.attributes: .*{why}"):
-        Mart.of(NAME, {**declaration, **changes})
+        mart_of(NAME, {**declaration, **changes})
 
 
 @pytest.mark.parametrize("table", [["criacao"], "criação", 7, None])
 def test_a_table_that_is_none_of_silver_is_an_error(table: Any) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.from: .* is not one of criacao"):
-        Mart.of(NAME, {"from": table, "key": ["rede_social"], "measures": VIEWS})
+        mart_of(NAME, {"from": table, "key": ["rede_social"], "measures": VIEWS})
 
 
 @pytest.mark.parametrize("declaration", [None, [], "views"])
 def test_a_declaration_that_is_no_mapping_is_an_error(declaration: Any) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.measures: declare at least one"):
-        Mart.of(NAME, declaration)
+        mart_of(NAME, declaration)
