@@ -60,6 +60,8 @@ class SilverSnapshot:
         days_changed_since: returns the days of each table of `schemas.DAYS` that changed since an
             earlier state of Silver, given its origin and generation; None if they are unknown, as
             for another origin.
+        lost_days: returns the days of each of these tables of which no file is there, although the
+            table had rows of them.
     """
 
     generation: int
@@ -68,6 +70,7 @@ class SilverSnapshot:
     merged_objects: Callable[[], set[str]]
     receipts: Callable[[Iterable[str]], dict[str, dict[str, Any]]]
     days_changed_since: Callable[[str | None, int], dict[str, set[dt.date]] | None]
+    lost_days: Callable[[], dict[str, list[str]]] = dict
 
     @property
     def columns(self) -> dict[str, str]:

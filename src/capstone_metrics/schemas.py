@@ -73,6 +73,10 @@ DAYS = {"criacao": "data_postagem", "observacao_dia": "data_observacao"}
 """The tables of Silver that Gold is built from, and the column that says which day a row is of."""
 
 
+PROVENANCE_OF = {"criacao": "provenance", "observacao_dia": "day_provenance"}
+"""The index of the lines of Bronze that the rows of a table come from, by the name of the table."""
+
+
 def observacao_dia_of(columns: Mapping[str, str]) -> ibis.Schema:
     """Return the schema of the last observation of each video and local day.
 

@@ -303,7 +303,7 @@ def test_a_file_that_is_put_back_as_it_was_counts_again(school: Project) -> None
     assert "4 lines in Bronze = 2 current in Silver + 2 superseded + 0 quarantined" in output
     assert "Nothing new" in school.run(LAKE).stdout
     (school.root / "data/operations/sources.json").unlink()
-    assert "Nothing new: every file and every table is as it was." in school.run(LAKE).stdout
+    assert "Nothing new: no file and no table was changed." in school.run(LAKE).stdout
     school.kedro("run", LAKE, "--params=now=2026-01-31T20:05,full=true")
     assert gold(school) == BOTH
 

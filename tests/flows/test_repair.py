@@ -241,6 +241,32 @@ def test_damage_is_seen_and_the_command_that_is_named_repairs_it(
     check(damaged, key, edit)
 
 
+@pytest.mark.few(1)
+@pytest.mark.parametrize(
+    ("key", "health", "message"),
+    [
+        (f"criacao/rede_social=tiktok/{DAY}", "ok", "Silver is not as its last commit left it"),
+        (
+            "observacao_dia/data_observacao=2026-01-31",
+            "critical",
+            "Silver has lost its file of observacao_dia of 2026-01-31.",
+        ),
+    ],
+)
+def test_gold_is_not_built_without_a_file_of_silver(
+    damaged: Damaged, key: str, health: str, message: str
+) -> None:
+    damaged.damage(f"silver/{key}/part-0.parquet", delete)
+    damaged.damage("gold/gold_video.csv", delete)
+    done = damaged.project.run(PIPELINES, check=False)
+
+    assert message in done.stderr
+    write(damaged.storage, "gold/gold_video.csv", damaged.before["gold/gold_video.csv"])
+    assert damaged.status()["files"] == health
+    assert damaged.follow(done.stderr).returncode == 0
+    assert damaged.is_as_before()
+
+
 @pytest.mark.parametrize(("key", "edit"), sample(cases(UNSEEN), 1))
 def test_damage_that_changes_nothing_stops_no_run(
     damaged: Damaged, key: str, edit: Callable[[bytes], bytes | None]

@@ -128,7 +128,7 @@ def test_only_a_run_that_wrote_nothing_is_idle(saved: WriteStats, idle: bool) ->
     summary = Summary()
     summary.add("serving", PUBLISHED, [saved], seconds=0.25)
 
-    message = "Nothing new: every file and every table is as it was."
+    message = "Nothing new: no file and no table was changed."
     assert (message in shown(summary)) is idle
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.cli.utils import env_option
 
 from capstone_metrics.cli.common import echo_json, load_catalog, require_layers, show_user_errors
-from capstone_metrics.errors import DataError
+from capstone_metrics.errors import DataError, name_environment
 
 if TYPE_CHECKING:
     from capstone_metrics.operations.verify import VerifyResult
@@ -32,6 +32,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
     results = verify(Lake(catalog.load))
     if full:
         results += _compare_with_rebuild(catalog)
+    results = [replace(each, detail=name_environment(each.detail, env or "")) for each in results]
     if as_json:
         echo_json([asdict(result) for result in results])
     else:

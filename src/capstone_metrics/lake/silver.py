@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
@@ -19,7 +20,7 @@ from capstone_metrics.lake.transaction import (
     recover,
     transaction,
 )
-from capstone_metrics.schemas import DAYS, VIDEO_KEY, silver_tables
+from capstone_metrics.schemas import DAYS, PROVENANCE_OF, VIDEO_KEY, silver_tables
 from capstone_metrics.storage import storage_of
 from capstone_metrics.storage.documents import format_document, read_document
 from capstone_metrics.validation.silver import columns_of
@@ -122,13 +123,20 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
         if self.planned:
             return self.planned
         head, generation = read_head(self.storage, SILVER)
+        tables = self.tables(head)
+        keys = LazyMapping({name: table.keys for name, table in tables.items()})
+
+        def read(name: str) -> ir.Table:
+            return tables[name].read(keys[name])
+
         return SilverSnapshot(
             generation,
             head,
-            LazyMapping({name: table.read for name, table in self.tables(head).items()}),
+            LazyMapping({name: partial(read, name) for name in tables}),
             self._merged_objects,
             self._receipts,
             self._days_changed_since,
+            partial(_lost_days, keys),
         )
 
     def save(self, data: SilverUpdate) -> None:
@@ -219,6 +227,19 @@ class SilverTableDataset(_Silver, AbstractDataset["NoReturn", "ir.Table"]):
 def _data_stats(stats: Mapping[str, WriteStats]) -> dict[str, WriteStats]:
     """Return the statistics of the tables that users read; zeros for one that was not written."""
     return {DATA[name]: stats.get(name, WriteStats()) for name in DATA}
+
+
+def _lost_days(keys: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return the days of each table of which its index has a file, and it has none."""
+    lost = {
+        name: sorted(_days_of(keys[PROVENANCE_OF[name]]) - _days_of(keys[name])) for name in DAYS
+    }
+    return {name: days for name, days in lost.items() if days}
+
+
+def _days_of(keys: Iterable[str]) -> set[str]:
+    """Return the days in the names of files."""
+    return set(re.findall(r"/data_\w+=([0-9-]+)/", "\n".join(keys)))
 
 
 def receipt_key(name: str) -> str:

@@ -47,9 +47,14 @@ class LakeTable:
             log.warning("%s is not a file of the table; it is ignored.", unknown)
         return own
 
-    def read(self) -> ir.Table:
-        """Return the table as of its last commit; files are read when it is evaluated."""
-        return engine_of(self.engine).read(self.storage, self.keys(), self.layout)
+    def read(self, keys: list[str] | None = None) -> ir.Table:
+        """Return the table as of its last commit; files are read when it is evaluated.
+
+        Args:
+            keys: the keys of its files, if they are known.
+        """
+        keys = self.keys() if keys is None else keys
+        return engine_of(self.engine).read(self.storage, keys, self.layout)
 
     def stage(self, overwrite: PartitionOverwrite, changes: Transaction) -> WriteStats:
         """Stage the new files of some partitions, and the deletion of those without rows.

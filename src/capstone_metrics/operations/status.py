@@ -43,6 +43,9 @@ LAYER_CHECKS = {
 }
 """The check whose message stands beside a layer, and what is added to it."""
 
+MAX_DAYS = 3
+"""How many days are named of those whose files are lost."""
+
 CELL_WIDTH, MARGIN_WIDTH = 14, 16
 """Columns of a terminal for a slot, and for the rest of the table."""
 
@@ -398,11 +401,21 @@ def find_damage(silver: SilverSnapshot, gold: GoldSnapshot) -> Iterator[Damage]:
         yield Damage(
             f"{objects - len(receipts):,} receipts of Silver are lost", "run --params=full=true"
         )
+    for lost, days in silver.lost_days().items():
+        yield Damage(f"silver_{lost} has no file of {_some(days)}", "run --params=full=true")
+    if gold.manifest and not silver.generation:
+        yield Damage("Silver is lost", "run")
     if gold.generation and not gold.manifest:
         yield Damage("the manifest of Gold is lost", "run --pipelines=silver_to_gold")
     for name, table in gold.tables.items():
         if table is None:
             yield Damage(f"{name} was edited or lost", "run --pipelines=silver_to_gold")
+
+
+def _some(days: Sequence[str]) -> str:
+    """Return the first days, and how many more there are."""
+    more = f" and of {len(days) - MAX_DAYS:,} days more" if len(days) > MAX_DAYS else ""
+    return ", ".join(days[:MAX_DAYS]) + more
 
 
 def _damage_check(damage: Sequence[Damage], *, is_writing: bool) -> Check:

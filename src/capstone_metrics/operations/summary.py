@@ -143,17 +143,8 @@ class Summary:
             is_complete: whether the run has ended without an error.
         """
         console.print(self.table())
-        console.print(balance(self.total) if self.total else "", highlight=False, soft_wrap=True)
-        for rule, lines in self.reasons.items():
-            console.print(f"  quarantined by {rule}: {lines}", highlight=False)
-        for rule, lines in self.ignored.items():
-            console.print(f"  ignored by {escape(rule)}: {lines}", highlight=False)
-        for source, new_fields in self.drift.items():
-            if new_fields:
-                names = escape(", ".join(new_fields))
-                console.print(
-                    f"  undeclared fields of {source}, in Bronze only: {names}", highlight=False
-                )
+        for line in self._account():
+            console.print(escape(line), highlight=False, soft_wrap=True)
         if self.outdated:
             hint = (
                 "  validated before their declaration or the networks changed: lines of "
@@ -166,10 +157,20 @@ class Summary:
         for line in self._unusual():
             console.print(escape(line), highlight=False, soft_wrap=True)
         if self.is_idle and is_complete:
-            console.print("Nothing new: every file and every table is as it was.")
+            console.print("Nothing new: no file and no table was changed.")
         for label, text in footer:
             line = f"[bold]{label:<11}[/bold] {escape(text)}"
             console.print(line, soft_wrap=True, highlight=False)
+
+    def _account(self) -> Iterator[str]:
+        """Yield how all lines add up, and those that are no observations by their rules."""
+        if self.total:
+            yield balance(self.total)
+        yield from (f"  quarantined by {rule}: {count}" for rule, count in self.reasons.items())
+        yield from (f"  ignored by {rule}: {count}" for rule, count in self.ignored.items())
+        for source, names in self.drift.items():
+            if names:
+                yield f"  undeclared fields of {source}, in Bronze only: {', '.join(names)}"
 
     def _unusual(self) -> Iterator[str]:
         """Yield a line for each of the first findings, and one for the number of the others."""

@@ -81,7 +81,8 @@ def _tell_what_is_new(name: str, known: Mapping[str, SourceState], new: NewObjec
         if known:  # else this is the first ingestion
             windows = sorted({parse_object_name(each)[1] for each in new.objects})
             which = f", of the windows {windows[0]} to {windows[-1]}" if windows else ""
-            log.info("sources.%s is new: it brings %d objects%s.", name, len(new.objects), which)
+            brought = f"{len(new.objects):,} object{'s' * (len(new.objects) != 1)}"
+            log.info("sources.%s is new: it brings %s%s.", name, brought, which)
         return
     before = known[name].channels
     for channel in new.channels if before else ():

@@ -23,7 +23,7 @@ from capstone_metrics.changes import (
     current_rows,
 )
 from capstone_metrics.errors import DataError
-from capstone_metrics.facts import changed_days, facts_of, rows_of_days
+from capstone_metrics.facts import Days, changed_days, facts_of, rows_of_days
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.mart_declarations import declaration_in, marts_in, marts_of
 from capstone_metrics.marts import Basis, Mart
@@ -31,7 +31,7 @@ from capstone_metrics.measures import aggregate, keyed, totals_of
 from capstone_metrics.quality import Finding, QualityReport, Rules, check_names, check_totals
 from capstone_metrics.refusals import allowed_names, refusal_error, refusals_of
 from capstone_metrics.schedule import Span
-from capstone_metrics.schemas import DAYS
+from capstone_metrics.schemas import DAYS, PROVENANCE_OF
 from capstone_metrics.validation.silver import NAMES, columns_of
 from capstone_metrics.wide_sums import (
     MAX_MEASURE,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROVENANCE_OF = {"criacao": "provenance", "observacao_dia": "day_provenance"}
 """The index that has the lines of Bronze of each table."""
 
 HASH_MODULUS = 2**31 - 1
@@ -448,21 +447,35 @@ def _expected_totals(
 def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
     """Raise if Silver has lost, gained, repeated or changed a video since its last commit.
 
-    Each table is compared on the days to rebuild with the provenance of what was committed.
+    Each table is compared with the provenance of what was committed, on the days of which rows are
+    read; observations of earlier days, which videos at an age need too, have to have their files.
 
     Raises:
         DataError: with the numbers of rows.
     """
+    read = {basis: each for basis, each in facts.items() if each.rows is not None}
+    if read and (lost := silver.lost_days()):
+        table, lost_days = next(iter(lost.items()))
+        more = f" and {len(lost_days) - 1:,} days more" if len(lost_days) > 1 else ""
+        raise DataError(
+            f"Silver has lost its file of {table} of {lost_days[0]}{more}. Rebuild Silver from "
+            "Bronze: kedro run --params=full=true."
+        )
     for table, provenance in PROVENANCE_OF.items():
-        own = facts.get(Basis(table))
-        if own is None or own.rows is None:
+        parts = [each.days for basis, each in read.items() if basis.day == DAYS[table]]
+        if not parts:
             continue
-        committed = rows_of_days(silver.tables[provenance], DAYS[table], own.days)
-        found, expected = (_fingerprints(rows, DAYS[table]) for rows in (own.rows, committed))
+        days = _union(parts)
+        own = read.get(Basis(table))
+        rows = own.rows if own and own.days == days else silver.tables[table]
+        tables = (rows, silver.tables[provenance])
+        found, expected = (
+            _fingerprints(rows_of_days(each, DAYS[table], days), DAYS[table]) for each in tables
+        )
         count, expected_count = (
             sum(rows for rows, _ in each.values()) for each in (found, expected)
         )
-        is_whole = table == "criacao" and own.days is None
+        is_whole = table == "criacao" and days is None
         if found != expected or (is_whole and count != current_rows(silver.head)):
             raise DataError(
                 f"Silver is not as its last commit left it: its {table} has {count} rows where "
@@ -470,6 +483,16 @@ def _check_silver(silver: SilverSnapshot, facts: Mapping[Basis, Facts]) -> None:
                 "rebuild Silver from Bronze: kedro run --params=full=true; if a run was killed, "
                 "'kedro run --pipelines=bronze_to_silver' completes its commit."
             )
+
+
+def _union(parts: Iterable[Days]) -> Days:
+    """Return the days of any part; None, which is all days, if a part has all."""
+    days: set[dt.date] = set()
+    for part in parts:
+        if part is None:
+            return None
+        days |= part
+    return days
 
 
 def _fingerprints(rows: ir.Table, day: str) -> dict[dt.date, tuple[int, int]]:
