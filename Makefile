@@ -17,7 +17,7 @@ export UV_COMPILE_BYTECODE := 1
 
 ENVIRONMENTS := $(notdir $(patsubst %/,%,$(filter-out conf/base/,$(wildcard conf/*/))))
 ifeq ($(filter $(ENV),$(ENVIRONMENTS)),)
-$(error ENV: '$(ENV)' is not one of $(ENVIRONMENTS))
+$(error ENV: '$(ENV)' is not one of $(ENVIRONMENTS); 'kedro source add FILE --env=NAME' makes one)
 endif
 
 .PHONY: help run status s3 test test-all bench bench-spark bench-dashboard lint secrets terraform audit audit-infra \

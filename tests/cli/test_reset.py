@@ -61,7 +61,8 @@ def test_nothing_is_removed_where_nobody_can_be_asked(ran: Project) -> None:
     assert f"  {ran.root}/data/bronze: 1 files\n" in done.stdout
     assert "the database capstone of the server in" in done.stdout
     assert done.stderr == (
-        "Error: Nothing was removed: without a terminal to ask on, give --yes.\n"
+        "Error: Nothing was removed: without a terminal to ask on, give --yes, or ARGS=--yes "
+        "to make.\n"
     )
     assert ran.files() == before
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import openpyxl
 import pytest
 import yaml
 
@@ -174,6 +175,40 @@ def test_no_other_file_is_written(copy: Project, options: list[str]) -> None:
     assert done.returncode == 1
     assert f"{options[0].partition('=')[0]}: " in done.stderr
     assert {path: path.read_bytes() for path in (copy.root / "conf").rglob("*.yml")} == before
+
+
+def test_a_number_that_a_preset_reads_otherwise_names_the_field(copy: Project) -> None:
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["Institution", "Network", "Date", "Video ID", "Views"])
+    workbook.active.append(["A", "tiktok", "2026-01-30", "az-123456", "5.100"])
+    workbook.save(copy.root / "plan.xlsx")
+    inspect = ("source", "inspect", "plan.xlsx", "--preset=planilha_excel", "--set=thousands=.")
+    shown = copy.kedro(*inspect).stdout
+    assert "Numbers such as these are read with --field views=Views\n" in shown
+    read = copy.kedro(*inspect, "--field=views=Views", "--json").stdout
+    assert [row["views"] for row in json.loads(read)["rows"]] == [5100]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            ["inspect", "week.csv", "--set=rede_social=TikTok"],
+            "rede_social: 'TikTok' differs from 'tiktok' by case or blanks alone; write tiktok.",
+        ),
+        (
+            ["add", "studio.csv", "--set=faculdade=A", "--env=Local"],
+            "--env: 'Local' differs from 'local' by case or blanks alone; write local.",
+        ),
+    ],
+)
+def test_a_name_that_differs_from_a_known_one_by_case_is_refused(
+    copy: Project, command: list[str], message: str
+) -> None:
+    done = copy.kedro("source", *command, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {message}\n"
+    assert not (copy.root / "conf/Local").exists()
 
 
 @pytest.mark.parametrize("file", ["studio.csv", "week.csv"])

@@ -212,7 +212,7 @@ def test_an_export_of_which_every_line_is_rejected_is_named_and_mended(exporting
             assert "\nexports/a.csv, record 1: data_postagem.unreadable\n    {" in shown
             (exporting.root / "exports/a.csv").rename(exporting.root / "a.csv")
             shown = exporting.kedro("quarantine", "--lines=1").stdout
-            assert "\nfonte=mine/janela=2026-01-31T20/file-000001-" in shown
+            assert "\na file of mine that is no longer there as it was, record 1: " in shown
             (exporting.root / "a.csv").rename(exporting.root / "exports/a.csv")
     exporting.kedro("quarantine", "replay")
     assert len(silver_rows(exporting)) == 1

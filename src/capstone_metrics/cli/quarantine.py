@@ -10,6 +10,8 @@ from kedro.framework.session import KedroSession
 
 from capstone_metrics.cli.common import load_catalog, require_layers, show_user_errors
 from capstone_metrics.errors import unknown_name
+from capstone_metrics.refusals import FILE_OBJECT
+from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.validation.silver import columns_of
 
 
@@ -45,7 +47,9 @@ def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int
     names = {row["objeto"] for row in rows}
     files = files_of(sources, names, columns_of(columns))
     for row in rows:
-        file = files.get(row["objeto"])
+        file, fonte = files.get(row["objeto"]), parse_object_name(row["objeto"])[0]
+        if not file and FILE_OBJECT.search(row["objeto"]):
+            file = f"a file of {fonte} that is no longer there as it was"
         place = f"{file}, record {row['linha']}:" if file else f"{row['objeto']}:{row['linha']}"
         click.echo(f"{place} {', '.join(row['regras'])}")
         click.echo(f"    {row['texto'] or row['texto_base64']}")

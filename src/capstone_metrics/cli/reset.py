@@ -70,7 +70,9 @@ def _ask() -> None:
         CapstoneError: if the answer is not yes, or there is no terminal to ask on.
     """
     if not sys.stdin.isatty():
-        raise CapstoneError("Nothing was removed: without a terminal to ask on, give --yes.")
+        raise CapstoneError(
+            "Nothing was removed: without a terminal to ask on, give --yes, or ARGS=--yes to make."
+        )
     if not click.confirm("and nothing else. Remove it?"):
         raise CapstoneError("Nothing was removed.")
 

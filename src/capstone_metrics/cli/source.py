@@ -23,9 +23,10 @@ from rich.table import Table
 from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
 from capstone_metrics.errors import CapstoneError, unknown_name
 from capstone_metrics.validation.silver import columns_of
+from capstone_metrics.validation.texts import names_alike
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from capstone_metrics.sources.preview import Declared, Preview
 
@@ -126,13 +127,14 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
     if environment == kedro_settings.CONFIG_LOADER_ARGS["base_env"]:
         raise CapstoneError(f"--env: every environment reads {environment}; name one of your own.")
     is_new = environment not in environments()
+    _require_other_name("--env", environment, environments())
     file = request.file
     catalog = load_catalog(None if is_new else environment)
     declared, result = _preview(catalog, request)
     if result.refused:
         raise CapstoneError(f"{file}: {next(iter(result.refused.values()))}")
     if not result.rows:
-        _show(result)
+        _show(result, declared)
         raise CapstoneError(f"{file}: gives no row as it is declared; nothing was added.")
     name = name or _name_of(file, declared)
     _check_name("--name", name)
@@ -150,10 +152,10 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
         settings_of_new = {"lake": f"data/{environment}", "database": database}
         (folder / "globals.yml").write_text(_yaml(settings_of_new), encoding="utf-8")
     path.write_text(text, encoding="utf-8")
-    _show(result)
+    _show(result, declared)
     click.echo(
-        "Only this file is read; for the next ones too, make its path a pattern such as "
-        f"{file.parent.as_posix()}/*{file.suffix}."
+        "Only this file is read; for the next ones too, put them into a folder of their own, and "
+        f"make its path a pattern such as {(file.parent / name).as_posix()}/*{file.suffix}."
     )
     for preset in declared.also:
         if not _preview(catalog, request._replace(preset=preset))[1].rows:
@@ -184,7 +186,7 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
     if with_declaration and (declared.missing or not result.refused):
         sources = {_name_of(request.file, declared): declaration}
         click.echo(_yaml({"networks": _networks_of(result, declared), "sources": sources}))
-    _show(result)
+    _show(result, declared)
 
 
 def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
@@ -200,6 +202,8 @@ def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
         raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
     declared = declared_of(file, request.preset, overrides, _path_of(file), columns)
     schedule, networks = (catalog.load(f"params:{name}") for name in ("schedule", "networks"))
+    for network in declared.networks:
+        _require_other_name("rede_social", network, networks)
     arrival = Arrival(networks, dt.datetime.now(dt.UTC), schedule["timezone"], columns)
     return declared, preview_declared(file, declared, arrival)
 
@@ -264,6 +268,16 @@ def _networks_of(result: Preview, declared: Declared) -> list[str]:
 def _check_name(option: str, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise CapstoneError(f"{option}: {name!r} must be made of letters, digits, - and _.")
+
+
+def _require_other_name(setting: str, name: str, known: Iterable[str]) -> None:
+    """Raise an error for a name that differs from a known one by case or blanks alone."""
+    for other in known:
+        if other != name and names_alike([name, other]):
+            raise CapstoneError(
+                f"{setting}: {name!r} differs from {other!r} by case or blanks alone; write "
+                f"{other}."
+            )
 
 
 def _with_source(
@@ -338,8 +352,9 @@ def _indented(text: str, margin: str) -> str:
     return "".join(f"{margin}{line}" for line in text.splitlines(keepends=True))
 
 
-def _show(result: Preview) -> None:
+def _show(result: Preview, declared: Declared) -> None:
     """Print the outcome of the records of a file; exit with 1 if it is refused."""
+    defaults = declared.declaration.get("defaults", {})
     for file, why in result.refused.items():
         raise CapstoneError(f"{file}: {why}")
     counts = {kind: len(getattr(result, kind)) for kind in ("rows", "superseded", "ignored")}
@@ -354,18 +369,25 @@ def _show(result: Preview) -> None:
         values = (f"{name} = {_short(str(value))!r}" for name, value in each["values"].items())
         shown = "; ".join(values) or _short(each["text"])
         click.echo(f"rejected  record {each['record']}: {', '.join(each['rules'])}: {shown}")
-    if separator := _unread_separator(result):
-        click.echo(f"Numbers such as these are read with --set thousands='{separator}'")
+    if hint := _hint_of_numbers(result, defaults):
+        click.echo(f"Numbers such as these are read with {hint}")
 
 
-def _unread_separator(result: Preview) -> str | None:
-    """Return what stands between the thousands of a number that could not be read; None if none."""
+def _hint_of_numbers(result: Preview, defaults: Mapping[str, Any]) -> str | None:
+    """Return the option that reads numbers with a separator of thousands; None without such ones.
+
+    Args:
+        result: what the records of a file would become.
+        defaults: the options that are given already; a field of a preset may have others.
+    """
     for each in result.rejected:
-        if not any(rule.endswith(".unreadable") for rule in each["rules"]):
-            continue
-        for value in each["values"].values():
-            if match := re.fullmatch(r"\d{1,3}([.,])\d{3}(\1\d{3})*", str(value).strip()):
-                return match[1]
+        columns = [rule.partition(".")[0] for rule in each["rules"] if ".unreadable" in rule]
+        for name, value in each["values"].items() if columns else ():
+            match = re.fullmatch(r"\d{1,3}([.,])\d{3}(\1\d{3})*", str(value).strip())
+            if match and defaults.get("thousands") == match[1]:
+                return f"--field {columns[0]}={shlex.quote(name)}"
+            if match:
+                return f"--set thousands='{match[1]}'"
     return None
 
 

@@ -162,7 +162,8 @@ def _require_fields(lines: list[bytes], contract: Contract) -> None:
     ]
     if missing:
         raise SourceError(
-            f"it has no field for {', '.join(missing)}; its fields are {shown(records[0])}."
+            f"it has no field for {', '.join(missing)}; its fields are {shown(records[0])}; "
+            f"{_how_to_give(missing)}"
         )
 
 
@@ -295,15 +296,18 @@ def _missing(declared: Declared) -> str:
             f"it has one column, {shown(declared.names)}: no comma, semicolon, tab or | divides "
             "its lines; save it again with one of these, or declare its delimiter."
         )
+    fields = f"; its fields are {shown(declared.names)}" if declared.names else ""
+    missing = ", ".join(declared.missing)
+    return f"it has no field for {missing}{fields}; {_how_to_give(declared.missing)}"
+
+
+def _how_to_give(missing: Iterable[str]) -> str:
+    """Return how columns are given that a file has no field for."""
     hints = [
         f"--set {column}='…'" if column in SETTABLE else f"--field {column}='…'"
-        for column in declared.missing
+        for column in missing
     ]
-    fields = f"; its fields are {shown(declared.names)}" if declared.names else ""
-    return (
-        f"it has no field for {', '.join(declared.missing)}{fields}; give the value, or name the "
-        f"field: {' '.join(hints)}."
-    )
+    return f"give the value, or name the field: {' '.join(hints)}."
 
 
 def preview_file(
