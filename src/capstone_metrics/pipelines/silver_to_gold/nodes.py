@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-"""The index that has the lines of Bronze of each table."""
-
 HASH_MODULUS = 2**31 - 1
 """So that the sum of billions of hashes fits into 64 bits."""
 
