@@ -86,5 +86,5 @@ def missing_output(page: str, output: str, *, is_first: bool = False) -> list[st
     printed = {SECONDS.sub("", line.rstrip()) for line in output.splitlines()}
     texts = [shown for _, shown in blocks(read(page), "console")]
     shown = "\n".join(texts[:1] if is_first else texts)
-    lines = [line for line in shown.splitlines() if not line.startswith("PostgreSQL")]
+    lines = [line for line in shown.splitlines() if line and not line.startswith("PostgreSQL")]
     return [line for line in lines if SECONDS.sub("", line) not in printed]
