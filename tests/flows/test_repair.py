@@ -258,8 +258,10 @@ def test_gold_is_not_built_without_a_file_of_silver(
 ) -> None:
     damaged.damage(f"silver/{key}/part-0.parquet", delete)
     damaged.damage("gold/gold_video.csv", delete)
+    planned = damaged.project.run(PIPELINES, "--params=plan=true", check=False)
     done = damaged.project.run(PIPELINES, check=False)
 
+    assert message in planned.stderr
     assert message in done.stderr
     write(damaged.storage, "gold/gold_video.csv", damaged.before["gold/gold_video.csv"])
     assert damaged.status()["files"] == health

@@ -68,6 +68,7 @@ def planned_silver(
         merged_objects=merged_objects,
         receipts=base.receipts,
         days_changed_since=days_changed_since,
+        lost_days=dict if update.is_rebuild else base.lost_days,
     )
     return snapshot, stats
 
