@@ -180,7 +180,8 @@ def test_no_other_file_is_written(copy: Project, options: list[str]) -> None:
 def test_a_number_that_a_preset_reads_otherwise_names_the_field(copy: Project) -> None:
     workbook = openpyxl.Workbook()
     workbook.active.append(["Institution", "Network", "Date", "Video ID", "Views"])
-    workbook.active.append(["A", "tiktok", "2026-01-30", "az-123456", "5.100"])
+    workbook.active.append(["A", "tiktok", "yesterday", "az-123456", "5.100"])
+    workbook.active.append(["A", "tiktok", "2026-01-30", "az-123457", "5.100"])
     workbook.save(copy.root / "plan.xlsx")
     inspect = ("source", "inspect", "plan.xlsx", "--preset=planilha_excel", "--set=thousands=.")
     shown = copy.kedro(*inspect).stdout

@@ -380,14 +380,16 @@ def _hint_of_numbers(result: Preview, defaults: Mapping[str, Any]) -> str | None
         result: what the records of a file would become.
         defaults: the options that are given already; a field of a preset may have others.
     """
+    from capstone_metrics.sources.proposal.columns import column_of  # noqa: PLC0415 - as above
+
     for each in result.rejected:
-        columns = [rule.partition(".")[0] for rule in each["rules"] if ".unreadable" in rule]
-        for name, value in each["values"].items() if columns else ():
+        unread = {rule.partition(".")[0] for rule in each["rules"] if rule.endswith(".unreadable")}
+        for name, value in each["values"].items() if unread else ():
             match = re.fullmatch(r"\d{1,3}([.,])\d{3}(\1\d{3})*", str(value).strip())
-            if match and defaults.get("thousands") == match[1]:
-                return f"--field {columns[0]}={shlex.quote(name)}"
-            if match:
+            if match and defaults.get("thousands") != match[1]:
                 return f"--set thousands='{match[1]}'"
+            if match and (column := column_of(name)) in unread:
+                return f"--field {column}={shlex.quote(name)}"
     return None
 
 
