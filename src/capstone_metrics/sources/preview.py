@@ -19,7 +19,7 @@ from capstone_metrics.sources.presets import (
     with_preset,
 )
 from capstone_metrics.sources.proposal import propose
-from capstone_metrics.sources.proposal.columns import paths_of
+from capstone_metrics.sources.proposal.columns import names_of
 from capstone_metrics.sources.proposal.reading import USUAL, text_options
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.content import shown
@@ -254,8 +254,7 @@ def _require_named(records: Sequence[Mapping[str, Any]], names: Iterable[str]) -
     """Raise an error for a field that a user names and no record has."""
     for name in names:
         if records and not any(has_field(record, name) for record in records):
-            known = dict.fromkeys(path for record in records for path in paths_of(record))
-            raise unknown_name("--field", name, tuple(known))
+            raise unknown_name("--field", name, names_of(records))
 
 
 def _networks(given: Mapping[str, Any], known: tuple[str, ...]) -> tuple[str, ...]:

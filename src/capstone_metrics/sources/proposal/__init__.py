@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,9 @@ from capstone_metrics.errors import SourceError, unknown_name
 from capstone_metrics.sources.proposal.columns import (
     link_of,
     matches_of,
+    names_of,
     network_rule,
     no_video_conditions,
-    paths_of,
     rule_of,
 )
 from capstone_metrics.sources.proposal.reading import reading_options
@@ -100,7 +99,7 @@ def _propose(
             f"{path}: has no complete record from which its fields could be guessed; if it should "
             "have one, copy or export it again."
         )
-    names = tuple(dict.fromkeys(itertools.chain.from_iterable(map(paths_of, records))))
+    names = names_of(records)
     fields: dict[str, Any] = {}
     if unknown := [name for name in named.values() if name not in names]:
         raise unknown_name("--field", unknown[0], names)

@@ -79,6 +79,11 @@ def paths_of(record: Record, prefix: str = "") -> Iterator[str]:
             yield path
 
 
+def names_of(records: Iterable[Record]) -> tuple[str, ...]:
+    """Return the paths of the values of some records, each once."""
+    return tuple(dict.fromkeys(path for record in records for path in paths_of(record)))
+
+
 def _normalized(name: str) -> str:
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(c for c in decomposed if c.isalnum())
