@@ -163,7 +163,7 @@ class Summary:
             console.print(line, soft_wrap=True, highlight=False)
 
     def _account(self) -> Iterator[str]:
-        """Yield how all lines add up, and those that are no observations by their rules."""
+        """Yield how all lines add up, how many each rule took out, and undeclared fields."""
         if self.total:
             yield balance(self.total)
         yield from (f"  quarantined by {rule}: {count}" for rule, count in self.reasons.items())
