@@ -52,6 +52,7 @@ def run(**changes: Any) -> RecordedRun:
     ("lake", "damage"),
     [
         ((silver(0, 0, {}), gold(0, {})), []),
+        ((silver(0, 0, {}), gold()), [("Silver is lost", "run")]),
         ((silver(), gold(gold_x=MART)), []),
         ((silver(3), gold()), []),  # another run is putting receipts into place
         ((silver(head={}), gold()), [("the head of Silver is lost", "run")]),
