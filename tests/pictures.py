@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from infra.s3.seaweed import free_ports
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -27,7 +28,6 @@ from tests.dashboard.test_browser import (
     FLAGS,
     IS_DRAWN,
     expect,
-    free_port,
     options_of,
     running,
     visit,
@@ -71,7 +71,7 @@ def save(page: Page, name: str) -> None:
 
 def picture_dashboard(browser: Browser, project: Project) -> None:
     """Save pages of the dashboard, in each language."""
-    port = free_port()
+    (port,) = free_ports(1)
     command = [str(Path(sys.executable).parent / "kedro"), "dashboard", *options_of(port)]
     with running(command, os.environ, project, port) as address:
         for (name, page_name), (end, locale) in product(PAGES.items(), DASHBOARDS.items()):

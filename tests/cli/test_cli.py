@@ -4,14 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from capstone_metrics.serving.embedded import READER, EmbeddedServer
-from capstone_metrics.serving.provision import connect
 from tests.support.project import ROOT, project_copy
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def test_a_source_and_a_mart_of_ones_own_are_run(ran: tuple[Project, str]) -> No
     assert "2 lines in Bronze = 2 current in Silver" in output
     gold = (project.root / "data/gold/gold_mine.csv").read_text()
     assert gold == "faculdade,total_views\nGRAN,12\n"
-    assert psql(project, query, READER) == "[('bi_reader', 'GRAN', 12)]"
+    assert project.psql(query, READER) == "[('bi_reader', 'GRAN', 12)]"
 
 
 def test_no_password_is_shown(ran: tuple[Project, str]) -> None:
@@ -127,15 +126,6 @@ def served(open_folder: Path) -> Iterator[Project]:
         yield copy
 
 
-def psql(project: Project, statement: str, role: str = "postgres") -> str:
-    """Return the rows that a role of the embedded server gets, as text."""
-    server = EmbeddedServer(project.root / "data/postgres", port=0)
-    with closing(connect(server.start(), "capstone", role)) as database, database:
-        cursor = database.cursor()
-        cursor.execute(statement)
-        return str(cursor.fetchall()) if cursor.description else ""
-
-
 UNCHANGED = "ok   serving.gold_mine\nok   serving.definitions\n"
 
 
@@ -143,11 +133,11 @@ UNCHANGED = "ok   serving.gold_mine\nok   serving.definitions\n"
 def test_serving_check_finds_manual_changes_and_recreate_reverts_them(served: Project) -> None:
     assert served.kedro("serving", "check").stdout == UNCHANGED
 
-    psql(served, "UPDATE serving.gold_mine SET total_views = 6 WHERE total_views = 5", "loader")
-    psql(served, "INSERT INTO serving.gold_mine VALUES ('2020-01-01', 1)", "loader")
-    psql(served, "REVOKE SELECT ON serving.gold_mine FROM bi_reader")
+    served.psql("UPDATE serving.gold_mine SET total_views = 6 WHERE total_views = 5", "loader")
+    served.psql("INSERT INTO serving.gold_mine VALUES ('2020-01-01', 1)", "loader")
+    served.psql("REVOKE SELECT ON serving.gold_mine FROM bi_reader")
     denied = served.kedro("serving", "check", check=False)
-    psql(served, "GRANT SELECT, TRUNCATE ON serving.gold_mine TO bi_reader")
+    served.psql("GRANT SELECT, TRUNCATE ON serving.gold_mine TO bi_reader")
     failed = served.kedro("serving", "check", check=False)
     assert "Nothing new" in served.run("--pipelines=publish_gold").stdout
     shown = served.kedro("serving", "diff").stdout
@@ -180,7 +170,7 @@ def test_serving_check_finds_manual_changes_and_recreate_reverts_them(served: Pr
         ],
     }
     assert recreated.startswith("1 rows written, 1 removed")
-    psql(served, "REVOKE TRUNCATE ON serving.gold_mine FROM bi_reader")
+    served.psql("REVOKE TRUNCATE ON serving.gold_mine FROM bi_reader")
     assert served.kedro("serving", "check").stdout == UNCHANGED
     assert json.loads(served.kedro("serving", "check", "--json").stdout)["is_equal"]
 
@@ -235,7 +225,7 @@ def test_a_difference_is_shown_before_it_is_published(served: Project) -> None:
 
 def test_changed_definitions_are_published_without_a_new_gold(served: Project) -> None:
     count = "SELECT count(*) FROM serving.definitions"
-    assert psql(served, count, "bi_reader") == "[(3,)]"
+    assert served.psql(count, "bi_reader") == "[(3,)]"
     served.configure("parameters_definitions.yml", definitions=[])
     failed = served.kedro("serving", "check", check=False)
     published = served.run("--pipelines=publish_gold")
@@ -244,13 +234,12 @@ def test_changed_definitions_are_published_without_a_new_gold(served: Project) -
     assert "FAIL serving.definitions: 3 rows to delete; publish them.\n" in failed.stdout
     assert "changed by hand" not in failed.stdout
     assert "serving.definitions has 0 definitions" in " ".join(published.stdout.split())
-    assert psql(served, count, "bi_reader") == "[(0,)]"
+    assert served.psql(count, "bi_reader") == "[(0,)]"
 
 
 def test_a_gold_that_shrank_much_is_published_if_that_is_allowed(served: Project) -> None:
-    psql(served, "INSERT INTO serving.gold_mine VALUES ('2020-01-01', 1)", "loader")
-    psql(
-        served,
+    served.psql("INSERT INTO serving.gold_mine VALUES ('2020-01-01', 1)", "loader")
+    served.psql(
         "UPDATE serving.publications SET gold_sha256 = '',"
         " marts = jsonb_set(marts, '{gold_mine,totals,total_views}', '1000')",
     )
@@ -270,7 +259,7 @@ def test_the_script_that_is_printed_has_the_declared_marts(served: Project) -> N
     script = served.kedro("serving", "ddl").stdout
 
     assert 'CREATE TABLE IF NOT EXISTS "serving"."gold_mine"' in script
-    psql(served, script)
+    served.psql(script)
 
 
 def test_python_runs_the_package_and_a_publication_needs_no_engine_and_no_java(
@@ -314,7 +303,7 @@ CANARY = "canário-9f3b"
 def test_no_secret_of_the_environment_is_shown_or_stored(
     served: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    psql(served, f"ALTER ROLE loader PASSWORD '{CANARY}'")
+    served.psql(f"ALTER ROLE loader PASSWORD '{CANARY}'")
     address = EmbeddedServer(served.root / "data/postgres", port=0).start()
     server = f"@{address.host}:{address.port}/capstone"
     commands = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from infra.s3.seaweed import free_ports
 
 from capstone_metrics.dashboard.texts import Texts
 from capstone_metrics.serving.embedded import ADMIN
@@ -87,20 +87,12 @@ def site(
     served.dataset.sync_runs(runs_of(RECORD, tmp_path_factory.mktemp("lake")))
     stubs = tmp_path_factory.mktemp("stubs")
     (stubs / "rfc3987_syntax.py").write_text("raise ImportError\n")  # slow, and not the product's
-    port = free_port()
+    (port,) = free_ports(1)
     with project_copy(open_folder) as copy:
         command, environment = command_of(copy, served.dataset.reader_dsn(), port)
         environment = {**environment, "PYTHONPATH": str(stubs)}
         with running(command, environment, copy, port) as address:
             yield address
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def options_of(port: int) -> list[str]:
@@ -419,6 +411,6 @@ def test_every_state_has_a_picture(browser: Browser, site: str, served: Served) 
 def test_the_command_becomes_the_server(served: Served, project: Project) -> None:
     kedro = str(Path(sys.executable).parent / "kedro")
     environment = {**os.environ, READER_DSN_VARIABLE: served.dataset.reader_dsn()}
-    port = free_port()
+    (port,) = free_ports(1)
     with running([kedro, "dashboard", *options_of(port)], environment, project, port) as address:
         assert is_up(address)

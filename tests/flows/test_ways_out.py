@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import socket
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from infra.s3.seaweed import free_ports
 
-from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
-from capstone_metrics.serving.provision import connect
 from tests.support.lakes import LAKE_PIPELINES, add, line
 from tests.support.project import project_copy
 
@@ -124,16 +121,9 @@ def add_another(project: Project) -> None:
     add(project.root / "data", "2026-01-31T08", later, name="later")
 
 
-def alter(project: Project, statement: str) -> None:
-    """Change the database by hand, as its administrator."""
-    address = EmbeddedServer(project.root / "data/postgres", port=0).start()
-    with closing(connect(address, "capstone", ADMIN)) as admin, admin:
-        admin.cursor().execute(statement)
-
-
 @pytest.mark.slow
 def test_a_table_that_was_changed_by_hand_is_shown_and_recreated(published: Project) -> None:
-    alter(published, f"UPDATE serving.{MART} SET total_views = total_views + 1")
+    published.psql(f"UPDATE serving.{MART} SET total_views = total_views + 1")
     add_another(published)
     done = published.run(check=False)
 
@@ -146,13 +136,13 @@ def test_a_table_that_was_changed_by_hand_is_shown_and_recreated(published: Proj
 
 @pytest.mark.slow
 def test_a_table_of_other_types_is_recreated_once_it_is_dropped(published: Project) -> None:
-    alter(published, f"ALTER TABLE serving.{MART} ALTER total_views TYPE double precision")
+    published.psql(f"ALTER TABLE serving.{MART} ALTER total_views TYPE double precision")
     add_another(published)
     done = published.run(check=False)
     assert f"serving.{MART}.total_views is double precision and the mart needs" in done.stderr
     assert "Rename or drop the table as its owner" in done.stderr
 
-    alter(published, f"DROP TABLE serving.{MART}")
+    published.psql(f"DROP TABLE serving.{MART}")
     assert follow(published, done).returncode == 0
     published.kedro("serving", "check")
 
@@ -175,9 +165,7 @@ def test_a_gold_that_lost_much_is_checked_and_published_as_it_says(published: Pr
 def test_a_port_that_is_set_later_is_taken_after_the_stop_that_is_named(
     published: Project,
 ) -> None:
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     settings = published.root / "conf/base/globals.yml"
     settings.write_text(settings.read_text().replace("port: 0   ", f"port: {port}"))
     done = published.kedro("serving", "start")

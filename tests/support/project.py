@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.cli.hooks import manager as command_hooks
 
-from capstone_metrics.serving.embedded import EmbeddedServer
+from capstone_metrics.serving.embedded import ADMIN, EmbeddedServer
+from capstone_metrics.serving.provision import connect
 from capstone_metrics.validation.silver import columns_of
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ class Project:
     def run(self, *arguments: str, now: str = NOW, check: bool = True) -> Completed:
         """`kedro run` at an instant."""
         return self.kedro("run", f"--params=now={now}", *arguments, check=check)
+
+    def psql(self, statement: str, role: str = ADMIN) -> str:
+        """Return the rows that a role of the embedded server gets, as text."""
+        server = EmbeddedServer(self.root / "data/postgres", port=0)
+        with closing(connect(server.start(), "capstone", role)) as database, database:
+            cursor = database.cursor()
+            cursor.execute(statement)
+            return str(cursor.fetchall()) if cursor.description else ""
 
     def configure(self, name: str, **changes: Any) -> None:
         """Override top-level entries of a file of `conf/base` in `conf/local`."""
