@@ -65,7 +65,7 @@ def test_there_may_be_none(declared: Any) -> None:
         ),
         ([SHORTS | {"date": 20250331}], "definitions, number 1.date: 20250331 must be a date"),
         ([SHORTS | {"text": ""}], "definitions, number 1: 'text' is not one of "),
-        ([SHORTS | {"en": None}], "definitions, number 1.en: None must be text."),
+        ([SHORTS | {"en": None}], "definitions, number 1.en: has no value; it must be text."),
         (
             [{k: v for k, v in SHORTS.items() if k != "pt"}],
             "definitions, number 1: pt is missing.",

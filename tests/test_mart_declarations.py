@@ -116,7 +116,6 @@ def test_a_name_that_postgresql_would_cut_is_an_error(name: str) -> None:
         "rede_social",
         5,
         [["rede_social"]],
-        ["rede"],
         ["engagement_rate"],
         ["posted_at"],
         ["rede_social", "rede_social"],
@@ -125,6 +124,12 @@ def test_a_name_that_postgresql_would_cut_is_an_error(name: str) -> None:
 def test_a_key_that_does_not_fit_silver_is_an_error(key: Any) -> None:
     with pytest.raises(CapstoneError, match=rf"marts\.{NAME}\.key: .*faculdade, rede_social"):
         mart_of(NAME, {"key": key, "measures": VIEWS})
+
+
+def test_a_key_column_that_is_misspelt_or_made_up_is_named() -> None:
+    for column in ("rede", "dia_da_semana"):
+        with pytest.raises(CapstoneError, match=rf"\.key: '{column}' is not one of .* to columns"):
+            mart_of(NAME, {"key": ["faculdade", column], "measures": VIEWS})
 
 
 @pytest.mark.parametrize(

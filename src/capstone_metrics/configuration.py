@@ -153,6 +153,8 @@ def check(setting: str, value: Any, schema: Schema) -> None:
         CapstoneError: for the first name or value that is not as the schema has it.
     """
     if isinstance(schema, Kind):
+        if value is None and not schema.includes(value):
+            raise ConfigError(f"{setting}: has no value; it must be {schema.name}.")
         if not schema.includes(value):
             raise ConfigError(f"{setting}: {value!r} must be {schema.name}.")
     elif isinstance(schema, list):

@@ -72,7 +72,7 @@ class ConfigurationCheck:
         configuration.check("parameters", parameters, PARAMETERS)
         self.configuration = configuration
         columns = columns_of(parameters["columns"])
-        _check_names(parameters)
+        _check_names(parameters, configuration)
         _check_definitions(parameters, configuration)
         _check_instants(parameters)
         _check_overrides(parameters, columns, loader.runtime_params)
@@ -333,7 +333,7 @@ class RunMonitor:
         return lines
 
 
-def _check_names(parameters: Mapping[str, Any]) -> None:
+def _check_names(parameters: Mapping[str, Any], configuration: Configuration) -> None:
     """Check that consumers and file systems take no two networks or sources for one.
 
     Raises:
@@ -341,8 +341,9 @@ def _check_names(parameters: Mapping[str, Any]) -> None:
     """
     for setting in ("networks", "sources"):
         for name, other, *_ in names_alike(map(str, parameters[setting])):
+            where = configuration.location("parameters", setting)
             raise ConfigError(
-                f"{setting}: {name!r} and {other!r} differ by case or blanks alone, so Power BI "
+                f"{where}: {setting}: {name!r} and {other!r} differ by case or blanks alone, so Power BI "
                 "and some file systems take them for one; rename one."
             )
 

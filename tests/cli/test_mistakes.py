@@ -269,7 +269,7 @@ def test_names_that_others_take_for_one_are_refused(
     project.configure("parameters_sources.yml", **{setting: value})
 
     error = unicodedata.normalize("NFC", sentence(project.kedro(*INGEST, check=False)))
-    assert error.startswith(f"{setting}: {named}")
+    assert error.startswith(f"conf/local/parameters_sources.yml: {setting}: {named}")
     assert "differ by case or blanks alone" in error
 
 
