@@ -76,7 +76,7 @@ bench: $(VENV)/.peers ## what each step costs, beside other tools; a quarter of 
 	@$(BIN)/python -m benchmarks.steps $(ARGS); failed=$$?; for each in source exports growth publication monitoring; do \
 		$(BIN)/python -m benchmarks.$$each || failed=1; done; exit $$failed
 
-bench-spark: $(VENV)/.spark ## a million observations on Spark beside DuckDB; six minutes
+bench-spark: $(VENV)/.spark $(VENV)/.peers ## a million observations on Spark beside notebooks and DuckDB; five minutes
 	$(BIN)/python -m benchmarks.spark
 
 bench-dashboard: $(VENV)/.dev ## how quick the dashboard is over ten million rows; three minutes
