@@ -298,7 +298,7 @@ class _Batch:
         parts = {"accepted": accepted, "observed": observed, "rejected": self._rejected}
         schemas = self._validator.schemas
         tables = {
-            name: pa.Table.from_batches(rows, schemas[name]).combine_chunks()
+            name: pa.Table.from_batches(rows, schemas[name])
             for name, rows in parts.items()
         }
         return ValidatedBatch(**tables, objects=self.objects)
