@@ -343,8 +343,8 @@ def _check_names(parameters: Mapping[str, Any], configuration: Configuration) ->
         for name, other, *_ in names_alike(map(str, parameters[setting])):
             where = configuration.location("parameters", setting)
             raise ConfigError(
-                f"{where}: {setting}: {name!r} and {other!r} differ by case or blanks alone, so Power BI "
-                "and some file systems take them for one; rename one."
+                f"{where}: {setting}: {name!r} and {other!r} differ by case or blanks alone, so "
+                "Power BI and some file systems take them for one; rename one."
             )
 
 

@@ -91,7 +91,7 @@ def mart_of(name: str, declaration: Mapping[str, Any], columns: Mapping[str, str
     declared_key = options.get("key")
     key = tuple(map(str, declared_key)) if isinstance(declared_key, list | tuple) else ()
     allowed = basis.key_columns(columns)
-    for column in declared_key if key else ():
+    for column in declared_key if isinstance(declared_key, list | tuple) else ():
         if isinstance(column, str) and column not in basis.label_schema(columns):
             raise unknown_name(f"marts.{name}.key", column, allowed, declared_in="columns")
     if not key or not set(key) <= set(allowed) or len(set(key)) < len(key):

@@ -52,7 +52,7 @@ def ran(open_folder: Path) -> Iterator[tuple[Project, str]]:
             "silver_to_gold",
             "2026-01-31T20:05",
             {"marts": {"gold_mine": {"key": ["canal"], "measures": {"n": {"count": "views"}}}}},
-            "conf/local/parameters_mine.yml: marts.gold_mine.key: ['canal'] must be",
+            "conf/local/parameters_mine.yml: marts.gold_mine.key: 'canal' is not one of",
         ),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -394,3 +396,37 @@ def test_a_sum_past_64_bits_of_a_mart_without_days_costs_its_key_alone(school: P
     path = school.root / "data/gold/gold_faculdade.csv"
     assert path.read_text() == "faculdade,total_views\nEscola Verde,5\n"
     school.kedro("verify")
+
+
+def test_a_rebuild_of_a_bronze_that_lost_lines_is_refused_until_that_is_allowed(
+    school: Project,
+) -> None:
+    school.run(LAKE)
+    for lost in (school.root / "data/bronze/criacao/fonte=verde").rglob("*.jsonl"):
+        lost.unlink()
+    put(school, "verde/a.csv", OTHER.replace("ve-1", "ve-2").replace("500", "700"))
+    names = ("qtd_inscritos", "compartilhamentos", "salvamentos", "salvos")
+    school.configure("parameters_columns.yml", columns=dict.fromkeys(names, "int64"))
+    for _ in range(2):  # it holds
+        done = school.run(LAKE, check=False)
+        assert error_of(done).startswith("Bronze has lost fonte=verde/")
+        assert gold(school) == BOTH
+    verified = school.kedro("verify", check=False).stdout
+    command = re.findall("kedro (run --params=full=true,allow_refused=verde)", verified)
+    assert command, verified
+    assert command[0] in error_of(done)
+    school.kedro(*command[0].split(), LAKE)
+    assert gold(school) == {"Escola Azul": "12040", "Escola Verde": "700"}
+    assert "FAIL" not in school.kedro("verify", "--full").stdout
+
+
+def test_a_rebuild_without_any_line_leaves_none(school: Project) -> None:
+    school.run(LAKE)
+    shutil.rmtree(school.root / "data/bronze")
+    rebuild = "bronze_to_silver,silver_to_gold"
+    done = school.run(f"--pipelines={rebuild}", "--params=full=true", check=False)
+    assert error_of(done).startswith("Bronze has lost fonte=azul/")
+    assert gold(school) == BOTH
+    school.run(f"--pipelines={rebuild}", "--params=full=true,allow_refused=azul verde")
+    assert gold(school) == {}
+    assert "FAIL" not in school.kedro("verify", "--full").stdout

@@ -32,7 +32,14 @@ def merging(
     """Return the objects that a run merges, and whether it is a full rebuild."""
     read: Any = lambda names, _: names  # noqa: E731 - it stands for the lines
     bronze = Bronze(names, read, lambda: None, dict)  # type: ignore[arg-type, return-value]
-    options = {"columns": {}, "full": False, "first": None, "last": None, **options}
+    options = {
+        "columns": {},
+        "full": False,
+        "first": None,
+        "last": None,
+        "allow_refused": "",
+        **options,
+    }
     increment = find_increment(silver, bronze, sources, ["tiktok"], **options)
     merged_names: Any = increment.validate(None)  # type: ignore[arg-type]
     return merged_names, increment.is_full
@@ -54,6 +61,16 @@ def test_without_silver_every_object_is_merged() -> None:
 
 def test_a_full_rebuild_merges_every_object() -> None:
     assert merging(merged(EARLY), full=True) == (NAMES, True)
+
+
+@pytest.mark.parametrize(
+    "why", [{"full": True}, {"columns": {"salvos": "int64"}}], ids=["asked for", "other columns"]
+)
+def test_a_rebuild_does_not_lose_the_lines_of_a_lost_object(why: dict[str, Any]) -> None:
+    with pytest.raises(CapstoneError, match=rf"lost {EARLY} and 1 more.*allow_refused=x\.$"):
+        merging(merged(*NAMES), names=[EVENING], **why)
+    assert merging(merged(*NAMES), names=[EVENING], allow_refused="x", **why) == ([EVENING], True)
+    assert merging(merged(*NAMES), sources={}, names=[EVENING], **why) == ([EVENING], True)
 
 
 @pytest.mark.parametrize("head", [{}, {"generation": 3}, {"generation": 3, "format": FORMAT - 1}])

@@ -59,7 +59,9 @@ def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
         raise DataError(
             "Silver has other columns than are declared; run 'kedro run', which builds it again."
         )
-    increment = find_increment(silver, bronze, sources, networks, columns, True, None, None)
+    increment = find_increment(
+        silver, bronze, sources, networks, columns, True, None, None, list(sources)
+    )
     rebuilt = merge(validate(increment, sources, networks, columns, schedule))
     return [
         compare_tables(f"silver_{name}", silver.tables[name], rebuilt.overwrites[name].rows)

@@ -13,6 +13,7 @@ from capstone_metrics.facts import facts_of
 from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.measures import totals_of
 from capstone_metrics.schemas import VIDEO_KEY
+from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.wide_sums import exact_sum, rows_within
 
 if TYPE_CHECKING:
@@ -121,14 +122,18 @@ def _result(
 def _receipt_problems(lake: Lake) -> Iterator[str]:
     are_lost = len(lake.receipts) < lake.silver.head["objects"]
     merge = REBUILD if are_lost else "merge it: kedro run --pipelines=bronze_to_silver"
+    for name in sorted(lake.receipts.keys() - lake.objects.keys()):
+        fonte, *_ = parse_object_name(name)
+        yield (
+            f"{name} is missing; restore it, or rebuild Silver without its lines: kedro run "
+            f"--params=full=true,allow_refused={fonte}"
+        )
     for name, stats in lake.objects.items():
         receipt = lake.receipts.get(name)
         if receipt is None:
             yield f"{name} has no receipt; {merge}"
         elif any(receipt[stat] != value for stat, value in stats.items()):
             yield f"{name} has changed since Silver processed it; restore it, or {REBUILD}"
-    for name in sorted(lake.receipts.keys() - lake.objects.keys()):
-        yield f"{name} is missing; restore it, or {REBUILD}"
 
 
 def _accounting_problems(lake: Lake) -> Iterator[str]:

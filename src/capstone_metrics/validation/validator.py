@@ -297,10 +297,7 @@ class _Batch:
     ) -> ValidatedBatch:
         parts = {"accepted": accepted, "observed": observed, "rejected": self._rejected}
         schemas = self._validator.schemas
-        tables = {
-            name: pa.Table.from_batches(rows, schemas[name])
-            for name, rows in parts.items()
-        }
+        tables = {name: pa.Table.from_batches(rows, schemas[name]) for name, rows in parts.items()}
         return ValidatedBatch(**tables, objects=self.objects)
 
 

@@ -76,7 +76,8 @@ def account(
         if digests != [validation.declaration_digests.get(fonte, UNDECLARED)]
     ]
     accounts = {"run": run, "drift": drift, "outdated": outdated, "receipts": receipts, **head}
-    is_unchanged = bool(previous_head) and not receipts  # no new object, no new commit
+    # no new object, no new commit
+    is_unchanged = bool(previous_head) and not receipts and not validation.is_full
     new_head = previous_head if is_unchanged else head
     return SilverUpdate(validation.snapshot, merged.overwrites, receipts, new_head, accounts)
 

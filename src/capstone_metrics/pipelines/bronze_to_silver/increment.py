@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 from capstone_metrics.changes import FORMAT, Bronze, Increment, SilverSnapshot
 from capstone_metrics.errors import ConfigError, StorageError
+from capstone_metrics.refusals import allowed_names
 from capstone_metrics.schedule import Span
 from capstone_metrics.sources import Declarations, withdrawn_objects
 from capstone_metrics.validation.objects import parse_object_name
@@ -26,6 +27,7 @@ def find_increment(
     full: bool,
     first: str | None,
     last: str | None,
+    allow_refused: Any,
 ) -> Increment:
     """Return the increment of the objects without a receipt, in a backfill of its windows only.
 
@@ -43,11 +45,12 @@ def find_increment(
         full: whether to rebuild Silver from all objects.
         first: the first day or window of a backfill; None without one.
         last: the last day or window of a backfill.
+        allow_refused: the names of the sources of which a rebuild may lack objects that are lost.
 
     Raises:
         CapstoneError: for a backfill where a full rebuild is needed; for a rebuild of
-            a source whose declaration is wrong; if receipts were deleted, since the lines of their
-            objects would be counted again.
+            a source whose declaration is wrong, or of which Bronze has lost an object; if receipts
+            were deleted, since the lines of their objects would be counted again.
     """
     span = Span.of(first, last)
     every_column = columns_of(columns)
@@ -69,6 +72,9 @@ def find_increment(
     is_full = full or reason is not None
     if is_full and (error := _error_of_a_source(declared, bronze.names)):
         raise error  # a rebuild would lose its rows
+    if is_full:
+        allowed = allowed_names(allow_refused, sources)
+        _require_merged_objects(silver, bronze.names, set(sources).difference(allowed))
     merged = set() if is_full else silver.merged_objects()
     if not is_full and len(merged) < silver.head["objects"]:
         raise StorageError(
@@ -84,6 +90,26 @@ def find_increment(
         and (span is None or parse_object_name(name)[1] in span)
     ]
     return Increment(partial(bronze.validate, names), silver, is_full, withdrawn)
+
+
+def _require_merged_objects(
+    silver: SilverSnapshot, names: Collection[str], sources: Collection[str]
+) -> None:
+    """Raise an error if Bronze has lost an object of these sources that Silver has lines of."""
+    lost = sorted(
+        name
+        for name in silver.merged_objects().difference(names)
+        if parse_object_name(name)[0] in sources
+    )
+    if lost:
+        fontes = " ".join(sorted({parse_object_name(name)[0] for name in lost}))
+        value = f"'{fontes}'" if " " in fontes else fontes
+        more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
+        raise StorageError(
+            f"Bronze has lost {lost[0]}{more}, so Silver cannot be rebuilt with these lines; "
+            "restore them, or rebuild without: kedro run "
+            f"--params=full=true,allow_refused={value}."
+        )
 
 
 def _error_of_a_source(declared: Declarations, names: list[str]) -> ConfigError | None:

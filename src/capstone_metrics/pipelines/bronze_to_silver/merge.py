@@ -14,7 +14,7 @@ from capstone_metrics.facts import days_of, index_of, rows_of_days, shard_of
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.observations import merge_observations
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
-from capstone_metrics.schemas import PROVENANCE, VIDEO_INDEX, VIDEO_KEY
+from capstone_metrics.schemas import PROVENANCE, VIDEO_INDEX, VIDEO_KEY, silver_tables
 from capstone_metrics.validation.objects import parse_object_name
 
 DAY = "data_postagem"
@@ -55,7 +55,8 @@ class MergeResult:
     """The changes of Silver by a merge, and the numbers of lines and rows in it.
 
     Attributes:
-        overwrites: the new partitions of each table of Silver; empty without new objects.
+        overwrites: the new partitions of each table of Silver; without new objects none, or all
+            of them emptied by a rebuild.
         accepted: the number of accepted lines.
         rows_before: the number of rows of the rewritten partitions before the merge.
         rows_after: the number of these rows after the merge.
@@ -89,7 +90,10 @@ def merge(validation: ValidationResult) -> MergeResult:
         validation: the validated lines.
     """
     if not validation.objects:
-        return MergeResult()
+        is_emptied = validation.is_full and validation.snapshot.generation
+        emptied = silver_tables(validation.columns) if is_emptied else {}
+        tables = {name: schema.to_pyarrow().empty_table() for name, schema in emptied.items()}
+        return MergeResult({n: PartitionOverwrite(ibis.memtable(t)) for n, t in tables.items()})
     merged = _merge_provenance(validation)
     after = ibis.union(merged.upserted, merged.unchanged)
     days: list[tuple[str, ...]] | None = None

@@ -24,6 +24,7 @@ def create_pipeline() -> Pipeline:
                     "params:full",
                     "params:from",
                     "params:to",
+                    "params:allow_refused",
                 ],
                 outputs="bronze_increment",
                 name="find_increment",
