@@ -74,19 +74,21 @@ def facts_of(
 
 
 def changed_days(
-    basis: Basis, changed: Mapping[str, set[dt.date]], tables: Mapping[str, ir.Table]
-) -> set[dt.date]:
-    """Return the days of rows that changed, by the changed days of each table of Silver."""
-    if basis.table == "video":
-        if not (observed := changed["observacao_dia"]):  # to read a table starts the engine
-            return changed["criacao"]
-        rows = rows_of_days(tables["observacao_dia"], OBSERVED, observed)
-        return changed["criacao"].union(_days_posted(rows, tables))
-    if basis.at_days is None:
-        return changed[basis.table]
-    ages = range(-EARLIEST_DAYS, basis.at_days + 1)
-    posted = {day - dt.timedelta(age) for day in changed[basis.table] for age in ages}
-    return changed["criacao"] | posted
+    bases: Collection[Basis], changed: Mapping[str, set[dt.date]], tables: Mapping[str, ir.Table]
+) -> dict[Basis, set[dt.date]]:
+    """Return the days of the rows of each basis that changed.
+
+    Args:
+        bases: what marts are counted from.
+        changed: the changed days of each table of Silver.
+        tables: the tables of Silver.
+    """
+    of_videos = {each for each in bases if each.table == "video" or each.at_days is not None}
+    posted = changed["criacao"]
+    if of_videos and changed["observacao_dia"]:  # else no table is read: that starts the engine
+        rows = rows_of_days(tables["observacao_dia"], OBSERVED, changed["observacao_dia"])
+        posted = posted.union(_days_posted(rows, tables))
+    return {each: posted if each in of_videos else changed[each.table] for each in bases}
 
 
 def _days_posted(observations: ir.Table, tables: Mapping[str, ir.Table]) -> set[dt.date]:
@@ -140,9 +142,23 @@ def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days
 
 
 def _last_observed(tables: Mapping[str, ir.Table], days: Days) -> ir.Table:
-    """Return the days of the posting and of the last observation of each video."""
+    """Return the days of the posting and of the last observation of each video.
+
+    The latest line of a video may be of a source whose counters count in a period, which has no
+    observation; then the one before it is the last.
+    """
     rows = rows_of_days(tables["provenance"], POSTED, days)
-    return rows.select(*VIDEO_KEY, POSTED, last=OBSERVED)
+    videos = rows.select(*VIDEO_KEY, POSTED, last=OBSERVED).cache()
+    observed = tables["observacao_dia"].filter(tables["observacao_dia"].views.notnull())
+    last_rows = rows_of_days(observed, OBSERVED, days_of(videos, "last"))
+    unseen = videos.anti_join(last_rows.select(*VIDEO_KEY, last=OBSERVED), [*VIDEO_KEY, "last"])
+    unseen = unseen.drop("last").cache()
+    if not unseen.count().to_pyarrow().as_py():  # without a look at every day
+        return videos
+    earlier = observed.semi_join(unseen, VIDEO_KEY)
+    earlier = earlier.group_by(VIDEO_KEY).agg(last=earlier[OBSERVED].max())
+    seen = videos.anti_join(unseen, VIDEO_KEY)
+    return ibis.union(seen, unseen.inner_join(earlier, VIDEO_KEY).select(*seen.columns))
 
 
 def _gained_lately(last: ir.Table, observations: ir.Table) -> ir.Table:

@@ -275,6 +275,32 @@ def test_a_late_observation_is_of_the_day_that_its_video_was_moved_to() -> None:
     assert_is_expected(silver, gold, expected)
 
 
+@pytest.mark.skipif(engines.chosen == "spark", reason="merges in memory are slow")
+def test_counters_of_a_period_say_nothing_of_a_video_at_an_age() -> None:
+    """They may be its latest ones, before and after a later observation comes."""
+    posted = {"data_postagem": "2026-01-01", "video_id": "a"}
+    counters = (
+        ("faker", "2026-01-01", 100),
+        ("faker", "2026-01-02", 500),
+        ("report", "2026-02-20", 7),
+        ("faker", "2026-02-10", 900),
+    )
+    objects = {
+        name_of(number, fonte): line(ingestion_ts=f"{day}T12:00:00Z", views=views, **posted)
+        for number, (fonte, day, views) in enumerate(counters)
+    }
+    silver, gold = silver_snapshot(), GoldSnapshot()
+    seen = {}
+    for name, content in objects.items():
+        silver = merged(silver, {name: content})
+        gold = gold_of(silver, gold)
+        seen[name] = content
+        expected = rebuild(seen, SOURCES, NETWORKS, declared=tuple(COLUMNS))
+        assert_is_expected(silver, gold, expected)
+    (row,) = rows_by_key(gold, "gold_video").values()
+    assert row[-2:] == [400, 500]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_rebuild_is_what_the_oracle_expects(seed: int) -> None:
     random = Random(seed)

@@ -84,7 +84,8 @@ class Lake:
         """Return the views that videos of an age had at that age, and their number, by a key."""
         totals: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
         for (network, video), row in self.silver.items():
-            posted, last = row["data_postagem"], self.observed[network, video]
+            posted = row["data_postagem"]
+            last = self.observed.get((network, video), dt.date.min)
             known = {
                 day: each["views"]
                 for (*other, day), each in self.days.items()
@@ -120,7 +121,8 @@ class Lake:
             gained = _sum(
                 each["views_ganhas"]
                 for (*other, day), each in self.days.items()
-                if tuple(other) == video and 0 <= (self.observed[video] - day).days < 7
+                if tuple(other) == video and video in self.observed
+                if 0 <= (self.observed[video] - day).days < 7
             )
             views_7d, _ = at_7_days.get(video, (None, 0))
             counters = [row[name] for name in ("views", "likes", "comentarios")]
@@ -176,8 +178,8 @@ def rebuild(
             latest[video] = order
             lake.silver[video] = row
         day = row["ingestion_ts"].astimezone(ZoneInfo(zone)).date()
-        lake.observed[video] = max(day, lake.observed.get(video, day))
         if counters == "lifetime":
+            lake.observed[video] = max(day, lake.observed.get(video, day))
             days[(*video, day)] = max(days.get((*video, day), (order,)), (order, row))
     observed = {key: row for key, (_, row) in days.items()}
     increments = _last_reports(reports, observed.keys())

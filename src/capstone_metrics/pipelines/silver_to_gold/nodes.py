@@ -272,7 +272,8 @@ def _days(
     if full or changed is None:
         return dict.fromkeys(bases)
     backfilled = span.days if span else ()
-    return {basis: changed_days(basis, changed, silver.tables).union(backfilled) for basis in bases}
+    changed_of = changed_days(bases, changed, silver.tables)
+    return {basis: days.union(backfilled) for basis, days in changed_of.items()}
 
 
 def build_marts(scope: RebuildScope) -> dict[str, bytes]:
