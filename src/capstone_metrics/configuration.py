@@ -13,12 +13,15 @@ from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.yaml_text import Loader, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 SUFFIXES = {".yml", ".yaml", ".json"}
 READ_NAMES = ("catalog", "credentials", "logging", "parameters")
 """How the names begin of the files that are read, or of the folder that they are in."""
+
+TEXT_OPTIONS = ("fields", "defaults", "only", "ignore")
+"""The options of a source whose values are compared with texts of its files."""
 
 GLOBALS_FILE = "globals.yml"
 """The only file of globals that is read."""
@@ -252,7 +255,8 @@ class Configuration:
     def check_scalars(self) -> None:
         """Check that YAML takes numbers and names of parameters as they are written.
 
-        YAML takes 010 for 8, 12:30 for 750, 1_000 for 1000, and NO for false.
+        YAML takes 010 for 8, 12:30 for 750, 1_000 for 1000, and NO for false. Where texts are
+        meant, as in `fields` of a source, 1.50 is not to be 1.5 either.
 
         Raises:
             ConfigError: for the first text that it takes for something else.
@@ -262,8 +266,8 @@ class Configuration:
                 if path.suffix == ".json" or not self._is_of_kind(path, "parameters"):
                     continue
                 root = yaml.compose(path.read_text(encoding="utf-8"), Loader)
-                for scalar, is_name in _plain_scalars(root, set()):
-                    value = _taken_for(scalar, is_name=is_name)
+                for scalar, place, is_name in _plain_scalars(root, set()):
+                    value = _taken_for(scalar, is_name=is_name, is_text=_has_texts(place))
                     if value is not None:
                         line = scalar.start_mark.line + 1
                         raise ConfigError(
@@ -357,33 +361,41 @@ def _content(path: Path) -> Mapping[Any, Any]:
     return content if isinstance(content, Mapping) else {}
 
 
+def _has_texts(path: Sequence[str]) -> bool:
+    """Return whether the values at a path of the parameters are compared with texts."""
+    is_of_source = path[:1] == ("sources",) and len(path) > len(("sources", "name"))
+    return path[:1] == ("networks",) or (is_of_source and path[2] in TEXT_OPTIONS)
+
+
 def _plain_scalars(
-    node: yaml.Node | None, visited: set[int], *, is_name: bool = False
-) -> Iterator[tuple[yaml.ScalarNode, bool]]:
-    """Yield the texts of a document that are not in quotes, and whether each is a name."""
+    node: yaml.Node | None, visited: set[int], path: tuple[str, ...] = (), *, is_name: bool = False
+) -> Iterator[tuple[yaml.ScalarNode, tuple[str, ...], bool]]:
+    """Yield the texts of a document that are not in quotes, their paths, and which are names."""
     if node is None or id(node) in visited:  # an alias
         return
     visited.add(id(node))
     if isinstance(node, yaml.ScalarNode):
         if not node.style:
-            yield node, is_name
+            yield node, path, is_name
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
-            yield from _plain_scalars(each, visited)
+            yield from _plain_scalars(each, visited, path)
     elif isinstance(node, yaml.MappingNode):
         for name, value in node.value:
-            yield from _plain_scalars(name, visited, is_name=True)
-            yield from _plain_scalars(value, visited)
+            yield from _plain_scalars(name, visited, path, is_name=True)
+            yield from _plain_scalars(value, visited, (*path, str(name.value)))
 
 
-def _taken_for(scalar: yaml.ScalarNode, *, is_name: bool) -> str | None:
+def _taken_for(scalar: yaml.ScalarNode, *, is_name: bool, is_text: bool) -> str | None:
     """Return what YAML takes a text for, if that is not what is written; None if it is."""
     kind, text = scalar.tag.rpartition(":")[2], scalar.value
     if kind == "int":
         value = str(yaml.SafeLoader("").construct_yaml_int(scalar))
         return None if value == text else value
     if kind == "float":
-        return None if not set("_:") & set(text) else str(yaml.safe_load(text))
-    if is_name and kind in {"bool", "null"}:
+        value = str(read_yaml(text))
+        return value if set("_:") & set(text) or (is_text and value != text) else None
+    is_spelt = kind == "bool" and text.casefold() in {"true", "false"}
+    if kind in {"bool", "null"} and (is_name or (is_text and kind == "bool" and not is_spelt)):
         return {"bool": "true or false", "null": "no value"}[kind]
     return None

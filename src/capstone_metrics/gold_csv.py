@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import ibis.expr.datatypes as dt
 
 
+MAX_BLOCK = (1 << 31) - 1
+"""The largest size of a block for Arrow."""
+
+
 class _LineFeeds:
     """A file that ends rows with LF: the writer ends them with CRLF, so that it also quotes CR."""
 
@@ -35,6 +39,11 @@ def to_csv(table: pa.Table) -> bytes:
     return file.getvalue().encode()
 
 
+def _block_size(content: bytes) -> int:
+    """Return a size of blocks that no row exceeds: that of all rows, as far as it may be."""
+    return min(len(content) + 1, MAX_BLOCK)
+
+
 def read_csv(content: bytes, types: Mapping[str, dt.DataType]) -> pa.Table:
     """Parse the CSV of a mart.
 
@@ -49,7 +58,7 @@ def read_csv(content: bytes, types: Mapping[str, dt.DataType]) -> pa.Table:
     return pc.read_csv(
         pa.BufferReader(content),
         # a thread of Arrow that holds an object of Python aborts an interpreter that ends
-        read_options=pc.ReadOptions(use_threads=False),
+        read_options=pc.ReadOptions(use_threads=False, block_size=_block_size(content)),
         parse_options=pc.ParseOptions(newlines_in_values=True),
         convert_options=pc.ConvertOptions(column_types=kinds, strings_can_be_null=False),
     )

@@ -140,7 +140,7 @@ def test_an_unknown_name_is_answered_with_the_choices(
         ("catalog.yml", "x: {type: a, path: '${globals:no}'}\n", ": x.path: Globals key 'no' not "),
         ("globals.yaml", "lake: data/x\n", ": declares lake, but a file of this name is not read"),
         ("settings.yml", "database: x\n", ": declares database, but a file of this name is not "),
-        ("parameters_a.yml", "networks: [tiktok, on]\n", ": networks: ['tiktok', True] must be a"),
+        ("parameters_a.yml", "networks: [tiktok, on]\n", ", line 1: YAML takes on for true or"),
         ("parameters_a.yml", "networks: [tiktok, 010]\n", ", line 1: YAML takes 010 for 8; write"),
         ("parameters_a.yml", "sources:\n  on: {}\n", ", line 2: YAML takes on for true or false;"),
         ("parameters_a.yml", "sources:\n  1_000: {}\n", ", line 2: YAML takes 1_000 for 1000; "),
@@ -200,11 +200,11 @@ def test_a_mistake_in_the_catalog_is_one_sentence(
         ),
         (
             {**FILES, "fields": {**FIELDS, "faculdade": {"constant": True}}},
-            ".fields.faculdade.constant: True is no text or number; write a text in quotes",
+            ".fields.faculdade.constant: True must be a text or a whole number; write it in quotes",
         ),
         (
             {**FILES, "fields": {**FIELDS, "faculdade": {"constant": 1.5}}},
-            ".fields.faculdade.constant: 1.5 is no text or number; write a text in quotes",
+            ".fields.faculdade.constant: 1.5 must be a text or a whole number; write it in quotes",
         ),
         (
             {**FILES, "fields": {**FIELDS, "views": {"field": True}}},
@@ -273,21 +273,40 @@ def test_names_that_others_take_for_one_are_refused(
     assert "differ by case or blanks alone" in error
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
-    ("constant", "taken_for"), [("12:30", "750"), ("010", "8"), ("1_000", "1000")]
+    ("option", "written", "taken_for"),
+    [
+        ("fields: {video_id: {constant: TEXT}}", "12:30", "750"),
+        ("fields: {video_id: {constant: TEXT}}", "010", "8"),
+        ("ignore: [{pago: [sim, TEXT]}]", "NO", "true or false"),
+        ("fields: {faculdade: {field: inst, values: {TEXT: X}}}", "1.50", "1.5"),
+        ("fields: {video_id: {constant: TEXT}}", "1_000", "1000"),
+        ("fields: {video_id: {constant: TEXT}}", "1e3", "1000.0"),
+        ("fields: {faculdade: {field: inst, values: {A: TEXT}}}", "2.10", "2.1"),
+        ("fields: {views: {field: v, missing: TEXT}}", "1.0e3", "1000.0"),
+        ("only: {pago: TEXT}", "yes", "true or false"),
+        ("defaults: {missing: [TEXT]}", "Off", "true or false"),
+    ],
 )
-def test_a_constant_that_yaml_takes_for_something_else_is_refused_with_its_line(
-    project: Project, constant: str, taken_for: str
+def test_a_text_that_yaml_takes_for_something_else_is_refused_with_its_line(
+    project: Project, option: str, written: str, taken_for: str
 ) -> None:
-    text = "sources:\n  mine:\n    fields:\n      video_id: {constant: CONSTANT}\n"
     path = project.root / "conf/local/parameters_sources.yml"
-    for written, expected in (
-        (constant, f", line 4: YAML takes {constant} for {taken_for}; write it in quotes"),
-        (f"'{constant}'", ": sources.mine.type: None is not one of faker, files"),
+    for text, expected in (
+        (written, f", line 3: YAML takes {written} for {taken_for}; write it in quotes"),
+        (f"'{written}'", ": sources.mine.type: None is not one of faker, files"),
     ):
-        path.write_text(text.replace("CONSTANT", written))
+        path.write_text(f"sources:\n  mine:\n    {option.replace('TEXT', text)}\n")
         done = project.kedro(*INGEST, check=False)
         assert sentence(done).startswith(f"conf/local/parameters_sources.yml{expected}")
+
+
+def test_a_number_that_is_written_as_it_is_read_is_taken(project: Project) -> None:
+    path = project.root / "conf/local/parameters_sources.yml"
+    path.write_text("sources:\n  mine:\n    only: {nota: [1.5, 10, true, False]}\n")
+    done = project.kedro(*INGEST, check=False)
+    assert "sources.mine.type: None is not one of faker, files" in sentence(done)
 
 
 def test_a_source_whose_name_is_a_number_is_refused(project: Project) -> None:

@@ -165,6 +165,13 @@ def test_a_source_is_named_after_its_file_without_accents(copy: Project) -> None
     assert list(declared(copy, "escola")["sources"]) == ["relatorio_de_marco"]
 
 
+def test_a_text_that_yaml_takes_for_a_number_is_declared_in_quotes(copy: Project) -> None:
+    copy.kedro("source", "add", "week.csv", "--env=escola", "--set=rede_social=1e3")
+    text = (copy.root / "conf/escola/parameters_sources.yml").read_text()
+    assert "constant: '1e3'" in text
+    assert "- '1e3'" in text
+
+
 @pytest.mark.parametrize(
     "options", [["--env=base"], ["--env=../x"], ["--name=a b", "--env=ours"]], ids=" ".join
 )

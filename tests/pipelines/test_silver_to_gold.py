@@ -213,7 +213,7 @@ def test_no_table_is_read_where_no_day_changed() -> None:
     """To read one starts the engine, which takes half a second."""
     bases = [Basis(), Basis("observacao_dia"), Basis("observacao_dia", 7), Basis("video")]
     none: set[dt.date] = set()
-    assert changed_days(bases, {table: none for table in DAYS}, {}) == dict.fromkeys(bases, none)
+    assert changed_days(bases, dict.fromkeys(DAYS, none), {}) == dict.fromkeys(bases, none)
 
 
 def test_only_the_days_that_changed_are_rebuilt() -> None:

@@ -24,6 +24,7 @@ from capstone_metrics.cli.common import echo_json, environments, load_catalog, s
 from capstone_metrics.errors import CapstoneError, unknown_name
 from capstone_metrics.validation.silver import columns_of
 from capstone_metrics.validation.texts import names_alike
+from capstone_metrics.yaml_text import read_yaml, write_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -150,7 +151,7 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
     if is_new and not (folder / "globals.yml").exists():
         database = f"capstone_{environment}".replace("-", "_").lower()
         settings_of_new = {"lake": f"data/{environment}", "database": database}
-        (folder / "globals.yml").write_text(_yaml(settings_of_new), encoding="utf-8")
+        (folder / "globals.yml").write_text(write_yaml(settings_of_new), encoding="utf-8")
     path.write_text(text, encoding="utf-8")
     _show(result, declared)
     click.echo(
@@ -185,7 +186,7 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
         click.echo("No known export: the declaration is guessed from names and values; check it.")
     if with_declaration and (declared.missing or not result.refused):
         sources = {_name_of(request.file, declared): declaration}
-        click.echo(_yaml({"networks": _networks_of(result, declared), "sources": sources}))
+        click.echo(write_yaml({"networks": _networks_of(result, declared), "sources": sources}))
     _show(result, declared)
 
 
@@ -288,7 +289,7 @@ def _with_source(
     Raises:
         CapstoneError: if it has a source of this name, or cannot be extended as text.
     """
-    present = yaml.safe_load(content) or {}
+    present = read_yaml(content) or {}
     sources = present.get("sources") or {}
     if name in sources:
         raise CapstoneError(
@@ -297,7 +298,7 @@ def _with_source(
         )
     declaration = _escaped(declared.declaration)
     if not content.strip():
-        return _yaml({"networks": networks, "sources": {name: declaration}})
+        return write_yaml({"networks": networks, "sources": {name: declaration}})
     is_missing = not set(networks) <= set(present.get("networks") or ())
     extended = _with_networks(content, present, networks) if is_missing else content
     extended = _with_block(extended, name, declaration)
@@ -305,11 +306,11 @@ def _with_source(
     if is_missing:
         expected["networks"] = networks
     try:
-        is_right = yaml.safe_load(extended) == expected
+        is_right = read_yaml(extended) == expected
     except yaml.YAMLError:
         is_right = False
     if not is_right:
-        block = _yaml({name: declaration})
+        block = write_yaml({name: declaration})
         raise CapstoneError(
             f"{path}: cannot be extended without changing the rest of it; add this under sources, "
             f"and {', '.join(networks)} to networks:\n{block}"
@@ -321,15 +322,15 @@ def _with_block(content: str, name: str, declaration: Mapping[str, Any]) -> str:
     """Return a file of declarations with a source before the others, indented as they are."""
     start = re.search(r"^sources:[ \t]*(#.*)?(?:\n|$)", content, re.MULTILINE)
     if start is None:
-        return f"{content.rstrip()}\n\nsources:\n{_indented(_yaml({name: declaration}), '  ')}"
+        return f"{content.rstrip()}\n\nsources:\n{_indented(write_yaml({name: declaration}), '  ')}"
     first = re.search(r"^([ \t]+)\S", content[start.end() :], re.MULTILINE)
-    block = _indented(_yaml({name: declaration}), first[1] if first else "  ")
+    block = _indented(write_yaml({name: declaration}), first[1] if first else "  ")
     return f"{content[: start.end()].rstrip()}\n{block}{content[start.end() :]}"
 
 
 def _with_networks(content: str, present: Mapping[str, Any], networks: list[str]) -> str:
     """Return a file of declarations with these networks."""
-    text = _yaml({"networks": networks})
+    text = write_yaml({"networks": networks})
     if "networks" not in present:
         return f"{text}{content}"
     return re.sub(r"^networks:.*(\n[ \t]*-.*)*\n?", lambda _: text, content, flags=re.MULTILINE)
@@ -342,10 +343,6 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_escaped(each) for each in value]
     return value.replace("${", "\\${") if isinstance(value, str) else value
-
-
-def _yaml(value: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _indented(text: str, margin: str) -> str:

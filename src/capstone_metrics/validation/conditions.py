@@ -155,5 +155,7 @@ def _condition(setting: str, path: str, value: Any) -> Condition:
             ) from error
         return Condition(path, pattern=str(pattern))
     values = value if isinstance(value, list | tuple) else [value]
+    if not values or not all(isinstance(each, str | int | float) for each in values):
+        raise ConfigError(f"{setting}.{path}: {value!r} must be a value or a list of values.")
     texts = [{True: "true", False: "false"}[v] if isinstance(v, bool) else str(v) for v in values]
     return Condition(path, tuple(map(folded, texts)))

@@ -281,7 +281,7 @@ def _constant(setting: str, base: Field, options: Mapping[str, Any]) -> Field:
     kinds = (str, int) if base.kind == "string" else (str, int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or value == "":
         raise ConfigError(
-            f"{setting}.constant: {value!r} is no text or number; write a text in quotes."
+            f"{setting}.constant: {value!r} must be a text or a whole number; write it in quotes."
         )
     return replace(base, constant=str(value), origins=(origin,), quoted=True)
 
@@ -410,9 +410,13 @@ def _pattern(setting: str, value: Any) -> str:
     return str(value)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def _replacements(setting: str, value: Any) -> tuple[tuple[str, str], ...]:
     is_mapping = isinstance(value, Mapping) and bool(value)
-    if not is_mapping or any(isinstance(each, bool) for pair in value.items() for each in pair):
+    if not is_mapping or not all(_is_text(each) for pair in value.items() for each in pair):
         raise ConfigError(
             f"{setting}: {value!r} must be {{value of the source: value}}, texts in quotes."
         )

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -258,7 +258,7 @@ def _require_rows(head: Mapping[str, Any]) -> None:
 def _days(
     silver: SilverSnapshot,
     gold: GoldSnapshot,
-    bases: Iterable[Basis],
+    bases: Collection[Basis],
     full: bool,
     first: str | None,
     last: str | None,
