@@ -193,6 +193,10 @@ class RunMonitor:
         layer = _layer(node)
         if isinstance(data, QualityReport):
             self.summary.findings += [finding.message for finding in data.findings]
+            if not self.configuration["parameters"]["allow_findings"]:
+                blocking = [each.message for each in data.findings if each.action == "block"]
+                self.summary.blocking += blocking
+        self.summary.losses += getattr(dataset, "planned_losses", [])
         if layer and stats:
             self.summary.add(layer, data, stats.values(), now - self.last_save_time)
             self.last_save_time = now

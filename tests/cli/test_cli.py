@@ -243,9 +243,13 @@ def test_a_gold_that_shrank_much_is_published_if_that_is_allowed(served: Project
         "UPDATE serving.publications SET gold_sha256 = '',"
         " marts = jsonb_set(marts, '{gold_mine,totals,total_views}', '1000')",
     )
+    planned = served.kedro("run", "--pipelines=publish_gold", "--params=plan=true").stdout
+    allowed = "--params=plan=true,allow_shrink=true"
     done = served.run("--pipelines=publish_gold", check=False)
     shown = served.kedro("serving", "diff").stdout
 
+    assert "not published: Gold has lost too much: gold_mine had total_views 1000" in planned
+    assert "not published" not in served.kedro("run", "--pipelines=publish_gold", allowed).stdout
     assert done.returncode == 1
     assert done.stderr.startswith("Error: Gold has lost too much to be published: gold_mine had")
     assert done.stderr.count("\n") == 1

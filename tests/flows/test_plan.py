@@ -196,6 +196,31 @@ def test_a_plan_and_the_run_after_it_agree(project: Project) -> None:
     ]
 
 
+def test_a_plan_names_what_the_run_refuses_removes_and_leaves_as_it_was(
+    project: Project,
+) -> None:
+    first_window(project)
+    run_here(project)
+    marts = project.parameters("marts.yml")["marts"]
+    kept = {name: mart for name, mart in marts.items() if name != "gold_canal_dia"}
+    project.configure("parameters_marts.yml", marts=kept)
+    accept_network(project)
+    quality = project.parameters("quality.yml")["quality"]
+    quality["gold"]["change_pct"] = {"most": 0, "action": "block"}
+    project.configure("parameters_quality.yml", quality=quality)
+    add(project.root / "data", "2026-01-31T09", line(views=70_000, **LATER))
+
+    def shown(params: str) -> str:
+        command = ("run", f"--pipelines={','.join(LAKE_PIPELINES)}", f"--params=plan=true{params}")
+        return project.kedro(*command).stdout
+
+    plan = shown("")
+    assert "gold_canal_dia: to be removed, as it is no longer declared" in plan
+    assert "lines of faker; 'kedro quarantine replay' validates them again" in plan
+    assert "%; Gold would not be changed" in plan
+    assert "Gold would not be changed" not in shown(",allow_findings=true")
+
+
 def list_rejected(lake: Path) -> list[str]:
     paths = lake.glob("silver/quarentena/**/*.jsonl")
     return [text for path in paths for text in path.read_text().splitlines()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,7 +73,11 @@ def status(  # noqa: PLR0913, PLR0917 - the options of the command
         since = run_identifier(records_needed_since(timetable, instant, windows))
         records = [*dataset.load_oldest(before=since), *dataset.load_since(since)]
     runs = [RecordedRun(record, is_simulated=bool(now)) for record in records]
-    current = status_at(timetable, runs, _lake_facts(catalog, env), instant, windows)
+    current = status_at(timetable, runs, _lake_facts(catalog), instant, windows)
+    checks = [
+        replace(each, message=name_environment(each.message, env or "")) for each in current.checks
+    ]
+    current = replace(current, checks=checks)
     if as_json:
         echo_json(current.to_dict())
     else:
@@ -155,7 +160,7 @@ def _close_dead_runs(catalog: Any) -> None:
             listeners.notify("on_run_killed", record)
 
 
-def _lake_facts(catalog: Any, env: str | None) -> LakeFacts:
+def _lake_facts(catalog: Any) -> LakeFacts:
     """Return the facts about the lake; the database is queried only if it is running."""
     silver, gold = catalog.load("silver"), catalog.load("gold")
     manifest = gold.manifest
@@ -180,10 +185,7 @@ def _lake_facts(catalog: Any, env: str | None) -> LakeFacts:
         is_published=is_published,
         database_error=database_error,
         damage=tuple(find_damage(silver, gold)),
-        refused={
-            name: [name_environment(reason, env or "") for reason in reasons]
-            for name, reasons in refused.items()
-        },
+        refused=refused,
         allowed=allowed_names(
             catalog.load("params:allow_refused"),
             [*declared, *catalog.load("params:marts")],

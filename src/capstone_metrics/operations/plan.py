@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from capstone_metrics.changes import SilverUpdate
+    from capstone_metrics.changes import GoldUpdate, SilverUpdate
     from capstone_metrics.operations.summary import Summary
 
 
@@ -37,10 +37,17 @@ def show_plan(
     if "silver" in saved:
         lines += _describe_silver(*saved["silver"])
     if "gold" in saved:
-        _, stats = saved["gold"]
-        lines += _describe_gold(stats)
+        lines += _describe_gold(*saved["gold"])
+    lines += summary.outdated_hint()
     lines += [f"  refused: {reason}" for reason in summary.refusal_reasons]
-    lines += [f"  unusual: {finding}" for finding in summary.findings]
+    for finding in summary.findings:
+        effect = "; Gold would not be changed" if finding in summary.blocking else ""
+        lines.append(f"  unusual: {finding}{effect}")
+    if summary.losses:
+        lines.append(
+            f"  not published: Gold has lost too much: {', '.join(summary.losses)}; "
+            "--params=allow_shrink=true publishes it"
+        )
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
@@ -79,12 +86,16 @@ def _describe_silver(update: SilverUpdate, stats: Mapping[str, WriteStats]) -> I
         yield f"        {name.removeprefix('silver_')}: {_describe_rows(table)} on {days}"
 
 
-def _describe_gold(stats: Mapping[str, WriteStats]) -> Iterator[str]:
-    """Yield the rows of each mart that would change."""
+def _describe_gold(update: GoldUpdate, stats: Mapping[str, WriteStats]) -> Iterator[str]:
+    """Yield the rows of each mart that would change, and the marts that would be removed."""
     days = sorted({day for mart in stats.values() for day in mart.days})
     yield f"gold    {_describe_days(days)} to change"
     for name, mart in stats.items():
         yield f"        {name}: {_describe_rows(mart)}"
+    declared = update.manifest["marts"]
+    for name in update.base.manifest.get("marts", {}):
+        if name not in declared:
+            yield f"        {name}: to be removed, as it is no longer declared"
 
 
 def _describe_rows(stats: WriteStats) -> str:

@@ -62,6 +62,8 @@ class Summary:
         drift: for each source the undeclared fields that this run was the first to see.
         outdated: the sources of which some lines were validated by an earlier declaration.
         findings: what the quality rules found unusual.
+        blocking: which of these a run does not build Gold with.
+        losses: what readers would lose by the publication of a plan, which is too much.
         refused: why sources, or parts of them, are not in the lake, by the names of the sources.
         environment: the environment of commands; empty for the default.
         run: the identifier of the run.
@@ -74,6 +76,8 @@ class Summary:
     drift: dict[str, list[str]] = field(default_factory=dict)
     outdated: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    blocking: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
     refused: Mapping[str, list[str]] = field(default_factory=dict)
     environment: str = ""
     run: str = ""
@@ -145,13 +149,8 @@ class Summary:
         console.print(self.table())
         for line in self._account():
             console.print(escape(line), highlight=False, soft_wrap=True)
-        if self.outdated:
-            hint = (
-                "  validated before their declaration or the networks changed: lines of "
-                f"{', '.join(self.outdated)}; 'kedro quarantine replay' validates them again"
-            )
-            hint = name_environment(hint, self.environment)
-            console.print(hint, highlight=False, soft_wrap=True)
+        for line in self.outdated_hint():
+            console.print(line, highlight=False, soft_wrap=True)
         for reason in self.refusal_reasons:
             console.print(f"  refused: {escape(reason)}", highlight=False, soft_wrap=True)
         for line in self._unusual():
@@ -161,6 +160,15 @@ class Summary:
         for label, text in footer:
             line = f"[bold]{label:<11}[/bold] {escape(text)}"
             console.print(line, soft_wrap=True, highlight=False)
+
+    def outdated_hint(self) -> Iterator[str]:
+        """Yield how lines that an earlier declaration decided about are validated again."""
+        if self.outdated:
+            hint = (
+                "  validated before their declaration or the networks changed: lines of "
+                f"{', '.join(self.outdated)}; 'kedro quarantine replay' validates them again"
+            )
+            yield name_environment(hint, self.environment)
 
     def _account(self) -> Iterator[str]:
         """Yield how all lines add up, how many each rule took out, and undeclared fields."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import shutil
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ from kedro.io import AbstractDataset
 from psycopg2.extensions import make_dsn
 from psycopg2.extras import RealDictCursor
 
-from capstone_metrics.errors import ServingError
+from capstone_metrics.errors import CapstoneError, ServingError
 from capstone_metrics.serving.compare import compare
 from capstone_metrics.serving.embedded import LOADER, READER, EmbeddedServer
+from capstone_metrics.serving.ledger import latest_entry, losses
 from capstone_metrics.serving.provision import connect, drop_database, has_database, provision
 from capstone_metrics.serving.publisher import publish
 from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer, dsn_of_environment
@@ -47,7 +48,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         database: the name of the database.
         port: the port of the embedded server; None for one that it chooses once and keeps.
         programs: the folder with the programs of another PostgreSQL, to run that one instead.
-        plan: whether a save does nothing.
+        plan: whether a save does nothing but look at what readers would lose.
         metadata: the metadata for Kedro-Viz.
     """
 
@@ -66,6 +67,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         self.metadata = metadata
         self.plan = plan
         self.write_stats: dict[str, WriteStats] = {}
+        self.planned_losses: list[str] = []
 
     def start(self) -> Address:
         """Start the embedded server if needed, and provision the database."""
@@ -100,6 +102,14 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
     def save(self, data: Publication) -> None:
         if not self.plan:
             self.write_stats = {"serving": self._publish(data, full=False)}
+        elif self.is_up and not data.policy.allow_shrink:
+            with (
+                suppress(CapstoneError),
+                self._translate_errors(),
+                closing(self._connect(READER)) as database,
+                database.cursor() as db,
+            ):
+                self.planned_losses = losses(latest_entry(db), data)
 
     def recreate(self, data: Publication) -> WriteStats:
         """Make the database equal Gold by comparing every row, whatever was changed by hand.
@@ -222,7 +232,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         except psycopg2.Error as error:
             message = f"PostgreSQL, database {self.database!r}: {' '.join(str(error).split())}"
             raise ServingError(
-                f"{self.remote.redacted_message(error) if self.remote else message} "
+                f"{(self.remote.redacted_message(error) if self.remote else message).rstrip('.')}. "
                 "Run again; 'kedro serving recreate' rebuilds the database from Gold at any time."
             ) from error
 
