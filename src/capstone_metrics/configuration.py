@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from capstone_metrics.errors import ConfigError, unknown_name
+from capstone_metrics.errors import ConfigError, os_error_message, unknown_name
 from capstone_metrics.yaml_text import Loader, read_yaml
 
 if TYPE_CHECKING:
@@ -25,6 +29,8 @@ TEXT_OPTIONS = ("fields", "defaults", "only", "ignore")
 
 GLOBALS_FILE = "globals.yml"
 """The only file of globals that is read."""
+
+READABLE = "make the configuration readable for this user"
 
 
 @dataclass(frozen=True)
@@ -233,9 +239,13 @@ class Configuration:
         """Check that no file declares parameters or globals under a name that is not read.
 
         Raises:
-            CapstoneError: for the first such file.
+            CapstoneError: for the first such file, or a folder that cannot be read.
         """
         for environment in self.environments:
+            folder = self.source / environment
+            for each in (folder, *folder.rglob("*/")):
+                if each.exists() and not os.access(each, os.R_OK | os.X_OK):
+                    raise ConfigError(f"{each}: permission denied; {READABLE}.")
             for path in self._files(environment):
                 names = path.relative_to(self.source / environment).parts
                 if names[0].startswith(READ_NAMES) or names[-1].startswith(READ_NAMES):
@@ -304,13 +314,18 @@ class Configuration:
         )
 
     def broken_file(self) -> str | None:
-        """Return where a file is not a mapping in valid YAML, and why; None if all are."""
+        """Return where a file is no mapping in valid YAML, or cannot be read, and why; or None."""
         for environment in self.environments:
             for path in self._files(environment):
                 try:
-                    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+                    text = path.read_text(encoding="utf-8")
+                    yaml.safe_load(text)
+                    content = read_yaml(text)  # which refuses half of a surrogate pair, too
                     if isinstance(content, list):
                         return f"{self._name(path)}: must be a mapping of names to values."
+                    if isinstance(content, Mapping):
+                        with contextlib.suppress(OmegaConfBaseException):
+                            OmegaConf.create(text)  # which refuses a name that is given twice
                 except yaml.MarkedYAMLError as error:
                     mark = error.problem_mark or error.context_mark
                     line = f", line {mark.line + 1}" if mark else ""
@@ -318,6 +333,8 @@ class Configuration:
                     return f"{self._name(path)}{line}: {problem}."
                 except (yaml.YAMLError, UnicodeDecodeError) as error:
                     return f"{self._name(path)}: {' '.join(str(error).split())}."
+                except OSError as error:
+                    return f"{os_error_message(error, path)}; {READABLE}."
         return None
 
     def location(self, kind: str, name: str) -> str:
@@ -353,10 +370,10 @@ class Configuration:
 
 
 def _content(path: Path) -> Mapping[Any, Any]:
-    """Return what a file declares by name; nothing if it is not valid YAML."""
+    """Return what a file declares by name; nothing if it cannot be read as YAML."""
     try:
         content = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
         return {}
     return content if isinstance(content, Mapping) else {}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +14,6 @@ from tests.support.project import project_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.project import Completed, Project
 
@@ -106,6 +107,8 @@ def test_an_unknown_name_is_answered_with_the_choices(
     ("file", "content", "expected"),
     [
         ("parameters_a.yml", "schedule:\n  timezone: UTC\n layers: 3\n", ", line 3: expected"),
+        ("parameters_a.yml", "full: true\nfull: false\n", ", line 2: found duplicate key full "),
+        ("parameters_a.yml", 'now: "\\ud800"\n', ", line 1: found invalid Unicode "),
         ("parameters_a.yml", "full: *here\n", ", line 1: found undefined alias 'here'"),
         ("parameters_a.yml", "full: \xe9\n", ": 'utf-8' codec can't decode byte 0xe9"),
         ("parameters_a.yml", "- full\n", ": must be a mapping of names to values"),
@@ -168,6 +171,26 @@ def test_a_mistake_in_a_file_is_reported_with_the_file(
     (project.root / "conf/local" / file).write_bytes(content.encode("latin-1"))
 
     assert sentence(project.kedro(*INGEST, check=False)).startswith(f"conf/local/{file}{expected}")
+
+
+@pytest.mark.parametrize("name", ["conf/local", "conf/local/parameters_a.yml"])
+def test_what_may_not_be_read_is_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    hidden = project.root / name
+    (project.root / "conf/local/parameters_a.yml").write_text("full: false\n")
+    may_access, read_text = os.access, Path.read_text
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> str:
+        if path == hidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != hidden and may_access(path, mode))
+
+    expected = f"{hidden}: permission denied; make the configuration readable for this user."
+    assert sentence(project.kedro(*INGEST, check=False)) == expected
 
 
 @pytest.mark.parametrize(
