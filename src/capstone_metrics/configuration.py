@@ -67,6 +67,10 @@ BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 INTEGER = Kind("a whole number", _is_integer)
 NUMBER = Kind("a number", _is_number)
 TEXT = Kind("text", lambda value: isinstance(value, str))
+FILLED = Kind(
+    "text, not empty and without blanks around it",
+    lambda value: isinstance(value, str) and value == value.strip() != "",
+)
 LIST = Kind("a list", lambda value: isinstance(value, list | tuple))
 MAPPING = Kind("a mapping of names to values", lambda value: isinstance(value, Mapping))
 DATE = Kind("a date such as 2026-01-31", _is_date)
@@ -130,18 +134,23 @@ PARAMETERS: Mapping[str, Schema] = {
 
 
 def _is_lake(value: Any) -> bool:
-    options = {"url", "region", "endpoint_url"}
-    return isinstance(value, str) or (
-        isinstance(value, Mapping) and {"url"} <= set(value) <= options
-    )
+    if not isinstance(value, Mapping):
+        return FILLED.includes(value)
+    options = {"url": FILLED, "region": optional(TEXT), "endpoint_url": optional(TEXT)}
+    is_known = "url" in value and set(value) <= set(options)
+    return is_known and all(options[name].includes(each) for name, each in value.items())
 
 
-LAKE = Kind("a path, or a mapping with url, region and endpoint_url", _is_lake)
+LAKE = Kind(
+    "a path without blanks around it, or a mapping with such a path or URL as url, and texts as "
+    "region and endpoint_url",
+    _is_lake,
+)
 GLOBALS: Mapping[str, Schema] = {
     "lake": LAKE,
     "engine": ENGINE,
-    "database": TEXT,
-    "postgres": TEXT,
+    "database": FILLED,
+    "postgres": FILLED,
     "port?": optional(PORT),
     "sources?": optional(BASE),
 }

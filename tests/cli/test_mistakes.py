@@ -132,6 +132,11 @@ def test_an_unknown_name_is_answered_with_the_choices(
         ("parameters_a.yml", "operations: {kept_days: x}\n", ": operations.kept_days: 'x' must be"),
         ("parameters_a.yml", "source: {}\n", ": 'source' is not one of sources, "),
         ("globals.yml", "lak: data/x\n", ": 'lak' is not one of lake, "),
+        ("globals.yml", "lake: ''\n", ": lake: '' must be a path without blanks around it, or a "),
+        ("globals.yml", "lake: ' data/x'\n", ": lake: ' data/x' must be a path without blanks "),
+        ("globals.yml", "lake: {url: null}\n", ": lake: {'url': None} must be a path without "),
+        ("globals.yml", "lake: {url: x, region: 3}\n", ": lake: {'url': 'x', 'region': 3} must "),
+        ("globals.yml", "postgres: ''\n", ": postgres: '' must be text, not empty and without "),
         ("globals.yml", "engine: dukdb\n", ": engine: 'dukdb' must be duckdb or spark"),
         (
             "globals.yml",
