@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ TEXT_OPTIONS = ("fields", "defaults", "only", "ignore")
 
 GLOBALS_FILE = "globals.yml"
 """The only file of globals that is read."""
+
+SETTING_END = re.compile(r": |, ")
+"""What is after the setting that the message of an error begins with."""
 
 READABLE = "make the configuration readable for this user"
 
@@ -233,7 +237,8 @@ class Configuration:
             try:
                 check(name, values[name], known[name])
             except ConfigError as error:
-                raise ConfigError(f"{self.location(kind, name)}: {error}") from None
+                setting = SETTING_END.split(str(error))[0]
+                raise ConfigError(f"{self.location(kind, setting)}: {error}") from None
         own = set(values) - set(known)
         if outside := sorted(name for name in own if str(name).startswith("gold_")):
             raise ConfigError(
@@ -346,10 +351,16 @@ class Configuration:
                     return f"{os_error_message(error, path)}; {READABLE}."
         return None
 
-    def location(self, kind: str, name: str) -> str:
-        """Return the file that declares a name, the last that does; the kind if none does."""
-        if kind == "parameters" and name in self.params:
+    def location(self, kind: str, setting: str) -> str:
+        """Return the file that declares a setting, the last that does; the kind if none does.
+
+        Args:
+            kind: `parameters` or `globals`; empty for any.
+            setting: the name of a parameter or a setting, with those below it after dots.
+        """
+        if kind == "parameters" and _is_in(self.params, setting):
             return "--params"
+        name = setting.partition(".")[0]
         for environment in reversed(self.environments):
             for path in self._files(environment):
                 if self._is_of_kind(path, kind) and name in _content(path):
@@ -376,6 +387,14 @@ class Configuration:
 
     def _name(self, path: Path) -> str:
         return f"{self.source.name}/{path.relative_to(self.source).as_posix()}"
+
+
+def _is_in(params: Any, setting: str) -> bool:
+    """Return whether the parameters of the command line give a setting."""
+    name, _, rest = setting.partition(".")
+    if not setting or not isinstance(params, Mapping):
+        return True
+    return name in params and _is_in(params[name], rest)
 
 
 def _content(path: Path) -> Mapping[Any, Any]:

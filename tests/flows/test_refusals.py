@@ -282,7 +282,7 @@ def test_several_refusals_are_allowed_by_their_names(school: Project) -> None:
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
-        ("allow_refused=verd", "allow_refused: 'verd' is not one of verde, "),
+        ("allow_refused=verd", "--params: allow_refused: 'verd' is not one of verde, "),
         ("sources.verde.delimeter=x", "sources.verde: 'delimeter' is not one of delimiter, "),
     ],
 )

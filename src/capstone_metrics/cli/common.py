@@ -21,7 +21,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from omegaconf.errors import OmegaConfBaseException
 
-from capstone_metrics.configuration import Configuration
+from capstone_metrics.configuration import SETTING_END, Configuration
 from capstone_metrics.errors import (
     CapstoneError,
     causes,
@@ -42,7 +42,10 @@ DECLARATION_ERROR = re.compile(
 )
 """What the messages of Kedro say about a declaration, and not about data."""
 
-DECLARED = re.compile(r"(?:(sources|marts|quality|columns)\.\w|(definitions), number )")
+DECLARED = re.compile(
+    r"(sources|marts|quality|columns|schedule|operations|publication)\.\w|definitions, number "
+    r"|quality: |allow_refused: "
+)
 """How the message of an error in a declaration begins."""
 
 log = logging.getLogger(__name__)
@@ -101,8 +104,9 @@ def _in_context(message: str) -> str:
     """Return a message with the file of the declaration, and with the environment of commands."""
     if env := _option("env"):
         message = name_environment(message, env)
-    if setting := DECLARED.match(message):
-        return f"{_configuration().location('parameters', setting[1] or setting[2])}: {message}"
+    if DECLARED.match(message):
+        setting = SETTING_END.split(message)[0]
+        return f"{_configuration().location('parameters', setting)}: {message}"
     return message
 
 
@@ -173,7 +177,8 @@ def _configuration() -> Configuration:
     """Return the files of the configuration that this command reads."""
     loader = settings.CONFIG_LOADER_ARGS
     environment = _option("env") or loader["default_run_env"]
-    return Configuration(_configuration_folder(), (loader["base_env"], environment), {})
+    params: Any = _option("params") or {}
+    return Configuration(_configuration_folder(), (loader["base_env"], environment), params)
 
 
 def _configuration_folder() -> Path:
