@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 WARN, BLOCK = {"action": "warn"}, {"action": "block"}
 WINDOW = "2026-01-31T20"
 MART = {"key": ["data_postagem"], "measures": {"total_views": {"sum": "views"}}}
-VOLUME = Rules(silver={"volume_pct": {"least": 50, "most": 200, "weeks": 4, **WARN}})
+RULE = {"least": 50, "most": 200, "weeks": 4, **WARN}
+VOLUME = Rules(silver={"volume_pct": RULE})
 
 
 def messages_of(lines: int, rules: Rules, quarantined: int = 0, **others: int) -> list[str]:
@@ -179,6 +180,12 @@ def test_a_finding_comes_back_from_a_record() -> None:
         ({"gold": {"change_pct": {"most": "5", **WARN}}}, "all but action are numbers"),
         ({"gold": {"change_pct": {"most": -1, **WARN}}}, "all but action are numbers"),
         ({"gold": {"change_pct": {"most": 5, "action": "stop"}}}, "'stop' is not warn or block"),
+        *(
+            ({"silver": {"volume_pct": {**RULE, "weeks": weeks}}}, f"weeks: {weeks} must be a ")
+            for weeks in (0, 1, 1.5)
+        ),
+        ({"silver": {"volume_pct": {**RULE, "least": 201}}}, "has a least that is more than its "),
+        ({"gold": {"change_pct": {"most": float("nan"), **WARN}}}, "all but action are numbers"),
         ({"marts": {"gold_z": {}}}, "quality.marts: gold_z is not a declared mart"),
     ],
 )

@@ -70,6 +70,11 @@ ANYTHING = Kind("anything", lambda _: True)
 BOOLEAN = Kind("true or false", lambda value: isinstance(value, bool))
 INTEGER = Kind("a whole number", _is_integer)
 NUMBER = Kind("a number", _is_number)
+PERCENTAGE = Kind(
+    "a percentage from 0 to 100",
+    lambda value: _is_number(value) and 0 <= value <= 100,  # noqa: PLR2004
+)
+POSITIVE = Kind("a whole number of at least 1", lambda value: _is_integer(value) and value >= 1)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 FILLED = Kind(
     "text, not empty and without blanks around it",
@@ -82,6 +87,16 @@ INSTANT = Kind("an instant", lambda value: isinstance(value, str | dt.date))
 TEXTS = Kind(
     "a list of texts, in quotes where YAML would take one for something else",
     lambda value: isinstance(value, list | tuple) and all(isinstance(each, str) for each in value),
+)
+NETWORKS = Kind(
+    f"{TEXTS.name}, each once and without blanks around it",
+    lambda value: (
+        TEXTS.includes(value) and all(map(FILLED.includes, value)) and len(set(value)) == len(value)
+    ),
+)
+PROMETHEUS_FILE = Kind(
+    "the path of a file that ends in .prom",
+    lambda value: isinstance(value, str) and value.endswith(".prom"),
 )
 NAMES = Kind(
     "names separated by blanks, or in a list",
@@ -106,7 +121,7 @@ Schema = Kind | Mapping[str, Any] | list[Any]
 A name that may be missing ends in `?`; `*` stands for every name.
 """
 
-LAYER = {"starts": LIST, "minutes?": INTEGER}
+LAYER = {"starts": LIST, "minutes": POSITIVE}
 PARAMETERS: Mapping[str, Schema] = {
     "now": INSTANT,
     "from": optional(INSTANT),
@@ -117,16 +132,16 @@ PARAMETERS: Mapping[str, Schema] = {
     "allow_findings": BOOLEAN,
     "allow_refused": NAMES,
     "allow_future": BOOLEAN,
-    "networks": TEXTS,
+    "networks": NETWORKS,
     "columns": MAPPING,
     "sources": MAPPING,
     "marts": MAPPING,
     "quality": optional(MAPPING),
     "definitions": optional(LIST),
-    "publication": {"max_shrink_pct": NUMBER, "changes_kept_days": INTEGER},
+    "publication": {"max_shrink_pct": PERCENTAGE, "changes_kept_days": POSITIVE},
     "operations": {
-        "kept_days": INTEGER,
-        "prometheus_file?": optional(TEXT),
+        "kept_days": POSITIVE,
+        "prometheus_file?": optional(PROMETHEUS_FILE),
         "listeners?": TEXTS,
     },
     "schedule": {

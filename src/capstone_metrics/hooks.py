@@ -26,7 +26,7 @@ from capstone_metrics.operations.record import Recorder, RunSpec
 from capstone_metrics.operations.summary import LAYERS, Summary
 from capstone_metrics.quality import QualityReport, Rules
 from capstone_metrics.refusals import Refusals, allowed_names, refusal_error, refusals_of
-from capstone_metrics.schedule import Calendar, Span
+from capstone_metrics.schedule import Calendar, Span, Timetable
 from capstone_metrics.storage.request_counter import request_counts
 from capstone_metrics.validation.silver import columns_of
 from capstone_metrics.validation.texts import names_alike
@@ -72,6 +72,8 @@ class ConfigurationCheck:
         configuration.check("parameters", parameters, PARAMETERS)
         self.configuration = configuration
         columns = columns_of(parameters["columns"])
+        Timetable.of(parameters["schedule"])
+        Rules.of(parameters["quality"] or {}, parameters["marts"])
         _check_names(parameters, configuration)
         _check_definitions(parameters, configuration)
         _check_instants(parameters)
@@ -403,7 +405,6 @@ def _check_overrides(
         from capstone_metrics.mart_declarations import marts_of  # noqa: PLC0415 - slow to import
 
         marts_of(parameters["marts"], columns)
-        Rules.of(parameters["quality"] or {}, parameters["marts"])
 
 
 def _check_runnable(pipeline: Pipeline, catalog: DataCatalog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -123,6 +124,14 @@ def _parse_rule(setting: str, options: set[str], rule: Any) -> Mapping[str, Any]
         raise ConfigError(
             f"{setting}: {rule!r} must have {', '.join(sorted(options))}; all but action are "
             "numbers of at least 0."
+        )
+    if rule.get("least", 0) > rule.get("most", math.inf):
+        raise ConfigError(f"{setting}: {rule!r} has a least that is more than its most; swap them.")
+    weeks = rule.get("weeks", MIN_WINDOWS_FOR_MEDIAN)
+    if not isinstance(weeks, int) or weeks < MIN_WINDOWS_FOR_MEDIAN:
+        raise ConfigError(
+            f"{setting}.weeks: {weeks!r} must be a whole number of at least "
+            f"{MIN_WINDOWS_FOR_MEDIAN}."
         )
     if rule["action"] not in ACTIONS:
         raise ConfigError(f"{setting}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")

@@ -135,6 +135,50 @@ def test_an_unknown_name_is_answered_with_the_choices(
         ),
         ("parameters_a.yml", "operations: {kept_dys: 3}\n", ": operations: 'kept_dys' is not one"),
         ("parameters_a.yml", "operations: {kept_days: x}\n", ": operations.kept_days: 'x' must be"),
+        ("parameters_a.yml", "operations: {kept_days: 0}\n", ": operations.kept_days: 0 must be "),
+        (
+            "parameters_a.yml",
+            "operations: {kept_days: 9, prometheus_file: a.txt}\n",
+            ": operations.prometheus_file: 'a.txt' must be the path of a file that ends in .prom",
+        ),
+        (
+            "parameters_a.yml",
+            "operations: {kept_days: 9, listeners: [x]}\n",
+            ": operations.listeners: 'x' is not one of ",
+        ),
+        (
+            "parameters_a.yml",
+            "publication: {max_shrink_pct: .nan, changes_kept_days: 9}\n",
+            ": publication.max_shrink_pct: nan must be a percentage from 0 to 100",
+        ),
+        (
+            "parameters_a.yml",
+            "publication: {max_shrink_pct: 9, changes_kept_days: 0}\n",
+            ": publication.changes_kept_days: 0 must be a whole number of at least 1",
+        ),
+        (
+            "parameters_a.yml",
+            "schedule: {timezone: UTC, layers: {bronze: {starts: ['08:00'], minutes: 0}}}\n",
+            ": schedule.layers.bronze.minutes: 0 must be a whole number of at least 1",
+        ),
+        (
+            "parameters_a.yml",
+            "schedule: {timezone: UTC, layers: {bronze: {starts: [], minutes: 9}}}\n",
+            ": schedule.layers.bronze.starts: declare at least one hour",
+        ),
+        (
+            "parameters_a.yml",
+            "schedule: {timezone: UTD, layers: {bronze: {starts: ['08:00'], minutes: 9}}}\n",
+            ": schedule.timezone: 'UTD' is not a known time zone",
+        ),
+        (
+            "parameters_a.yml",
+            "quality: {gold: {change_pct: {most: -1, action: warn}}}\n",
+            ": quality.gold.change_pct: ",
+        ),
+        ("parameters_a.yml", "networks: [a, a]\n", ": networks: ['a', 'a'] must be a list of "),
+        ("parameters_a.yml", "networks: ['a ']\n", ": networks: ['a '] must be a list of texts"),
+        ("parameters_a.yml", "allow_refused: [x]\n", ": allow_refused: 'x' is not one of faker"),
         ("parameters_a.yml", "source: {}\n", ": 'source' is not one of sources, "),
         ("globals.yml", "lak: data/x\n", ": 'lak' is not one of lake, "),
         ("globals.yml", "lake: ''\n", ": lake: '' must be a path without blanks around it, or a "),
@@ -300,7 +344,7 @@ def test_a_mistake_in_a_source_is_one_sentence(
     ("setting", "value", "named"),
     [
         ("networks", ["tiktok", "TikTok"], "'tiktok' and 'TikTok'"),
-        ("networks", ["São", "sa\u0303o "], "'São' and 'são '"),
+        ("networks", ["São", "sa\u0303o"], "'São' and 'são'"),
         ("sources", {"escola": {"type": "faker"}, "Escola": {"type": "faker"}}, "'escola' and "),
     ],
 )
