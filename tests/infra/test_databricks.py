@@ -164,7 +164,7 @@ def check_tasks(bundle: Bundle, target: str) -> None:
             params = given["params"]
             assert params == {name: f"the {name}" for name in params}
             assert set(params) == {each["name"] for each in job["parameters"]} <= set(declared)
-            assert {each["default"] for each in job["parameters"]} == {""}
+            assert {each["default"] for each in job["parameters"]} == {"null"}
 
 
 def check_artifacts(bundle: Bundle, target: str) -> None:

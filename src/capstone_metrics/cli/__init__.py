@@ -11,7 +11,11 @@ from kedro.framework.cli.registry import registry
 from kedro.io import DatasetError
 
 from capstone_metrics.cli.choices import unknown_choice
-from capstone_metrics.cli.common import show_user_errors, with_user_errors
+from capstone_metrics.cli.common import (
+    show_user_errors,
+    with_checked_options,
+    with_user_errors,
+)
 from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
 from capstone_metrics.cli.package import package
@@ -46,9 +50,9 @@ def cli() -> None:
 
 
 for command in (dashboard, package, quarantine, reset, runs, serving, source, status, verify_lake):
-    cli.add_command(command)
+    cli.add_command(with_checked_options(command))
 for command in (catalog, registry):
-    cli.add_command(with_user_errors(command))
+    cli.add_command(with_checked_options(with_user_errors(command)))
 with_user_errors(kedro_run)
 
 
@@ -56,10 +60,13 @@ with_user_errors(kedro_run)
 @show_user_errors()
 def run(**options: Any) -> None:
     """Run pipelines, or with the parameter `plan` show what a run would do."""
-    # a job passes all of its parameters, and leaves some empty
+    # a job passes all of its parameters, and null for those that it leaves as they are
     params = {name: value for name, value in (options["params"] or {}).items() if value is not None}
     options["params"] = params
     _run(options)
+
+
+with_checked_options(run)
 
 
 def _run(options: dict[str, Any]) -> dict[str, Any]:
