@@ -24,7 +24,7 @@ from capstone_metrics.cli.reset import reset
 from capstone_metrics.cli.serving import serving
 from capstone_metrics.cli.source import source
 from capstone_metrics.cli.verify import verify_lake
-from capstone_metrics.errors import user_message
+from capstone_metrics.errors import ConfigError, user_message
 
 RUN_HELP = """Ingest what is due, and take it through Silver and Gold to PostgreSQL.
 
@@ -60,6 +60,12 @@ with_user_errors(kedro_run)
 @show_user_errors()
 def run(**options: Any) -> None:
     """Run pipelines, or with the parameter `plan` show what a run would do."""
+    for option in ("load_versions", "only_missing_outputs"):
+        if options[option]:
+            raise ConfigError(
+                f"--{option.replace('_', '-')}: datasets here have no versions, and a run itself "
+                "finds what is done; omit it."
+            )
     # a job passes all of its parameters, and null for those that it leaves as they are
     params = {name: value for name, value in (options["params"] or {}).items() if value is not None}
     options["params"] = params

@@ -38,7 +38,6 @@ def unknown_choice(options: Mapping[str, Any]) -> CapstoneError | None:
         "to_outputs": ("--to-outputs", datasets),
         "tags": ("--tags", {tag for node in pipeline.nodes for tag in node.tags}),
         "namespaces": ("--namespaces", {n.namespace for n in pipeline.nodes if n.namespace}),
-        "load_versions": ("--load-versions", datasets),
     }
     for option, (flag, known) in choices.items():
         for name in options[option] or ():
