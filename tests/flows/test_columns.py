@@ -76,7 +76,7 @@ def text_of(result: Completed) -> str:
 def test_a_declared_column_is_in_every_layer_also_of_earlier_lines(mine: Project) -> None:
     columns = {"formato": "string", "salvos": "int64"}
     declare(mine, columns, FIELDS | {"formato": "f", "salvos": "s"})
-    plan = text_of(mine.run(LAKE, "--params=plan=true"))
+    plan = text_of(mine.run(LAKE, more=",plan=true"))
     rows, removed = map(int, re.findall(r"(\d+) rows to write, (\d+) to remove on", plan)[0])
     result = mine.run(LAKE)
     assert "Silver has other columns than are declared (formato, salvos)" in text_of(result)
@@ -94,7 +94,7 @@ def test_a_declared_column_is_in_every_layer_also_of_earlier_lines(mine: Project
         (99, 7),
     ]
     before = tables(mine)
-    mine.run(LAKE, "--params=full=true")
+    mine.run(LAKE, more=",full=true")
     assert tables(mine) == before
     assert "equals a rebuild" in mine.kedro("verify", "--full").stdout
 
@@ -138,7 +138,7 @@ def test_a_column_may_change_its_type_and_have_the_name_of_what_is_computed(mine
     mine.run(LAKE)
     assert (gold / "gold_formato.csv").read_text().splitlines()[1] == "2026-01-29,1,60,60,60"
     before = tables(mine)
-    mine.run(LAKE, "--params=full=true")
+    mine.run(LAKE, more=",full=true")
     assert tables(mine) == before
 
 

@@ -98,9 +98,9 @@ def layers(root: Path) -> dict[str, bytes]:
 def test_a_job_writes_the_same_bytes_as_kedro_run_and_its_failure_is_one_sentence(
     runs: Runs, package: Package, project: Project, tmp_path: Path
 ) -> None:
-    empty = {"from": "", "to": "", "full": "", "plan": ""}
+    unset = dict.fromkeys(("from", "to", "full", "plan"), "null")
     backfill = {"from": "2026-01-31", "to": "2026-01-30"}
-    tasks = [" ".join(arguments(package, name, now=NOW, **empty)) for name in PIPELINES]
+    tasks = [" ".join(arguments(package, name, now=NOW, **unset)) for name in PIPELINES]
     failing = " ".join(arguments(package, "ingest_bronze", **backfill))
     page = (ROOT / "docs/databricks.md").read_text()
     (snippet,) = re.findall(r"```python\n(.*?)```", page, re.S)
@@ -177,7 +177,7 @@ def test_a_plan_writes_nothing(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    planned = arguments(package, "ingest_bronze", now="", plan="true")  # by the clock
+    planned = arguments(package, "ingest_bronze", now="null", plan="true")  # by the clock
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["python", *planned])
 

@@ -258,7 +258,7 @@ def test_gold_is_not_built_without_a_file_of_silver(
 ) -> None:
     damaged.damage(f"silver/{key}/part-0.parquet", delete)
     damaged.damage("gold/gold_video.csv", delete)
-    planned = damaged.project.run(PIPELINES, "--params=plan=true", check=False)
+    planned = damaged.project.run(PIPELINES, more=",plan=true", check=False)
     done = damaged.project.run(PIPELINES, check=False)
 
     assert message in planned.stderr

@@ -240,5 +240,5 @@ def test_drift_blocks_gold_by_any_runner_and_in_the_runs_after_it(
         assert "has likes in none of its 1 lines" in done.stderr
         assert in_layers(lake)["gold"] == before
     assert "has likes in none of its 1 lines" in empty_project.kedro("status", check=False).stdout
-    empty_project.run("--pipelines=silver_to_gold", "--params=allow_refused=faker", *runner)
+    empty_project.run("--pipelines=silver_to_gold", *runner, more=",allow_refused=faker")
     assert content(lake) == expected(lake)

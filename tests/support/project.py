@@ -71,9 +71,9 @@ class Project:
         assert not (check and completed.returncode), completed.stdout + completed.stderr
         return completed
 
-    def run(self, *arguments: str, now: str = NOW, check: bool = True) -> Completed:
-        """`kedro run` at an instant."""
-        return self.kedro("run", f"--params=now={now}", *arguments, check=check)
+    def run(self, *arguments: str, now: str = NOW, more: str = "", check: bool = True) -> Completed:
+        """`kedro run` at an instant, with more parameters such as `,plan=true`."""
+        return self.kedro("run", f"--params=now={now}{more}", *arguments, check=check)
 
     def psql(self, statement: str, role: str = ADMIN) -> str:
         """Return the rows that a role of the embedded server gets, as text."""
