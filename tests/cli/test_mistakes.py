@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ def project(copy: Project) -> Project:
 
 def sentence(done: Completed) -> str:
     """Return the one line of an error, after checking that there is no other."""
-    assert done.returncode == 1, done.stdout + done.stderr
+    code = 3 if "status" in done.args else 1  # a monitor takes 1 for a warning
+    assert done.returncode == code, done.stdout + done.stderr
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1, done.stderr
     assert "Traceback" not in done.stdout
@@ -237,6 +239,24 @@ def test_a_mistake_in_a_file_is_reported_with_the_file(
     (project.root / "conf/local" / file).write_bytes(content.encode("latin-1"))
 
     assert sentence(project.kedro(*INGEST, check=False)).startswith(f"conf/local/{file}{expected}")
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "{}"])
+def test_the_status_of_a_lake_that_cannot_be_read_is_unknown(
+    project: Project, content: str
+) -> None:
+    head = project.root / "data/silver/head.json"
+    head.parent.mkdir(parents=True)
+    head.write_text(content)
+    done = project.kedro("status", check=False)
+    shutil.rmtree(project.root / "data/silver")
+    assert sentence(done).startswith(f"{head}: is not ")
+
+
+def test_the_status_of_a_broken_configuration_is_unknown(project: Project) -> None:
+    (project.root / "conf/local/globals.yml").write_text("lake: [\n")
+    done = project.kedro("status", check=False)
+    assert sentence(done).startswith("conf/local/globals.yml, line 2: ")
 
 
 def test_a_mistake_of_a_file_is_not_of_what_the_command_line_gives_beside_it(

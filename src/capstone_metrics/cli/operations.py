@@ -33,12 +33,35 @@ from capstone_metrics.schedule import Timetable, instant_of, zone_of
 from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from capstone_metrics.operations.status import Status
 
 log = logging.getLogger(__name__)
 
 
-@click.command()
+class _MonitorCommand(click.Command):
+    """A command for a monitor: the exit code of an error is that of an unknown status."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _unknown_status():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _unknown_status():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _unknown_status() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        error.exit_code = Health.UNKNOWN  # type: ignore[misc]
+        raise
+
+
+@click.command(cls=_MonitorCommand)
 @env_option
 @click.option(
     "--now", help="Show the status at another instant; a run counts as of its own parameter now."
@@ -59,7 +82,7 @@ def status(  # noqa: PLR0913, PLR0917 - the options of the command
     """Report what is late, missing or failed, what to do, and when each layer was last good.
 
     The exit code is for a monitor: 0 for OK, 1 for a warning, 2 for a critical problem, 3 if the
-    status is unknown.
+    status is unknown, or cannot be read.
     """
     catalog = load_catalog(env)
     schedule = catalog.load("params:schedule")
