@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +16,10 @@ from tests.support.project import ROOT, project_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.project import Project
 
+FULL = Path("/dev/full")
 EXPORT = """\
 video_id,faculdade,rede_social,data_postagem,views,likes,comentarios
 v1,GRAN,tiktok,2026-01-30,5,1,0
@@ -52,7 +53,7 @@ def ran(open_folder: Path) -> Iterator[tuple[Project, str]]:
             "silver_to_gold",
             "2026-01-31T20:05",
             {"marts": {"gold_mine": {"key": ["canal"], "measures": {"n": {"count": "views"}}}}},
-            "conf/local/parameters_mine.yml: marts.gold_mine.key: 'canal' is not one of",
+            "conf/local/parameters_mine.yml: marts.gold_mine.key: 'canal' is not one ",
         ),
     ],
 )
@@ -111,6 +112,20 @@ def test_the_flow_is_registered_by_name(project: Project) -> None:
     names = "__default__ bronze_to_silver ingest_bronze publish_gold silver_to_gold"
 
     assert project.kedro("registry", "list").stdout.replace("- ", "").split() == names.split()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is full")
+def test_an_output_that_cannot_be_written_is_one_sentence(project: Project) -> None:
+    kedro = str(Path(sys.executable).parent / "kedro")
+    with FULL.open("w") as full:
+        command = [kedro, "runs"]
+        done = subprocess.run(
+            command, cwd=project.root, check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The output cannot be written (no space left on device)")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +270,7 @@ def test_a_gold_that_shrank_much_is_published_if_that_is_allowed(served: Project
     assert done.stderr.count("\n") == 1
     assert "Refused without --params=allow_shrink=true: gold_mine had total_views 1000" in shown
     served.kedro("serving", "recreate", "--allow-shrink")
-    served.run("--pipelines=publish_gold", "--params=allow_shrink=true")
+    served.run("--pipelines=publish_gold", more=",allow_shrink=true")
     assert served.kedro("serving", "check").returncode == 0
 
 

@@ -305,6 +305,21 @@ def test_a_mistake_is_one_sentence(copy: Project, arguments: list[str], message:
     assert "Traceback" not in result.stderr
 
 
+def test_a_configuration_that_may_not_be_written_is_one_sentence(
+    copy: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    given = ("studio.csv", "--env=escola", "--set=faculdade=A")
+    done = copy.kedro("source", "add", *given, check=False)
+    assert done.returncode == 1
+    message = "globals.yml: permission denied; make the configuration writable for this user.\n"
+    assert done.stderr.endswith(message)
+    assert done.stderr.startswith("Error: ")
+
+
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("file", "institution"), [("a.csv", "Ação"), ("relatório.csv", "E")])
 def test_a_shell_without_accents_is_told_what_to_set(

@@ -69,8 +69,8 @@ def show_user_errors() -> Iterator[None]:
 
     Logging is configured by the project's own file, whatever folder of it the command is run in.
     """
-    configure_logging(str(_configuration_folder()))
     with translate_user_errors():
+        configure_logging(str(_configuration_folder()))
         yield
 
 
@@ -86,6 +86,7 @@ def translate_user_errors() -> Iterator[None]:
         if (
             message := user_message(error)
             or encoding_message(error)
+            or output_message(error)
             or configuration_message(error)
         ):
             log.debug("The error's traceback:", exc_info=error)
@@ -172,6 +173,21 @@ def encoding_message(error: Exception) -> CapstoneError | None:
         f"A name has a character that {encoding}, the encoding of this shell, lacks; set "
         "PYTHONUTF8=1, and run the command again."
     )
+
+
+def output_message(error: Exception) -> CapstoneError | None:
+    """Return that the output of a command cannot be written; None if the error is another."""
+    is_of_file = isinstance(error, OSError) and error.filename is not None
+    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError) or is_of_file:
+        return None
+    try:
+        click.echo()
+    except OSError as cause:
+        return CapstoneError(
+            f"The output cannot be written ({str(cause.strerror).lower()}), so write it "
+            "elsewhere; what the command has done stays done."
+        )
+    return None
 
 
 def configuration_message(error: Exception) -> CapstoneError | None:

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
-from capstone_metrics.errors import CapstoneError, unknown_name
+from capstone_metrics.errors import CapstoneError, os_error_message, unknown_name
 from capstone_metrics.validation.silver import columns_of
 from capstone_metrics.validation.texts import names_alike
 from capstone_metrics.yaml_text import read_yaml, write_yaml
@@ -147,12 +147,17 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
         known = catalog.load("params:networks")
         networks = [*known, *(each for each in networks if each not in known)]
     text = _with_source(path, content, name, declared, networks)
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_new and not (folder / "globals.yml").exists():
-        database = f"capstone_{environment}".replace("-", "_").lower()
-        settings_of_new = {"lake": f"data/{environment}", "database": database}
-        (folder / "globals.yml").write_text(write_yaml(settings_of_new), encoding="utf-8")
-    path.write_text(text, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_new and not (folder / "globals.yml").exists():
+            database = f"capstone_{environment}".replace("-", "_").lower()
+            settings_of_new = {"lake": f"data/{environment}", "database": database}
+            (folder / "globals.yml").write_text(write_yaml(settings_of_new), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CapstoneError(
+            f"{os_error_message(error, path)}; make the configuration writable for this user."
+        ) from error
     _show(result, declared)
     click.echo(
         "Only this file is read; for the next ones too, put them into a folder of their own, and "
