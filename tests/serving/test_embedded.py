@@ -57,6 +57,14 @@ def start(folder: str, connection: Connection) -> None:
     connection.send(EmbeddedServer(folder, port=0).start().port)
 
 
+def test_the_server_starts_whatever_the_environment_says_of_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value_of_another in (("PGPORT", "abc"), ("PGDATA", "/nope"), ("PGOPTIONS", "-x")):
+        monkeypatch.setenv(name, value_of_another)
+    assert EmbeddedServer(folder, port=0).start().host == HOST
+
+
 def test_a_second_start_finds_the_server_running(server: EmbeddedServer, address: Address) -> None:
     process = postmaster(server)
 

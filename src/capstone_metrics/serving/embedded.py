@@ -249,7 +249,7 @@ class EmbeddedServer:
         self._run("pg_ctl", "-s", "-D", self.cluster.name, *arguments)
 
     def _run(self, program: str, *arguments: str) -> None:
-        """Run a program of PostgreSQL as the user of the server.
+        """Run a program of PostgreSQL as the user of the server, without the variables of libpq.
 
         Raises:
             ServingError: with the end of its output, if it fails.
@@ -263,6 +263,7 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 user=_server_user(),
+                env={name: os.environ[name] for name in os.environ if not name.startswith("PG")},
                 check=False,
             )
             log.seek(0)
