@@ -30,32 +30,32 @@ help: ## list the targets
 
 ##@ Use
 run: $(VENV)/.run ## ingest what is due, and take it through Silver and Gold to PostgreSQL
-	$(BIN)/kedro run --env=$(ENV) $(ARGS)
+	$(BIN)/kedro run --env='$(ENV)' $(ARGS)
 
 status: $(VENV)/.run ## what is late, missing or failed, and what to do
-	$(BIN)/kedro status --env=$(ENV) $(ARGS)
+	$(BIN)/kedro status --env='$(ENV)' $(ARGS)
 
 dashboard: $(VENV)/.dev ## serve the dashboard (ARGS=--server.port=8600)
-	$(BIN)/kedro dashboard --env=$(ENV) $(ARGS)
+	$(BIN)/kedro dashboard --env='$(ENV)' $(ARGS)
 
 viz: $(VENV)/.dev ## serve the lineage, and open it in the browser
-	$(BIN)/kedro viz run --env=$(ENV) --include-hooks $(ARGS)
+	$(BIN)/kedro viz run --env='$(ENV)' --include-hooks $(ARGS)
 
 notebook: $(VENV)/.dev ## explore the lake in JupyterLab
-	$(BIN)/kedro jupyter lab --env=$(ENV) $(ARGS)
+	$(BIN)/kedro jupyter lab --env='$(ENV)' $(ARGS)
 
 sql psql: $(VENV)/.run ## open the serving database in psql
-	$(BIN)/kedro serving psql --env=$(ENV) $(ARGS)
+	$(BIN)/kedro serving psql --env='$(ENV)' $(ARGS)
 
 s3: $(VENV)/.dev ## a run with its lake in an S3 server that lives as long as the run
 	$(BIN)/python infra/s3/session.py $(BIN)/kedro run --env=s3 $(ARGS)
 
 ##@ Stop and start over
 stop: $(VENV)/.run ## stop the embedded PostgreSQL
-	$(BIN)/kedro serving stop --env=$(ENV) $(ARGS)
+	$(BIN)/kedro serving stop --env='$(ENV)' $(ARGS)
 
 reset: $(VENV)/.run ## remove the lake and the database of ENV, after asking (ARGS=--yes does not)
-	$(BIN)/kedro reset --env=$(ENV) $(ARGS)
+	$(BIN)/kedro reset --env='$(ENV)' $(ARGS)
 
 clean: ## stop every server of this folder, and remove what was installed and built; no data
 	@[ ! -x $(BIN)/kedro ] || $(BIN)/kedro serving stop --all || echo "What still runs was not stopped." >&2

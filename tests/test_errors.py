@@ -31,6 +31,12 @@ def test_the_commands_of_a_message_name_the_environment(message: str, named: str
     assert name_environment(message, "") == message
 
 
+def test_a_command_is_one_that_a_shell_reads() -> None:
+    assert name_environment("kedro run; kedro status", "a b") == (
+        "kedro run --env='a b'; kedro status --env='a b'"
+    )
+
+
 def test_choices_are_sorted_but_for_those_that_are_similar() -> None:
     choices = ["views", "comentarios", "likes", "lines"]
     for name, listed in (

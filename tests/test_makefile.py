@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from capstone_metrics.hooks import RunMonitor
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:
@@ -41,8 +42,15 @@ def test_a_target_takes_the_environment_and_the_options(target: str) -> None:
     done = make("--dry-run", "ENV=youtube", "ARGS=--option", target)
     command = done.stdout.splitlines()[-1]
 
-    assert "--env=youtube" in command
+    assert "--env='youtube'" in command
     assert command.endswith("--option")
+
+
+def test_a_run_names_targets_that_a_shell_reads() -> None:
+    monitor = RunMonitor()
+    monitor.environment, monitor.folder, monitor.root = "a b", ROOT, ROOT
+    monitor.configuration = {"parameters": {"sources": {}}}
+    assert dict(monitor._footer())["Next"].startswith("make dashboard ENV='a b', make viz ENV='a ")
 
 
 def test_an_unknown_environment_is_told_with_the_choices() -> None:

@@ -14,7 +14,12 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from capstone_metrics.errors import ConfigError, os_error_message, unknown_name
+from capstone_metrics.errors import (
+    ConfigError,
+    environment_option,
+    os_error_message,
+    unknown_name,
+)
 from capstone_metrics.yaml_text import Loader, read_yaml
 
 if TYPE_CHECKING:
@@ -337,9 +342,9 @@ class Configuration:
         folder = f"{self.source.name}/{environment}"
         raise ConfigError(
             f"{folder}: has a lake of its own, but declares no sources for it. Run 'kedro source "
-            f"add FILE --env={environment}', or declare them in {folder}/parameters_sources.yml; "
-            f"or write 'sources: base' in {folder}/globals.yml, to fill it from those of "
-            f"{self.source.name}/{base}."
+            f"add FILE{environment_option(environment)}', or declare them in "
+            f"{folder}/parameters_sources.yml; or write 'sources: base' in "
+            f"{folder}/globals.yml, to fill it from those of {self.source.name}/{base}."
         )
 
     def broken_file(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
@@ -91,11 +92,14 @@ def unknown_name(
     return ConfigError(f"{setting}: {name!r} is not one of {', '.join(nearest)}{more}{hint}.")
 
 
+def environment_option(environment: str | None) -> str:
+    """Return the option of a command that names an environment; nothing for the default."""
+    return f" --env={shlex.quote(environment)}" if environment else ""
+
+
 def name_environment(message: str, environment: str) -> str:
     """Return a message with the environment in the commands that it names; none for the default."""
-    if not environment:
-        return message
-    return COMMAND.sub(lambda command: f"{command[0]} --env={environment}", message)
+    return COMMAND.sub(lambda command: f"{command[0]}{environment_option(environment)}", message)
 
 
 def os_error_message(error: OSError, path: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -329,7 +330,7 @@ class RunMonitor:
         if (self.root / "Makefile").exists():
             where = "" if self.root.samefile(self.folder) else f"in {self.root}: "
             default = settings.CONFIG_LOADER_ARGS["default_run_env"]
-            env = "" if self.environment == default else f" ENV={self.environment}"
+            env = "" if self.environment == default else f" ENV={shlex.quote(self.environment)}"
             names = ("dashboard", "viz", "notebook", "sql")
             targets = ", ".join(f"make {name}{env}" for name in names)
             targets = targets.replace(f"make viz{env}", f"make viz{env} (lineage)")

@@ -25,6 +25,7 @@ from capstone_metrics.configuration import SETTING_END, Configuration
 from capstone_metrics.errors import (
     CapstoneError,
     causes,
+    environment_option,
     name_environment,
     unknown_name,
     user_message,
@@ -278,7 +279,7 @@ def require_layers(catalog: Any, *layers: str) -> None:
     if not missing:
         return
     root = catalog[layers[0]].storage.root
-    env = f" --env={name}" if (name := _option("env")) else ""
+    env = environment_option(_option("env"))
     if catalog.exists("silver") or catalog.exists("bronze_criacao"):
         raise CapstoneError(
             f"{root} has no {' and no '.join(missing)} yet; run 'kedro run{env}' first. "

@@ -15,7 +15,12 @@ from kedro.io import DatasetError
 from rich.console import Console
 
 from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
-from capstone_metrics.errors import CapstoneError, name_environment, user_message
+from capstone_metrics.errors import (
+    CapstoneError,
+    environment_option,
+    name_environment,
+    user_message,
+)
 from capstone_metrics.operations.deadlines import Health, RecordedRun
 from capstone_metrics.operations.history import show_run, show_runs
 from capstone_metrics.operations.listeners import listeners_of
@@ -104,7 +109,7 @@ def status(  # noqa: PLR0913, PLR0917 - the options of the command
     if as_json:
         echo_json(current.to_dict())
     else:
-        current.show(Console(), f" --env={env}" if env else "")
+        current.show(Console(), environment_option(env))
         if details:
             current.show_details(Console())
     if alert:

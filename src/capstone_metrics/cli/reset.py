@@ -14,7 +14,7 @@ from kedro.framework.session import KedroSession
 from kedro.utils import find_kedro_project
 
 from capstone_metrics.cli.common import environments, show_user_errors
-from capstone_metrics.errors import CapstoneError
+from capstone_metrics.errors import CapstoneError, environment_option
 from capstone_metrics.sources.files import matching_files
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def reset(env: str | None, yes: bool) -> None:
     remove_lake(storage)
     if not serving.remote:
         serving.drop_database()
-    click.echo(f"Removed. 'kedro run --env={name}' begins anew.")
+    click.echo(f"Removed. 'kedro run{environment_option(name)}' begins anew.")
 
 
 def _ask() -> None:
