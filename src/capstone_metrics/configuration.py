@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -55,7 +56,8 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and -math.inf < value < math.inf
 
 
 def _is_date(value: Any) -> bool:
@@ -205,7 +207,8 @@ def check(setting: str, value: Any, schema: Schema) -> None:
             check(f"{setting}, number {number}", each, schema[0])
     elif "*" in schema:
         check(setting, value, MAPPING)
-        _check_mapping(setting, value, dict.fromkeys(value, schema["*"]))
+        for name, each in value.items():
+            check(f"{setting}.{name}", each, schema["*"])
     else:
         _check_mapping(setting, value, schema)
 

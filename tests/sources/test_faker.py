@@ -436,6 +436,23 @@ def test_an_incomplete_declaration_is_rejected(missing: str) -> None:
         new_objects("faker", source, calendar("2026-01-31T20:05"), ())
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("history_days", -1),
+        ("observation_days", 10**30),
+        ("posts_per_day", float("nan")),
+        ("posting_hours", []),
+        ("posting_hours", [24]),
+        ("channels", [{"faculdade": "GRAN", "rede_social": "tiktok", "qtd_inscritos": -1}]),
+        ("profiles", {1: 2}),
+    ],
+)
+def test_a_value_that_cannot_be_is_rejected(option: str, value: object) -> None:
+    with pytest.raises(CapstoneError, match=rf"^sources\.faker\.{option}.* must be a "):
+        new_objects("faker", declared() | {option: value}, calendar("2026-01-31T20:05"), ())
+
+
 def test_a_channel_on_a_network_without_a_profile_is_rejected() -> None:
     source = declared() | {"channels": [channel(10, "orkut"), channel(10)]}
     with pytest.raises(CapstoneError, match=r"no profile for orkut; declare one under"):

@@ -10,7 +10,7 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError, SourceChangedError
 from capstone_metrics.schedule import Calendar
-from capstone_metrics.sources import files_of, new_objects, warn_of_shared_files
+from capstone_metrics.sources import Declarations, files_of, new_objects, warn_of_shared_files
 from capstone_metrics.sources.files import withdrawn
 
 if TYPE_CHECKING:
@@ -284,6 +284,32 @@ def test_a_path_that_is_no_text_is_rejected() -> None:
             Calendar.of(SCHEDULE, "2026-01-31T20:05"),
             (),
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [
+        ("csv", "path", None),
+        ("csv", "path", ["a.csv"]),
+        ("csv", "path", True),
+        ("csv", "schema_drift", []),
+        ("csv", "other_fields", {}),
+        ("csv", "counters", None),
+        ("json", "envelope", [[]]),
+    ],
+)
+def test_an_option_of_another_type_is_a_fault_of_its_source_alone(
+    kind: str, option: str, value: object
+) -> None:
+    right = {"type": "files", "format": "csv", "path": "a.csv"}
+    wrong = {**right, "format": kind, "records": ["a"], option: value}
+    if kind == "csv":
+        del wrong["records"]
+    sources = {"wrong": wrong, "right": right}
+    declared = Declarations.of(sources)
+    assert (list(declared.valid), list(declared.errors)) == (["right"], ["wrong"])
+    assert str(declared.errors["wrong"]).startswith(f"sources.wrong.{option}: ")
+    warn_of_shared_files(sources)
 
 
 def test_an_unknown_option_is_rejected_when_the_run_begins(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ class Declarations(NamedTuple):
                 declared = with_preset(name, declaration, columns)
                 contract_of(name, declared, "UTC", columns)  # no zone makes it invalid
                 if declared.get("type") == "files":
+                    check_source(name, declared, columns)
                     Reading.of(name, declared)
                 if networks is not None:
                     check_networks(name, declaration, networks)

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstone_metrics.configuration import INTEGER, NUMBER, TEXT
+from capstone_metrics.configuration import INTEGER, NUMBER, TEXT, Kind
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.sources.objects import NewObjects
 from capstone_metrics.validation.objects import parse_object_name
@@ -44,14 +44,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHANNEL = {"faculdade": TEXT, "rede_social": TEXT, "qtd_inscritos": INTEGER}
+DAYS = Kind("a number of days, from 0 to 36500", lambda value: _is_between(value, 0, 36_500))
+FOLLOWERS = Kind("a number of followers", lambda value: _is_between(value, 0, 1 << 40))
+HOURS = Kind(
+    "a list of hours, each from 0 to 23",
+    lambda value: (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(_is_between(hour, 0, 23) for hour in value)
+    ),
+)
+CHANNEL = {"faculdade": TEXT, "rede_social": TEXT, "qtd_inscritos": FOLLOWERS}
 PROFILE = {name: [[NUMBER]] for name in ("views_per_follower", "like_rate", "comment_rate")}
 OPTIONS = {
     "seed": INTEGER,
-    "history_days": INTEGER,
-    "observation_days": INTEGER,
+    "history_days": DAYS,
+    "observation_days": DAYS,
     "posts_per_day": NUMBER,
-    "posting_hours": [INTEGER],
+    "posting_hours": HOURS,
     "channels": [CHANNEL],
     "profiles": {"*": PROFILE},
 }
@@ -73,6 +83,10 @@ HALF_LIFE_HOURS = (8, 12, 18, 24, 36, 48, 60, 72)
 
 CATEGORIES = ("carreira", "concursos", "depoimentos", "dicas de estudo", "graduação", "vestibular")
 TITLES_PER_CATEGORY = 64
+
+
+def _is_between(value: Any, least: int, most: int) -> bool:
+    return INTEGER.includes(value) and least <= value <= most
 
 
 def objects(

@@ -127,7 +127,7 @@ def contract_of(
         declaration.get("schema_drift", "evolve"),
         declaration.get("other_fields", []),
     )
-    if drift not in DRIFT:
+    if drift not in tuple(DRIFT):
         raise ConfigError(f"sources.{name}.schema_drift: {drift!r} must be {' or '.join(DRIFT)}.")
     if not isinstance(other_fields, list | tuple) or not all(
         isinstance(each, str | int) and not isinstance(each, bool) for each in other_fields

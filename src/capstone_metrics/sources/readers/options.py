@@ -164,7 +164,8 @@ def _records(setting: str, value: Any) -> tuple[tuple[str, ...], ...]:
 
 
 def _envelope(setting: str, value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    paths = dict(zip(value, value, strict=True)) if _is_list(value) else value
+    is_names = _is_list(value) and all(map(_is_name, value))
+    paths = dict(zip(value, value, strict=True)) if is_names else value
     if not isinstance(paths, Mapping) or not paths or not all(map(_is_name, paths)):
         raise ConfigError(
             f"{setting}: {value!r} is neither a list of fields around the records, nor "
