@@ -305,6 +305,18 @@ def test_a_mistake_in_the_catalog_is_one_sentence(
     assert sentence(done).startswith(f"configuration: {expected}")
 
 
+@pytest.mark.parametrize("number", ["-1", str(10**30)])
+@pytest.mark.parametrize(
+    "command", ["quarantine --lines", "serving diff --rows", "status --windows"]
+)
+def test_a_number_that_is_out_of_range_is_refused(
+    project: Project, command: str, number: str
+) -> None:
+    done = project.kedro(*f"{command}={number}".split(), check=False)
+    assert done.returncode == 2
+    assert f"{number} is not in the range" in done.stderr
+
+
 @pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("declaration", "expected"),

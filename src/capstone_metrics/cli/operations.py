@@ -74,7 +74,7 @@ def _unknown_status() -> Iterator[None]:
 @click.option(
     "--windows",
     default=4,
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10_000),
     help="How many windows of each layer to show.",
 )
 @click.option("--all", "details", is_flag=True, help="Show every window and every check, too.")

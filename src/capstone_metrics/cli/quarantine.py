@@ -18,7 +18,9 @@ from capstone_metrics.validation.silver import columns_of
 @click.group(name="quarantine", invoke_without_command=True)
 @env_option
 @click.option("--rule", help="Show only lines that broke this rule.")
-@click.option("--lines", default=0, help="How many rejected lines to show.")
+@click.option(
+    "--lines", default=0, type=click.IntRange(0, 1_000_000), help="How many rejected lines to show."
+)
 @click.pass_context
 @show_user_errors()
 def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int) -> None:

@@ -91,7 +91,12 @@ def ddl(env: str | None) -> None:
 
 @serving.command()
 @env_option
-@click.option("--rows", default=10, help="How many rows of each kind to show (default: 10).")
+@click.option(
+    "--rows",
+    default=10,
+    type=click.IntRange(0, 1_000_000),
+    help="How many rows of each kind to show (default: 10).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 @show_user_errors()
 def diff(env: str | None, rows: int, as_json: bool) -> None:
