@@ -117,7 +117,9 @@ def test_a_guessed_source_reads_the_known_networks_of_later_files(copy: Project)
     folder = copy.root / "weeks"
     folder.mkdir()
     (folder / "1.csv").write_text(rows.format(1, "TikTok"))
-    copy.kedro("source", "add", "weeks/1.csv", "--env=escola")
+    file = str(folder / "1.csv")  # a path counts from the project, wherever the command is run
+    added = copy.kedro("source", "add", file, "--env=escola", "--name=weekly").stdout
+    assert "make its path a pattern such as weeks/weekly/*.csv." in added
     path = copy.root / "conf/escola/parameters_sources.yml"
     path.write_text(path.read_text().replace("weeks/1.csv", "weeks/*.csv"))
     for number, network in enumerate(("Instagram", "X (Twitter)", "kwai"), 2):

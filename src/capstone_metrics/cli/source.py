@@ -161,7 +161,7 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
     _show(result, declared)
     click.echo(
         "Only this file is read; for the next ones too, put them into a folder of their own, and "
-        f"make its path a pattern such as {(file.parent / name).as_posix()}/*{file.suffix}."
+        f"make its path a pattern such as {_path_of(file.parent / name)}/*{file.suffix}."
     )
     for preset in declared.also:
         if not _preview(catalog, request._replace(preset=preset))[1].rows:
