@@ -231,6 +231,14 @@ def test_an_export_comes_in_once_under_any_name_and_in_any_window(tmp_path: Path
 def test_an_export_that_changed_comes_in_again(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"a\n1\n")
+def test_the_file_of_an_object_is_found_beside_one_that_cannot_be_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", b"PK\x03\x04", written_at=0)
+    write(tmp_path / "b.csv", b"a\n1\n", written_at=1)
+    names = list(found(tmp_path / "*").objects)
+    sources = {"export": {"type": "files", "format": "csv", "path": str(tmp_path / "*")}}
+    assert files_of(sources, names) == {names[0]: f"{tmp_path}/b.csv"}
+
+
     present = tuple(objects_of(path))
     path.write_bytes(b"a\n1\n2\n")
     assert list(objects_of(path, present).values()) == [b'{"a":"1"}\n{"a":"2"}\n']

@@ -277,9 +277,9 @@ def files_of(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> 
     }
     result: dict[str, str] = {}
     for source in {source for source, _ in objects}:
-        with contextlib.suppress(CapstoneError):
-            reading = Reading.of(source, sources[source])
-            for path in _paths(source, sources[source]):
+        reading = Reading.of(source, sources[source])
+        for path in matching_files(sources[source].get("path", "")):
+            with contextlib.suppress(CapstoneError):
                 for member, content, _ in _contents(path, reading):
                     if name := objects.get((source, content)):
                         result[name] = f"{path}/{member}" if member else str(path)
