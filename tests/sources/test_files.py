@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import zipfile
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import normalize
 
@@ -15,10 +18,10 @@ from capstone_metrics.sources.files import withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from capstone_metrics.sources.objects import NewObjects
 
+NOBODY = 65_534
 SCHEDULE = {
     "timezone": "America/Sao_Paulo",
     "layers": {"bronze": {"starts": ["08:00", "20:00"]}},
@@ -228,9 +231,6 @@ def test_an_export_comes_in_once_under_any_name_and_in_any_window(tmp_path: Path
     assert not objects_of(tmp_path / "*.csv", present, now="2026-03-01T20:05")
 
 
-def test_an_export_that_changed_comes_in_again(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"a\n1\n")
 def test_the_file_of_an_object_is_found_beside_one_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", b"PK\x03\x04", written_at=0)
     write(tmp_path / "b.csv", b"a\n1\n", written_at=1)
@@ -239,6 +239,9 @@ def test_the_file_of_an_object_is_found_beside_one_that_cannot_be_read(tmp_path:
     assert files_of(sources, names) == {names[0]: f"{tmp_path}/b.csv"}
 
 
+def test_an_export_that_changed_comes_in_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a\n1\n")
     present = tuple(objects_of(path))
     path.write_bytes(b"a\n1\n2\n")
     assert list(objects_of(path, present).values()) == [b'{"a":"1"}\n{"a":"2"}\n']
@@ -257,6 +260,67 @@ def test_a_glob_finds_the_files_of_folders_and_not_the_folders(tmp_path: Path) -
     (tmp_path / "2026/01/a.csv").write_bytes(b"a\n1\n")
     (tmp_path / "2026/b.csv").write_bytes(b"a\n2\n")
     assert len(objects_of(tmp_path / "**")) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, every name is UTF-8")
+def test_what_a_glob_finds_and_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a\n1\n")
+    (tmp_path / "gone.csv").symlink_to(tmp_path / "nothing")
+    (tmp_path / "self.csv").symlink_to(tmp_path / "self.csv")
+    odd = os.fsdecode(b"Relat\xf3rio.csv")
+    (tmp_path / odd).write_bytes(b"a\n2\n")
+    os.mkfifo(tmp_path / "pipe.csv")
+    new = found(tmp_path / "*.csv")
+    assert list(new.contents) == [f"{tmp_path}/a.csv"]
+    assert sorted(new.refused) == [
+        f"{tmp_path}/Relat\N{REPLACEMENT CHARACTER}rio.csv: its name is not UTF-8; rename it.",
+        f"{tmp_path}/gone.csv: is a link that leads nowhere; remove it.",
+        f"{tmp_path}/self.csv: is a link that leads nowhere; remove it.",
+    ]
+    assert found(tmp_path / "gone*").refused == new.refused[-2:-1]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "closed", "mode"),
+    [
+        ("exports/*.csv", "exports", 0o311),
+        ("exports/**/*.csv", "exports/old", 0o311),
+        ("exports/**", "exports/old", 0o311),
+        ("exports/*/a.csv", "exports/old", 0o644),
+        ("exports/old/a.csv", "exports/old", 0o644),
+    ],
+)
+def test_a_folder_without_permission_is_refused(
+    open_folder: Path, pattern: str, closed: str, mode: int
+) -> None:
+    root = Path(mkdtemp(dir=open_folder))
+    root.chmod(0o755)
+    (root / "exports/old").mkdir(parents=True)
+    (root / "exports/old/a.csv").write_bytes(b"a\n1\n")
+    (root / closed).chmod(mode)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        refused = found(root / pattern).refused
+    finally:
+        os.seteuid(user)
+        (root / closed).chmod(0o755)
+    denied = f"{root}/{closed}/: permission denied; make the export readable for this user."
+    assert refused == [denied]
+
+
+@pytest.mark.parametrize("pattern", ["*.csv", "**/*", "**"])
+def test_files_of_open_spreadsheets_and_of_links_to_a_folder_above_are_left_out(
+    tmp_path: Path, pattern: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a\n1\n")
+    (tmp_path / "~$a.csv").write_bytes(b"a\n2\n")
+    (tmp_path / ".~lock.a.csv#").write_bytes(b"a\n3\n")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    new = found(tmp_path / pattern)
+    assert (list(new.contents), new.refused) == ([f"{tmp_path}/a.csv"], [])
+    assert len(found(tmp_path / "~$*.csv").contents) == 1
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
+import os
 import re
+import stat
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
-from glob import glob
-from itertools import chain, combinations, product
+from glob import glob, has_magic
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import normalize
@@ -22,11 +25,11 @@ from capstone_metrics.sources.readers import Reading, members, read
 from capstone_metrics.sources.readers.content import translate_errors
 from capstone_metrics.sources.readers.options import OPTIONS as READING
 from capstone_metrics.validation.objects import parse_object_name
-from capstone_metrics.validation.texts import composed
+from capstone_metrics.validation.texts import REPLACED, composed, shown_name
 
 if TYPE_CHECKING:
     from _hashlib import HASH
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from capstone_metrics.schedule import Calendar
 
@@ -101,12 +104,17 @@ def objects(
         SourceError: for a `path` that matches no file.
     """
     reading = Reading.of(name, declaration)
-    paths = _paths(name, declaration)
+    paths, refused = _matches(declaration.get("path", ""))
+    if not paths and not refused:
+        raise SourceError(
+            f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
+            f"{Path.cwd()}; put the export there or correct the path."
+        )
     window = calendar.arrival_window()
     if window is None:
         return NewObjects(is_looked_at=False)
     bronze = _Arrivals(name, existing, reading)
-    new, unread = NewObjects(), set()
+    new, unread = NewObjects(refused=refused), set()
     for path in paths:
         try:
             contents = list(_contents(path, reading))
@@ -286,23 +294,35 @@ def files_of(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> 
     return result
 
 
-def _paths(name: str, declaration: Mapping[str, Any]) -> list[Path]:
-    """Return the files of a source in the order in which they were written."""
-    paths = matching_files(declaration.get("path", ""))
-    if not paths:
-        raise SourceError(
-            f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
-            f"{Path.cwd()}; put the export there or correct the path."
-        )
-    return sorted(paths, key=_written_at)
-
-
 def matching_files(pattern: str) -> list[Path]:
-    """Return the files at a glob, whether the accents of their names are composed or not."""
-    spellings = map(_spellings, pattern.split("/"))
-    matches = (glob("/".join(parts), recursive=True) for parts in product(*spellings))
-    files = (path for path in map(Path, chain.from_iterable(matches)) if path.is_file())
-    return list({_identity(path): path for path in files}.values())
+    """Return the files at a glob in the order in which they were written.
+
+    The accents of their names may be composed or not. Hidden files are left out, and so are those
+    of spreadsheets that are open, `~$`, and those reached again by a link to a folder above.
+    """
+    return _matches(pattern)[0]
+
+
+def _matches(pattern: str) -> tuple[list[Path], list[str]]:
+    """Return the files at a glob, and why others that are there cannot be read."""
+    files: dict[tuple[int, str], tuple[int, Path]] = {}
+    refused: dict[str, None] = {}
+    for parts in product(*map(_spellings, pattern.split("/"))):
+        for folder in _closed_folders(parts):
+            refused[f"{folder}: permission denied; make the export readable for this user."] = None
+        for path in map(Path, glob("/".join(parts), recursive=True)):
+            is_of_editor = path.name.startswith("~$") and not parts[-1].startswith("~$")
+            if is_of_editor or ("**" in parts and _is_repeated(path)):
+                continue
+            try:
+                status = _status(path)
+            except SourceError as error:
+                refused[str(error)] = None
+            else:
+                if stat.S_ISREG(status.st_mode):
+                    # some file systems find a file by both spellings
+                    files[status.st_ino, composed(str(path))] = status.st_mtime_ns, path
+    return [path for _, path in sorted(files.values())], list(map(shown_name, refused))
 
 
 def _spellings(name: str) -> Iterable[str]:
@@ -312,15 +332,43 @@ def _spellings(name: str) -> Iterable[str]:
     return dict.fromkeys((name, normalize("NFD", name), composed(name)))
 
 
-def _identity(path: Path) -> tuple[int, str]:
-    """Return what tells a file from others; some file systems find it by both spellings."""
+def _status(path: Path) -> os.stat_result:
+    """Return what the file system says of a file.
+
+    Raises:
+        SourceError: for a link that leads nowhere, a file that this user may not see, or a name
+            that is not UTF-8.
+    """
     with translate_errors(path):
-        return path.stat().st_ino, composed(str(path))
+        try:
+            status = path.stat()
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ELOOP}:
+                raise SourceError(f"{path}: is a link that leads nowhere; remove it.") from error
+            raise
+    name = shown_name(str(path))
+    if REPLACED in name and name != str(path) and stat.S_ISREG(status.st_mode):
+        raise SourceError(f"{name}: its name is not UTF-8; rename it.")
+    return status
 
 
-def _written_at(path: Path) -> tuple[int, Path]:
-    with translate_errors(path):
-        return path.stat().st_mtime_ns, path
+def _closed_folders(parts: Sequence[str]) -> Iterator[str]:
+    """Yield the folders on the way of a glob that this user may not list, or enter."""
+    steps = (*parts, "*") if parts[-1] == "**" else parts
+    for place in range(1, len(steps)):
+        is_listed = has_magic(steps[place]) or steps[place - 1] == "**"
+        mode = os.R_OK if is_listed else os.X_OK
+        for folder in glob("/".join(steps[:place]) + "/", recursive=True):
+            if not os.access(folder, mode, effective_ids=os.access in os.supports_effective_ids):
+                yield folder
+
+
+def _is_repeated(path: Path) -> bool:
+    """Return whether a file is reached through a link to a folder above that link."""
+    return any(
+        folder.is_symlink() and folder.resolve() in map(Path.resolve, folder.parents)
+        for folder in reversed(path.parents)
+    )
 
 
 def _contents(path: Path, reading: Reading) -> Iterator[tuple[str, str, bool]]:

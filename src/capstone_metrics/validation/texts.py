@@ -14,6 +14,15 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+"""What is shown for bytes that are not UTF-8."""
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a file with its bytes that are not UTF-8 replaced, so it can be stored."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def name_of(text: str) -> str:
     """Return a text without blanks around it, composed."""
     return composed(text.strip())
