@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import openpyxl
@@ -320,6 +322,17 @@ def test_a_configuration_that_may_not_be_written_is_one_sentence(
     message = "globals.yml: permission denied; make the configuration writable for this user.\n"
     assert done.stderr.endswith(message)
     assert done.stderr.startswith("Error: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, every name is UTF-8")
+@pytest.mark.parametrize("command", ["preview", "add"])
+def test_a_file_whose_name_is_not_utf8_is_to_be_renamed(copy: Project, command: str) -> None:
+    odd = os.fsdecode(b"Relat\xf3rio.csv")
+    (copy.root / "studio.csv").rename(copy.root / odd)
+    done = copy.kedro("source", command, odd, "--env=local", check=False)
+    assert done.returncode == 1
+    name = "Relat\N{REPLACEMENT CHARACTER}rio.csv"
+    assert done.stderr == f"Error: {name}: its name is not UTF-8; rename it.\n"
 
 
 @pytest.mark.few(1)

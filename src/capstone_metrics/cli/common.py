@@ -32,6 +32,7 @@ from capstone_metrics.errors import (
 )
 from capstone_metrics.operations.listeners.logs import is_json, json_logs
 from capstone_metrics.packaging import configure_logging
+from capstone_metrics.validation.texts import shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,11 +166,15 @@ def _check_pairs(option: str, text: str) -> None:
 
 
 def encoding_message(error: Exception) -> CapstoneError | None:
-    """Return what to do about a name that the encoding of the shell lacks; None without one."""
+    """Return what to do about a name that cannot be encoded; None without one."""
     encoding = sys.getfilesystemencoding()
-    is_known = not any(isinstance(each, UnicodeEncodeError) for each in causes(error))
-    if encoding == "utf-8" or is_known:
+    cause = next((each for each in causes(error) if isinstance(each, UnicodeEncodeError)), None)
+    if cause is None:
         return None
+    if encoding == "utf-8":
+        match = re.search(r"[^\"'\n]*[\udc80-\udcff][^\"'\n/]*", cause.object)
+        name = match and shown_name(match[0])
+        return CapstoneError(f"{name}: its name is not UTF-8; rename it.") if name else None
     return CapstoneError(
         f"A name has a character that {encoding}, the encoding of this shell, lacks; set "
         "PYTHONUTF8=1, and run the command again."

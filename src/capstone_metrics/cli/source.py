@@ -201,10 +201,13 @@ def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
         declared_of,
         preview_declared,
     )
+    from capstone_metrics.sources.readers.content import translate_errors  # noqa: PLC0415 - as above
 
     file, columns = request.file, columns_of(catalog.load("params:columns"))
     overrides = _overrides(request.settings, request.fields, columns)
-    if not file.is_file():
+    with translate_errors(file):
+        is_file = file.is_file()
+    if not is_file:
         raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
     declared = declared_of(file, request.preset, overrides, _path_of(file), columns)
     schedule, networks = (catalog.load(f"params:{name}") for name in ("schedule", "networks"))

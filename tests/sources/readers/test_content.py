@@ -78,6 +78,13 @@ def test_a_broken_archive_is_named(tmp_path: Path, kind: str) -> None:
         lines_of(path, format=kind)
 
 
+def test_a_zip_with_a_member_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"\u00e9.csv": b"a\n1\n"})
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xe9\xe9"))
+    with pytest.raises(CapstoneError, match=r"a\.zip: cannot be unpacked .*; zip its files anew"):
+        lines_of(path, format="csv")
+
+
 @pytest.mark.parametrize("kind", ["csv", "json", "jsonl", "parquet"])
 def test_the_name_of_the_file_is_a_field_of_each_record(
     tmp_path: Path, contents: dict[str, bytes], kind: str

@@ -50,8 +50,13 @@ def members(path: Path, reading: Reading) -> list[str]:
             magic = file.read(4)
         if magic not in {ZIP, EMPTY_ZIP}:
             return [""]
-        with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        except (UnicodeDecodeError, NotImplementedError) as error:  # of a name, or a rare version
+            raise SourceError(
+                f"{path}: cannot be unpacked ({error}); zip its files anew."
+            ) from error
     if reading.format == "xlsx" and WORKBOOK in names:
         return [""]
     visible = [name for name in names if not _is_hidden(name)]
