@@ -4,6 +4,7 @@ import gzip
 import zipfile
 from typing import TYPE_CHECKING
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -98,6 +99,21 @@ def test_the_name_of_the_file_is_a_field_of_each_record(
     assert lines_of(path, format=kind, file_name="arquivo") == [
         b'{"arquivo":"x.zip/b.csv","a":"1"}'
     ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "xlsx"])
+def test_the_name_of_the_file_is_no_column_of_it(
+    tmp_path: Path, contents: dict[str, bytes], kind: str
+) -> None:
+    path = tmp_path / "export"
+    if kind == "xlsx":
+        workbook = openpyxl.Workbook()
+        workbook.worksheets[0].append(["a"])
+        workbook.save(path)
+    else:
+        path.write_bytes(contents[kind])
+    with pytest.raises(CapstoneError, match=r"export: has a column 'a' already; declare another"):
+        lines_of(path, format=kind, file_name="a")
 
 
 def test_an_object_without_fields_and_a_line_that_is_none_keep_their_form(tmp_path: Path) -> None:

@@ -142,6 +142,18 @@ def utf8_chunks(path: Path, file: IO[bytes], encoding: str) -> Iterator[bytes]:
         ) from error
 
 
+def check_file_name(path: Path, reading: Reading, names: Iterable[str]) -> None:
+    """Check that the field for the name of a file is no column of that file.
+
+    Raises:
+        SourceError: if it is.
+    """
+    if reading.file_name in names:
+        raise SourceError(
+            f"{path}: has a column {reading.file_name!r} already; declare another file_name."
+        )
+
+
 def shown(names: Iterable[Any]) -> str:
     """Return the first of some names as a part of a sentence, long ones shortened."""
     first = list(itertools.islice(names, SHOWN_NAMES + 1))

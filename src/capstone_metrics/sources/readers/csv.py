@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from capstone_metrics.sources.readers import table
-from capstone_metrics.sources.readers.content import utf8_chunks
+from capstone_metrics.sources.readers.content import check_file_name, utf8_chunks
 from capstone_metrics.sources.readers.objects import content_of, escape, object_lines, to_line
 from capstone_metrics.sources.readers.table import Header
 
@@ -65,6 +65,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
             return
         raise table.no_header(path, reading, rows[0][2] if rows else None)
     index, names = header_row
+    check_file_name(path, reading, names)
     header = Header.of(path, names, keep_one_unnamed=True)
     body = len(text[: rows[index][1]].encode())
     rest = itertools.chain([head[body:]], chunks)

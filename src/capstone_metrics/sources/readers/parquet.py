@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from capstone_metrics.errors import SourceError
-from capstone_metrics.sources.readers.content import seekable
+from capstone_metrics.sources.readers.content import check_file_name, seekable
 from capstone_metrics.sources.readers.objects import content_of, escape, object_lines, object_texts
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def records(path: Path, file: IO[bytes], reading: Reading) -> Iterator[bytes]:
                 raise SourceError(
                     f"{path}: two columns have the same name, {repeated[0]!r}; rename one."
                 )
+            check_file_name(path, reading, names)
             for batch in parquet.iter_batches(BATCH_ROWS):
                 if not names:
                     yield b"{}\n" * batch.num_rows

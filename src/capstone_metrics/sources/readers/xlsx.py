@@ -13,7 +13,7 @@ from openpyxl.styles.numbers import is_datetime
 
 from capstone_metrics.errors import SourceError
 from capstone_metrics.sources.readers import table
-from capstone_metrics.sources.readers.content import seekable
+from capstone_metrics.sources.readers.content import check_file_name, seekable
 from capstone_metrics.sources.readers.objects import to_line
 from capstone_metrics.sources.readers.table import Header
 
@@ -68,6 +68,7 @@ def _rows(path: Path, workbook: Any, reading: Reading) -> Iterator[dict[str, Any
     for number, values in enumerate(rows, 1):
         if number == header_row:
             names = ["" if value is None else str(value) for value in values]
+            check_file_name(path, reading, names)
             header = Header.of(path, names, keep_one_unnamed=False)
         elif header and any(value is not None for value in values):
             padded = [*values, *[None] * (len(header.names) - len(values))]
