@@ -74,6 +74,19 @@ def test_a_refusal_holds_through_later_merges_and_ends_with_a_rebuild() -> None:
     assert rebuilt["refused"] == {}
 
 
+def test_an_object_is_refused_if_several_lines_were_all_rejected() -> None:
+    negative, cut = line(views=-1), b"{cut\n"
+    accounts, _ = accounts_of(result_of(negative, negative))
+    assert accounts["refused"][NAME].startswith(
+        "has no valid line among its 2 lines (views.negative): they are in the quarantine. "
+        "Correct sources.faker.fields, then run 'kedro quarantine replay'"
+    )
+    accounts, _ = accounts_of(result_of(negative, cut))
+    assert "(line.not_json, views.negative)" in accounts["refused"][NAME]
+    for lines in ([negative], [negative, KNOWN]):
+        assert accounts_of(result_of(*lines))[0]["refused"] == {}
+
+
 def test_a_field_that_was_renamed_is_read_under_both_names() -> None:
     renamed = line(video_id="v2", curtidas=5).replace(b'"likes"', b'"_"')
     both = line(video_id="v3", likes=1, curtidas=9)

@@ -29,6 +29,9 @@ FINDINGS_KEPT = dt.timedelta(days=30)
 MAX_FIELDS = 8
 """How many fields a message names."""
 
+MIN_REJECTED = 2
+"""From how many lines on an object is refused if all of them were rejected, by whichever rule."""
+
 UNDECLARED = "undeclared"
 """The digest of a source without a declaration."""
 
@@ -169,7 +172,8 @@ def _refused(receipts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return what is wrong with each object of which no line fits the declaration of its source.
 
     Either a required field is in no line, because it was renamed or removed; or every line has an
-    undeclared field, which the source rejects (`schema_drift: freeze`).
+    undeclared field, which the source rejects (`schema_drift: freeze`); or several lines were all
+    rejected.
     """
     problems = {name: _problem(name, receipt) for name, receipt in sorted(receipts.items())}
     return {name: problem for name, problem in problems.items() if problem}
@@ -195,6 +199,10 @@ def _problem(name: str, receipt: Mapping[str, Any]) -> str | None:
     elif "line.new_field" in broken_by_every_line:
         problem = f"has the undeclared {undeclared} in all of its {observations} lines"
         setting = "other_fields"
+    elif not receipt["accepted"] and observations >= MIN_REJECTED:
+        rules = ", ".join(sorted(broken_by_every_line) or receipt["reasons"])
+        problem = f"has no valid line among its {observations} lines ({rules})"
+        setting = "fields"
     else:
         return None
     return (
