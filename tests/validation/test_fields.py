@@ -13,6 +13,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.rules import Outcome, validate_line
+from capstone_metrics.validation.silver import columns_of
 
 ZONE = "America/Sao_Paulo"
 ORIGIN = BronzeObject("fonte=mine/janela=2026-10-01T08/a.jsonl", ZONE)
@@ -274,6 +275,25 @@ def test_a_path_leads_into_a_record(path: str, record: Any, expected: int | None
 )
 def test_the_first_place_with_a_value_counts(rule: Any, record: Any, expected: int | None) -> None:
     assert read("leads_estimados", rule, record) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "record", "expected"),
+    [
+        ({}, {"saves": 7}, 7),
+        ({}, {}, None),
+        ({"saves": "s"}, {"saves": 7, "s": 8}, 8),
+        ({"saves": "s"}, {"saves": 7}, None),
+    ],
+)
+def test_a_declared_column_without_a_rule_is_a_field_of_its_name(
+    own: dict[str, str], record: dict[str, int], expected: int | None
+) -> None:
+    columns = columns_of({"saves": "int64"})
+    contract = contract_of("mine", {"fields": {**FIELDS, **own}}, ZONE, columns)
+    line = json.dumps({**GOOD, **record}).encode()
+    outcome = validate_line(line, contract, ORIGIN, ["tiktok"])
+    assert (outcome.row["saves"], outcome.broken) == (expected, ())
 
 
 def test_values_are_translated_without_regard_to_case_and_blanks() -> None:

@@ -167,6 +167,8 @@ def fields_of(
 ) -> dict[str, Field]:
     """Parse the `fields` of a source; without any, its fields have the names of Silver.
 
+    A declared column that is not among them is a field of its name, where a record has it.
+
     Args:
         name: the name of the source.
         declaration: its declaration.
@@ -183,6 +185,8 @@ def fields_of(
     for column in declared:
         if column not in columns:
             raise _unknown_column(setting, column, columns, declaration.get("counters"))
+    if declaration.get("counters") != DAILY:
+        declared = {**{name: name for name in columns if name not in SILVER}, **declared}
     defaults = declaration.get("defaults", {})
     if not isinstance(defaults, Mapping):
         raise ConfigError(f"sources.{name}.defaults: {defaults!r} must be {{option: value}}.")
