@@ -95,7 +95,8 @@ def compare_tables(name: str, stored: ir.Table, rebuilt: ir.Table) -> VerifyResu
     """Check that a table has the same rows as a rebuild of it."""
     removed = stored.difference(rebuilt).count().to_pyarrow().as_py()
     added = rebuilt.difference(stored).count().to_pyarrow().as_py()
-    detail = f"a rebuild would remove {removed} rows and add {added}" if removed or added else ""
+    difference = f"a rebuild would remove {removed} rows and add {added}; {REBUILD}"
+    detail = difference if removed or added else ""
     return VerifyResult(f"{name} equals a rebuild from Bronze", not detail, detail)
 
 
