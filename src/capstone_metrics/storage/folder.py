@@ -216,6 +216,9 @@ def sync(path: Path) -> None:
 
     Windows and some file systems cannot flush a folder: after a power failure it may be as it was
     before.
+
+    Raises:
+        StorageError: if the file system cannot flush a file.
     """
     if os.name == "nt" and path.is_dir():
         return
@@ -223,7 +226,12 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in NOT_SUPPORTED or not path.is_dir():
+        if error.errno not in NOT_SUPPORTED:
             raise
+        if not path.is_dir():
+            raise StorageError(
+                f"{path}: its file system cannot flush files to disk, so a power failure could "
+                "lose what was committed; put the lake on another one."
+            ) from error
     finally:
         os.close(descriptor)
