@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import signal
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +16,7 @@ from capstone_metrics.schemas import VIDEO_INDEX
 from capstone_metrics.storage import storage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import ibis.expr.types as ir
@@ -60,6 +63,39 @@ def test_a_file_that_changes_while_it_is_read_was_changed_by_another_run(
     engine.connection.find_store_error = lambda _: store_error
     with pytest.raises(StorageError, match="the store does not answer"):
         read(engine, table)
+
+
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """The test is interrupted in a moment."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    yield
+    timer.join()
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_an_interrupt_of_a_query_is_one_of_the_program(
+    engine: DuckDBEngine, read: Callable[[DuckDBEngine, ir.Table], Any]
+) -> None:
+    long = engine.connection.sql("SELECT range AS video_id, 0 AS shard FROM range(1000000)")
+    pairs = long.cross_join(long.view().select(other="video_id"))
+    with pytest.raises(KeyboardInterrupt):
+        read(engine, pairs.filter(ibis._.video_id * ibis._.other == -1))
+
+
+def test_an_interrupt_while_batches_are_made_is_one_of_the_program(engine: DuckDBEngine) -> None:
+    schema = pa.schema({"a": pa.int64()})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"a": [1]}, schema=schema)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.table_of(pa.RecordBatchReader.from_batches(schema, batches()))
 
 
 def test_an_error_of_another_kind_stays_as_it_is(engine: DuckDBEngine) -> None:

@@ -84,10 +84,13 @@ class Connection(Backend):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Translate the error of a file that was deleted or replaced while it was read."""
+        """Translate the error of a file that changed while it was read, and an interrupt."""
         try:
             yield
         except Exception as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                self.con.interrupt()  # else the query goes on
+                raise error.__cause__ from None
             message = str(error)
             if not isinstance(error, CHANGED_FILE_ERRORS) and not message.startswith(
                 CHANGED_FILE_MESSAGES
@@ -121,12 +124,12 @@ class DuckDBEngine(Engine):
     def table_of(self, batches: pa.RecordBatchReader) -> ir.Table:
         connection = self.connection
         name = gen_name("batches")
-        raised: list[Exception] = []
+        raised: list[BaseException] = []
 
         def record_errors() -> Iterator[pa.RecordBatch]:
             try:
                 yield from batches
-            except Exception as error:
+            except BaseException as error:
                 raised.append(error)
                 raise
 
