@@ -172,6 +172,18 @@ def test_a_former_lock_holder_overwrites_nothing_of_another_writer(
     assert thief.keys("gold") == [KEY]
 
 
+@pytest.mark.parametrize("prefix", ["/q", "q/", "//q//", "q"])
+def test_empty_parts_of_a_prefix_are_left_out(
+    seaweed: SeaweedFS, bucket: Bucket, prefix: str
+) -> None:
+    lake = Bucket(f"{bucket.root}/{prefix}/{prefix}")
+    assert lake.root == f"{bucket.root}/q/q"
+    write(lake, KEY, b"new")
+    assert lake.keys("gold") == [KEY]
+    assert bucket.keys("q/q/gold") == [f"q/q/{KEY}"]
+    assert Bucket(f"s3://{seaweed.bucket}//").root == f"s3://{seaweed.bucket}"
+
+
 def test_the_version_of_an_object_is_its_etag(bucket: Bucket) -> None:
     write(bucket, KEY, b"one")
     first, _ = stamp(bucket, KEY)  # type: ignore[misc]

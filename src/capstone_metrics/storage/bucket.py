@@ -82,9 +82,9 @@ class Bucket(Storage):
     def __init__(
         self, url: str, region: str | None = None, endpoint_url: str | None = None
     ) -> None:
-        self.root = check_root(url.rstrip("/"))
-        self.bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
-        self.prefix = f"{prefix}/" if prefix else ""
+        self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        self.prefix = "".join(f"{part}/" for part in prefix.split("/") if part)
+        self.root = check_root(f"s3://{self.bucket}/{self.prefix}".rstrip("/"))
         self.region, self.endpoint_url = region, endpoint_url
         self._place: Place | None = None
         self._deletes_many = True
