@@ -7,6 +7,7 @@ import os
 import traceback
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -295,6 +296,9 @@ def test_a_conflict_of_two_writes_at_once_is_retried(shaky: Bucket, faulty: Faul
     )
     assert shaky.create("gold/b.csv", [b"mine"])
     assert shaky.read("gold/b.csv") == b"mine"
+    faulty.faults = replace(faulty.faults)
+    shaky.overwrite("gold/b.csv", b"other")
+    assert shaky.read("gold/b.csv") == b"other"
 
 
 @pytest.mark.parametrize("key", [KEY, "gold/b.csv"])
@@ -307,7 +311,14 @@ def test_a_place_is_repeated_after_a_conflict(placing: Bucket, faulty: Faulty, k
     assert placing.read(key) == b"new"
 
 
-@pytest.mark.parametrize("use", [USES["create"], lambda lake: write(lake, "gold/new.csv", b"new")])
+@pytest.mark.parametrize(
+    "use",
+    [
+        USES["create"],
+        lambda lake: write(lake, "gold/new.csv", b"new"),
+        lambda lake: lake.overwrite("gold/new.csv", b"new"),
+    ],
+)
 def test_endless_conflicts_are_an_error(
     placing: Bucket, faulty: Faulty, use: Callable[[Bucket], object]
 ) -> None:

@@ -275,7 +275,9 @@ class Bucket(Storage):
     def overwrite(self, key: str, content: bytes) -> None:
         _check_size(self.address(key), len(content))
         with self.translate_errors(key):
-            self.write(key, content)
+            is_written = any(self.write(key, content) for _ in range(MAX_ATTEMPTS))
+        if not is_written:
+            raise self._contention_error(key)
         self._versions.pop(key, None)
 
     def persist(self, keys: Collection[str]) -> None:
