@@ -520,6 +520,8 @@ def no_credentials(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, "")
 
 
+ENDPOINT = "its endpoint is not a URL of http or https without a user and a query; write it as"
+
 STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str]] = {
     "wrong secret": (
         lambda *_: {"AWS_SECRET_ACCESS_KEY": f"{CANARY}-secret"},
@@ -574,7 +576,23 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
     ),
     "endpoint without a scheme": (
         lambda seaweed, _: seaweed.environment(f"{HOST}:4566"),
-        "its endpoint is not a valid URL; write it as http://<host>:<port>.",
+        ENDPOINT,
+    ),
+    "endpoint of another scheme": (
+        lambda seaweed, _: seaweed.environment(f"ftp://{HOST}"),
+        ENDPOINT,
+    ),
+    "endpoint with a password": (
+        lambda seaweed, _: seaweed.environment(f"http://user:{CANARY}@{HOST}:4566"),
+        ENDPOINT,
+    ),
+    "endpoint with a password and without a scheme": (
+        lambda seaweed, _: seaweed.environment(f"user:{CANARY}@{HOST}:4566"),
+        ENDPOINT,
+    ),
+    "endpoint with a query": (
+        lambda seaweed, _: seaweed.environment(f"http://{HOST}:4566?token={CANARY}"),
+        ENDPOINT,
     ),
 }
 

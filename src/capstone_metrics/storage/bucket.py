@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -58,6 +59,9 @@ KEYS_PER_DELETE = 1000
 
 PROBE_KEY = f"{TEMPORARY}/conditional-writes"
 """The object with which conditional writes are tested."""
+
+ENDPOINT = re.compile(r"https?://[^@?#]+", re.IGNORECASE)
+"""The URL of a store: without what may be a secret."""
 
 UNUSED_VERSION = f'"{"0" * 32}"'
 
@@ -116,10 +120,10 @@ class Bucket(Storage):
                 )
             except BotoCoreError:
                 raise
-            except ValueError as error:
-                raise StorageError(
-                    f"{self.root}: its endpoint is not a valid URL; write it as http://<host>:<port>."
-                ) from error
+            except ValueError:  # its message has the endpoint
+                raise self._endpoint_error() from None
+            if not ENDPOINT.fullmatch(client.meta.endpoint_url):
+                raise self._endpoint_error()
         count_requests(client.meta.events)
         self._note_places_of(client)
         return client
@@ -146,6 +150,12 @@ class Bucket(Storage):
     def certificates(self) -> str:
         """The file, or folder, of certificates by which the store is checked."""
         return certificates(self._session._session.get_config_variable("ca_bundle"))
+
+    def _endpoint_error(self) -> StorageError:
+        return StorageError(
+            f"{self.root}: its endpoint is not a URL of http or https without a user and a query; "
+            "write it as http://<host>:<port>."
+        )
 
     def _check_certificates(self) -> None:
         if not os.access(self.certificates, os.R_OK):
