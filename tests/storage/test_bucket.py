@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.auth
 import pytest
+from botocore.exceptions import SSLError
 from infra.s3.seaweed import HOST, READER
 
 from capstone_metrics.errors import CapstoneError
@@ -21,6 +22,7 @@ from capstone_metrics.storage import bucket as buckets
 from capstone_metrics.storage.base import StagedObject
 from capstone_metrics.storage.bucket import Bucket
 from capstone_metrics.storage.request_counter import request_counts
+from capstone_metrics.storage.s3_errors import error_message
 from capstone_metrics.storage.staging import abandoned_keys, staging_prefix
 from tests.support.s3_proxy import Faults, Request
 from tests.support.storages import another, matches, stamp, write
@@ -574,6 +576,10 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
         lambda seaweed, _: seaweed.environment(f"http://{HOST}:1"),
         "the store does not answer; check the network and the endpoint, and run again.",
     ),
+    "endpoint without TLS": (
+        lambda seaweed, _: seaweed.environment(seaweed.endpoint.replace("http:", "https:")),
+        "the store does not speak TLS; correct the endpoint, to http:// or to another port.",
+    ),
     "endpoint without a scheme": (
         lambda seaweed, _: seaweed.environment(f"{HOST}:4566"),
         ENDPOINT,
@@ -593,6 +599,10 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
     "endpoint with a query": (
         lambda seaweed, _: seaweed.environment(f"http://{HOST}:4566?token={CANARY}"),
         ENDPOINT,
+    ),
+    "no valid region": (
+        lambda *_: {"AWS_DEFAULT_REGION": "us east"},
+        "this is not a valid region; correct AWS_REGION, or 'region' of 'lake' in globals.yml.",
     ),
 }
 
@@ -626,6 +636,36 @@ def test_a_store_error_is_one_sentence_with_what_to_do(
         else:
             monkeypatch.delenv(name)
     assert_one_sentence(Bucket(bucket.root), what)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("CERTIFICATE_VERIFY_FAILED] certificate has expired", "of the store is not valid now"),
+        (
+            "CERTIFICATE_VERIFY_FAILED] certificate is not yet valid",
+            "of the store is not valid now",
+        ),
+        ("CERTIFICATE_VERIFY_FAILED] Hostname mismatch", "is not of a known authority, or not for"),
+        ("UNEXPECTED_EOF_WHILE_READING] EOF occurred", "the store does not answer; check the"),
+    ],
+)
+def test_what_is_wrong_with_tls_is_named(said: str, message: str) -> None:
+    error = SSLError(endpoint_url="https://store", error=f"[SSL: {said} (_ssl.c:1006)")
+    assert message in error_message(error)
+
+
+def test_an_empty_region_or_endpoint_is_none(
+    monkeypatch: pytest.MonkeyPatch, seaweed: SeaweedFS
+) -> None:
+    lake = Bucket(f"s3://{seaweed.bucket}/lake", region="", endpoint_url="")
+    assert lake.client.meta.endpoint_url == seaweed.endpoint
+    for name in seaweed.environment().keys() - {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}:
+        monkeypatch.delenv(name)
+    assert Bucket(lake.root, region="").client.meta.region_name == "us-east-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "")
+    with pytest.raises(CapstoneError, match="no region is set; set AWS_REGION"):
+        Bucket(lake.root).keys("")
 
 
 def test_a_wrong_clock_is_reported(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

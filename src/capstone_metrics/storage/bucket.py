@@ -21,6 +21,7 @@ from botocore.exceptions import (
     ClientError,
     HTTPClientError,
     IncompleteReadError,
+    NoRegionError,
 )
 
 from capstone_metrics.errors import CommitConflictError, StorageError
@@ -89,7 +90,7 @@ class Bucket(Storage):
         self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
         self.prefix = "".join(f"{part}/" for part in prefix.split("/") if part)
         self.root = check_root(f"s3://{self.bucket}/{self.prefix}".rstrip("/"))
-        self.region, self.endpoint_url = region, endpoint_url
+        self.region, self.endpoint_url = region or None, endpoint_url or None
         self._place: Place | None = None
         self._deletes_many = True
         self._versions: dict[str, str] = {}
@@ -121,6 +122,8 @@ class Bucket(Storage):
             except BotoCoreError:
                 raise
             except ValueError:  # its message has the endpoint
+                if self._session.region_name == "" and not (self.region or self.addressing):
+                    raise NoRegionError from None
                 raise self._endpoint_error() from None
             if not ENDPOINT.fullmatch(client.meta.endpoint_url):
                 raise self._endpoint_error()

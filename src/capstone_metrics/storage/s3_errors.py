@@ -18,9 +18,20 @@ def error_code(error: ClientError) -> str:
 def error_message(error: ClientError | BotoCoreError) -> str:
     """Return the cause and the next step by error code or type, without the store's own text."""
     code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+    if code == "SSLError":
+        code = next((kind for cause, kind in _SSL_CAUSES.items() if cause in str(error)), code)
     message = next((text for codes, text in _MESSAGES.items() if code in codes.split()), None)
     return message or f"the store refused ({code}); check it and run again."
 
+
+_SSL_CAUSES = {
+    "certificate has expired": "CertificateExpired",
+    "certificate is not yet valid": "CertificateExpired",
+    "WRONG_VERSION_NUMBER": "NoTLS",
+    "RECORD_LAYER_FAILURE": "NoTLS",
+    "UNEXPECTED_EOF": "ConnectionClosedError",
+}
+"""The code for what OpenSSL says; any other error is of the certificate's authority or host."""
 
 _MESSAGES = {
     "NoSuchKey 404": "there is no such object; run the pipeline that creates it first.",
@@ -43,8 +54,9 @@ _MESSAGES = {
     "PermanentRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307": (
         "the bucket is in another region; set AWS_REGION, or 'region' of 'lake' in globals.yml."
     ),
-    "NoRegionError InvalidRegionError": (
-        "no region is set; set AWS_REGION, or 'region' of 'lake' in globals.yml."
+    "NoRegionError": "no region is set; set AWS_REGION, or 'region' of 'lake' in globals.yml.",
+    "InvalidRegionError": (
+        "this is not a valid region; correct AWS_REGION, or 'region' of 'lake' in globals.yml."
     ),
     "NoCredentialsError PartialCredentialsError CredentialRetrievalError": (
         "there are no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
@@ -58,6 +70,10 @@ _MESSAGES = {
         "the certificate of the store is not of a known authority, or not for this host; name the "
         "authority's certificates in AWS_CA_BUNDLE, or correct the endpoint."
     ),
+    "CertificateExpired": (
+        "the certificate of the store is not valid now; renew it, or set the clock of this machine."
+    ),
+    "NoTLS": "the store does not speak TLS; correct the endpoint, to http:// or to another port.",
     "ProxyConnectionError": (
         "the proxy does not answer; correct HTTPS_PROXY, or name the store's host in NO_PROXY."
     ),
