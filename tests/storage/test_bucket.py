@@ -668,6 +668,15 @@ def test_an_empty_region_or_endpoint_is_none(
         Bucket(lake.root).keys("")
 
 
+def test_a_missing_object_that_may_not_be_looked_for_is_a_denied_one(
+    shaky: Bucket, faulty: Faulty
+) -> None:
+    heads = Faults(errors=1, error=(403, ""), only=lambda request: request.method == "HEAD")
+    faulty.faults = heads
+    with pytest.raises(CapstoneError, match="grant them s3:ListBucket on the bucket"):
+        shaky.exists("gold/none.csv")
+
+
 def test_a_wrong_clock_is_reported(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     now = botocore.auth.get_current_datetime
     monkeypatch.setattr(

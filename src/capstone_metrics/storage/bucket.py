@@ -223,7 +223,7 @@ class Bucket(Storage):
                 response = self.client.head_object(Bucket=self.bucket, Key=self._name(key))
             except ClientError as error:
                 if error_code(error) in {"400", "403"}:  # HEAD has no body; GET gives the reason
-                    self.client.get_object(Bucket=self.bucket, Key=self._name(key))
+                    self.read_if_exists(key)
                 if error_code(error) not in MISSING_CODES:
                     raise
                 self._versions.pop(key, None)
