@@ -604,6 +604,10 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
         lambda *_: {"AWS_DEFAULT_REGION": "us east"},
         "this is not a valid region; correct AWS_REGION, or 'region' of 'lake' in globals.yml.",
     ),
+    "neither true nor false": (
+        lambda *_: {"AWS_USE_FIPS_ENDPOINT": "maybe"},
+        "AWS_USE_FIPS_ENDPOINT is 'maybe'; set it to true or false.",
+    ),
 }
 
 

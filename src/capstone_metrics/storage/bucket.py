@@ -64,6 +64,13 @@ PROBE_KEY = f"{TEMPORARY}/conditional-writes"
 ENDPOINT = re.compile(r"https?://[^@?#]+", re.IGNORECASE)
 """The URL of a store: without what may be a secret."""
 
+SWITCHES = (
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+)
+"""The variables about where requests go that boto3 takes for false if they are not true."""
+
 UNUSED_VERSION = f'"{"0" * 32}"'
 
 CONFLICT_CODES = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
@@ -106,6 +113,7 @@ class Bucket(Storage):
         """A boto3 client, with the credentials of the usual AWS chain."""
         with self.translate_errors(""):
             self._check_certificates()
+            self._check_switches()
             try:
                 client = self._session.client(
                     "s3",
@@ -159,6 +167,12 @@ class Bucket(Storage):
             f"{self.root}: its endpoint is not a URL of http or https without a user and a query; "
             "write it as http://<host>:<port>."
         )
+
+    def _check_switches(self) -> None:
+        for name in SWITCHES:
+            value = os.environ.get(name, "")
+            if value.lower() not in {"true", "false", ""}:
+                raise StorageError(f"{self.root}: {name} is {value!r}; set it to true or false.")
 
     def _check_certificates(self) -> None:
         if not os.access(self.certificates, os.R_OK):
