@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 import signal
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,6 +65,23 @@ def test_a_file_that_changes_while_it_is_read_was_changed_by_another_run(
     engine.connection.find_store_error = lambda _: store_error
     with pytest.raises(StorageError, match="the store does not answer"):
         read(engine, table)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:c4n4ry@store:9000/lake/a.parquet",
+        "https://store/lake/a.parquet?X-Amz-Credential=c4n4ry&X-Amz-Signature=c4n4ry",
+        "https://user:p@c4n4ry@store/lake/a.parquet?c4n4ry",
+    ],
+)
+def test_no_secret_of_a_url_is_in_a_message(engine: DuckDBEngine, url: str) -> None:
+    reported: list[str] = []
+    engine.connection.find_store_error = reported.append  # type: ignore[assignment]
+    with pytest.raises(CommitConflictError) as raised, engine.connection.translate_errors():
+        raise duckdb.HTTPException(f"HTTP Error: GET of '{url}' failed (403)\nwith details")
+    assert "c4n4ry" not in f"{raised.value}{reported}"
+    assert re.search(r"GET of 'https?://store(:9000)?/lake/a.parquet' failed \(403\)", *reported)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import weakref
@@ -57,6 +58,9 @@ CHANGED_FILE_MESSAGES = (
 )
 """How the messages of its other errors for such a file begin."""
 
+SECRETS_OF_URL = re.compile(r"(?<=://)[^\s/'\"]*@|\?[^\s'\"]*")
+"""The user and the query of a URL, which may have a password or a signature."""
+
 
 class Connection(Backend):  # type: ignore[misc]
     """The backend of Ibis; a file that changes while it is read is an error of the user.
@@ -96,7 +100,7 @@ class Connection(Backend):  # type: ignore[misc]
                 CHANGED_FILE_MESSAGES
             ):
                 raise
-            first_line = message.partition("\n")[0]
+            first_line = SECRETS_OF_URL.sub("", message.partition("\n")[0])
             store_error = self.find_store_error and self.find_store_error(first_line)
             raise store_error or CommitConflictError(
                 f"Another run changed the lake while this run was reading it ({first_line}). Run "
