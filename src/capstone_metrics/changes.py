@@ -62,6 +62,7 @@ class SilverSnapshot:
             for another origin.
         lost_days: returns the days of each of these tables of which no file is there, although the
             table had rows of them.
+        is_pending: returns whether a later commit is recorded and not applied yet.
     """
 
     generation: int
@@ -71,6 +72,7 @@ class SilverSnapshot:
     receipts: Callable[[Iterable[str]], dict[str, dict[str, Any]]]
     days_changed_since: Callable[[str | None, int], dict[str, set[dt.date]] | None]
     lost_days: Callable[[], dict[str, list[str]]] = dict
+    is_pending: Callable[[], bool] = bool
 
     @property
     def columns(self) -> dict[str, str]:
@@ -250,12 +252,14 @@ class GoldSnapshot:
         manifest: the manifest of the last commit; empty before the first.
         files: the file of each mart in the manifest.
         tables: the rows of each mart; None if its file is lost, or not the one in the manifest.
+        is_pending: returns whether a later commit is recorded and not applied yet.
     """
 
     generation: int = 0
     manifest: dict[str, Any] = field(default_factory=dict)
     files: Mapping[str, MartFile] = field(default_factory=dict)
     tables: Mapping[str, pa.Table | None] = field(default_factory=dict)
+    is_pending: Callable[[], bool] = bool
 
 
 @dataclass(frozen=True)

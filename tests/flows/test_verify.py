@@ -7,7 +7,11 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from kedro.io import DatasetError
 
+from capstone_metrics.errors import StorageError
+from capstone_metrics.lake.transaction import GOLD, SILVER
+from capstone_metrics.storage.folder import Folder
 from tests.support.lakes import (
     accounts_balance,
     add,
@@ -19,9 +23,11 @@ from tests.support.lakes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from capstone_metrics.lake.transaction import Layer
+    from capstone_metrics.storage.base import StagedObject
     from tests.support.project import Project
 
 LATER = {"ingestion_ts": "2026-01-31T23:00:00Z"}
@@ -117,6 +123,33 @@ def test_a_damage_is_named_and_the_exit_code_is_one(
     assert done.returncode == 1
     assert f"FAIL {check}: " in done.stdout
     assert len(done.stdout.splitlines()) == 7  # the other checks are made too
+
+
+@pytest.mark.parametrize("layer", [SILVER, GOLD], ids=lambda layer: layer.name)
+def test_a_commit_that_a_run_left_half_applied_is_no_edit(
+    empty_project: Project, lake: Path, monkeypatch: pytest.MonkeyPatch, layer: Layer
+) -> None:
+    add(lake, "2026-02-01T08", line(video_id="v3", **LATER))
+    promote = Folder.promote
+
+    def fail_at_the_head(folder: Folder, objects: Mapping[str, StagedObject]) -> None:
+        if layer.head in objects:
+            raise StorageError("operation not permitted")
+        promote(folder, objects)
+
+    with monkeypatch.context() as patch, pytest.raises(DatasetError, match="not permitted"):
+        patch.setattr(Folder, "promote", fail_at_the_head)
+        run_here(empty_project)
+    for options in ([], ["--full"]):
+        done = empty_project.kedro("verify", *options, check=False)
+        assert done.returncode == 1
+        output = done.stdout + done.stderr
+        assert f"{layer.name.capitalize()} is in the middle of a commit; if no run is" in output
+        assert "by hand" not in output
+    status = json.loads(empty_project.kedro("status", "--json", check=False).stdout)
+    assert "a run ended in the middle of a commit" in json.dumps(status)
+    run_here(empty_project)
+    assert empty_project.kedro("verify", "--full", check=False).returncode == 0
 
 
 def test_a_rebuild_shows_a_value_that_was_edited(empty_project: Project, lake: Path) -> None:

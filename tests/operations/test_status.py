@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -64,6 +65,14 @@ def run(**changes: Any) -> RecordedRun:
         (
             (silver(), gold(gold_x=None, gold_y=MART)),
             [("gold_x was edited or lost", "run --pipelines=silver_to_gold")],
+        ),
+        (
+            (silver(3), replace(gold(gold_x=None), is_pending=lambda: True)),
+            [("a run ended in the middle of a commit of Gold", "run")],
+        ),
+        (
+            (replace(silver(1), is_pending=lambda: True), gold(gold_x=None)),
+            [("a run ended in the middle of a commit of Silver", "run")],
         ),
     ],
 )

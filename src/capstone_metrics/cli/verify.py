@@ -12,6 +12,7 @@ from capstone_metrics.cli.common import echo_json, load_catalog, require_layers,
 from capstone_metrics.errors import DataError, name_environment
 
 if TYPE_CHECKING:
+    from capstone_metrics.changes import SilverSnapshot
     from capstone_metrics.operations.verify import VerifyResult
 
 
@@ -29,9 +30,10 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
 
     catalog = load_catalog(env)
     require_layers(catalog, "silver", "gold")
-    results = verify(Lake(catalog.load))
+    lake = Lake(catalog.load)
+    results = verify(lake)
     if full:
-        results += _compare_with_rebuild(catalog)
+        results += _compare_with_rebuild(catalog, lake.silver)
     results = [replace(each, detail=name_environment(each.detail, env or "")) for each in results]
     if as_json:
         echo_json([asdict(result) for result in results])
@@ -43,7 +45,7 @@ def verify_lake(env: str | None, full: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
+def _compare_with_rebuild(catalog: Any, silver: SilverSnapshot) -> list[VerifyResult]:
     """Compare the tables of Silver with a rebuild of them from all of Bronze."""
     # pyarrow, which each of these imports, is slow
     from capstone_metrics.operations.verify import compare_tables  # noqa: PLC0415
@@ -54,7 +56,7 @@ def _compare_with_rebuild(catalog: Any) -> list[VerifyResult]:
     sources, networks, columns, schedule = (
         catalog.load(f"params:{name}") for name in ("sources", "networks", "columns", "schedule")
     )
-    silver, bronze = catalog.load("silver"), catalog.load("bronze_criacao")
+    bronze = catalog.load("bronze_criacao")
     if silver.columns != columns:
         raise DataError(
             "Silver has other columns than are declared; run 'kedro run', which builds it again."

@@ -15,7 +15,7 @@ from capstone_metrics.changes import GoldSnapshot, GoldUpdate, LazyMapping, Mart
 from capstone_metrics.errors import StorageError
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.lake.plan import planned_gold
-from capstone_metrics.lake.transaction import GOLD, read_head, recover, transaction
+from capstone_metrics.lake.transaction import GOLD, is_pending, read_head, recover, transaction
 from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.storage import storage_of
 from capstone_metrics.write_stats import WriteStats
@@ -75,6 +75,7 @@ class GoldDataset(AbstractDataset[GoldUpdate, GoldSnapshot]):
             manifest=manifest,
             files={name: mart_file(self.storage, mart) for name, mart in marts.items()},
             tables=LazyMapping(tables),
+            is_pending=partial(is_pending, self.storage, GOLD),
         )
 
     def save(self, data: GoldUpdate) -> None:

@@ -16,6 +16,7 @@ from capstone_metrics.lake.tables import LakeTable
 from capstone_metrics.lake.transaction import (
     SILVER,
     commit_records,
+    is_pending,
     read_head,
     recover,
     transaction,
@@ -137,6 +138,7 @@ class SilverDataset(_Silver, AbstractDataset[SilverUpdate, SilverSnapshot]):
             self._receipts,
             self._days_changed_since,
             partial(_lost_days, keys),
+            partial(is_pending, self.storage, SILVER),
         )
 
     def save(self, data: SilverUpdate) -> None:

@@ -187,11 +187,15 @@ def recover(storage: Storage, layer: Layer) -> None:
     The lock is held from reading the records to the end of the sweep: otherwise a run could record
     its commit and die in between, and the sweep would delete its staged objects.
     """
-    is_pending = storage.exists(_record_key(layer, read_head(storage, layer)[1] + 1))
-    if is_pending or abandoned_keys(storage, layer.name):
+    if is_pending(storage, layer) or abandoned_keys(storage, layer.name):
         with storage.locked(layer.name):
             roll_forward(storage, layer)
             storage.delete(abandoned_keys(storage, layer.name))
+
+
+def is_pending(storage: Storage, layer: Layer) -> bool:
+    """Return whether a commit of a layer is recorded and not applied yet."""
+    return storage.exists(_record_key(layer, read_head(storage, layer)[1] + 1))
 
 
 def roll_forward(storage: Storage, layer: Layer) -> None:
@@ -233,8 +237,8 @@ def read_head(storage: Storage, layer: Layer) -> tuple[dict[str, Any], int]:
     names = (RECORD.search(key) for key in storage.keys(f"{layer.name}/commits"))
     last = max((int(name[1]) for name in names if name), default=0)
     record = parse_document(storage.read(_record_key(layer, last))) if last else None
-    is_pending = record is not None and _is_staged(storage, layer, record)
-    return {}, last - 1 if is_pending else last
+    is_unapplied = record is not None and _is_staged(storage, layer, record)
+    return {}, last - 1 if is_unapplied else last
 
 
 def commit_records(

@@ -394,6 +394,11 @@ def find_damage(silver: SilverSnapshot, gold: GoldSnapshot) -> Iterator[Damage]:
 
     `kedro verify` reads the tables of Silver, too.
     """
+    pending = [name for name, layer in (("Silver", silver), ("Gold", gold)) if layer.is_pending()]
+    if pending:  # until it is applied, files differ from their head
+        layers = " and of ".join(pending)
+        yield Damage(f"a run ended in the middle of a commit of {layers}", "run")
+        return
     receipts, objects = silver.merged_objects(), silver.head.get("objects", 0)
     if silver.generation and not silver.head:
         yield Damage("the head of Silver is lost", "run")

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.changes import accounted_lines
-from capstone_metrics.errors import user_message
+from capstone_metrics.errors import StorageError, user_message
 from capstone_metrics.facts import facts_of
 from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.measures import totals_of
@@ -53,6 +53,7 @@ class Lake:
     def silver(self) -> SilverSnapshot:
         """Silver as of its last commit."""
         snapshot: SilverSnapshot = self.load("silver")
+        _check_applied("Silver", snapshot)
         return snapshot
 
     @cached_property
@@ -64,6 +65,7 @@ class Lake:
     def gold(self) -> GoldSnapshot:
         """Gold as of its last commit."""
         snapshot: GoldSnapshot = self.load("gold")
+        _check_applied("Gold", snapshot)
         return snapshot
 
 
@@ -118,6 +120,14 @@ def _result(
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     next_step = f"; {remedy}" if remedy else ""
     return VerifyResult(check, False, details[0] + next_step + more)
+
+
+def _check_applied(layer: str, snapshot: SilverSnapshot | GoldSnapshot) -> None:
+    if snapshot.is_pending():
+        raise StorageError(
+            f"{layer} is in the middle of a commit; if no run is active, one ended there, and the "
+            "next completes it: kedro run."
+        )
 
 
 def _receipt_problems(lake: Lake) -> Iterator[str]:
