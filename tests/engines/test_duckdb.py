@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import ibis.expr.types as ir
 
+CANARY = "c4n4ry"
 LAYOUT = Layout("silver/video_index", "index", VIDEO_INDEX, ("shard",), ("video_id",))
 
 
@@ -70,9 +71,9 @@ def test_a_file_that_changes_while_it_is_read_was_changed_by_another_run(
 @pytest.mark.parametrize(
     "url",
     [
-        "http://user:c4n4ry@store:9000/lake/a.parquet",
-        "https://store/lake/a.parquet?X-Amz-Credential=c4n4ry&X-Amz-Signature=c4n4ry",
-        "https://user:p@c4n4ry@store/lake/a.parquet?c4n4ry",
+        f"http://user:{CANARY}@store:9000/lake/a.parquet",
+        f"https://store/lake/a.parquet?X-Amz-Credential={CANARY}&X-Amz-Signature={CANARY}",
+        f"https://user:p@{CANARY}@store/lake/a.parquet?{CANARY}",
     ],
 )
 def test_no_secret_of_a_url_is_in_a_message(engine: DuckDBEngine, url: str) -> None:
@@ -80,7 +81,7 @@ def test_no_secret_of_a_url_is_in_a_message(engine: DuckDBEngine, url: str) -> N
     engine.connection.find_store_error = reported.append  # type: ignore[assignment]
     with pytest.raises(CommitConflictError) as raised, engine.connection.translate_errors():
         raise duckdb.HTTPException(f"HTTP Error: GET of '{url}' failed (403)\nwith details")
-    assert "c4n4ry" not in f"{raised.value}{reported}"
+    assert CANARY not in f"{raised.value}{reported}"
     assert re.search(r"GET of 'https?://store(:9000)?/lake/a.parquet' failed \(403\)", *reported)
 
 
