@@ -200,7 +200,11 @@ def check(setting: str, value: Any, schema: Schema) -> None:
         if value is None and not schema.includes(value):
             raise ConfigError(f"{setting}: has no value; it must be {schema.name}.")
         if not schema.includes(value):
-            raise ConfigError(f"{setting}: {value!r} must be {schema.name}.")
+            # a value of a mapping may be a secret
+            shown = (
+                f"{{{', '.join(map(str, value))}}}" if isinstance(value, Mapping) else repr(value)
+            )
+            raise ConfigError(f"{setting}: {shown} must be {schema.name}.")
     elif isinstance(schema, list):
         check(setting, value, LIST)
         for number, each in enumerate(value, 1):

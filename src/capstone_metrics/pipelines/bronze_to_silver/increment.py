@@ -72,7 +72,7 @@ def find_increment(
     is_full = full or reason is not None
     if is_full and (error := _error_of_a_source(declared, bronze.names)):
         raise error  # a rebuild would lose its rows
-    if is_full:
+    if is_full and silver.generation:
         allowed = allowed_names(allow_refused, sources)
         _require_merged_objects(silver, bronze.names, set(sources).difference(allowed))
     merged = set() if is_full else silver.merged_objects()
