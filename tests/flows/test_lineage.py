@@ -327,7 +327,9 @@ def test_without_the_client_the_run_says_so_before_it_begins(
 def test_an_unknown_listener_is_an_error_with_the_choices(traced: Project, lake: Path) -> None:
     with turned_on(traced, "openlinage"):
         done = traced.run(f"--pipelines={','.join(LAKE_PIPELINES)}", check=False)
-    assert done.stderr == "Error: operations.listeners: 'openlinage' is not one of openlineage.\n"
+    file = "conf/local/parameters_operations.yml"
+    message = "operations.listeners: 'openlinage' is not one of openlineage."
+    assert done.stderr == f"Error: {file}: {message}\n"
     assert not (lake / "operations").exists()
 
 

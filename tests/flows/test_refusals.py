@@ -423,10 +423,10 @@ def test_a_rebuild_of_a_bronze_that_lost_lines_is_refused_until_that_is_allowed(
 def test_a_rebuild_without_any_line_leaves_none(school: Project) -> None:
     school.run(LAKE)
     shutil.rmtree(school.root / "data/bronze")
-    rebuild = "bronze_to_silver,silver_to_gold"
-    done = school.run(f"--pipelines={rebuild}", "--params=full=true", check=False)
+    rebuild = ("run", "--pipelines=bronze_to_silver,silver_to_gold")
+    done = school.kedro(*rebuild, "--params=full=true", check=False)
     assert error_of(done).startswith("Bronze has lost fonte=azul/")
     assert gold(school) == BOTH
-    school.run(f"--pipelines={rebuild}", "--params=full=true,allow_refused=azul verde")
+    school.kedro(*rebuild, "--params=full=true,allow_refused=azul verde")
     assert gold(school) == {}
     assert "FAIL" not in school.kedro("verify", "--full").stdout

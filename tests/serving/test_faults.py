@@ -228,7 +228,7 @@ def test_a_database_that_was_dropped_is_recreated_with_its_rows_and_grants(
     with closing(connect(address, "postgres", ADMIN)) as admin:
         admin.autocommit = True
         admin.cursor().execute(f"DROP DATABASE {database} WITH (FORCE)")
-    with pytest.raises(CapstoneError, match=r"does not exist .* 'kedro serving recreate'"):
+    with pytest.raises(CapstoneError, match=r"does not exist\. .*'kedro serving recreate'"):
         serving.compare(content)
 
     assert serving.recreate(content) == WriteStats(rows=4)

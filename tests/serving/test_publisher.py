@@ -438,7 +438,7 @@ def test_a_gold_of_other_declarations_is_an_error(
     [
         ({**POLICY, "max_shrink_pct": 101}, False, "publication.max_shrink_pct: 101 must be"),
         ({**POLICY, "changes_kept_days": 0}, False, "publication.changes_kept_days: 0 must be"),
-        (None, False, "publication.max_shrink_pct: has no value; it must be"),
+        (None, False, "publication.max_shrink_pct: None must be a percentage"),
         (POLICY, "yes", "allow_shrink: 'yes' must be"),
     ],
 )

@@ -148,7 +148,7 @@ def check_file_name(path: Path, reading: Reading, names: Iterable[str]) -> None:
     Raises:
         SourceError: if it is.
     """
-    if reading.file_name in names:
+    if reading.file_name and reading.file_name in names:
         raise SourceError(
             f"{path}: has a column {reading.file_name!r} already; declare another file_name."
         )
