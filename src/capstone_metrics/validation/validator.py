@@ -170,8 +170,9 @@ class Validator:
         for result, lines in self._validate_blocks(objects, threads):
             batch.add(result, lines)
             if batch.bytes >= BATCH_BYTES or batch.pieces >= BATCH_PIECES:
-                yield batch.finish()
-                batch = _Batch(self)
+                finished, batch = batch.finish(), _Batch(self)  # so that the lines are freed
+                yield finished
+                del finished
         if batch.objects:
             yield batch.finish()
 
