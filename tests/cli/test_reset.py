@@ -97,6 +97,21 @@ def test_the_lake_of_another_environment_is_not_removed(ran: Project) -> None:
     assert "data/gold/escola: lake of the environment escola lies in the lake" in done.stderr
 
 
+@pytest.mark.parametrize("sources", ["{mine: csv}", "{mine: {path: [a]}}"])
+def test_a_wrong_declaration_of_another_environment_does_not_bar_a_reset(
+    ran: Project, sources: str
+) -> None:
+    folder = ran.root / "conf/outra"
+    folder.mkdir()
+    (folder / "parameters_sources.yml").write_text(f"sources: {sources}\n")
+    try:
+        done = ran.kedro("reset", check=False)
+    finally:
+        shutil.rmtree(folder)
+
+    assert done.stderr.startswith("Error: Nothing was removed: without a terminal to ask on")
+
+
 def test_a_server_of_ones_own_is_left_alone(ran: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAPSTONE_DSN", "host=127.0.0.1 port=1")
     done = ran.kedro("reset", check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,7 @@ def _others() -> Iterator[_Other]:
         for setting in ("lake", "postgres"):
             if isinstance(path := loader["globals"][setting], str):
                 yield _Other(project / path, f"{setting} of the environment {env}")
-        for source, declaration in loader["parameters"]["sources"].items():
-            for path in matching_files(str(project / str(declaration.get("path", "")))):
+        for source, declared in loader["parameters"]["sources"].items():
+            pattern = declared.get("path") if isinstance(declared, Mapping) else None
+            for path in matching_files(str(project / pattern)) if isinstance(pattern, str) else ():
                 yield _Other(path, f"a file of the source {source}")
