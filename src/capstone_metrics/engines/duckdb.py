@@ -221,8 +221,8 @@ class DuckDBEngine(Engine):
 
 
 def _return_freed_memory() -> None:
-    """Have Arrow use jemalloc, which returns freed memory to the system earlier, where it is."""
-    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+    """Have Arrow use jemalloc, which returns freed memory earlier than its default, where it is."""
+    if pa.default_memory_pool().backend_name == "mimalloc":
         with contextlib.suppress(NotImplementedError):
             pa.set_memory_pool(pa.jemalloc_memory_pool())
 
