@@ -96,6 +96,8 @@ def interrupted() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)  # a signal that comes in the wrong moment is not seen by DuckDB
 @pytest.mark.usefixtures("interrupted")
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_an_interrupt_of_a_query_is_one_of_the_program(
