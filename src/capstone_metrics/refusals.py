@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import DataError, unknown_name
@@ -63,12 +63,17 @@ def refusal_error(
     blocking = [(name, reason) for name, reason in blocking if name not in allowed]
     if not blocking:
         return None
-    names = " ".join(dict.fromkeys([*allowed, *(name for name, _ in blocking)]))
-    value = f"'{names}'" if " " in names else names
+    names = dict.fromkeys([*allowed, *(name for name, _ in blocking)])
     others = len(blocking) - 1
     more = f" Refused besides: {others:,}; 'kedro status' names them." if others else ""
-    gold = f" Gold was not rebuilt; --params=allow_refused={value} builds it without."
+    gold = f" Gold was not rebuilt; --params={allowance(names)} builds it without."
     return DataError(f"{blocking[0][1]}{more}{gold if blocks_gold else ''}")
+
+
+def allowance(names: Iterable[str]) -> str:
+    """Return the parameter that allows to go on without some sources or marts."""
+    value = " ".join(names)
+    return f"allow_refused='{value}'" if " " in value else f"allow_refused={value}"
 
 
 def allowed_names(value: str | Collection[str], known: Collection[str]) -> list[str]:

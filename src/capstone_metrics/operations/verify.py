@@ -12,6 +12,7 @@ from capstone_metrics.errors import StorageError, user_message
 from capstone_metrics.facts import facts_of
 from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.measures import totals_of
+from capstone_metrics.refusals import allowance
 from capstone_metrics.schemas import VIDEO_KEY
 from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.wide_sums import exact_sum, rows_within
@@ -137,7 +138,7 @@ def _receipt_problems(lake: Lake) -> Iterator[str]:
         fonte, *_ = parse_object_name(name)
         yield (
             f"{name} is missing; restore it, or rebuild Silver without its lines: kedro run "
-            f"--params=full=true,allow_refused={fonte}"
+            f"--params=full=true,{allowance([fonte])}"
         )
     for name, stats in lake.objects.items():
         receipt = lake.receipts.get(name)

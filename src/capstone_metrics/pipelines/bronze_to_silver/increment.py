@@ -9,7 +9,7 @@ from typing import Any
 
 from capstone_metrics.changes import FORMAT, Bronze, Increment, SilverSnapshot
 from capstone_metrics.errors import ConfigError, StorageError
-from capstone_metrics.refusals import allowed_names
+from capstone_metrics.refusals import allowance, allowed_names
 from capstone_metrics.schedule import Span
 from capstone_metrics.sources import Declarations, withdrawn_objects
 from capstone_metrics.validation.objects import parse_object_name
@@ -102,13 +102,12 @@ def _require_merged_objects(
         if parse_object_name(name)[0] in sources
     )
     if lost:
-        fontes = " ".join(sorted({parse_object_name(name)[0] for name in lost}))
-        value = f"'{fontes}'" if " " in fontes else fontes
+        fontes = sorted({parse_object_name(name)[0] for name in lost})
         more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
         raise StorageError(
             f"Bronze has lost {lost[0]}{more}, so Silver cannot be rebuilt with these lines; "
             "restore them, or rebuild without: kedro run "
-            f"--params=full=true,allow_refused={value}."
+            f"--params=full=true,{allowance(fontes)}."
         )
 
 
