@@ -264,8 +264,7 @@ class Configuration:
             try:
                 check(name, values[name], known[name])
             except ConfigError as error:
-                setting = SETTING_END.split(str(error))[0]
-                raise ConfigError(f"{self.location(kind, setting)}: {error}") from None
+                raise ConfigError(f"{self.location(kind, str(error))}: {error}") from None
         own = set(values) - set(known)
         if outside := sorted(name for name in own if str(name).startswith("gold_")):
             raise ConfigError(
@@ -383,8 +382,10 @@ class Configuration:
 
         Args:
             kind: `parameters` or `globals`; empty for any.
-            setting: the name of a parameter or a setting, with those below it after dots.
+            setting: the name of a parameter or a setting, with those below it after dots; or a
+                message that begins with that.
         """
+        setting = SETTING_END.split(setting)[0]
         if kind == "parameters" and _is_in(self.params, setting):
             return "--params"
         name = setting.partition(".")[0]

@@ -21,7 +21,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from omegaconf.errors import OmegaConfBaseException
 
-from capstone_metrics.configuration import SETTING_END, Configuration
+from capstone_metrics.configuration import Configuration
 from capstone_metrics.errors import (
     CapstoneError,
     causes,
@@ -108,8 +108,7 @@ def _in_context(message: str) -> str:
     if env := _option("env"):
         message = name_environment(message, env)
     if DECLARED.match(message):
-        setting = SETTING_END.split(message)[0]
-        return f"{_configuration().location('parameters', setting)}: {message}"
+        return f"{_configuration().location('parameters', message)}: {message}"
     return message
 
 
