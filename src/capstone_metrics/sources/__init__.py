@@ -69,7 +69,7 @@ class Declarations(NamedTuple):
                 declared = with_preset(name, declaration, columns)
                 contract_of(name, declared, "UTC", columns)  # no zone makes it invalid
                 if declared.get("type") == "files":
-                    check_source(name, declared, columns)
+                    _check_options(name, declared)
                     Reading.of(name, declared)
                 if networks is not None:
                     check_networks(name, declaration, networks)
@@ -93,6 +93,12 @@ def check_source(
     Raises:
         ConfigError: if the declaration is invalid.
     """
+    _check_options(name, declaration)
+    contract_of(name, declaration, "UTC", columns)
+
+
+def _check_options(name: str, declaration: Mapping[str, Any]) -> None:
+    """Check the name of a source, and the names and types of its options."""
     if not isinstance(name, str):
         raise ConfigError(f"sources.{name}: the name of a source is a text; write it in quotes.")
     if not name.replace("_", "").replace("-", "").isalnum():
@@ -101,7 +107,6 @@ def check_source(
     if not isinstance(type_name, str) or type_name not in TYPES:
         raise ConfigError(f"sources.{name}.type: {type_name!r} is not one of {', '.join(TYPES)}.")
     check(f"sources.{name}", declaration, {**OPTIONS, **TYPE_OPTIONS[type_name]})
-    contract_of(name, declaration, "UTC", columns)
 
 
 def new_objects(  # noqa: PLR0913, PLR0917 - a run needs all of it
