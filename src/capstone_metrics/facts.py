@@ -124,7 +124,7 @@ def _videos(tables: Mapping[str, ir.Table], columns: Collection[str], days: Days
     stored = sorted({*VIDEO_KEY, POSTED, *columns}.intersection(videos.columns))
     hour = videos.posted_at.hour().cast("int64")
     videos = videos.select(*stored, hora_postagem=hour)
-    last = _last_observed(tables, days).cache()
+    last = _last_observed(tables, days)
     window = None
     if days is not None:
         lately = {day - dt.timedelta(ago) for day in days_of(last, "last") for ago in range(WEEK)}
@@ -158,7 +158,7 @@ def _last_observed(tables: Mapping[str, ir.Table], days: Days) -> ir.Table:
     earlier = observed.semi_join(unseen, VIDEO_KEY)
     earlier = earlier.group_by(VIDEO_KEY).agg(last=earlier[OBSERVED].max())
     seen = videos.anti_join(unseen, VIDEO_KEY)
-    return ibis.union(seen, unseen.inner_join(earlier, VIDEO_KEY).select(*seen.columns))
+    return ibis.union(seen, unseen.inner_join(earlier, VIDEO_KEY).select(*seen.columns)).cache()
 
 
 def _gained_lately(last: ir.Table, observations: ir.Table) -> ir.Table:

@@ -89,9 +89,10 @@ def mart_of(name: str, declaration: Mapping[str, Any], columns: Mapping[str, str
         )
     basis = _parse_basis(name, options, rules)
     declared_key = options.get("key")
-    key = tuple(map(str, declared_key)) if isinstance(declared_key, list | tuple) else ()
+    columns_of_key = declared_key if isinstance(declared_key, list | tuple) else ()
+    key = tuple(map(str, columns_of_key))
     allowed = basis.key_columns(columns)
-    for column in declared_key if isinstance(declared_key, list | tuple) else ():
+    for column in columns_of_key:
         if isinstance(column, str) and column not in basis.label_schema(columns):
             raise unknown_name(f"marts.{name}.key", column, allowed, declared_in="columns")
     if not key or not set(key) <= set(allowed) or len(set(key)) < len(key):

@@ -263,7 +263,7 @@ class EmbeddedServer:
                 stdout=log,
                 stderr=log,
                 user=_server_user(),
-                env={name: os.environ[name] for name in os.environ if not name.startswith("PG")},
+                env={n: value for n, value in os.environ.items() if not n.startswith("PG")},
                 check=False,
             )
             log.seek(0)

@@ -365,11 +365,13 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value))
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def _texts(setting: str, value: Any) -> tuple[str, ...]:
     values = value if isinstance(value, list | tuple) else [value]
-    if not values or not all(
-        isinstance(each, str | int | float) and not isinstance(each, bool) for each in values
-    ):
+    if not values or not all(map(_is_text, values)):
         raise ConfigError(f"{setting}: {value!r} is not a text or a list of texts.")
     return tuple(str(each) for each in values)
 
@@ -412,10 +414,6 @@ def _pattern(setting: str, value: Any) -> str:
             r"'/video/(\d+)'."
         ) from error
     return str(value)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _replacements(setting: str, value: Any) -> tuple[tuple[str, str], ...]:
