@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -522,6 +523,17 @@ def no_credentials(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, "")
 
 
+def with_endpoint(url: str, seaweed: SeaweedFS, _: Faulty) -> dict[str, str]:
+    return seaweed.environment(url)
+
+
+WRONG_ENDPOINTS = {
+    "without a scheme": f"{HOST}:4566",
+    "of another scheme": f"ftp://{HOST}",
+    "with a password": f"http://user:{CANARY}@{HOST}:4566",
+    "with a password and without a scheme": f"user:{CANARY}@{HOST}:4566",
+    "with a query": f"http://{HOST}:4566?token={CANARY}",
+}
 ENDPOINT = "its endpoint is not a URL of http or https without a user and a query; write it as"
 
 STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str]] = {
@@ -580,26 +592,10 @@ STORE_ERRORS: dict[str, tuple[Callable[[SeaweedFS, Faulty], dict[str, str]], str
         lambda seaweed, _: seaweed.environment(seaweed.endpoint.replace("http:", "https:")),
         "the store does not speak TLS; correct the endpoint, to http:// or to another port.",
     ),
-    "endpoint without a scheme": (
-        lambda seaweed, _: seaweed.environment(f"{HOST}:4566"),
-        ENDPOINT,
-    ),
-    "endpoint of another scheme": (
-        lambda seaweed, _: seaweed.environment(f"ftp://{HOST}"),
-        ENDPOINT,
-    ),
-    "endpoint with a password": (
-        lambda seaweed, _: seaweed.environment(f"http://user:{CANARY}@{HOST}:4566"),
-        ENDPOINT,
-    ),
-    "endpoint with a password and without a scheme": (
-        lambda seaweed, _: seaweed.environment(f"user:{CANARY}@{HOST}:4566"),
-        ENDPOINT,
-    ),
-    "endpoint with a query": (
-        lambda seaweed, _: seaweed.environment(f"http://{HOST}:4566?token={CANARY}"),
-        ENDPOINT,
-    ),
+    **{
+        f"endpoint {what}": (partial(with_endpoint, url), ENDPOINT)
+        for what, url in WRONG_ENDPOINTS.items()
+    },
     "no valid region": (
         lambda *_: {"AWS_DEFAULT_REGION": "us east"},
         "this is not a valid region; correct AWS_REGION, or 'region' of 'lake' in globals.yml.",
