@@ -90,9 +90,8 @@ def _last_observed(observed: ir.Table, repeated_days: Collection[dt.date] | None
     if repeated_days is None:
         return latest(observed, VIDEO_AND_DAY)
     is_repeated = observed[DAY].isin(sorted(repeated_days))
-    return ibis.union(
-        latest(observed.filter(is_repeated), VIDEO_AND_DAY), observed.filter(~is_repeated)
-    )
+    repeated = latest(observed.filter(is_repeated), VIDEO_AND_DAY).cache()  # a few rows mostly
+    return ibis.union(repeated, observed.filter(~is_repeated))
 
 
 def _last_of_day(rows: ir.Table, validation: ValidationResult) -> ir.Table:
