@@ -89,6 +89,8 @@ def _last_observed(observed: ir.Table, repeated_days: Collection[dt.date] | None
     """Return the last observation of each video and day."""
     if repeated_days is None:
         return latest(observed, VIDEO_AND_DAY)
+    if not repeated_days:
+        return observed
     is_repeated = observed[DAY].isin(sorted(repeated_days))
     repeated = latest(observed.filter(is_repeated), VIDEO_AND_DAY).cache()  # a few rows mostly
     return ibis.union(repeated, observed.filter(~is_repeated))
