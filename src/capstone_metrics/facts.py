@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ibis
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
     from capstone_metrics.marts import Basis
+    from capstone_metrics.wide_sums import Sum
 
 Days = set[dt.date] | None
 Span = tuple[dt.date, dt.date]
@@ -27,6 +29,21 @@ EARLIEST_DAYS = 1
 
 WEEK = 7
 """For how many days a video has its latest gain, and the age of its `views_7d`."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The rows of Silver that marts are rebuilt from.
+
+    Attributes:
+        days: the days to rebuild; None for all days.
+        rows: the columns of Silver that the marts need, for these days; None if there are no days.
+        sum_of: how a column of them is summed.
+    """
+
+    days: Days
+    rows: ir.Table | None
+    sum_of: Sum = wide_sum
 
 
 def days_of(table: ir.Table, column: str) -> list[dt.date]:

@@ -15,11 +15,8 @@ from capstone_metrics.lake.plan import planned_silver
 from capstone_metrics.lake.silver import layouts_of
 from capstone_metrics.pipelines.bronze_to_silver.account import account
 from capstone_metrics.pipelines.bronze_to_silver.merge import merge
-from capstone_metrics.pipelines.silver_to_gold.nodes import (
-    build_marts,
-    find_rebuild_scope,
-    reconcile,
-)
+from capstone_metrics.pipelines.silver_to_gold.build import build_marts, reconcile
+from capstone_metrics.pipelines.silver_to_gold.scope import find_rebuild_scope
 from capstone_metrics.quality import QualityReport
 from tests.pipelines.conftest import NETWORKS, line, silver_snapshot, validated
 from tests.support import engines, lakes

@@ -17,14 +17,9 @@ from capstone_metrics.facts import changed_days
 from capstone_metrics.gold_csv import read_csv, to_csv
 from capstone_metrics.mart_declarations import marts_in, marts_of
 from capstone_metrics.marts import CRIACAO, Basis
-from capstone_metrics.pipelines.silver_to_gold.nodes import (
-    RebuildScope,
-    build_marts,
-    check_gold,
-    enforce_quality,
-    find_rebuild_scope,
-    reconcile,
-)
+from capstone_metrics.pipelines.silver_to_gold.build import build_marts, reconcile
+from capstone_metrics.pipelines.silver_to_gold.check import check_gold, enforce_quality
+from capstone_metrics.pipelines.silver_to_gold.scope import RebuildScope, find_rebuild_scope
 from capstone_metrics.schemas import DAYS, silver_tables
 from capstone_metrics.validation.silver import SILVER
 from capstone_metrics.wide_sums import NOT_INFORMED

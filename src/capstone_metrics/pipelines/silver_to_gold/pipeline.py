@@ -2,14 +2,13 @@
 
 from kedro.pipeline import Pipeline, node
 
-from capstone_metrics.pipelines.silver_to_gold.nodes import (
-    build_marts,
+from capstone_metrics.pipelines.silver_to_gold.build import build_marts, reconcile
+from capstone_metrics.pipelines.silver_to_gold.check import (
     check_gold,
     enforce_quality,
-    find_rebuild_scope,
-    reconcile,
     stop_on_refusals,
 )
+from capstone_metrics.pipelines.silver_to_gold.scope import find_rebuild_scope
 
 
 def create_pipeline() -> Pipeline:
