@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import combining, normalize
 
 import click
-import yaml
 from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings as kedro_settings
 from kedro.utils import find_kedro_project
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
+from capstone_metrics.cli.source_file import with_source
+from capstone_metrics.cli.source_preview import show_preview
 from capstone_metrics.errors import CapstoneError, os_error_message, unknown_name
 from capstone_metrics.validation.silver import columns_of
 from capstone_metrics.validation.texts import names_alike
-from capstone_metrics.yaml_text import read_yaml, write_yaml
+from capstone_metrics.yaml_text import write_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,12 +30,6 @@ if TYPE_CHECKING:
 
     Command = Callable[..., None]
 
-SHOWN_RECORDS = 10
-SHOWN_CHARACTERS = 60
-SHOWN_COLUMNS = (
-    *("data_postagem", "data_observacao", "video_id", "views", "likes", "comentarios"),
-    "titulo_video",
-)
 SOURCE_FILE = "parameters_sources.yml"
 
 
@@ -123,56 +114,57 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
     """Declare FILE as a source of an environment, which is made if it does not exist."""
     if env is None:
         raise CapstoneError("--env: name an environment of your own, such as --env=escola.")
-    environment = env
-    _check_name("--env", environment)
-    if environment == kedro_settings.CONFIG_LOADER_ARGS["base_env"]:
-        raise CapstoneError(f"--env: every environment reads {environment}; name one of your own.")
-    is_new = environment not in environments()
-    _require_other_name("--env", environment, environments())
+    _check_name("--env", env)
+    if env == kedro_settings.CONFIG_LOADER_ARGS["base_env"]:
+        raise CapstoneError(f"--env: every environment reads {env}; name one of your own.")
+    is_new = env not in environments()
+    _require_other_name("--env", env, environments())
     file = request.file
-    catalog = load_catalog(None if is_new else environment)
+    catalog = load_catalog(None if is_new else env)
     declared, result = _preview(catalog, request)
     if result.refused:
         raise CapstoneError(f"{file}: {next(iter(result.refused.values()))}")
     if not result.rows:
-        _show(result, declared)
+        show_preview(result, declared)
         raise CapstoneError(f"{file}: gives no row as it is declared; nothing was added.")
     name = name or _name_of(file, declared)
     _check_name("--name", name)
-    folder = _project() / kedro_settings.CONF_SOURCE / environment
-    path = folder / SOURCE_FILE
+    path = _project() / kedro_settings.CONF_SOURCE / env / SOURCE_FILE
     content = path.read_text(encoding="utf-8") if path.exists() else ""
     networks = _networks_of(result, declared)
     if not is_new:
         known = catalog.load("params:networks")
         networks = [*known, *(each for each in networks if each not in known)]
-    text = _with_source(path, content, name, declared, networks)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if is_new and not (folder / "globals.yml").exists():
-            database = f"capstone_{environment}".replace("-", "_").lower()
-            settings_of_new = {"lake": f"data/{environment}", "database": database}
-            (folder / "globals.yml").write_text(write_yaml(settings_of_new), encoding="utf-8")
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CapstoneError(
-            f"{os_error_message(error, path)}; make the configuration writable for this user."
-        ) from error
-    _show(result, declared)
+    _write(path, with_source(path, content, name, declared.declaration, networks), is_new=is_new)
+    show_preview(result, declared)
     click.echo(
         "Only this file is read; for the next ones too, put them into a folder of their own, and "
         f"make its path a pattern such as {_path_of(file.parent / name)}/*{file.suffix}."
     )
     for preset in declared.also:
-        if not _preview(catalog, request._replace(preset=preset))[1].rows:
-            continue
-        options = [f"--env={environment}", f"--preset={preset}"]
-        options += [f"--set={setting}" for setting in request.settings]
-        command = shlex.join(["kedro", "source", "add", str(file), *options])
-        click.echo(f"It also has what a day gained; to add that: {command}")
-    click.echo(
-        f"Added {name} to {path.relative_to(_project())}. Next: kedro run --env={environment}"
-    )
+        if _preview(catalog, request._replace(preset=preset))[1].rows:
+            options = [f"--env={env}", f"--preset={preset}"]
+            options += [f"--set={setting}" for setting in request.settings]
+            command = shlex.join(["kedro", "source", "add", str(file), *options])
+            click.echo(f"It also has what a day gained; to add that: {command}")
+    click.echo(f"Added {name} to {path.relative_to(_project())}. Next: kedro run --env={env}")
+
+
+def _write(path: Path, text: str, *, is_new: bool) -> None:
+    """Write the sources of an environment, which gets a lake and a database if it is new."""
+    env = path.parent.name
+    settings = path.with_name("globals.yml")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_new and not settings.exists():
+            database = f"capstone_{env}".replace("-", "_").lower()
+            own = {"lake": f"data/{env}", "database": database}
+            settings.write_text(write_yaml(own), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CapstoneError(
+            f"{os_error_message(error, path)}; make the configuration writable for this user."
+        ) from error
 
 
 def _report(env: str | None, request: _Request, *, as_json: bool, with_declaration: bool) -> None:
@@ -192,7 +184,7 @@ def _report(env: str | None, request: _Request, *, as_json: bool, with_declarati
     if with_declaration and (declared.missing or not result.refused):
         sources = {_name_of(request.file, declared): declaration}
         click.echo(write_yaml({"networks": _networks_of(result, declared), "sources": sources}))
-    _show(result, declared)
+    show_preview(result, declared)
 
 
 def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
@@ -287,137 +279,3 @@ def _require_other_name(setting: str, name: str, known: Iterable[str]) -> None:
                 f"{setting}: {name!r} differs from {other!r} by case or blanks alone; write "
                 f"{other}."
             )
-
-
-def _with_source(
-    path: Path, content: str, name: str, declared: Declared, networks: list[str]
-) -> str:
-    """Return a file of declarations with one more source; the rest of it stays as it is.
-
-    Raises:
-        CapstoneError: if it has a source of this name, or cannot be extended as text.
-    """
-    present = read_yaml(content) or {}
-    sources = present.get("sources") or {}
-    if name in sources:
-        raise CapstoneError(
-            f"{path}: has a source {name} already; choose another --name, or have its path match "
-            "both files."
-        )
-    declaration = _escaped(declared.declaration)
-    if not content.strip():
-        return write_yaml({"networks": networks, "sources": {name: declaration}})
-    is_missing = not set(networks) <= set(present.get("networks") or ())
-    extended = _with_networks(content, present, networks) if is_missing else content
-    extended = _with_block(extended, name, declaration)
-    expected = {**present, "sources": {name: declaration, **sources}}
-    if is_missing:
-        expected["networks"] = networks
-    try:
-        is_right = read_yaml(extended) == expected
-    except yaml.YAMLError:
-        is_right = False
-    if not is_right:
-        block = write_yaml({name: declaration})
-        raise CapstoneError(
-            f"{path}: cannot be extended without changing the rest of it; add this under sources, "
-            f"and {', '.join(networks)} to networks:\n{block}"
-        )
-    return extended
-
-
-def _with_block(content: str, name: str, declaration: Mapping[str, Any]) -> str:
-    """Return a file of declarations with a source before the others, indented as they are."""
-    start = re.search(r"^sources:[ \t]*(#.*)?(?:\n|$)", content, re.MULTILINE)
-    if start is None:
-        return f"{content.rstrip()}\n\nsources:\n{_indented(write_yaml({name: declaration}), '  ')}"
-    first = re.search(r"^([ \t]+)\S", content[start.end() :], re.MULTILINE)
-    block = _indented(write_yaml({name: declaration}), first[1] if first else "  ")
-    return f"{content[: start.end()].rstrip()}\n{block}{content[start.end() :]}"
-
-
-def _with_networks(content: str, present: Mapping[str, Any], networks: list[str]) -> str:
-    """Return a file of declarations with these networks."""
-    text = write_yaml({"networks": networks})
-    if "networks" not in present:
-        return f"{text}{content}"
-    return re.sub(r"^networks:.*(\n[ \t]*-.*)*\n?", lambda _: text, content, flags=re.MULTILINE)
-
-
-def _escaped(value: Any) -> Any:
-    """Return a declaration in which `${` is a text, and no reference to a setting."""
-    if isinstance(value, dict):
-        return {key: _escaped(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escaped(each) for each in value]
-    return value.replace("${", "\\${") if isinstance(value, str) else value
-
-
-def _indented(text: str, margin: str) -> str:
-    return "".join(f"{margin}{line}" for line in text.splitlines(keepends=True))
-
-
-def _show(result: Preview, declared: Declared) -> None:
-    """Print the outcome of the records of a file; exit with 1 if it is refused."""
-    defaults = declared.declaration.get("defaults", {})
-    for file, why in result.refused.items():
-        raise CapstoneError(f"{file}: {why}")
-    counts = {kind: len(getattr(result, kind)) for kind in ("rows", "superseded", "ignored")}
-    counts["rejected"] = len(result.rejected)
-    parts = " + ".join(f"{count} {kind}" for kind, count in counts.items())
-    click.echo(f"{sum(counts.values())} records = {parts}")
-    if result.rows:
-        Console().print(_table(result))
-    for each in result.ignored[:SHOWN_RECORDS]:
-        click.echo(f"ignored   record {each['record']}: {each['rule']}")
-    for each in result.rejected[:SHOWN_RECORDS]:
-        values = (f"{name} = {_short(str(value))!r}" for name, value in each["values"].items())
-        shown = "; ".join(values) or _short(each["text"])
-        click.echo(f"rejected  record {each['record']}: {', '.join(each['rules'])}: {shown}")
-    if hint := _hint_of_numbers(result, defaults):
-        click.echo(f"Numbers such as these are read with {hint}")
-
-
-def _hint_of_numbers(result: Preview, defaults: Mapping[str, Any]) -> str | None:
-    """Return the option that reads numbers with a separator of thousands; None without such ones.
-
-    Args:
-        result: what the records of a file would become.
-        defaults: the options that are given already; a field of a preset may have others.
-    """
-    from capstone_metrics.sources.proposal.columns import column_of  # noqa: PLC0415 - as above
-
-    for each in result.rejected:
-        unread = {rule.partition(".")[0] for rule in each["rules"] if rule.endswith(".unreadable")}
-        for name, value in each["values"].items() if unread else ():
-            match = re.fullmatch(r"\d{1,3}([.,])\d{3}(\1\d{3})*", str(value).strip())
-            if match and defaults.get("thousands") != match[1]:
-                return f"--set thousands='{match[1]}'"
-            if match and (column := column_of(name)) in unread:
-                return f"--field {column}={shlex.quote(name)}"
-    return None
-
-
-def _table(result: Preview) -> Table:
-    """Return the first rows as a table, in which only titles are shortened."""
-    table = Table()
-    columns = [column for column in SHOWN_COLUMNS if column in result.rows[0]]
-    rows = [
-        [" ".join(str(row[c]).split()) if row[c] is not None else "" for c in columns]
-        for row in result.rows[:SHOWN_RECORDS]
-    ]
-    *widths, _ = (max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True))
-    borders = 3 * len(columns) + 1
-    room = max(Console().width - sum(widths) - borders, len(columns[-1]))
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    for *values, last in rows:
-        shown = last if cell_len(last) <= room else f"{set_cell_size(last, room - 1)}…"
-        table.add_row(*map(escape, (*values, shown)))
-    return table
-
-
-def _short(text: str) -> str:
-    """Return a text in one line, of which a long one is shortened."""
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
