@@ -7,7 +7,7 @@ import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from capstone_metrics.configuration import GLOBALS, check
+from capstone_metrics.config_schema import GLOBALS, check
 from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.pipeline_registry import register_pipelines
 from capstone_metrics.schedule import Calendar

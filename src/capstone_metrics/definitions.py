@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capstone_metrics.configuration import DATE, TEXT, check
+from capstone_metrics.config_schema import DATE, TEXT, check
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.silver import COUNTERS
 

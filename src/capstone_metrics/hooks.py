@@ -17,7 +17,8 @@ from kedro.io import DatasetError, MemoryDataset, SharedMemoryDataCatalog
 from rich import get_console
 from rich.console import Console
 
-from capstone_metrics.configuration import GLOBALS, PARAMETERS, Configuration
+from capstone_metrics.config_schema import GLOBALS, PARAMETERS
+from capstone_metrics.configuration import Configuration
 from capstone_metrics.definitions import definitions_of
 from capstone_metrics.errors import CapstoneError, ConfigError
 from capstone_metrics.operations.listeners import listeners_of

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from capstone_metrics import cli, sources
-from capstone_metrics.configuration import check as check_options
+from capstone_metrics.config_schema import check as check_options
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.sources import files

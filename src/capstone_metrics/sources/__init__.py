@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capstone_metrics.configuration import ANYTHING, LIST, MAPPING, TEXT, check
+from capstone_metrics.config_schema import ANYTHING, LIST, MAPPING, TEXT, check
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.sources import faker, files
 from capstone_metrics.sources.presets import with_preset

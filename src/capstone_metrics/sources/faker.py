@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capstone_metrics.configuration import INTEGER, NUMBER, TEXT, Kind
+from capstone_metrics.config_schema import INTEGER, NUMBER, TEXT, Kind
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.sources.objects import NewObjects
 from capstone_metrics.validation.objects import parse_object_name

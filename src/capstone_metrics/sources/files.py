@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import normalize
 
-from capstone_metrics.configuration import ANYTHING, TEXT
+from capstone_metrics.config_schema import ANYTHING, TEXT
 from capstone_metrics.errors import CapstoneError, SourceChangedError, SourceError
 from capstone_metrics.sources.objects import NewObjects
 from capstone_metrics.sources.readers import Reading, members, read
