@@ -12,7 +12,8 @@ from typing import Any
 
 from capstone_metrics.errors import ConfigError, unknown_name
 from capstone_metrics.validation.conditions import Selection, selection_of
-from capstone_metrics.validation.fields import TABLES, Field, fields_of
+from capstone_metrics.validation.field_declarations import fields_of
+from capstone_metrics.validation.fields import TABLES, Field
 from capstone_metrics.validation.silver import (
     DAILY,
     KINDS_OF_COUNTERS,

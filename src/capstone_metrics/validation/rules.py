@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 from zoneinfo import ZoneInfo
 
-from capstone_metrics.validation.fields import DURATION, NUMBERS
+from capstone_metrics.validation.fields import DURATION
 from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.numerals import INTEGER, NUMBER, read_duration
 from capstone_metrics.validation.paths import find
-from capstone_metrics.validation.silver import NAMES, NEVER_BLANK
+from capstone_metrics.validation.silver import NAMES, NEVER_BLANK, NUMBERS
 from capstone_metrics.validation.texts import composed, folded, name_of
 from capstone_metrics.validation.times import ISO, TimeFormat, read_iso, read_number
 

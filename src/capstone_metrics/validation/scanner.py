@@ -20,11 +20,10 @@ from capstone_metrics.validation.columns import (
     RawColumn,
     Selector,
 )
-from capstone_metrics.validation.fields import NUMBERS
 from capstone_metrics.validation.json_object import parse_object
 from capstone_metrics.validation.paths import is_nested, steps_of
 from capstone_metrics.validation.rules import read_field
-from capstone_metrics.validation.silver import NEVER_BLANK, SILVER
+from capstone_metrics.validation.silver import NEVER_BLANK, NUMBERS, SILVER
 from capstone_metrics.validation.texts import composed
 from capstone_metrics.validation.times import FIXED_TOKENS, TimeFormat
 

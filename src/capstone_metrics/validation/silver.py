@@ -60,6 +60,8 @@ DAILY_COLUMNS = (
 TIMES = ("date", "timestamp(6)", "timestamp('UTC', 6)")
 """The types of dates and times."""
 
+NUMBERS = ("int64", "float64")
+
 REQUIRED = ("faculdade", "rede_social", "data_postagem", "video_id", "views")
 """The columns that every source declares, and every accepted line has a value for."""
 
