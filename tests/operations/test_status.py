@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from capstone_metrics.changes import GoldSnapshot, SilverSnapshot
+from capstone_metrics.operations.checks import Damage, LakeFacts, find_damage
 from capstone_metrics.operations.deadlines import Health, RecordedRun
-from capstone_metrics.operations.status import Damage, LakeFacts, find_damage, status_at
+from capstone_metrics.operations.status import status_at
 from capstone_metrics.schedule import Timetable
 
 NOW = dt.datetime(2026, 1, 31, 23, 5, tzinfo=dt.UTC)

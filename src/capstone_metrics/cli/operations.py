@@ -21,18 +21,14 @@ from capstone_metrics.errors import (
     name_environment,
     user_message,
 )
+from capstone_metrics.operations.checks import LakeFacts, find_damage
 from capstone_metrics.operations.deadlines import Health, RecordedRun
 from capstone_metrics.operations.history import show_run, show_runs
 from capstone_metrics.operations.listeners import listeners_of
 from capstone_metrics.operations.listeners.alerts import VARIABLE, alerter_of
 from capstone_metrics.operations.listeners.listener import Listeners
 from capstone_metrics.operations.record import run_identifier
-from capstone_metrics.operations.status import (
-    LakeFacts,
-    find_damage,
-    records_needed_since,
-    status_at,
-)
+from capstone_metrics.operations.status import records_needed_since, status_at
 from capstone_metrics.refusals import allowed_names, refusals_of
 from capstone_metrics.schedule import Timetable, instant_of, zone_of
 from capstone_metrics.validation.objects import parse_object_name

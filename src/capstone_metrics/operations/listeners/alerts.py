@@ -13,15 +13,15 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from capstone_metrics.errors import CapstoneError
+from capstone_metrics.operations.checks import last_run_check
 from capstone_metrics.operations.deadlines import RecordedRun
 from capstone_metrics.operations.listeners.listener import Listener
-from capstone_metrics.operations.status import last_run_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from capstone_metrics.operations.checks import Check
     from capstone_metrics.operations.listeners.listener import Record
-    from capstone_metrics.operations.status import Check
 
 VARIABLE = "CAPSTONE_ALERT_URL"
 TIMEOUT_SECONDS = 5
