@@ -20,7 +20,7 @@ from rich.console import Console
 from capstone_metrics.config_schema import GLOBALS, PARAMETERS
 from capstone_metrics.configuration import Configuration
 from capstone_metrics.definitions import definitions_of
-from capstone_metrics.errors import CapstoneError, ConfigError
+from capstone_metrics.errors import CapstoneError, ConfigError, unknown_name
 from capstone_metrics.operations.listeners import listeners_of
 from capstone_metrics.operations.listeners.logs import configure_logs
 from capstone_metrics.operations.plan import show_plan
@@ -273,8 +273,7 @@ class RunMonitor:
             for name, reasons in self.summary.refused.items()
             if ("gold" in self.layers if name in marts else of_sources)
         }
-        known = [*parameters["sources"], *marts]
-        allowed = allowed_names(parameters["allow_refused"], known)
+        allowed = allowed_names(parameters["allow_refused"])
         return refusal_error(refused, allowed, blocks_gold=False)
 
     def _recover(self, pipeline: Pipeline) -> None:
@@ -395,7 +394,10 @@ def _check_overrides(
     Raises:
         ConfigError: if a declaration is invalid, or one names what does not exist.
     """
-    allowed_names(parameters["allow_refused"], [*parameters["sources"], *parameters["marts"]])
+    known = [*parameters["sources"], *parameters["marts"]]
+    for name in allowed_names(parameters["allow_refused"]):
+        if name not in known:
+            raise unknown_name("allow_refused", name, known)
     for name in overrides.get("sources", ()):
         from capstone_metrics.sources import check_networks, check_source  # noqa: PLC0415 - slow
         from capstone_metrics.sources.presets import with_preset  # noqa: PLC0415

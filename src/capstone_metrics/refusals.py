@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import DataError, unknown_name
+from capstone_metrics.errors import DataError
 from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.wide_sums import overflow_reason
 
@@ -76,14 +76,6 @@ def allowance(names: Iterable[str]) -> str:
     return f"allow_refused='{value}'" if " " in value else f"allow_refused={value}"
 
 
-def allowed_names(value: str | Collection[str], known: Collection[str]) -> list[str]:
-    """Parse `allow_refused`: the names of sources or marts, in a list or separated by blanks.
-
-    Raises:
-        ConfigError: if a source of that name does not exist.
-    """
-    names = value.split() if isinstance(value, str) else list(value)
-    for name in names:
-        if name not in known:
-            raise unknown_name("allow_refused", name, known)
-    return names
+def allowed_names(value: str | Collection[str]) -> list[str]:
+    """Parse `allow_refused`: the names of sources or marts, in a list or separated by blanks."""
+    return value.split() if isinstance(value, str) else list(value)

@@ -210,8 +210,5 @@ def _lake_facts(catalog: Any) -> LakeFacts:
         database_error=database_error,
         damage=tuple(find_damage(silver, gold)),
         refused=refused,
-        allowed=allowed_names(
-            catalog.load("params:allow_refused"),
-            [*declared, *catalog.load("params:marts")],
-        ),
+        allowed=allowed_names(catalog.load("params:allow_refused")),
     )

@@ -45,7 +45,8 @@ def find_increment(
         full: whether to rebuild Silver from all objects.
         first: the first day or window of a backfill; None without one.
         last: the last day or window of a backfill.
-        allow_refused: the names of the sources of which a rebuild may lack objects that are lost.
+        allow_refused: the names of the sources of which a rebuild may lack objects that are lost,
+            and of marts.
 
     Raises:
         CapstoneError: for a backfill where a full rebuild is needed; for a rebuild of
@@ -73,8 +74,8 @@ def find_increment(
     if is_full and (error := _error_of_a_source(declared, bronze.names)):
         raise error  # a rebuild would lose its rows
     if is_full and silver.generation:
-        allowed = allowed_names(allow_refused, sources)
-        _require_merged_objects(silver, bronze.names, set(sources).difference(allowed))
+        required = set(sources).difference(allowed_names(allow_refused))
+        _require_merged_objects(silver, bronze.names, required)
     merged = set() if is_full else silver.merged_objects()
     if not is_full and len(merged) < silver.head["objects"]:
         raise StorageError(

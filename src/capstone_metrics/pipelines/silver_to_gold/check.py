@@ -22,7 +22,6 @@ def stop_on_refusals(
     scope: RebuildScope,
     found: Mapping[str, SourceState],
     sources: Mapping[str, Any],
-    marts: Mapping[str, Any],
     allow_refused: Any,
     plan: bool,
 ) -> RebuildScope:
@@ -32,15 +31,14 @@ def stop_on_refusals(
         scope: the days of Gold to rebuild; the head of Silver has what was refused by it.
         found: what the last ingestion found in each source, by its name.
         sources: the declarations of the sources, by name.
-        marts: the declarations of the marts, by name.
         allow_refused: the names of the sources and marts of which Gold may lack something.
         plan: whether nothing is committed, so that nothing has to be stopped.
 
     Raises:
         DataError: if a source, or a part of it, is refused.
     """
-    allowed = allowed_names(allow_refused, [*sources, *marts])
-    error = refusal_error(refusals_of(sources, found, scope.silver_head), allowed, blocks_gold=True)
+    refusals = refusals_of(sources, found, scope.silver_head)
+    error = refusal_error(refusals, allowed_names(allow_refused), blocks_gold=True)
     if error and not plan:
         raise error
     return scope

@@ -35,7 +35,6 @@ def create_pipeline() -> Pipeline:
                     "rebuild_scope",
                     "bronze_sources",
                     "params:sources",
-                    "params:marts",
                     "params:allow_refused",
                     "params:plan",
                 ],
