@@ -10,7 +10,7 @@ import pytest
 from capstone_metrics.changes import FORMAT, Bronze
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.pipelines.bronze_to_silver.increment import find_increment
-from capstone_metrics.sources import withdrawn_objects
+from capstone_metrics.sources import files
 from capstone_metrics.sources.readers import Reading
 from tests.pipelines.conftest import silver_snapshot
 
@@ -69,7 +69,8 @@ def test_a_full_rebuild_merges_every_object() -> None:
 def test_a_rebuild_does_not_lose_the_lines_of_a_lost_object(why: dict[str, Any]) -> None:
     with pytest.raises(CapstoneError, match=rf"lost {EARLY} and 1 more.*allow_refused=x\.$"):
         merging(merged(*NAMES), names=[EVENING], **why)
-    assert merging(merged(*NAMES), names=[EVENING], allow_refused="x gold_video", **why) == ([EVENING], True)
+    names = {"allow_refused": "x gold_video"}
+    assert merging(merged(*NAMES), names=[EVENING], **names, **why) == ([EVENING], True)
     assert merging(merged(*NAMES), sources={}, names=[EVENING], **why) == ([EVENING], True)
 
 
@@ -152,7 +153,7 @@ def test_of_two_readings_of_a_file_the_declared_one_counts(
     declaration: dict[str, Any], withdrawn: dict[str, Any]
 ) -> None:
     names = [object_of(COMMA), object_of(SEMICOLON), EARLY]
-    assert withdrawn_objects({"x": declaration}, names) == {object_of(withdrawn)}
+    assert files.withdrawn({"x": declaration}, names) == {object_of(withdrawn)}
 
 
 def test_a_source_of_an_unknown_network_waits_and_stops_a_rebuild() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError, SourceChangedError
 from capstone_metrics.schedule import Calendar
-from capstone_metrics.sources import Declarations, files_of, new_objects, warn_of_shared_files
-from capstone_metrics.sources.files import withdrawn
+from capstone_metrics.sources import Declarations, new_objects, warn_of_shared_files
+from capstone_metrics.sources.files import files_of, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

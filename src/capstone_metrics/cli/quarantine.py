@@ -42,14 +42,15 @@ def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int
     shown = rejected.order_by("objeto", "linha").limit(lines)
     if not lines:
         return
-    from capstone_metrics.sources import files_of  # noqa: PLC0415 - slow, and only for lines
+    from capstone_metrics.sources import Declarations, files  # noqa: PLC0415 - slow, only for lines
 
     rows = shown.to_pyarrow().to_pylist()
     sources, columns = (catalog.load(f"params:{name}") for name in ("sources", "columns"))
     names = {row["objeto"] for row in rows}
-    files = files_of(sources, names, columns_of(columns))
+    declared = Declarations.of(sources, columns=columns_of(columns))
+    paths = files.files_of(declared.of_files, names)
     for row in rows:
-        file, fonte = files.get(row["objeto"]), parse_object_name(row["objeto"])[0]
+        file, fonte = paths.get(row["objeto"]), parse_object_name(row["objeto"])[0]
         if not file and FILE_OBJECT.search(row["objeto"]):
             file = f"a file of {fonte} that is no longer there as it was"
         place = f"{file}, record {row['linha']}:" if file else f"{row['objeto']}:{row['linha']}"

@@ -15,7 +15,7 @@ from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.silver import SILVER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from capstone_metrics.schedule import Calendar
     from capstone_metrics.sources.objects import NewObjects
@@ -48,6 +48,11 @@ class Declarations(NamedTuple):
 
     valid: dict[str, dict[str, Any]]
     errors: dict[str, ConfigError]
+
+    @property
+    def of_files(self) -> dict[str, dict[str, Any]]:
+        """The valid declarations of sources of files."""
+        return {name: each for name, each in self.valid.items() if each.get("type") == "files"}
 
     @classmethod
     def of(
@@ -175,42 +180,10 @@ def warn_of_shared_files(sources: Mapping[str, Any], columns: Mapping[str, str] 
 
     What the ingestion refuses is left out.
     """
-    for names, paths in files.shared(_of_files(sources, columns)).items():
+    for names, paths in files.shared(Declarations.of(sources, columns=columns).of_files).items():
         log.warning(
             "sources.%s and sources.%s both read %s, so its records are in Bronze twice; narrow "
             "the path of one of them.",
             *names,
             paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more",
         )
-
-
-def withdrawn_objects(
-    sources: Mapping[str, Any], names: Iterable[str], columns: Mapping[str, str] = SILVER
-) -> frozenset[str]:
-    """Return the objects of Bronze whose file was read anew in the way that is declared now.
-
-    Args:
-        sources: the declarations of the sources, by name.
-        names: the names of the objects.
-        columns: the types of the columns of Silver.
-    """
-    return files.withdrawn(_of_files(sources, columns), names)
-
-
-def files_of(
-    sources: Mapping[str, Any], names: Iterable[str], columns: Mapping[str, str] = SILVER
-) -> dict[str, str]:
-    """Return the file that objects of Bronze were read from, of those whose file is at its path.
-
-    Args:
-        sources: the declarations of the sources, by name.
-        names: the names of the objects.
-        columns: the types of the columns of Silver.
-    """
-    return files.files_of(_of_files(sources, columns), names)
-
-
-def _of_files(sources: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return the valid declarations of the sources of files, with the options of their presets."""
-    valid = Declarations.of(sources, columns=columns).valid
-    return {name: each for name, each in valid.items() if each.get("type") == "files"}

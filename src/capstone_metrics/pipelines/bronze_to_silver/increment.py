@@ -11,7 +11,7 @@ from capstone_metrics.changes import FORMAT, Bronze, Increment, SilverSnapshot
 from capstone_metrics.errors import ConfigError, StorageError
 from capstone_metrics.refusals import allowance, allowed_names
 from capstone_metrics.schedule import Span
-from capstone_metrics.sources import Declarations, withdrawn_objects
+from capstone_metrics.sources import Declarations, files
 from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.validation.silver import columns_of
 
@@ -54,9 +54,8 @@ def find_increment(
             were deleted, since the lines of their objects would be counted again.
     """
     span = Span.of(first, last)
-    every_column = columns_of(columns)
-    declared = Declarations.of(sources, networks, every_column)
-    withdrawn = withdrawn_objects(declared.valid, bronze.names, every_column)
+    declared = Declarations.of(sources, networks, columns_of(columns))
+    withdrawn = files.withdrawn(declared.of_files, bronze.names)
     withdrawn |= {
         name
         for name in silver.head.get("withdrawn", ())
