@@ -217,7 +217,7 @@ class Configuration:
         }
 
     def _declared(self, kind: str, environment: str) -> set[str]:
-        files = (path for path in self._files(environment) if kind in path.as_posix())
+        files = (path for path in self._files(environment) if self._is_of_kind(path, kind))
         return {str(name) for path in files for name in _content(path)}
 
     def _files(self, environment: str) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ibis
 
@@ -48,7 +48,18 @@ class Facts:
 
 def days_of(table: ir.Table, column: str) -> list[dt.date]:
     """Return the days in a column of a table, in their order."""
-    return sorted(table.select(column).distinct().to_pyarrow()[column].to_pylist())
+    return sorted(values_of(table, column))
+
+
+def values_of(table: ir.Table, column: str) -> list[Any]:
+    """Return the distinct values of a column, in any order."""
+    values: list[Any] = table.select(column).distinct().to_pyarrow()[column].to_pylist()
+    return values
+
+
+def count_of(table: ir.Table) -> int:
+    """Return the number of rows of a table."""
+    return int(table.count().to_pyarrow().as_py())
 
 
 def rows_of_days(table: ir.Table, column: str, days: Collection[dt.date] | None) -> ir.Table:
@@ -118,7 +129,7 @@ def _days_posted(observations: ir.Table, tables: Mapping[str, ir.Table]) -> set[
     said = days_of(videos.filter(videos[POSTED].notnull()), POSTED)
     there = rows_of_days(tables["provenance"], POSTED, said)
     absent = videos.anti_join(there, VIDEO_KEY).cache()
-    if not absent.count().to_pyarrow().as_py():
+    if not count_of(absent):
         return set(said)  # without a look at the index
     return {*said, *days_of(index_of(absent, tables["video_index"]), POSTED)}
 
@@ -126,8 +137,8 @@ def _days_posted(observations: ir.Table, tables: Mapping[str, ir.Table]) -> set[
 def index_of(videos: ir.Table, video_index: ir.Table) -> ir.Table:
     """Return the entries of videos in the index, which name their days of posting."""
     videos = videos.select(*VIDEO_KEY, shard=shard_of(videos.video_id)).cache()
-    shards = videos.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
-    return video_index.filter(video_index.shard.isin(shards)).semi_join(videos, VIDEO_KEY)
+    in_shards = video_index.shard.isin(values_of(videos, "shard"))
+    return video_index.filter(in_shards).semi_join(videos, VIDEO_KEY)
 
 
 def shard_of(video_id: ir.StringValue) -> ir.StringValue:
@@ -170,7 +181,7 @@ def _last_observed(tables: Mapping[str, ir.Table], days: Days) -> ir.Table:
     last_rows = rows_of_days(observed, OBSERVED, days_of(videos, "last"))
     unseen = videos.anti_join(last_rows.select(*VIDEO_KEY, last=OBSERVED), [*VIDEO_KEY, "last"])
     unseen = unseen.drop("last").cache()
-    if not unseen.count().to_pyarrow().as_py():  # without a look at every day
+    if not count_of(unseen):  # without a look at every day
         return videos
     earlier = observed.semi_join(unseen, VIDEO_KEY)
     earlier = earlier.group_by(VIDEO_KEY).agg(last=earlier[OBSERVED].max())

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ibis.expr.datatypes as dt
 
-from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, REQUIRED, mart_tables
-from capstone_metrics.validation.silver import (
-    SILVER,
-    declared_columns,
-)
+from capstone_metrics.schemas import DAYS, GAINS, LATEST_GAIN, mart_tables
+from capstone_metrics.validation.silver import REQUIRED, SILVER, declared_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

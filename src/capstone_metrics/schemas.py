@@ -12,9 +12,6 @@ from capstone_metrics.validation import silver as validation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REQUIRED = validation.REQUIRED
-"""The fields of Silver that every accepted line has."""
-
 QUARANTINE = ibis.schema(validation.QUARANTINE)
 """One row per rejected line: its object and line number, and the rules that it broke.
 
@@ -22,19 +19,14 @@ QUARANTINE = ibis.schema(validation.QUARANTINE)
 has its bytes instead.
 """
 
-LINE = {"data_observacao": "date", "objeto": "string", "linha": "int64"}
-"""The local day of an observation, and the object and line number in Bronze that it comes from."""
-
-OBSERVATION = {**validation.OBSERVATION, **LINE}
-
 GAINS = {"views": "views_ganhas", "likes": "likes_ganhos", "comentarios": "comentarios_ganhos"}
 """The column that has what a counter gained, by the name of the counter."""
 
 DAY_PROVENANCE = ibis.schema(
     {
-        name: OBSERVATION[name]
+        name: validation.OBSERVATION[name]
         for name in (
-            *("data_observacao", "rede_social", "video_id", "ingestion_ts", *LINE),
+            *("data_observacao", "rede_social", "video_id", "ingestion_ts", *validation.LINE),
             "linhas_somadas",
         )
     }
@@ -47,8 +39,8 @@ which it is the last; otherwise that is 0.
 
 PROVENANCE = ibis.schema(
     {
-        name: OBSERVATION[name]
-        for name in ("rede_social", "data_postagem", "video_id", "ingestion_ts", *LINE)
+        name: validation.OBSERVATION[name]
+        for name in ("rede_social", "data_postagem", "video_id", "ingestion_ts", *validation.LINE)
     }
 )
 """The line of Bronze that each row of `criacao` comes from, and its observation time.
@@ -90,9 +82,9 @@ def observacao_dia_of(columns: Mapping[str, str]) -> ibis.Schema:
     counters = (*GAINS, *GAINS.values(), "dias")
     return ibis.schema(
         {
-            **{name: OBSERVATION[name] for name in names},
+            **{name: validation.OBSERVATION[name] for name in names},
             **dict.fromkeys(counters, "int64"),
-            "ingestion_ts": OBSERVATION["ingestion_ts"],
+            "ingestion_ts": validation.OBSERVATION["ingestion_ts"],
             **dict.fromkeys(validation.declared_counters(columns), "int64"),
         }
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from capstone_metrics.changes import GoldSnapshot, LazyMapping, MartFile, SilverSnapshot
-from capstone_metrics.facts import days_of
+from capstone_metrics.facts import count_of, days_of
 from capstone_metrics.gold_csv import read_csv
 from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.schemas import DAYS
@@ -46,8 +46,8 @@ def planned_silver(
         if day := DAYS.get(name):
             changed[name] = {*days_of(added, day), *days_of(removed, day)}
         stats[name] = WriteStats(
-            rows=_count(added),
-            removed=_count(removed),
+            rows=count_of(added),
+            removed=count_of(removed),
             days=tuple(sorted(changed.get(name, ()))),
         )
 
@@ -108,7 +108,3 @@ def _in_memory(mart: Mart, content: bytes) -> MartFile:
 
 def _rows(table: pa.Table | None) -> set[tuple[tuple[str, object], ...]]:
     return {tuple(row.items()) for row in table.to_pylist()} if table is not None else set()
-
-
-def _count(table: ir.Table) -> int:
-    return int(table.count().to_pyarrow().as_py())

@@ -51,6 +51,9 @@ by day, `linhas_somadas` is how many such lines it stands for, and its counters 
 otherwise that is 0.
 """
 
+LINE = ("data_observacao", "objeto", "linha")
+"""The local day of an observation, and the object and line number in Bronze that it comes from."""
+
 DAILY_COLUMNS = (
     *("faculdade", "rede_social", "video_id", "data_observacao"),
     *("views", "likes", "comentarios", "ingestion_ts"),

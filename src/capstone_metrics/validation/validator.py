@@ -20,7 +20,13 @@ from capstone_metrics.validation.lines import REJECTED, count_lines, validate_li
 from capstone_metrics.validation.objects import BronzeObject
 from capstone_metrics.validation.observations import Observations, local_days
 from capstone_metrics.validation.scanner import Scanner
-from capstone_metrics.validation.silver import LIFETIME, OBSERVATION, SILVER, declared_counters
+from capstone_metrics.validation.silver import (
+    LIFETIME,
+    LINE,
+    OBSERVATION,
+    SILVER,
+    declared_counters,
+)
 from capstone_metrics.validation.values import ARROW
 
 if TYPE_CHECKING:
@@ -35,10 +41,6 @@ if TYPE_CHECKING:
     from capstone_metrics.validation.lines import ValidatedLines
 
     Objects = Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
-
-DAY = pa.field("data_observacao", pa.date32())
-LINE = {DAY.name: DAY.type, "objeto": pa.string(), "linha": pa.int64()}
-"""The local day of an observation, and the object and line number in Bronze that it comes from."""
 
 BUFFER_BYTES = BLOCK_BYTES + PADDING
 BATCH_BYTES, BATCH_PIECES = 1 << 28, 1 << 11
@@ -152,7 +154,7 @@ class Validator:
         counters = {name: row[name] for name in declared_counters(self.columns)}
         observation = {name: ARROW[kind] for name, kind in OBSERVATION.items()}
         return {
-            "accepted": pa.schema({**row, **LINE}),
+            "accepted": pa.schema({**row, **{name: observation[name] for name in LINE}}),
             "observed": pa.schema({**observation, **counters}),
             "rejected": REJECTED,
         }
@@ -312,7 +314,7 @@ def _rows(
     """Return some rows of a batch with the columns of a schema."""
     count = int(is_kept.sum())
     own = {
-        DAY.name: pa.array(day[is_kept], DAY.type),
+        "data_observacao": pa.array(day[is_kept], pa.date32()),
         "objeto": pa.repeat(origin.objeto, count),
         "linhas_somadas": pa.repeat(0, count),
     }

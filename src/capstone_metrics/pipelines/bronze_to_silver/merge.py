@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot
-from capstone_metrics.facts import days_of, index_of, rows_of_days, shard_of
+from capstone_metrics.facts import count_of, days_of, index_of, rows_of_days, shard_of, values_of
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.observations import merge_observations
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
@@ -109,9 +109,9 @@ def merge(validation: ValidationResult) -> MergeResult:
     return MergeResult(
         overwrites=overwrites,
         accepted=validation.count_lines("accepted"),
-        rows_before=_count(merged.before),
-        rows_after=_count(after),
-        quarantined=_count(validation.rejected),
+        rows_before=count_of(merged.before),
+        rows_after=count_of(after),
+        quarantined=count_of(validation.rejected),
         daily_lines=_new_daily_lines(validation, overwrites["day_provenance"]),
     )
 
@@ -211,7 +211,7 @@ def _video_index_overwrite(
     )
     if merged.days is None:
         return PartitionOverwrite(entries)
-    shards = entries.select("shard").distinct().to_pyarrow()["shard"].to_pylist()
+    shards = values_of(entries, "shard")
     video_index = snapshot.tables["video_index"]
     rest = video_index.filter(video_index.shard.isin(shards)).anti_join(entries, VIDEO_KEY)
     rows = ibis.union(entries, rest.select(*VIDEO_INDEX))
@@ -231,10 +231,6 @@ def _in_partitions(table: ir.Table, partitions: list[tuple[str, ...]]) -> ir.Tab
     # the engine skips files by the first two filters; the third leaves out other combinations
     rows = rows_of_days(table.filter(table.rede_social.isin(sorted(networks))), DAY, days)
     return rows.filter(name.isin(["/".join(partition) for partition in partitions]))
-
-
-def _count(table: ir.Table) -> int:
-    return int(table.count().to_pyarrow().as_py())
 
 
 def _sum(column: ir.IntegerColumn) -> int:

@@ -7,7 +7,7 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite
-from capstone_metrics.facts import Span, days_of, rows_of_days, rows_of_spans
+from capstone_metrics.facts import Span, count_of, days_of, rows_of_days, rows_of_spans
 from capstone_metrics.pipelines.bronze_to_silver.daily import (
     DAY,
     VIDEO_AND_DAY,
@@ -134,7 +134,7 @@ def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Tabl
     # a video whose last line was of counters in a period has no row of that day
     last_rows = around.select(*VIDEO_KEY, last=around[DAY])
     unseen = known.anti_join(last_rows, [*VIDEO_KEY, "last"]).cache()
-    if unseen.count().to_pyarrow().as_py():
+    if count_of(unseen):
         every_row = observed.semi_join(unseen, VIDEO_KEY)
         around = ibis.union(around.anti_join(unseen, VIDEO_KEY), every_row).cache()
     after = around.inner_join(first, VIDEO_KEY)
