@@ -11,18 +11,15 @@ from kedro.framework.cli.registry import registry
 from kedro.io import DatasetError
 
 from capstone_metrics.cli.choices import unknown_choice
-from capstone_metrics.cli.common import (
-    show_user_errors,
-    with_checked_options,
-    with_user_errors,
-)
 from capstone_metrics.cli.dashboard import dashboard
 from capstone_metrics.cli.operations import runs, status
+from capstone_metrics.cli.options import with_checked_options
 from capstone_metrics.cli.package import package
 from capstone_metrics.cli.quarantine import quarantine
 from capstone_metrics.cli.reset import reset
 from capstone_metrics.cli.serving import serving
 from capstone_metrics.cli.source import source
+from capstone_metrics.cli.user_errors import show_user_errors, with_user_errors
 from capstone_metrics.cli.verify import verify_lake
 from capstone_metrics.errors import ConfigError, user_message
 

@@ -12,7 +12,8 @@ from typing import Any
 import click
 from kedro.framework.cli.utils import env_option
 
-from capstone_metrics.cli.common import load_catalog, show_user_errors
+from capstone_metrics.cli.common import load_catalog
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.errors import ConfigError
 
 STREAMLIT_OPTIONS = (

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.cli.utils import env_option
-from kedro.framework.project import settings
 from kedro.io import DatasetError
 from rich.console import Console
 
-from capstone_metrics.cli.common import echo_json, load_catalog, show_user_errors
+from capstone_metrics.cli.common import echo_json, environment_name, load_catalog
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.errors import (
     CapstoneError,
     environment_option,
@@ -165,7 +165,7 @@ def _send_alert(env: str | None, status: Status, catalog: Any) -> None:
     if not alerter:
         raise CapstoneError(f"--alert: set {VARIABLE} to the URL of a webhook.")
     problems = [each for each in status.problems if each.health is not Health.UNKNOWN]
-    environment = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
+    environment = environment_name(env)
     try:
         alerter.send_new(environment, problems, is_complete=True)
     except Exception as error:

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import click
-from kedro.utils import find_kedro_project
 
-from capstone_metrics.cli.common import show_user_errors
+from capstone_metrics.cli.common import project_folder
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.packaging import pack_configuration
 
@@ -20,7 +20,7 @@ from capstone_metrics.packaging import pack_configuration
 @show_user_errors()
 def package() -> None:
     """Build the wheel, the configuration and the lock into dist, for another machine."""
-    os.chdir(find_kedro_project(Path.cwd()) or Path.cwd())
+    os.chdir(project_folder())
     dist = Path("dist")
     for wheel in dist.glob("*.whl"):
         wheel.unlink()

@@ -8,7 +8,8 @@ import click
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
 
-from capstone_metrics.cli.common import load_catalog, require_layers, show_user_errors
+from capstone_metrics.cli.common import load_catalog, require_layers
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.errors import unknown_name
 from capstone_metrics.refusals import FILE_OBJECT
 from capstone_metrics.validation.objects import parse_object_name

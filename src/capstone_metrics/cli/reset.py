@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings
-from kedro.framework.session import KedroSession
-from kedro.utils import find_kedro_project
 
-from capstone_metrics.cli.common import environments, show_user_errors
+from capstone_metrics.cli.common import environment_name, environments, load_catalog, project_folder
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.errors import CapstoneError, environment_option
 from capstone_metrics.sources.files import matching_files
 
@@ -39,8 +38,8 @@ def reset(env: str | None, yes: bool) -> None:
         remove_lake,
     )
 
-    name = env or settings.CONFIG_LOADER_ARGS["default_run_env"]
-    catalog = KedroSession.create(env=env).load_context().catalog
+    name = environment_name(env)
+    catalog = load_catalog(env)
     serving: ServingDataset = catalog["serving"]
     storage: Storage = catalog["silver"].storage
     keys = {layer: storage.keys(layer) for layer in LAYERS}
@@ -103,7 +102,7 @@ def _check_others(layers: list[Path]) -> None:
 
 def _others() -> Iterator[_Other]:
     """Yield the files that sources read, and the lakes and servers of all environments."""
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    project = project_folder()
     for env in environments():
         loader: Any = settings.CONFIG_LOADER_CLASS(
             str(project / settings.CONF_SOURCE), env, **settings.CONFIG_LOADER_ARGS

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.cli.utils import env_option
-from kedro.utils import find_kedro_project
 
 from capstone_metrics.cli.common import (
     echo_json,
     environments,
     load_catalog,
+    project_folder,
     require_layers,
-    show_user_errors,
 )
 from capstone_metrics.cli.servers import stop_programs
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.mart_declarations import marts_of
 from capstone_metrics.pipelines import publish_gold
 from capstone_metrics.validation.silver import columns_of
@@ -55,7 +54,7 @@ def stop(env: str | None, everything: bool) -> None:
     if not everything:
         click.echo("Stopped." if _serving_dataset(env).server.stop() else "It was not running.")
         return
-    for name in stop_programs(find_kedro_project(Path.cwd()) or Path.cwd()):
+    for name in stop_programs(project_folder()):
         click.echo(f"Stopped {name}.")
     for environment in environments():
         server = _serving_dataset(environment).server

@@ -13,11 +13,11 @@ from unicodedata import combining, normalize
 import click
 from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings as kedro_settings
-from kedro.utils import find_kedro_project
 
-from capstone_metrics.cli.common import echo_json, environments, load_catalog, show_user_errors
+from capstone_metrics.cli.common import echo_json, environments, load_catalog, project_folder
 from capstone_metrics.cli.source_file import with_source
 from capstone_metrics.cli.source_preview import show_preview
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.errors import CapstoneError, os_error_message, unknown_name
 from capstone_metrics.validation.silver import columns_of
 from capstone_metrics.validation.texts import names_alike
@@ -129,7 +129,7 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
         raise CapstoneError(f"{file}: gives no row as it is declared; nothing was added.")
     name = name or _name_of(file, declared)
     _check_name("--name", name)
-    path = _project() / kedro_settings.CONF_SOURCE / env / SOURCE_FILE
+    path = project_folder() / kedro_settings.CONF_SOURCE / env / SOURCE_FILE
     content = path.read_text(encoding="utf-8") if path.exists() else ""
     networks = _networks_of(result, declared)
     if not is_new:
@@ -147,7 +147,7 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
             options += [f"--set={setting}" for setting in request.settings]
             command = shlex.join(["kedro", "source", "add", str(file), *options])
             click.echo(f"It also has what a day gained; to add that: {command}")
-    click.echo(f"Added {name} to {path.relative_to(_project())}. Next: kedro run --env={env}")
+    click.echo(f"Added {name} to {path.relative_to(project_folder())}. Next: kedro run --env={env}")
 
 
 def _write(path: Path, text: str, *, is_new: bool) -> None:
@@ -241,14 +241,10 @@ def _pair(option: str, text: str, choices: tuple[str, ...]) -> tuple[str, str]:
     return column, value
 
 
-def _project() -> Path:
-    return Path(find_kedro_project(Path.cwd()) or Path.cwd())
-
-
 def _path_of(file: Path) -> str:
     """Return the path of a file as a source declares it: from the project, if it is in it."""
     path = file.resolve()
-    root = _project().resolve()
+    root = project_folder().resolve()
     text = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     text.encode()  # which fails if the encoding of the shell lacks a character of it
     return re.sub(r"([*?\[])", r"[\1]", text)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.cli.utils import env_option
 
-from capstone_metrics.cli.common import echo_json, load_catalog, require_layers, show_user_errors
+from capstone_metrics.cli.common import echo_json, load_catalog, require_layers
+from capstone_metrics.cli.user_errors import show_user_errors
 from capstone_metrics.errors import DataError, name_environment
 
 if TYPE_CHECKING:
