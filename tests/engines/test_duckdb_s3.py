@@ -275,7 +275,7 @@ def secure(
     """A lake behind TLS, with a certificate of our authority, which nobody knows yet."""
     write(bucket, KEY, content())
     proxy = secured(seaweed, authorities, "localhost")
-    monkeypatch.setattr("capstone_metrics.storage.bucket.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("capstone_metrics.storage.s3_client.MAX_ATTEMPTS", 1)
     yield Bucket(bucket.root, endpoint_url=proxy.endpoint)
     proxy.stop()
 
@@ -341,7 +341,7 @@ def test_a_proxy_is_used_as_boto3_uses_it(
     bucket: Bucket, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(bucket, KEY, content())
-    monkeypatch.setattr("capstone_metrics.storage.bucket.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("capstone_metrics.storage.s3_client.MAX_ATTEMPTS", 1)
     monkeypatch.setenv("HTTP_PROXY", f"http://{HOST}:1")
     monkeypatch.setenv("NO_PROXY", f"{HOST},localhost")
     lake = Bucket(bucket.root, endpoint_url=seaweed.endpoint)

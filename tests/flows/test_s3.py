@@ -25,7 +25,7 @@ from kedro.framework.session import KedroSession
 
 from capstone_metrics import storage
 from capstone_metrics.operations import record
-from capstone_metrics.storage import bucket, lease
+from capstone_metrics.storage import lease, s3_client
 from tests.support import selection
 from tests.support.lakes import (
     LAKE_PIPELINES,
@@ -577,7 +577,7 @@ def test_an_error_of_the_store_is_one_sentence(  # noqa: PLR0913, PLR0917
     sentence: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bucket, "MAX_ATTEMPTS", 2)  # each waits longer than the one before
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 2)  # each waits longer than the one before
     before = filled.objects()
     where = {"CAPSTONE_BUCKET": filled.bucket, "CAPSTONE_PREFIX": filled.prefix}
     for done in commands(empty, where | environment, *lines):

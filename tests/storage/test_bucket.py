@@ -20,6 +20,7 @@ from infra.s3.seaweed import HOST, READER
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.storage import bucket as buckets
+from capstone_metrics.storage import s3_client
 from capstone_metrics.storage.base import StagedObject
 from capstone_metrics.storage.bucket import Bucket
 from capstone_metrics.storage.request_counter import request_counts
@@ -330,7 +331,7 @@ def test_endless_conflicts_are_an_error(
     )
     with pytest.raises(CapstoneError, match="others keep writing to it; run again"):
         use(placing)
-    assert len(conditions(faulty, "gold/new.csv")) == buckets.MAX_ATTEMPTS
+    assert len(conditions(faulty, "gold/new.csv")) == s3_client.MAX_ATTEMPTS
 
 
 def test_requests_to_an_overloaded_store_are_repeated(shaky: Bucket, faulty: Faulty) -> None:
@@ -348,7 +349,7 @@ def test_requests_to_an_overloaded_store_are_repeated(shaky: Bucket, faulty: Fau
 def test_a_store_that_stays_overloaded_is_an_error_after_some_attempts(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch, fate: str
 ) -> None:
-    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 2)
     lake = Bucket(shaky.root, endpoint_url=faulty.endpoint)
     faulty.faults = Faults(**{fate: 1}, only=gets)
     what = {"errors": "overloaded or out of order", "cut": "does not answer"}[fate]
@@ -384,7 +385,7 @@ def test_a_body_that_is_cut_is_read_again(shaky: Bucket, faulty: Faulty) -> None
 def test_a_body_that_is_always_cut_is_an_error(
     shaky: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 2)
     faulty.faults = Faults(torn=1, only=gets)
     with pytest.raises(CapstoneError, match="the store does not answer"):
         shaky.read(KEY)
@@ -628,7 +629,7 @@ def test_a_store_error_is_one_sentence_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
     case: str,
 ) -> None:
-    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 1)
     arrange, what = STORE_ERRORS[case]
     for name, value in arrange(seaweed, faulty).items():
         if value:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.storage import bucket as buckets
 from capstone_metrics.storage import lease as leases
+from capstone_metrics.storage import s3_client
 from capstone_metrics.storage.bucket import Bucket
 from capstone_metrics.storage.lease import FREE, Lease
 from tests.storage import tasks
@@ -326,7 +326,7 @@ def test_a_renewal_with_a_conflict_does_not_count(proxied: Bucket, faulty: Fault
 def test_a_lock_is_renewed_again_after_the_store_was_out_of_order(
     bucket: Bucket, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 1)
     lake = Bucket(bucket.root, endpoint_url=faulty.endpoint)
     with lake.locked("silver"):
         faulty.faults = Faults(errors=1, only=puts, times=1)
@@ -349,7 +349,7 @@ def test_an_unreachable_store_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     use: Callable[[Lease], object],
 ) -> None:
-    monkeypatch.setattr(buckets, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 1)
     lake = Bucket(bucket.root, endpoint_url=faulty.endpoint)
     lease = Lease(lake, KEY)
     if use.__name__ != "acquire":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import shutil
 import tempfile
 import time
@@ -15,16 +14,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     HTTPClientError,
     IncompleteReadError,
-    NoRegionError,
 )
 
 from capstone_metrics.errors import CommitConflictError, StorageError
+from capstone_metrics.storage import s3_client
 from capstone_metrics.storage.base import (
     TEMPORARY,
     Stat,
@@ -34,7 +32,7 @@ from capstone_metrics.storage.base import (
     translate_os_errors,
 )
 from capstone_metrics.storage.lease import Lease
-from capstone_metrics.storage.place import Place, certificates
+from capstone_metrics.storage.place import Place
 from capstone_metrics.storage.request_counter import count_requests
 from capstone_metrics.storage.s3_errors import error_code, error_message
 
@@ -42,12 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from capstone_metrics.storage.base import StagedObject
-
-MAX_CONCURRENT_REQUESTS = 16
-"""How many requests are made concurrently."""
-
-MAX_ATTEMPTS = 6
-"""How often a request is tried before its error is raised."""
 
 SPOOL_BYTES = 1 << 26
 """Bytes of an object that are buffered in memory; a larger one goes to a temporary file."""
@@ -60,16 +52,6 @@ KEYS_PER_DELETE = 1000
 
 PROBE_KEY = f"{TEMPORARY}/conditional-writes"
 """The object with which conditional writes are tested."""
-
-ENDPOINT = re.compile(r"https?://[^@?#]+", re.IGNORECASE)
-"""The URL of a store: without what may be a secret."""
-
-SWITCHES = (
-    "AWS_USE_FIPS_ENDPOINT",
-    "AWS_USE_DUALSTACK_ENDPOINT",
-    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-)
-"""The variables about where requests go that boto3 takes for false if they are not true."""
 
 UNUSED_VERSION = f'"{"0" * 32}"'
 
@@ -112,29 +94,7 @@ class Bucket(Storage):
     def client(self) -> Any:
         """A boto3 client, with the credentials of the usual AWS chain."""
         with self.translate_errors(""):
-            self._check_certificates()
-            self._check_switches()
-            try:
-                client = self._session.client(
-                    "s3",
-                    region_name=self.region,
-                    endpoint_url=self.endpoint_url,
-                    config=Config(
-                        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
-                        connect_timeout=5,
-                        read_timeout=30,
-                        max_pool_connections=MAX_CONCURRENT_REQUESTS,
-                        **self.addressing,
-                    ),
-                )
-            except BotoCoreError:
-                raise
-            except ValueError:  # its message has the endpoint
-                if self._session.region_name == "" and not (self.region or self.addressing):
-                    raise NoRegionError from None
-                raise self._endpoint_error() from None
-            if not ENDPOINT.fullmatch(client.meta.endpoint_url):
-                raise self._endpoint_error()
+            client = s3_client.make_client(self._session, self.root, self.region, self.endpoint_url)
         count_requests(client.meta.events)
         self._note_places_of(client)
         return client
@@ -160,26 +120,7 @@ class Bucket(Storage):
     @cached_property
     def certificates(self) -> str:
         """The file, or folder, of certificates by which the store is checked."""
-        return certificates(self._session._session.get_config_variable("ca_bundle"))
-
-    def _endpoint_error(self) -> StorageError:
-        return StorageError(
-            f"{self.root}: its endpoint is not a URL of http or https without a user and a query; "
-            "write it as http://<host>:<port>."
-        )
-
-    def _check_switches(self) -> None:
-        for name in SWITCHES:
-            value = os.environ.get(name, "")
-            if value.lower() not in {"true", "false", ""}:
-                raise StorageError(f"{self.root}: {name} is {value!r}; set it to true or false.")
-
-    def _check_certificates(self) -> None:
-        if not os.access(self.certificates, os.R_OK):
-            raise StorageError(
-                f"{self.root}: {self.certificates}, the certificates by which the store is to be "
-                "checked, cannot be read; correct AWS_CA_BUNDLE, or 'ca_bundle' of the profile."
-            )
+        return s3_client.ca_bundle(self._session)
 
     def is_unchanged(self, versions: Mapping[str, str]) -> bool:
         """Return whether objects have their versions still."""
@@ -190,9 +131,7 @@ class Bucket(Storage):
     @property
     def addressing(self) -> dict[str, Any]:
         """Settings of botocore: only AWS gives each bucket its own host."""
-        endpoints = (os.environ.get(f"AWS_ENDPOINT_URL{suffix}") for suffix in ("_S3", ""))
-        is_custom = self.endpoint_url or any(endpoints)
-        return {"s3": {"addressing_style": "path"}} if is_custom else {}
+        return s3_client.addressing(self.endpoint_url)
 
     def address(self, key: str) -> str:
         return f"{self.root}/{check_key(key, self.root)}"
@@ -269,13 +208,13 @@ class Bucket(Storage):
 
     def _get(self, key: str) -> tuple[IO[bytes], str]:
         file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - its reader closes it
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        for attempt in range(1, s3_client.MAX_ATTEMPTS + 1):
             response = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
             try:
                 shutil.copyfileobj(response["Body"], file)
                 break
             except (HTTPClientError, IncompleteReadError, OSError):  # the response was truncated
-                if attempt == MAX_ATTEMPTS:
+                if attempt == s3_client.MAX_ATTEMPTS:
                     raise
                 file.seek(0)
                 file.truncate()
@@ -289,7 +228,7 @@ class Bucket(Storage):
             with translate_os_errors(Path(tempfile.gettempdir())):
                 file.writelines(chunks)
             _check_size(self.address(key), file.tell())
-            for _ in range(MAX_ATTEMPTS):
+            for _ in range(s3_client.MAX_ATTEMPTS):
                 file.seek(0)
                 with self.translate_errors(key):
                     version = self.write(key, file, IfNoneMatch="*")
@@ -302,7 +241,7 @@ class Bucket(Storage):
     def overwrite(self, key: str, content: bytes) -> None:
         _check_size(self.address(key), len(content))
         with self.translate_errors(key):
-            is_written = any(self.write(key, content) for _ in range(MAX_ATTEMPTS))
+            is_written = any(self.write(key, content) for _ in range(s3_client.MAX_ATTEMPTS))
         if not is_written:
             raise self._contention_error(key)
         self._versions.pop(key, None)
@@ -312,7 +251,7 @@ class Bucket(Storage):
 
     def promote(self, objects: Mapping[str, StagedObject]) -> None:
         _ = self._honours_conditional_copies  # before threads ask for it
-        with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS) as pool:
+        with ThreadPoolExecutor(s3_client.MAX_CONCURRENT_REQUESTS) as pool:
             list(pool.map(self._promote_one, objects, objects.values()))
 
     def _promote_one(self, key: str, staged: StagedObject) -> None:
@@ -323,7 +262,7 @@ class Bucket(Storage):
         it holds the lock of the layer.
         """
         lease = self._leases.get(_layer(key))
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(s3_client.MAX_ATTEMPTS):
             if lease:
                 lease.check()
             known = self._versions.get(key)
@@ -425,7 +364,7 @@ class Bucket(Storage):
                     raise ClientError({"Error": failure}, "DeleteObjects")
                 return
         delete = partial(self.client.delete_object, Bucket=self.bucket)
-        with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS) as pool:
+        with ThreadPoolExecutor(s3_client.MAX_CONCURRENT_REQUESTS) as pool:
             list(pool.map(lambda name: delete(Key=name), names))
 
     def _check_lease(self, layer: str) -> None:
