@@ -27,3 +27,7 @@ class NewObjects:
     contents: dict[str, str] = field(default_factory=dict)
     channels: list[str] = field(default_factory=list)
     is_looked_at: bool = True
+
+    def path_of(self, name: str) -> str:
+        """Return the path of the file of an object; its own name, if it is of none of these."""
+        return next((path for path, content in self.contents.items() if content in name), name)

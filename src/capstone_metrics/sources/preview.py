@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from capstone_metrics.errors import CapstoneError, SourceError, unknown_name
+from capstone_metrics.sources.absent_fields import has_none
 from capstone_metrics.sources.presets import (
     Preset,
     all_presets,
@@ -153,12 +154,7 @@ def _require_fields(lines: list[bytes], contract: Contract) -> None:
     missing = [
         name
         for name in contract.required
-        if contract.fields[name].constant is None
-        and not any(
-            find(record, path) is not None
-            for path in contract.fields[name].paths
-            for record in records
-        )
+        if contract.fields[name].constant is None and has_none(records, contract.fields[name].paths)
     ]
     if missing:
         raise SourceError(

@@ -66,9 +66,19 @@ class Selection:
         return not (self.only or self.ignore or self.one_value)
 
     @property
+    def only_paths(self) -> list[str]:
+        """The fields of which a record has one of some values."""
+        return [each.path for each in self.only]
+
+    @property
+    def ignore_paths(self) -> list[str]:
+        """The fields by which a record is ignored."""
+        return [each.path for group in self.ignore for each in group]
+
+    @property
     def paths(self) -> list[str]:
         """The fields that decide."""
-        return [each.path for each in (*self.only, *(c for group in self.ignore for c in group))]
+        return [*self.only_paths, *self.ignore_paths]
 
     def rule_of(self, record: Mapping[str, Any]) -> str | None:
         """Return the rule by which a record is ignored; None if it is not."""

@@ -11,6 +11,7 @@ from capstone_metrics.changes import Bronze, Ingestion, SourceState
 from capstone_metrics.errors import ConfigError, SourceError
 from capstone_metrics.schedule import Calendar, Span
 from capstone_metrics.sources import check_networks, new_objects, warn_of_shared_files
+from capstone_metrics.sources.absent_fields import with_warnings
 from capstone_metrics.sources.objects import NewObjects
 from capstone_metrics.sources.presets import with_preset
 from capstone_metrics.validation.objects import parse_object_name
@@ -61,7 +62,7 @@ def ingest(
         except (ConfigError, SourceError) as error:
             states[name] = replace(before, refused=[str(error)])
             continue
-        objects |= new.objects
+        objects |= with_warnings(name, declaration, declared, every_column, new)
         states[name] = _state_after(before, new) if new.is_looked_at else before
         _tell_what_is_new(name, bronze.sources, new)
     warn_of_shared_files(sources, every_column)
