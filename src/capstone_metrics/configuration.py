@@ -77,11 +77,12 @@ class Configuration:
             except ConfigError as error:
                 raise ConfigError(f"{self.location(kind, str(error))}: {error}") from None
         own = set(values) - set(known)
-        if outside := sorted(name for name in own if str(name).startswith("gold_")):
-            raise ConfigError(
-                f"{self.location(kind, outside[0])}: {outside[0]} stands beside marts, so no mart "
-                "is built of it; indent it below marts."
-            )
+        for name in sorted(own, key=str):
+            if section := _section_of(name, values[name]):
+                raise ConfigError(
+                    f"{self.location(kind, name)}: {name} stands beside {section}, so it is none "
+                    f"of them; indent it below {section}."
+                )
         if own and (base := self._declared(kind, self.environments[0])):
             for name in sorted(own - base):
                 raise unknown_name(self.location(kind, name), name, [*known, *base])
@@ -226,6 +227,14 @@ class Configuration:
 
     def _name(self, path: Path) -> str:
         return f"{self.source.name}/{path.relative_to(self.source).as_posix()}"
+
+
+def _section_of(name: Any, value: Any) -> str | None:
+    """Return the parameter below which a mart, or a source, was meant to be; None for another."""
+    options = value if isinstance(value, Mapping) else {}
+    if str(name).startswith("gold_") or "measures" in options:
+        return "marts"
+    return "sources" if options.get("type") in ("files", "faker") else None
 
 
 def _is_in(params: Any, setting: str) -> bool:

@@ -228,7 +228,17 @@ def test_an_unknown_name_is_answered_with_the_choices(
         (
             "parameters_a.yml",
             "gold_new: {key: [faculdade], measures: {n: {count: video_id}}}\n",
-            ": gold_new stands beside marts, so no mart is built of it; indent it below marts.",
+            ": gold_new stands beside marts, so it is none of them; indent it below marts.",
+        ),
+        (
+            "parameters_a.yml",
+            "by_topic: {key: [categoria], measures: {n: {count: video_id}}}\n",
+            ": by_topic stands beside marts, so it is none of them; indent it below marts.",
+        ),
+        (
+            "parameters_a.yml",
+            "mine: {type: files, format: csv, path: x}\n",
+            ": mine stands beside sources, so it is none of them; indent it below sources.",
         ),
         ("sources.yml", "sources: {}\n", ": declares sources, but a file of this name is not read"),
     ],

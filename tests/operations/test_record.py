@@ -133,6 +133,7 @@ SAVED: list[Saved] = [
                 "ignored": {"only.type": 1},
                 "drift": {},
                 "outdated": [],
+                "undeclared": [],
             },
         ),
         {"silver_criacao": WriteStats(rows=4), "silver_quarentena": WriteStats(rows=2)},

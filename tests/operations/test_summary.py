@@ -36,6 +36,7 @@ ACCOUNTS = {
     "ignored": {"only.type": 3},
     "drift": {"faker": ["[b]", "c"], "mine": []},
     "outdated": ["mine"],
+    "undeclared": ["old"],
 }
 SILVER = SilverUpdate(
     SilverSnapshot(0, {}, {}, set, lambda _: {}, lambda *_: None), {}, {}, {}, ACCOUNTS
@@ -110,6 +111,8 @@ def test_the_identity_and_the_reasons_are_shown(summary: Summary) -> None:
         "  undeclared fields of faker, in Bronze only: [b], c",
         "  validated before their declaration or the networks changed: lines of mine; "
         "'kedro quarantine replay' validates them again",
+        "  lines of old have no valid declaration: declare them again under the same name, or "
+        "'kedro quarantine replay' rejects them",
     } <= set(shown(summary))
 
 

@@ -143,6 +143,7 @@ class Year:
             "ignored": {},
             "drift": {},
             "outdated": [],
+            "undeclared": [],
         }
         receipts = {name: {**counts, "reasons": {}}}
         return SilverUpdate(SNAPSHOT, {}, receipts, {}, accounts)

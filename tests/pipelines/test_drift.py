@@ -109,6 +109,15 @@ def test_lines_validated_by_another_declaration_are_reported() -> None:
         assert rebuilt["outdated"] == []
 
 
+def test_lines_of_a_source_that_was_renamed_are_reported_until_they_are_validated() -> None:
+    _, head = accounts_of(result_of(KNOWN))
+    renamed = replace(result_of(line(video_id="v2"), head=head), declaration_digests={})
+    accounts, _ = accounts_of(renamed, merge(renamed))
+    assert (accounts["outdated"], accounts["undeclared"]) == ([], ["faker"])
+    rebuilt, _ = accounts_of(replace(renamed, is_full=True), merge(renamed))
+    assert rebuilt["undeclared"] == []
+
+
 def test_an_ignored_line_does_not_hide_that_a_field_was_renamed() -> None:
     total = line(video_id="Total")
     renamed = line(video_id="v3").replace(b'"views"', b'"Views"')

@@ -61,6 +61,7 @@ class Summary:
         ignored: for each rule the number of lines that are no observations by it, over all runs.
         drift: for each source the undeclared fields that this run was the first to see.
         outdated: the sources of which some lines were validated by an earlier declaration.
+        undeclared: the sources of which lines were validated, and that are not declared any more.
         findings: what the quality rules found unusual.
         blocking: which of these a run does not build Gold with.
         losses: what readers would lose by the publication of a plan, which is too much.
@@ -75,6 +76,7 @@ class Summary:
     ignored: dict[str, int] = field(default_factory=dict)
     drift: dict[str, list[str]] = field(default_factory=dict)
     outdated: list[str] = field(default_factory=list)
+    undeclared: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     blocking: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
@@ -113,6 +115,7 @@ class Summary:
             self.total, self.reasons = accounts["total"], accounts["reasons"]
             self.ignored = accounts["ignored"]
             self.drift, self.outdated = accounts["drift"], accounts["outdated"]
+            self.undeclared = accounts["undeclared"]
         elif isinstance(data, GoldUpdate):
             row.rows_in = row.accepted = data.manifest["silver_rows"]
         elif isinstance(data, Publication):
@@ -162,11 +165,17 @@ class Summary:
             console.print(line, soft_wrap=True, highlight=False)
 
     def outdated_hint(self) -> Iterator[str]:
-        """Yield how lines that an earlier declaration decided about are validated again."""
+        """Yield what to do about lines that an earlier declaration decided about."""
         if self.outdated:
             hint = (
                 "  validated before their declaration or the networks changed: lines of "
                 f"{', '.join(self.outdated)}; 'kedro quarantine replay' validates them again"
+            )
+            yield name_environment(hint, self.environment)
+        if self.undeclared:
+            hint = (
+                f"  lines of {', '.join(self.undeclared)} have no valid declaration: declare them "
+                "again under the same name, or 'kedro quarantine replay' rejects them"
             )
             yield name_environment(hint, self.environment)
 

@@ -50,7 +50,7 @@ def account(
         The new state of Silver. Its accounts have all of the head, and also the `receipts`; the
         counts of this `run`; for each source with undeclared fields, which of them no earlier run
         saw (`drift`); and the sources of which some lines were validated by a declaration that has
-        changed since (`outdated`).
+        changed since (`outdated`), or is not there any more (`undeclared`).
 
     Raises:
         DataError: unless each line of each object has one outcome, and the lines of Bronze in
@@ -73,12 +73,16 @@ def account(
         fonte: sorted(fields.difference(known_fields.get(fonte, ())))
         for fonte, fields in _undeclared_fields(receipts).items()
     }
-    outdated = [
+    declared = validation.declaration_digests
+    changed = [
         fonte
         for fonte, digests in head["declarations"].items()
-        if digests != [validation.declaration_digests.get(fonte, UNDECLARED)]
+        if digests != [declared.get(fonte, UNDECLARED)]
     ]
-    accounts = {"run": run, "drift": drift, "outdated": outdated, "receipts": receipts, **head}
+    outdated = [fonte for fonte in changed if fonte in declared]
+    undeclared = [fonte for fonte in changed if fonte not in declared]
+    lists = {"drift": drift, "outdated": outdated, "undeclared": undeclared}
+    accounts = {"run": run, **lists, "receipts": receipts, **head}
     # no new object, no new commit
     is_unchanged = bool(previous_head) and not receipts and not validation.is_full
     new_head = previous_head if is_unchanged else head
