@@ -122,3 +122,28 @@ def test_an_unknown_preset_is_answered_with_the_nearest_ones() -> None:
 def test_an_export_without_videos_is_refused_as_a_source() -> None:
     with pytest.raises(CapstoneError, match="meta_account_metrics has no field for video_id"):
         with_preset("mine", {"preset": "meta_account_metrics"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("equipe.csv",
+         "Perfil;Rede;Publicado;Código;Título;Exibições;Curtidas;Seguidores;Compartilhamentos\n"
+         "Azul;kwai;20/01/2026;k10001;A;1.200;5;12,5 mil;1.034\n",
+         {"qtd_inscritos": 12_500, "compartilhamentos": 1_034, "salvamentos": None}),
+        ("posts.csv",
+         '"Identificação do post","Nome de usuário da conta","Nome da conta",Descrição,"Horário de '
+         'publicação","Tipo de post",Data,Visualizações,Curtidas,Compartilhamentos,Comentários,'
+         "Salvamentos\n"
+         '18207701234571212,azul,Azul,A,"01/18/2026 11:05","Reel do Instagram",Total,2690,149,6,9,'
+         "3\n",
+         {"qtd_inscritos": None, "compartilhamentos": 6, "salvamentos": 3}),
+    ],
+)  # fmt: skip
+def test_an_export_fills_the_declared_columns_that_it_has(
+    tmp_path: Path, name: str, text: str, expected: dict[str, int | None]
+) -> None:
+    (tmp_path / name).write_text(text, encoding="cp1252" if ";" in text else "utf-8")
+    _, result = preview_file(tmp_path / name, None, {}, ARRIVAL)
+    (row,) = result.rows
+    assert {column: row[column] for column in expected} == expected
