@@ -103,9 +103,10 @@ def test_a_number_is_read_as_it_is_written(
 
 def test_a_percentage_is_a_ratio_or_stays_in_percent_as_its_column_is() -> None:
     rule = {"field": "p", "percent": True, "decimal": ","}
-    assert read("engagement_rate", rule, {"p": "4,65%"}) == pytest.approx(0.0465)
-    assert read("ctr_estimado", rule, {"p": "4,65 %"}) == pytest.approx(4.65)
-    assert read("ctr_estimado", rule, {"p": "4,65"}) == pytest.approx(4.65)
+    assert read("engagement_rate", rule, {"p": "1,1%"}) == 0.011
+    assert read("ctr_estimado", rule, {"p": "1,1 %"}) == 1.1
+    assert read("ctr_estimado", rule, {"p": "7%"}) == 7
+    assert read("ctr_estimado", rule, {"p": "4,65"}) == 4.65
     assert read("ctr_estimado", rule, {"p": "4.65%"}) == {"ctr_estimado.unreadable"}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 from zoneinfo import ZoneInfo
 
@@ -272,9 +273,10 @@ def _read_integer(field: Field, origin: Origin, value: Any, _: dt.date | None) -
 
 def _read_number(field: Field, origin: Origin, value: Any, _: dt.date | None) -> float:
     text = _number(field, origin, value)
-    number = float(text) if NUMBER.fullmatch(text) else _unreadable(text)
-    if "%" in str(value) and field.name == "ctr_estimado":
-        number *= 100  # which is in percent
+    if not NUMBER.fullmatch(text):
+        _unreadable(text)
+    is_in_percent = "%" in str(value) and field.name == "ctr_estimado"
+    number = float(Decimal(text) * 100 if is_in_percent else text)
     return number if abs(number) < float("inf") else _unreadable(text)
 
 
