@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from kedro.io import DatasetError
 
@@ -35,6 +37,11 @@ def test_a_command_is_one_that_a_shell_reads() -> None:
     assert name_environment("kedro run; kedro status", "a b") == (
         "kedro run --env='a b'; kedro status --env='a b'"
     )
+
+
+def test_a_choice_may_be_a_number_that_yaml_took_a_name_for() -> None:
+    choices: list[Any] = ["faker", 2026]
+    assert str(unknown_name("x", "y", choices)) == "x: 'y' is not one of 2026, faker."
 
 
 def test_choices_are_sorted_but_for_those_that_are_similar() -> None:

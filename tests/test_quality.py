@@ -187,6 +187,8 @@ def test_a_finding_comes_back_from_a_record() -> None:
         ({"silver": {"volume_pct": {**RULE, "least": 201}}}, "has a least that is more than its "),
         ({"gold": {"change_pct": {"most": float("nan"), **WARN}}}, "all but action are numbers"),
         ({"marts": {"gold_z": {}}}, "quality.marts: gold_z is not a declared mart"),
+        ({"marts": {2026: {}}}, r"quality.marts: \{2026\} must be a mapping of names, in quotes"),
+        ({"marts": ["gold_x"]}, r"quality.marts: \['gold_x'\] must be a mapping of names"),
     ],
 )
 def test_an_invalid_declaration_is_rejected(declared: Any, sentence: str) -> None:

@@ -57,6 +57,10 @@ FILLED = Kind(
 )
 LIST = Kind("a list", lambda value: isinstance(value, list | tuple))
 MAPPING = Kind("a mapping of names to values", lambda value: isinstance(value, Mapping))
+NAMED = Kind(
+    "a mapping of names, in quotes where YAML would take one for something else, to values",
+    lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
+)
 DATE = Kind("a date such as 2026-01-31", _is_date)
 INSTANT = Kind("an instant", lambda value: isinstance(value, str | dt.date))
 TEXTS = Kind(
@@ -110,7 +114,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "networks": NETWORKS,
     "columns": MAPPING,
     "sources": MAPPING,
-    "marts": MAPPING,
+    "marts": NAMED,
     "quality": optional(MAPPING),
     "definitions": optional(LIST),
     "publication": {"max_shrink_pct": PERCENTAGE, "changes_kept_days": POSITIVE},

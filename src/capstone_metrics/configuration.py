@@ -176,6 +176,9 @@ class Configuration:
                     if isinstance(content, list):
                         return f"{self._name(path)}: must be a mapping of names to values."
                     if isinstance(content, Mapping):
+                        for name in content:
+                            if not isinstance(name, str):
+                                return f"{self._name(path)}: {name} is no text; write it in quotes."
                         with contextlib.suppress(OmegaConfBaseException):
                             OmegaConf.create(text)  # which refuses a name that is given twice
                 except yaml.MarkedYAMLError as error:

@@ -85,7 +85,7 @@ def unknown_name(
 
     if not choices:
         return ConfigError(f"{setting}: there is no {name!r}.")
-    known = sorted(set(choices), key=lambda choice: (-similarity(choice), choice))
+    known = sorted(set(map(str, choices)), key=lambda choice: (-similarity(choice), choice))
     nearest = sorted(known[:MAX_CHOICES], key=lambda choice: (rank(choice), choice))
     more = ", …" if len(known) > MAX_CHOICES else ""
     hint = f"; correct it, or add it to {declared_in}" if declared_in else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from capstone_metrics.config_schema import NAMED, check
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.mart_declarations import declaration_in
 from capstone_metrics.validation.texts import names_alike
@@ -85,6 +86,7 @@ class Rules:
                 f"quality: {declared!r} must only have rules for silver, gold and marts."
             )
         mart_rules = declared.get("marts") or {}
+        check("quality.marts", mart_rules, NAMED)
         if unknown := sorted(set(mart_rules) - set(marts)):
             raise ConfigError(f"quality.marts: {', '.join(unknown)} is not a declared mart.")
         return cls(
