@@ -46,7 +46,7 @@ for name in ("CAPSTONE_DSN", "CAPSTONE_READER_DSN"):  # the tests have servers o
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that choose what runs, and on which engine."""
     parser.addoption("--all", action="store_true", help="run the slow tests and every case, too")
-    parser.addoption("--engine", choices=engines.CHOICES, default=engines.chosen)
+    parser.addoption("--engine", choices=engines.NEEDED, default=engines.chosen)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -37,8 +37,12 @@ def _is_date(value: Any) -> bool:
 
 
 def _is_engine(entry: Mapping[str, Any]) -> bool:
-    is_known = str(entry.get("name")) in {"duckdb", "spark"}
-    return is_known and set(entry) <= {"name", "options"}
+    is_known = str(entry.get("name")) in {"duckdb", "spark"} and set(entry) <= {"name", "options"}
+    options = entry.get("options") or {}
+    has_values = NAMED.includes(options) and all(
+        isinstance(value, str | int | float) for value in options.values()
+    )
+    return is_known and has_values
 
 
 ANYTHING = Kind("anything", lambda _: True)
@@ -84,7 +88,8 @@ NAMES = Kind(
 PORT = Kind("a port from 0 to 65535", lambda value: _is_integer(value) and 0 <= value < 1 << 16)
 BASE = Kind("base", lambda value: value == "base")
 ENGINE = Kind(
-    "duckdb or spark, or a mapping with one of these as name, and options",
+    "duckdb or spark, or a mapping with one of these as name, and as options a mapping of names "
+    "to texts or numbers",
     lambda value: _is_engine(dict(value) if isinstance(value, Mapping) else {"name": value}),
 )
 

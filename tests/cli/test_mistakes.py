@@ -209,6 +209,14 @@ def test_an_unknown_name_is_answered_with_the_choices(
             "engine: {name: spark, opts: {}}\n",
             ": engine: {name, opts} must be duckdb or spark, or a mapping",
         ),
+        *(
+            (
+                "globals.yml",
+                f"engine: {{name: duckdb, options: {options}}}\n",
+                ": engine: {name, options} must be duckdb or spark, or a mapping",
+            )
+            for options in ("[a]", "a", "{threads: [2]}", "{threads: null}", "{2026: 2}")
+        ),
         ("globals.yml", "- 3\n", ": must be a mapping of names to values"),
         ("catalog.yml", "a: b: c\n", ", line 1: mapping values are not allowed here"),
         ("catalog.yml", "x: {type: a, path: '${globals:no}'}\n", ": x.path: Globals key 'no' not "),

@@ -11,7 +11,7 @@ import pytest
 
 from capstone_metrics.engines import engine_of
 from capstone_metrics.engines.layout import Layout
-from capstone_metrics.errors import CapstoneError, user_message
+from capstone_metrics.errors import user_message
 from capstone_metrics.storage import storage_of
 from capstone_metrics.validation.validator import Validator
 from tests.support import engines
@@ -41,11 +41,6 @@ def test_the_engine_counts_in_utc() -> None:
 
 def test_a_process_has_one_connection() -> None:
     assert engine_of(engines.chosen) is engine()
-
-
-def test_an_unknown_engine_is_rejected() -> None:
-    with pytest.raises(CapstoneError, match=r"engine: 'sqlite' is not one of duckdb, spark"):
-        engine_of("sqlite")
 
 
 def test_an_object_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:

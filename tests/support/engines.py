@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capstone_metrics.engines import ENGINES, engine_of
+from capstone_metrics.engines import engine_of
 
 if TYPE_CHECKING:
     from capstone_metrics.engines.base import Engine
 
-CHOICES = ENGINES
 NEEDED = {"duckdb": "duckdb", "spark": "pyspark"}
 chosen = "duckdb"
 

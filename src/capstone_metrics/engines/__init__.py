@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import ibis
 
-from capstone_metrics.errors import ConfigError
-
 if TYPE_CHECKING:
     from capstone_metrics.engines.base import Engine
 
     EngineConfig = str | Mapping[str, Any]
-
-ENGINES = ("duckdb", "spark")
 
 
 def engine_of(config: EngineConfig) -> Engine:
@@ -23,19 +19,10 @@ def engine_of(config: EngineConfig) -> Engine:
 
     Args:
         config: `duckdb` or `spark`; or a mapping with this as `name` and the session `options`.
-
-    Raises:
-        ConfigError: if the configuration is invalid or the engine unknown.
     """
-    entry: dict[str, Any] = dict(config) if isinstance(config, Mapping) else {"name": config}
-    name, options = entry.pop("name", None), entry.pop("options", None) or {}
-    if name not in ENGINES or entry:  # what is left in the entry is unknown
-        raise ConfigError(
-            f"engine: {config!r} is not one of {', '.join(ENGINES)}, nor a mapping with one "
-            "of these as 'name' and 'options'; correct globals.yml."
-        )
-    settings = tuple((str(option), str(value)) for option, value in options.items())
-    return _start_engine(name, settings)
+    entry: Mapping[str, Any] = config if isinstance(config, Mapping) else {"name": config}
+    options = entry.get("options") or {}
+    return _start_engine(entry["name"], tuple((name, str(options[name])) for name in options))
 
 
 @cache  # whose arguments must be hashable
