@@ -13,7 +13,7 @@ import pytest
 
 from capstone_metrics.engines.duckdb import DuckDBEngine
 from capstone_metrics.engines.layout import Layout
-from capstone_metrics.errors import CommitConflictError, StorageError
+from capstone_metrics.errors import CommitConflictError, ConfigError, StorageError
 from capstone_metrics.schemas import VIDEO_INDEX
 from capstone_metrics.storage import storage_of
 
@@ -41,6 +41,12 @@ READS: dict[str, Callable[[DuckDBEngine, ir.Table], Any]] = {
 @pytest.fixture
 def engine() -> DuckDBEngine:
     return DuckDBEngine({})
+
+
+@pytest.mark.parametrize("name", ["thread", "threads"])
+def test_an_option_that_duckdb_does_not_take_is_an_error(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"engine: DuckDB does not take the options \(.*thread"):
+        DuckDBEngine({name: "threadbare"})
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)

@@ -22,7 +22,7 @@ from ibis.util import gen_name
 
 from capstone_metrics.engines.base import Engine
 from capstone_metrics.engines.sql import sql_literal
-from capstone_metrics.errors import CapstoneError, CommitConflictError
+from capstone_metrics.errors import CapstoneError, CommitConflictError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -114,12 +114,20 @@ class DuckDBEngine(Engine):
 
     Args:
         options: settings of DuckDB.
+
+    Raises:
+        ConfigError: if DuckDB does not take one of them.
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
         _return_freed_memory()
         settings = {**UNORDERED, **_memory_settings(), **options}
-        self.connection: Connection = Connection().connect(**settings)
+        try:
+            self.connection: Connection = Connection().connect(**settings)
+        except duckdb.Error as error:
+            raise ConfigError(
+                f"engine: DuckDB does not take the options ({error}); correct globals.yml."
+            ) from error
         self.connection.raw_sql("SET TimeZone = 'UTC'")
         # of the objects that were given to DuckDB, by bucket and key
         self._versions: dict[Bucket, dict[str, str]] = defaultdict(dict)
