@@ -446,6 +446,10 @@ def test_an_incomplete_declaration_is_rejected(missing: str) -> None:
         ("posting_hours", [24]),
         ("channels", [{"faculdade": "GRAN", "rede_social": "tiktok", "qtd_inscritos": -1}]),
         ("profiles", {1: 2}),
+        *(
+            ("profiles", {"tiktok": dict.fromkeys(KINDS, ranges)})
+            for ranges in ([[1, 2]], [[1]] * 5, [1] * 5, [[2, 1]] * 5, [[-1, 1]] * 5)
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_rejected(option: str, value: object) -> None:

@@ -54,8 +54,19 @@ HOURS = Kind(
         and all(_is_between(hour, 0, 23) for hour in value)
     ),
 )
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+"""The followers from which a channel is micro, mid, macro and mega; nano below the first."""
+
+RANGES = Kind(
+    f"a list of {len(SIZES) + 1} ranges, each [lowest, highest]",
+    lambda value: (
+        isinstance(value, list | tuple)
+        and len(value) == len(SIZES) + 1
+        and all(map(_is_range, value))
+    ),
+)
 CHANNEL = {"faculdade": TEXT, "rede_social": TEXT, "qtd_inscritos": FOLLOWERS}
-PROFILE = {name: [[NUMBER]] for name in ("views_per_follower", "like_rate", "comment_rate")}
+PROFILE = dict.fromkeys(("views_per_follower", "like_rate", "comment_rate"), RANGES)
 OPTIONS = {
     "seed": INTEGER,
     "history_days": DAYS,
@@ -67,9 +78,6 @@ OPTIONS = {
 }
 
 CHANNELS_PER_CHUNK = 2_000
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
-"""The followers from which a channel is micro, mid, macro and mega; nano below the first."""
-
 MILLION = 1_000_000
 VIEW_NOISE, LIKE_NOISE, COMMENT_NOISE = 0.45, 0.20, 0.25
 VIRAL_PER_MILLION = 60_000
@@ -89,6 +97,11 @@ def _is_between(value: Any, least: int, most: int) -> bool:
     return INTEGER.includes(value) and least <= value <= most
 
 
+def _is_range(value: Any) -> bool:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2  # noqa: PLR2004
+    return is_pair and all(map(NUMBER.includes, value)) and 0 <= value[0] <= value[1]
+
+
 def objects(
     name: str,
     declaration: Mapping[str, Any],
@@ -99,14 +112,10 @@ def objects(
     """Return an object for each window that Bronze lacks, of the last `history_days` or a backfill.
 
     Raises:
-        ConfigError: if the declaration lacks an option, has a channel on a network without a
-            profile, or has a channel twice.
+        ConfigError: if the declaration has a channel on a network without a profile, or twice.
     """
-    try:
-        source = _source(name, declaration, calendar.zone)
-        windows = calendar.windows_to_ingest(declaration["history_days"])
-    except KeyError as error:
-        raise ConfigError(f"sources.{name}: {error.args[0]} is missing.") from error
+    source = _source(name, declaration, calendar.zone)
+    windows = calendar.windows_to_ingest(declaration["history_days"])
     if calendar.span is None:
         own = (key for key in existing if key.startswith(f"fonte={name}/"))
         ingested = sorted(parse_object_name(key)[1] for key in own)
