@@ -182,7 +182,7 @@ def test_a_finding_comes_back_from_a_record() -> None:
         ({"gold": {"change_pct": {"most": 5, "action": "stop"}}}, "'stop' is not warn or block"),
         *(
             ({"silver": {"volume_pct": {**RULE, "weeks": weeks}}}, f"weeks: {weeks} must be a ")
-            for weeks in (0, 1, 1.5)
+            for weeks in (0, 1, 1.5, 521)
         ),
         ({"silver": {"volume_pct": {**RULE, "least": 201}}}, "has a least that is more than its "),
         ({"gold": {"change_pct": {"most": float("nan"), **WARN}}}, "all but action are numbers"),

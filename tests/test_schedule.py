@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from capstone_metrics.errors import CapstoneError
-from capstone_metrics.schedule import Calendar, Window
+from capstone_metrics.schedule import Calendar, Span, Window
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 
@@ -140,7 +140,19 @@ def test_an_unknown_zone_is_an_error(timezone: Any) -> None:
         Calendar.of(schedule("08:00", timezone=timezone), "2026-01-31T20:05")
 
 
-@pytest.mark.parametrize("now", ["soon", "", "2026-13-01T08:00", "31/01/2026"])
+@pytest.mark.parametrize(
+    "now",
+    [
+        *("soon", "", "2026-13-01T08:00", "31/01/2026"),
+        *("9999-12-31T23:59", "9999-12-31T23:59-03:00", "0001-01-01T00:00+03:00", "0999-12-31"),
+    ],
+)
 def test_an_unreadable_instant_is_an_error(now: str) -> None:
     with pytest.raises(CapstoneError, match=r"now: .* is not an instant; write it as"):
         Calendar.of(schedule("08:00"), now)
+
+
+@pytest.mark.parametrize("end", ["9999-12-31", "0001-01-01T08", "2026-01-31T24", "soon"])
+def test_an_unreadable_end_of_a_span_is_an_error(end: str) -> None:
+    with pytest.raises(CapstoneError, match=r"to: .* is neither a day nor a window"):
+        Span.of("1000-01-01", end)

@@ -53,7 +53,10 @@ PERCENTAGE = Kind(
     "a percentage from 0 to 100",
     lambda value: _is_number(value) and 0 <= value <= 100,  # noqa: PLR2004
 )
-POSITIVE = Kind("a whole number of at least 1", lambda value: _is_integer(value) and value >= 1)
+POSITIVE = Kind(
+    "a whole number from 1 to 36500",
+    lambda value: _is_integer(value) and 1 <= value <= 36_500,  # noqa: PLR2004
+)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 FILLED = Kind(
     "text, not empty and without blanks around it",

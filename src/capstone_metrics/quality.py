@@ -28,6 +28,7 @@ RULE_OPTIONS = {
 """The rules of each layer, and the options of each rule."""
 
 MIN_WINDOWS_FOR_MEDIAN = 2
+MAX_WEEKS = 520
 MAX_SPELLINGS = 5
 """Of how many names a message shows the spellings."""
 
@@ -130,10 +131,10 @@ def _parse_rule(setting: str, options: set[str], rule: Any) -> Mapping[str, Any]
     if rule.get("least", 0) > rule.get("most", math.inf):
         raise ConfigError(f"{setting}: {rule!r} has a least that is more than its most; swap them.")
     weeks = rule.get("weeks", MIN_WINDOWS_FOR_MEDIAN)
-    if not isinstance(weeks, int) or weeks < MIN_WINDOWS_FOR_MEDIAN:
+    if not isinstance(weeks, int) or not MIN_WINDOWS_FOR_MEDIAN <= weeks <= MAX_WEEKS:
         raise ConfigError(
-            f"{setting}.weeks: {weeks!r} must be a whole number of at least "
-            f"{MIN_WINDOWS_FOR_MEDIAN}."
+            f"{setting}.weeks: {weeks!r} must be a whole number from {MIN_WINDOWS_FOR_MEDIAN} to "
+            f"{MAX_WEEKS}."
         )
     if rule["action"] not in ACTIONS:
         raise ConfigError(f"{setting}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")

@@ -12,6 +12,9 @@ from capstone_metrics.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+YEARS = range(1000, 3000)
+"""The years of instants and windows, as of the times in lines."""
+
 
 @dataclass(frozen=True, order=True)
 class Window:
@@ -220,7 +223,7 @@ def _window(parameter: str, value: Any, hour: int) -> Window:
         window = Window(dt.date.fromisoformat(date), int(hours or hour))
     except ValueError:
         window = None
-    if window is None or not 0 <= window.hour < 24:  # noqa: PLR2004 - hours of a day
+    if window is None or window.date.year not in YEARS or window.hour not in range(24):
         raise ConfigError(
             f"{parameter}: {value!r} is neither a day nor a window; give from and to, each as "
             "2026-01-31 or 2026-01-31T08."
@@ -238,8 +241,8 @@ def _hour(setting: str, start: str) -> int:
 def _instant(now: str | dt.datetime, zone: ZoneInfo) -> dt.datetime:
     try:
         instant = now if isinstance(now, dt.datetime) else dt.datetime.fromisoformat(str(now))
-    except ValueError as error:
-        raise ConfigError(
-            f"now: {now!r} is not an instant; write it as 2026-01-31T20:05."
-        ) from error
+    except ValueError:
+        instant = None
+    if instant is None or instant.year not in YEARS:
+        raise ConfigError(f"now: {now!r} is not an instant; write it as 2026-01-31T20:05.")
     return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(dt.UTC)

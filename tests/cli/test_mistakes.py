@@ -149,7 +149,14 @@ def test_an_unknown_name_is_answered_with_the_choices(
         ),
         ("parameters_a.yml", "operations: {kept_dys: 3}\n", ": operations: 'kept_dys' is not one"),
         ("parameters_a.yml", "operations: {kept_days: x}\n", ": operations.kept_days: 'x' must be"),
-        ("parameters_a.yml", "operations: {kept_days: 0}\n", ": operations.kept_days: 0 must be "),
+        *(
+            (
+                "parameters_a.yml",
+                f"operations: {{kept_days: {days}}}\n",
+                f": operations.kept_days: {days} must be a whole number from 1 to 36500",
+            )
+            for days in (0, 10**10)
+        ),
         (
             "parameters_a.yml",
             "operations: {kept_days: 9, prometheus_file: a.txt}\n",
@@ -168,12 +175,12 @@ def test_an_unknown_name_is_answered_with_the_choices(
         (
             "parameters_a.yml",
             "publication: {max_shrink_pct: 9, changes_kept_days: 0}\n",
-            ": publication.changes_kept_days: 0 must be a whole number of at least 1",
+            ": publication.changes_kept_days: 0 must be a whole number from 1 to 36500",
         ),
         (
             "parameters_a.yml",
-            "schedule: {timezone: UTC, layers: {bronze: {starts: ['08:00'], minutes: 0}}}\n",
-            ": schedule.layers.bronze.minutes: 0 must be a whole number of at least 1",
+            "schedule: {timezone: UTC, layers: {bronze: {starts: ['08:00'], minutes: 99999}}}\n",
+            ": schedule.layers.bronze.minutes: 99999 must be a whole number from 1 to 36500",
         ),
         (
             "parameters_a.yml",

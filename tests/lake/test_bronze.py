@@ -203,6 +203,7 @@ def test_an_empty_bronze_has_no_lines(bronze: BronzeDataset) -> None:
         "fonte=x/janela=whenever/a.jsonl",
         "fonte=x/janela=2026-02-30T08/a.jsonl",
         "fonte=x/janela=2026-01-31/a.jsonl",
+        "fonte=x/janela=9999-12-31T23/a.jsonl",
     ],
 )
 def test_a_file_that_is_no_object_is_reported_and_left_alone(

@@ -24,6 +24,7 @@ from capstone_metrics.engines.lines import LineCounter, compute_stats
 from capstone_metrics.errors import SourceChangedError, SourceError
 from capstone_metrics.lake.sources import read_sources, write_sources
 from capstone_metrics.progress import progress
+from capstone_metrics.schedule import YEARS
 from capstone_metrics.storage import storage_of
 from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.write_stats import WriteStats
@@ -193,6 +194,7 @@ def _is_object_name(name: str) -> bool:
 
 def _is_window(janela: str) -> bool:
     try:
-        return f"{dt.datetime.fromisoformat(janela):%Y-%m-%dT%H}" == janela
+        start = dt.datetime.fromisoformat(janela)
     except ValueError:
         return False
+    return start.year in YEARS and f"{start:%Y-%m-%dT%H}" == janela
