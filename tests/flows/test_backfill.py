@@ -43,7 +43,7 @@ def test_a_backfill_ingests_its_windows_as_the_plan_before_it_shows(project: Pro
         "2025-11-05T20",
         *(f"2025-11-0{d}T{h}" for d in (6, 7) for h in ("08", "20")),
     ]
-    assert "5 windows missing" in plan
+    assert "bronze  5 objects to ingest" in plan
     assert "faker: 2025-11-05 at 20" in plan
     assert "faker: 2025-11-06 to 2025-11-07 at 08, 20" in plan
     lines = sum(len(path.read_bytes().splitlines()) for path in (lake / "bronze").rglob("*.jsonl"))
@@ -51,7 +51,7 @@ def test_a_backfill_ingests_its_windows_as_the_plan_before_it_shows(project: Pro
     days = sorted(days_of(lake))
     assert f"{len(days)} days ({days[0]} to {days[-1]}) to change" in plan
     again = project.kedro("run", f"--params=now={NOW},{SPAN},plan=true", PATH).stdout
-    assert "0 windows missing" in again
+    assert "bronze  0 objects to ingest" in again
     assert "0 days to change" in again
 
 

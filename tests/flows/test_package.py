@@ -183,7 +183,7 @@ def test_a_plan_writes_nothing(
 
     main()
 
-    assert "bronze  4 windows missing" in capsys.readouterr().out
+    assert "bronze  4 objects to ingest" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

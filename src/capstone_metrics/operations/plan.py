@@ -10,7 +10,7 @@ from capstone_metrics.validation.objects import parse_object_name
 from capstone_metrics.write_stats import WriteStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from rich.console import Console
 
@@ -51,8 +51,8 @@ def show_plan(
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
-def _describe_bronze(names: Iterable[str]) -> Iterator[str]:
-    """Yield the number of missing windows, then for each source the days that lack the same hours.
+def _describe_bronze(names: Collection[str]) -> Iterator[str]:
+    """Yield the number of objects to ingest, then for each source the days with the same hours.
 
     For example `faker: 2026-01-01 to 2026-01-05 at 08, 20`.
     """
@@ -61,10 +61,10 @@ def _describe_bronze(names: Iterable[str]) -> Iterator[str]:
         fonte, janela, _ = parse_object_name(name)
         date, _, hour = janela.partition("T")
         windows[fonte].add((date, hour))
-    yield f"bronze  {sum(map(len, windows.values())):,} windows missing"
-    for fonte, missing in windows.items():
+    yield f"bronze  {len(names):,} objects to ingest"
+    for fonte, starts in windows.items():
         hours_by_day: dict[str, list[str]] = defaultdict(list)
-        for date, hour in sorted(missing):
+        for date, hour in sorted(starts):
             hours_by_day[date].append(hour)
         days_by_hours: dict[str, list[dt.date]] = defaultdict(list)
         for date, hours in hours_by_day.items():
