@@ -399,7 +399,10 @@ def test_a_number_that_is_out_of_range_is_refused(
             },
             ".fields.rede_social: 'insta' is not one of instagram_reels, ",
         ),
-        ({"type": "files", "preset": "hootsuite"}, ".fields: declare where faculdade comes from."),
+        (
+            {"type": "files", "path": "x", "preset": "hootsuite"},
+            ".fields: declare where faculdade comes from.",
+        ),
     ],
 )
 def test_a_mistake_in_a_source_is_one_sentence(

@@ -344,7 +344,7 @@ def test_a_path_without_a_file_is_rejected(tmp_path: Path, path: str) -> None:
 
 def test_a_declaration_without_a_path_is_rejected() -> None:
     declaration = {"type": "files", "format": "csv"}
-    with pytest.raises(CapstoneError, match=r"sources\.export\.path: no file"):
+    with pytest.raises(CapstoneError, match=r"sources\.export: path is missing"):
         new_objects("export", declaration, Calendar.of(SCHEDULE, "2026-01-31T20:05"), ())
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPTIONS = {
-    "path?": TEXT,
+    "path": TEXT,
     "preset?": TEXT,
     "format?": ANYTHING,
     **{f"{name}?": ANYTHING for name in READING},
@@ -104,10 +104,10 @@ def objects(
         SourceError: for a `path` that matches no file.
     """
     reading = Reading.of(name, declaration)
-    paths, refused = _matches(declaration.get("path", ""))
+    paths, refused = _matches(declaration["path"])
     if not paths and not refused:
         raise SourceError(
-            f"sources.{name}.path: no file at {declaration.get('path')!r}, relative to "
+            f"sources.{name}.path: no file at {declaration['path']!r}, relative to "
             f"{Path.cwd()}; put the export there or correct the path."
         )
     window = calendar.arrival_window()
@@ -224,7 +224,7 @@ def shared(sources: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], li
     """
     matches: dict[Path, list[tuple[str, Path]]] = defaultdict(list)
     for name, declaration in sources.items() if len(sources) > 1 else ():
-        for path in matching_files(declaration.get("path", "")):
+        for path in matching_files(declaration["path"]):
             matches[path.resolve()].append((name, path))
     readings = {name: Reading.of(name, declaration) for name, declaration in sources.items()}
     readers: dict[Any, list[tuple[str, Path]]] = defaultdict(list)
@@ -286,7 +286,7 @@ def files_of(sources: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> 
     result: dict[str, str] = {}
     for source in {source for source, _ in objects}:
         reading = Reading.of(source, sources[source])
-        for path in matching_files(sources[source].get("path", "")):
+        for path in matching_files(sources[source]["path"]):
             with contextlib.suppress(CapstoneError):
                 for member, content, _ in _contents(path, reading):
                     if name := objects.get((source, content)):
