@@ -94,7 +94,7 @@ class Calendar:
             ConfigError: for an unknown zone, no start, a start that is not a whole hour, or
                 an unreadable instant.
         """
-        zone = zone_of(schedule)
+        zone = _zone(schedule)
         return cls(zone, hours_of(schedule, "bronze"), _instant(now, zone), span)
 
     def windows_to_ingest(self, days: int) -> list[Window]:
@@ -154,7 +154,7 @@ class Timetable:
         """
         layers = schedule["layers"]
         hours = {layer: hours_of(schedule, layer) for layer in layers}
-        return cls(zone_of(schedule), hours, {layer: _minutes(schedule, layer) for layer in layers})
+        return cls(_zone(schedule), hours, {layer: _minutes(schedule, layer) for layer in layers})
 
     def slots(self, layer: str, until: dt.datetime, count: int) -> list[Slot]:
         """Return the last `count` starts of a layer that are due at an instant, oldest first."""
@@ -170,19 +170,22 @@ class Timetable:
         return Slot(layer, window, due, due + self.minutes[layer])
 
 
-def zone_of(schedule: Mapping[str, Any]) -> ZoneInfo:
-    """Return the time zone of a schedule.
+def zone_of(setting: str, name: Any) -> ZoneInfo:
+    """Return the time zone that a setting names.
 
     Raises:
         ConfigError: if it is unknown.
     """
     try:
-        return ZoneInfo(schedule["timezone"])
+        return ZoneInfo(name)
     except (OSError, TypeError, ValueError, ZoneInfoNotFoundError) as error:
         raise ConfigError(
-            f"schedule.timezone: {schedule['timezone']!r} is not a known time zone; "
-            "use a name such as America/Sao_Paulo."
+            f"{setting}: {name!r} is not a known time zone; use a name such as America/Sao_Paulo."
         ) from error
+
+
+def _zone(schedule: Mapping[str, Any]) -> ZoneInfo:
+    return zone_of("schedule.timezone", schedule["timezone"])
 
 
 def hours_of(schedule: Mapping[str, Any], layer: str) -> tuple[int, ...]:
@@ -204,7 +207,7 @@ def instant_of(schedule: Mapping[str, Any], instant: str | dt.datetime) -> dt.da
     Raises:
         ConfigError: if it is unreadable.
     """
-    return _instant(instant, zone_of(schedule))
+    return _instant(instant, _zone(schedule))
 
 
 def _minutes(schedule: Mapping[str, Any], layer: str) -> dt.timedelta:

@@ -30,7 +30,7 @@ from capstone_metrics.operations.listeners.listener import Listeners
 from capstone_metrics.operations.record import run_identifier
 from capstone_metrics.operations.status import records_needed_since, status_at
 from capstone_metrics.refusals import allowed_names, refusals_of
-from capstone_metrics.schedule import Timetable, instant_of, zone_of
+from capstone_metrics.schedule import Timetable, instant_of
 from capstone_metrics.validation.objects import parse_object_name
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def runs(ctx: click.Context, env: str | None, last: int, as_json: bool) -> None:
     if as_json:
         echo_json(records)
     elif records:
-        show_runs(Console(), records, zone_of(catalog.load("params:schedule")))
+        show_runs(Console(), records, Timetable.of(catalog.load("params:schedule")).zone)
     else:
         click.echo("No run is recorded.")
 
@@ -152,7 +152,7 @@ def show(env: str | None, run: str, as_json: bool) -> None:
     if as_json:
         echo_json(records[0])
     else:
-        show_run(Console(), records[0], zone_of(catalog.load("params:schedule")))
+        show_run(Console(), records[0], Timetable.of(catalog.load("params:schedule")).zone)
 
 
 def _send_alert(env: str | None, status: Status, catalog: Any) -> None:

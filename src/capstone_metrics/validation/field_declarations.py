@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, UnknownLocaleError
 
 from capstone_metrics.errors import ConfigError, unknown_name
+from capstone_metrics.schedule import zone_of
 from capstone_metrics.validation.fields import DURATION, TABLES, Field, Origin
 from capstone_metrics.validation.numerals import NumberFormat
 from capstone_metrics.validation.paths import check_path
@@ -263,13 +263,7 @@ def _languages(setting: str, value: Any) -> tuple[str, ...]:
 
 
 def _zone(setting: str, value: Any) -> str:
-    try:
-        ZoneInfo(str(value))
-    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
-        raise ConfigError(
-            f"{setting}: {value!r} is not a known time zone; use a name such as America/Sao_Paulo."
-        ) from error
-    return str(value)
+    return zone_of(setting, value).key
 
 
 def _pattern(setting: str, value: Any) -> str:
