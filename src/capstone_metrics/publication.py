@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.errors import ConfigError
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from capstone_metrics.definitions import Definition
     from capstone_metrics.marts import Mart
 
@@ -27,28 +26,6 @@ class PublicationPolicy:
     max_shrink_pct: float = 20
     changes_kept_days: int = 90
     allow_shrink: bool = False
-
-    @classmethod
-    def of(cls, publication: Mapping[str, Any], allow_shrink: Any) -> PublicationPolicy:
-        """Parse the parameters `publication` and `allow_shrink`.
-
-        Raises:
-            ConfigError: if a value is invalid or missing.
-        """
-        options = publication if isinstance(publication, Mapping) else {}
-        shrink: Any = options.get("max_shrink_pct")
-        days: Any = options.get("changes_kept_days")
-        if not _is_number(shrink, int, float) or not 0 <= shrink <= 100:  # noqa: PLR2004
-            raise ConfigError(
-                f"publication.max_shrink_pct: {shrink!r} must be a percentage from 0 to 100."
-            )
-        if not _is_number(days, int) or days < 1:
-            raise ConfigError(
-                f"publication.changes_kept_days: {days!r} must be a whole number of days."
-            )
-        if not isinstance(allow_shrink, bool):
-            raise ConfigError(f"allow_shrink: {allow_shrink!r} must be true or false.")
-        return cls(shrink, days, allow_shrink)
 
 
 @dataclass(frozen=True)
@@ -82,7 +59,3 @@ class Publication:
             }
             for name, mart in self.marts.items()
         }
-
-
-def _is_number(value: Any, *kinds: type) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)  # a bool is an int

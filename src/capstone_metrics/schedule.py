@@ -154,7 +154,8 @@ class Timetable:
         """
         layers = schedule["layers"]
         hours = {layer: hours_of(schedule, layer) for layer in layers}
-        return cls(_zone(schedule), hours, {layer: _minutes(schedule, layer) for layer in layers})
+        minutes = {name: dt.timedelta(minutes=each["minutes"]) for name, each in layers.items()}
+        return cls(_zone(schedule), hours, minutes)
 
     def slots(self, layer: str, until: dt.datetime, count: int) -> list[Slot]:
         """Return the last `count` starts of a layer that are due at an instant, oldest first."""
@@ -208,15 +209,6 @@ def instant_of(schedule: Mapping[str, Any], instant: str | dt.datetime) -> dt.da
         ConfigError: if it is unreadable.
     """
     return _instant(instant, _zone(schedule))
-
-
-def _minutes(schedule: Mapping[str, Any], layer: str) -> dt.timedelta:
-    minutes = schedule["layers"][layer].get("minutes")
-    if not isinstance(minutes, int) or minutes <= 0:
-        raise ConfigError(
-            f"schedule.layers.{layer}.minutes: {minutes!r} must be a positive whole number."
-        )
-    return dt.timedelta(minutes=minutes)
 
 
 def _window(parameter: str, value: Any, hour: int) -> Window:

@@ -433,22 +433,6 @@ def test_a_gold_of_other_declarations_is_an_error(
         assemble_publication(gold, DECLARED, {}, POLICY, True, None, ())
 
 
-@pytest.mark.parametrize(
-    ("policy", "allowed", "sentence"),
-    [
-        ({**POLICY, "max_shrink_pct": 101}, False, "publication.max_shrink_pct: 101 must be"),
-        ({**POLICY, "changes_kept_days": 0}, False, "publication.changes_kept_days: 0 must be"),
-        (None, False, "publication.max_shrink_pct: None must be a percentage"),
-        (POLICY, "yes", "allow_shrink: 'yes' must be"),
-    ],
-)
-def test_an_invalid_policy_is_an_error(
-    stored: GoldSnapshot, policy: Any, allowed: Any, sentence: str
-) -> None:
-    with pytest.raises(CapstoneError, match=f"^{sentence}"):
-        assemble_publication(stored, DECLARED, {}, policy, allowed, None, ())
-
-
 DAYS = {(dt.date(2026, 1, day), name): day for day in range(1, 31) for name in ("GRAN", "IMPACTA")}
 
 

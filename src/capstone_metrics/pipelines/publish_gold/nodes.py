@@ -87,7 +87,7 @@ def assemble_publication(
         manifest=dict(gold.manifest),
         marts=marts,
         files=VerifiedFiles(entries, gold.files),
-        policy=PublicationPolicy.of(policy, allow_shrink),
+        policy=PublicationPolicy(**policy, allow_shrink=allow_shrink),
         versions={name: gold.files[name].version() for name in marts},
         definitions=[each for each in definitions_of(definitions) if each.rede_social in networks],
     )
