@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 def test_it_does_not_read_as_the_one_who_publishes(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    schedule = project.parameters("schedule.yml")["schedule"]
+    del schedule["layers"]["publication"]  # which a configuration may omit
+    project.configure("parameters_schedule.yml", schedule=schedule)
     monkeypatch.setenv("CAPSTONE_DSN", "host=127.0.0.1 port=1 user=loader password=canary")
     monkeypatch.delenv("CAPSTONE_READER_DSN", raising=False)
 

@@ -2,15 +2,25 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from capstone_metrics.dashboard.freshness import SCHEDULE_VARIABLE, Freshness, PublicationSchedule
+from capstone_metrics.dashboard.freshness import SCHEDULE_VARIABLE, Freshness, timetable_of
+
+if TYPE_CHECKING:
+    from capstone_metrics.schedule import Timetable
 
 ZONE = ZoneInfo("America/Sao_Paulo")
-CONFIG = {"timezone": "America/Sao_Paulo", "starts": ["11:00", "23:00"], "minutes": 30}
-SCHEDULE = PublicationSchedule.of({SCHEDULE_VARIABLE: json.dumps(CONFIG)})
+
+
+def timetable(**layers: dict[str, Any]) -> Timetable | None:
+    schedule = {"timezone": "America/Sao_Paulo", "layers": layers}
+    return timetable_of({SCHEDULE_VARIABLE: json.dumps(schedule)})
+
+
+SCHEDULE = timetable(publication={"starts": ["11:00", "23:00"], "minutes": 30})
 
 
 def local(day: int, hour: int, minute: int = 0) -> dt.datetime:
@@ -37,9 +47,29 @@ def test_a_publication_counts_from_the_start_before_the_deadline(
     assert (freshness.age, freshness.missed_deadline) == (now - published_at, missed_deadline)
 
 
-def test_without_a_schedule_a_publication_has_an_age_and_no_deadline() -> None:
-    assert PublicationSchedule.of({}) is None
-    assert Freshness.at(local(31, 1), local(1, 1), None).missed_deadline is None
+@pytest.mark.parametrize(
+    ("starts", "minutes", "missed_deadline"),
+    [
+        (["8:00"], 30, local(31, 8, 30)),
+        ([8, "20"], 30, local(31, 8, 30)),
+        (["08:00"], 6000, local(31, 12)),  # of four days before
+    ],
+)
+def test_every_schedule_that_a_run_accepts_has_a_last_deadline(
+    starts: list[Any], minutes: int, missed_deadline: dt.datetime
+) -> None:
+    schedule = timetable(publication={"starts": starts, "minutes": minutes})
+
+    freshness = Freshness.at(local(31, 12), local(1, 1), schedule)
+
+    assert freshness.missed_deadline == missed_deadline
+
+
+@pytest.mark.parametrize("schedule", [timetable_of({}), timetable()])
+def test_without_a_schedule_a_publication_has_an_age_and_no_deadline(
+    schedule: Timetable | None,
+) -> None:
+    assert Freshness.at(local(31, 1), local(1, 1), schedule).missed_deadline is None
 
 
 @pytest.mark.parametrize(

@@ -717,7 +717,8 @@ def test_an_error_is_reported_without_its_internals(
 def test_figures_older_than_the_last_deadline_are_stale(
     published: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schedule = {"timezone": "America/Sao_Paulo", "starts": ["23:00"], "minutes": 30}
+    layers = {"publication": {"starts": ["23:00"], "minutes": 30}}
+    schedule = {"timezone": "America/Sao_Paulo", "layers": layers}
     monkeypatch.setenv(SCHEDULE_VARIABLE, json.dumps(schedule))
     texts = Texts("en")
     move_to_today(published)

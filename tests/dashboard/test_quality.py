@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from tests.support.project import Project
 
 TEXTS = Texts("en")
-AN_HOUR_AGO = f"{dt.datetime.now(dt.UTC) - dt.timedelta(hours=1):%H:%M}"
-DUE = {"timezone": "UTC", "starts": [AN_HOUR_AGO], "minutes": 0}
+LAST_HOUR = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).hour
+DUE = {
+    "timezone": "UTC",
+    "layers": {"publication": {"starts": [LAST_HOUR], "minutes": 1}},
+}
 
 pytestmark = pytest.mark.parametrize("server", ["packaged"], indirect=True)
 

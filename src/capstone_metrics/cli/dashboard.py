@@ -61,7 +61,8 @@ def dashboard(env: str | None, arguments: tuple[str, ...]) -> None:
 def _dashboard_environment(catalog: Any) -> dict[str, str]:
     """Return the environment variables that configure the dashboard."""
     schedule = catalog.load("params:schedule")
-    publication = {"timezone": schedule["timezone"], **schedule["layers"]["publication"]}
+    layers = {name: each for name, each in schedule["layers"].items() if name == "publication"}
+    publication = {"timezone": schedule["timezone"], "layers": layers}
     variables = {"CAPSTONE_PUBLICATION_SCHEDULE": json.dumps(publication)}
     if "CAPSTONE_READER_DSN" not in os.environ:
         if catalog["serving"].remote:

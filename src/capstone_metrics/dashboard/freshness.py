@@ -6,7 +6,8 @@ import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
+
+from capstone_metrics.schedule import Timetable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,41 +16,13 @@ MAX_DATA_AGE = dt.timedelta(days=7)
 """Data that end earlier are out of date; channels that post once a week stay within it."""
 
 SCHEDULE_VARIABLE = "CAPSTONE_PUBLICATION_SCHEDULE"
-"""The variable with the schedule as JSON: `timezone`, `starts` (such as "23:00") and `minutes`."""
+"""The variable with the schedule as JSON: `timezone`, and `layers` with at most `publication`."""
 
 
-@dataclass(frozen=True)
-class PublicationSchedule:
-    """When publications start, and when they must have finished.
-
-    Attributes:
-        zone: the time zone of the starts.
-        starts: the local times at which publications start.
-        minutes: how long after its start a publication must have finished.
-    """
-
-    zone: ZoneInfo
-    starts: tuple[dt.time, ...]
-    minutes: int
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> PublicationSchedule | None:
-        """Read the schedule from the environment; None if it has none."""
-        text = environment.get(SCHEDULE_VARIABLE)
-        if not text:
-            return None
-        config = json.loads(text)
-        starts = tuple(dt.time.fromisoformat(start) for start in config["starts"])
-        return cls(ZoneInfo(config["timezone"]), starts, config["minutes"])
-
-    def last_deadline(self, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
-        """Return the start and deadline of the latest publication whose deadline has passed."""
-        today = now.astimezone(self.zone).date()
-        # the deadline of yesterday's start may be still to come
-        days = (today - dt.timedelta(days=days_ago) for days_ago in range(3))
-        starts = (dt.datetime.combine(day, at, self.zone) for day in days for at in self.starts)
-        pairs = ((start, start + dt.timedelta(minutes=self.minutes)) for start in starts)
-        return max(pair for pair in pairs if pair[1] <= now)
+def timetable_of(environment: Mapping[str, str]) -> Timetable | None:
+    """Read the schedule of publications from the environment; None if it has none."""
+    text = environment.get(SCHEDULE_VARIABLE)
+    return Timetable.of(json.loads(text)) if text else None
 
 
 @dataclass(frozen=True)
@@ -87,7 +60,7 @@ class Freshness:
         cls,
         now: dt.datetime,
         published_at: dt.datetime,
-        schedule: PublicationSchedule | None,
+        timetable: Timetable | None,
         unchanged_at: dt.datetime | None = None,
         data_end: dt.date | None = None,
     ) -> Freshness:
@@ -99,7 +72,7 @@ class Freshness:
         Args:
             now: the instant, in the time zone of the data.
             published_at: the time of the latest entry in the ledger.
-            schedule: the schedule of publications, if known.
+            timetable: when publications start, and how long they may take, if known.
             unchanged_at: when an unchanged Gold was last published.
             data_end: the last day of the data, if there are any.
         """
@@ -107,9 +80,10 @@ class Freshness:
         data_age = now.date() - data_end if data_end else None
         missed_deadline = None
         is_unchanged = False
-        if schedule:
-            start, deadline = schedule.last_deadline(now)
-            is_late = published_at < start
-            is_unchanged = is_late and unchanged_at is not None and unchanged_at >= start
-            missed_deadline = deadline if is_late and not is_unchanged else None
+        if timetable and "publication" in timetable.hours:
+            allowed = timetable.minutes["publication"]
+            (slot,) = timetable.slots("publication", now - allowed, 1)  # whose deadline has passed
+            is_late = published_at < slot.due
+            is_unchanged = is_late and unchanged_at is not None and unchanged_at >= slot.due
+            missed_deadline = slot.deadline if is_late and not is_unchanged else None
         return cls(age, missed_deadline, is_unchanged, data_age)

@@ -19,7 +19,7 @@ from capstone_metrics.dashboard.database import (
     read_transaction,
 )
 from capstone_metrics.dashboard.explorer import show_explorer
-from capstone_metrics.dashboard.freshness import Freshness, PublicationSchedule
+from capstone_metrics.dashboard.freshness import Freshness, timetable_of
 from capstone_metrics.dashboard.method import show_method
 from capstone_metrics.dashboard.overview import show_overview
 from capstone_metrics.dashboard.texts import LOCALES, Texts, preferred_language
@@ -28,6 +28,8 @@ from capstone_metrics.dashboard.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from capstone_metrics.schedule import Timetable
 
 PAGES: dict[str, Callable[[View], None]] = {
     "overview": show_overview,
@@ -97,10 +99,10 @@ def show_page(name: str, texts: Texts) -> None:
             st.spinner(texts("loading")),
             read_transaction() as transaction,
         ):
-            schedule = PublicationSchedule.of(os.environ)
-            zone = schedule.zone if schedule else ZoneInfo(st.context.timezone or "UTC")
+            timetable = timetable_of(os.environ)
+            zone = timetable.zone if timetable else ZoneInfo(st.context.timezone or "UTC")
             view = View(transaction, texts, zone)
-            show_freshness(view, schedule)
+            show_freshness(view, timetable)
             PAGES[name](view)
     except NeverPublishedError:
         show_message(texts, "unpublished", "info")
@@ -116,12 +118,12 @@ def show_page(name: str, texts: Texts) -> None:
     placeholder.empty()
 
 
-def show_freshness(view: View, schedule: PublicationSchedule | None) -> None:
+def show_freshness(view: View, timetable: Timetable | None) -> None:
     """Show to which day the data reach, when they were published, and whether either is late."""
     texts, publication, data_end = view.texts, view.transaction.publication, view.data_end
     now = dt.datetime.now(view.zone)
     unchanged_at = runs.unchanged_at(view.transaction)
-    freshness = Freshness.at(now, publication.published_at, schedule, unchanged_at, data_end)
+    freshness = Freshness.at(now, publication.published_at, timetable, unchanged_at, data_end)
     published_at = texts.date_and_time(publication.published_at, view.zone)
     sentences = [texts("data_up_to", day=texts.date(data_end))] if data_end else []
     sentences.append(
