@@ -10,6 +10,7 @@ from capstone_metrics.quality import (
     Finding,
     Rules,
     check_names,
+    check_rules,
     check_totals,
     check_windows,
     usual_windows,
@@ -116,8 +117,7 @@ def test_a_mart_has_rules_of_its_own() -> None:
         {
             "gold": {"change_pct": {"most": 50, **WARN}},
             "marts": {"gold_x": {"change_pct": {"most": 10, **BLOCK}}},
-        },
-        ["gold_x", "gold_y"],
+        }
     )
     assert [each.action for each in totals(gold(100), gold(120), rules)] == ["block"]
     assert rules.for_mart("gold_y")["change_pct"]["most"] == 50
@@ -159,8 +159,8 @@ def test_few_of_many_spellings_are_shown_and_a_mart_may_be_left_out() -> None:
     names = [each for letter in "abcdefg" for each in (letter, letter.upper())]
     (finding,) = check_names({"gold_x": {"faculdade": names}}, NAMES_WARN).findings
     assert "'E' and 'e', …; write" in finding.message
-    rules = Rules(gold=NAMES_WARN.gold, marts={"gold_x": {"names_by_case": {}}})
-    assert check_names({"gold_x": {"faculdade": names}}, rules).findings == []
+    declared = {"gold": NAMES_WARN.gold, "marts": {"gold_x": {"names_by_case": None}}}
+    assert check_names({"gold_x": {"faculdade": names}}, Rules.of(declared)).findings == []
     assert check_names({"gold_x": {"faculdade": names}}, Rules()).findings == []
 
 
@@ -172,29 +172,38 @@ def test_a_finding_comes_back_from_a_record() -> None:
 @pytest.mark.parametrize(
     ("declared", "sentence"),
     [
-        (5, "quality: 5 must only have rules for silver, gold and marts"),
-        ({"bronze": {}}, "quality: .* must only have rules"),
-        ({"silver": {"rate": {}}}, "quality.silver: .* must only have the rules quarantine_pct"),
-        ({"gold": [1]}, "quality.gold: .* must only have the rules change_pct"),
-        ({"gold": {"change_pct": 5}}, "quality.gold.change_pct: 5 must have action, most"),
-        ({"gold": {"change_pct": {"most": "5", **WARN}}}, "all but action are numbers"),
-        ({"gold": {"change_pct": {"most": -1, **WARN}}}, "all but action are numbers"),
-        ({"gold": {"change_pct": {"most": 5, "action": "stop"}}}, "'stop' is not warn or block"),
+        (5, "quality: 5 must be a mapping with silver, gold, marts"),
+        ({"bronze": {}}, "quality: 'bronze' is not one of gold, marts, silver"),
+        ({"silver": {"rate": {}}}, "quality.silver: 'rate' is not one of quarantine_pct, volume_"),
+        ({"gold": [1]}, r"quality.gold: \[1\] must be a mapping with change_pct, names_by_case"),
+        ({"gold": {"change_pct": 5}}, "change_pct: 5 must be a mapping with most, action"),
+        ({"gold": {"change_pct": WARN}}, "quality.gold.change_pct: most is missing"),
+        ({"gold": {"change_pct": {"most": None, **WARN}}}, "change_pct: most is missing"),
+        *(
+            ({"gold": {"change_pct": {"most": most, **WARN}}}, "a number of at least 0")
+            for most in ("5", -1, True, float("nan"), float("inf"))
+        ),
+        ({"gold": {"change_pct": {"most": 5, "action": "stop"}}}, "'stop' must be warn or block"),
+        ({"gold": {"change_pct": {"most": 5, "action": []}}}, r"\[\] must be warn or block"),
         *(
             ({"silver": {"volume_pct": {**RULE, "weeks": weeks}}}, f"weeks: {weeks} must be a ")
             for weeks in (0, 1, 1.5, 521)
         ),
         ({"silver": {"volume_pct": {**RULE, "least": 201}}}, "has a least that is more than its "),
-        ({"gold": {"change_pct": {"most": float("nan"), **WARN}}}, "all but action are numbers"),
-        ({"marts": {"gold_z": {}}}, "quality.marts: gold_z is not a declared mart"),
-        ({"marts": {2026: {}}}, r"quality.marts: \{2026\} must be a mapping of names, in quotes"),
-        ({"marts": ["gold_x"]}, r"quality.marts: \['gold_x'\] must be a mapping of names"),
+        ({"marts": {"gold_z": {}}}, "quality.marts: 'gold_z' is not one of gold_x"),
+        ({"marts": {2026: {}}}, "quality.marts: 2026 is not one of gold_x"),
+        ({"marts": ["gold_x"]}, r"quality.marts: \['gold_x'\] must be a mapping with gold_x"),
+        ({"marts": {"gold_x": {"change_pct": 5}}}, "quality.marts.gold_x.change_pct: 5 must be a"),
     ],
 )
 def test_an_invalid_declaration_is_rejected(declared: Any, sentence: str) -> None:
     with pytest.raises(CapstoneError, match=sentence):
-        Rules.of(declared, ["gold_x"])
+        check_rules(declared, ["gold_x"])
 
 
 def test_a_rule_that_is_null_is_none() -> None:
-    assert Rules.of({"silver": {"volume_pct": None}, "gold": None}, []) == Rules()
+    declared = {"silver": {"volume_pct": None}, "gold": None, "marts": {"gold_x": None}}
+    check_rules(declared, ["gold_x"])
+    rules = Rules.of(declared)
+    assert messages_of(1, rules, **weeks(100, 100)) == usual_windows(WINDOW, rules) == []
+    assert totals(gold(100), gold(200), rules) == []

@@ -26,7 +26,7 @@ from capstone_metrics.operations.listeners.logs import configure_logs
 from capstone_metrics.operations.plan import show_plan
 from capstone_metrics.operations.record import Recorder, RunSpec
 from capstone_metrics.operations.summary import LAYERS, Summary
-from capstone_metrics.quality import QualityReport, Rules
+from capstone_metrics.quality import QualityReport, check_rules
 from capstone_metrics.refusals import Refusals, allowed_names, refusal_error, refusals_of
 from capstone_metrics.schedule import Calendar, Span, Timetable
 from capstone_metrics.storage.request_counter import request_counts
@@ -75,7 +75,7 @@ class ConfigurationCheck:
         self.configuration = configuration
         columns = columns_of(parameters["columns"])
         Timetable.of(parameters["schedule"])
-        Rules.of(parameters["quality"] or {}, parameters["marts"])
+        check_rules(parameters["quality"], parameters["marts"])
         _check_names(parameters, configuration)
         _check_definitions(parameters, configuration)
         _check_instants(parameters)

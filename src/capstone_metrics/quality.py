@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from capstone_metrics.config_schema import NAMED, check
+from capstone_metrics.config_schema import INTEGER, NUMBER, Kind, check
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.mart_declarations import declaration_in
 from capstone_metrics.validation.texts import names_alike
@@ -17,18 +16,23 @@ from capstone_metrics.validation.texts import names_alike
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-ACTIONS = ("warn", "block")
-RULE_OPTIONS = {
-    "silver": {
-        "quarantine_pct": {"most", "action"},
-        "volume_pct": {"least", "most", "weeks", "action"},
-    },
-    "gold": {"change_pct": {"most", "action"}, "names_by_case": {"action"}},
+MIN_WINDOWS_FOR_MEDIAN, MAX_WEEKS = 2, 520
+LIMIT = Kind("a number of at least 0", lambda value: NUMBER.includes(value) and value >= 0)
+WEEKS = Kind(
+    f"a whole number from {MIN_WINDOWS_FOR_MEDIAN} to {MAX_WEEKS}",
+    lambda value: INTEGER.includes(value) and MIN_WINDOWS_FOR_MEDIAN <= value <= MAX_WEEKS,
+)
+ACTION = Kind("warn or block", lambda value: value in ("warn", "block"))
+SILVER_RULES = {
+    "quarantine_pct?": {"most": LIMIT, "action": ACTION},
+    "volume_pct?": {"least": LIMIT, "most": LIMIT, "weeks": WEEKS, "action": ACTION},
+}
+GOLD_RULES = {
+    "change_pct?": {"most": LIMIT, "action": ACTION},
+    "names_by_case?": {"action": ACTION},
 }
 """The rules of each layer, and the options of each rule."""
 
-MIN_WINDOWS_FOR_MEDIAN = 2
-MAX_WEEKS = 520
 MAX_SPELLINGS = 5
 """Of how many names a message shows the spellings."""
 
@@ -59,7 +63,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rules:
-    """The declared rules.
+    """The declared rules; one that is null is off.
 
     Attributes:
         silver: the rules of Silver, by name.
@@ -67,78 +71,49 @@ class Rules:
         marts: the rules of single marts, by mart and name; they override the rules of `gold`.
     """
 
-    silver: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    gold: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    marts: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    silver: Mapping[str, Any] = field(default_factory=dict)
+    gold: Mapping[str, Any] = field(default_factory=dict)
+    marts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, declared: Any, marts: Iterable[str]) -> Rules:
-        """Parse the parameters `quality`; a rule that is null is off.
-
-        Args:
-            declared: the rules of `silver`, of `gold`, and of single `marts`.
-            marts: the names of the declared marts.
-
-        Raises:
-            ConfigError: if a rule is invalid.
-        """
-        if not isinstance(declared, Mapping) or set(declared) - {"silver", "gold", "marts"}:
-            raise ConfigError(
-                f"quality: {declared!r} must only have rules for silver, gold and marts."
-            )
-        mart_rules = declared.get("marts") or {}
-        check("quality.marts", mart_rules, NAMED)
-        if unknown := sorted(set(mart_rules) - set(marts)):
-            raise ConfigError(f"quality.marts: {', '.join(unknown)} is not a declared mart.")
-        return cls(
-            _parse_rules("quality.silver", "silver", declared.get("silver")),
-            _parse_rules("quality.gold", "gold", declared.get("gold")),
-            {
-                name: _parse_rules(f"quality.marts.{name}", "gold", rules)
-                for name, rules in mart_rules.items()
-            },
-        )
+    def of(cls, declared: Mapping[str, Any] | None) -> Rules:
+        """Return the rules of the parameters `quality`, which `check_rules` has checked."""
+        return cls(**{name: rules or {} for name, rules in (declared or {}).items()})
 
     def for_mart(self, name: str) -> Mapping[str, Any]:
         """Return the rules of a mart: the rules of Gold, overridden by its own."""
-        return {**self.gold, **self.marts.get(name, {})}
+        return {**self.gold, **self.of_mart_alone(name)}
+
+    def of_mart_alone(self, name: str) -> Mapping[str, Any]:
+        """Return the rules that a mart has of its own."""
+        return self.marts.get(name) or {}
 
 
-def _parse_rules(setting: str, layer: str, declared: Any) -> dict[str, Mapping[str, Any]]:
-    """Return the rules of a layer or mart, without those that are null."""
-    known = RULE_OPTIONS[layer]
-    rules = declared or {}
-    if not isinstance(rules, Mapping) or not set(rules) <= set(known):
-        raise ConfigError(f"{setting}: {declared!r} must only have the rules {', '.join(known)}.")
-    return {
-        name: _parse_rule(f"{setting}.{name}", known[name], rule)
-        for name, rule in rules.items()
-        if rule
-    }
+def check_rules(declared: Any, marts: Iterable[str]) -> None:
+    """Check the parameters `quality`.
 
+    Args:
+        declared: the rules of `silver`, of `gold`, and of single `marts`.
+        marts: the names of the declared marts.
 
-def _parse_rule(setting: str, options: set[str], rule: Any) -> Mapping[str, Any]:
-    is_complete = isinstance(rule, Mapping) and set(rule) == options
-    if not is_complete or not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        for name, value in rule.items()
-        if name != "action"
-    ):
+    Raises:
+        ConfigError: if a rule is invalid.
+    """
+    rules = _without_nulls(declared or {})
+    mart_rules = {f"{name}?": GOLD_RULES for name in marts}
+    check("quality", rules, {"silver?": SILVER_RULES, "gold?": GOLD_RULES, "marts?": mart_rules})
+    volume = rules.get("silver", {}).get("volume_pct")
+    if volume and volume["least"] > volume["most"]:
         raise ConfigError(
-            f"{setting}: {rule!r} must have {', '.join(sorted(options))}; all but action are "
-            "numbers of at least 0."
+            f"quality.silver.volume_pct: {volume!r} has a least that is more than its most; swap "
+            "them."
         )
-    if rule.get("least", 0) > rule.get("most", math.inf):
-        raise ConfigError(f"{setting}: {rule!r} has a least that is more than its most; swap them.")
-    weeks = rule.get("weeks", MIN_WINDOWS_FOR_MEDIAN)
-    if not isinstance(weeks, int) or not MIN_WINDOWS_FOR_MEDIAN <= weeks <= MAX_WEEKS:
-        raise ConfigError(
-            f"{setting}.weeks: {weeks!r} must be a whole number from {MIN_WINDOWS_FOR_MEDIAN} to "
-            f"{MAX_WEEKS}."
-        )
-    if rule["action"] not in ACTIONS:
-        raise ConfigError(f"{setting}.action: {rule['action']!r} is not {' or '.join(ACTIONS)}.")
-    return dict(rule)
+
+
+def _without_nulls(declared: Any) -> Any:
+    if not isinstance(declared, Mapping):
+        return declared
+    return {name: _without_nulls(each) for name, each in declared.items() if each is not None}
 
 
 @dataclass(frozen=True)
@@ -196,7 +171,7 @@ def check_totals(
         old = previous.get("marts", {}).get(name, {})
         # what was gained, or is old enough, changes much while a lake is young
         is_cumulative = mart.get("from", "criacao") == "criacao"
-        own = rules.for_mart(name) if is_cumulative else rules.marts.get(name, {})
+        own = rules.for_mart(name) if is_cumulative else rules.of_mart_alone(name)
         rule = own.get("change_pct")
         is_comparable = declaration_in(old) == declaration_in(mart)
         if rule and is_comparable:

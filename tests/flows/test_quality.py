@@ -142,6 +142,6 @@ def test_an_invalid_rule_stops_a_run_before_silver(project: Project) -> None:
 
     assert done.returncode == 1
     location = "conf/local/parameters_quality.yml"
-    expected = f"Error: {location}: quality.gold.change_pct: 5 must have action, most"
+    expected = f"Error: {location}: quality.gold.change_pct: 5 must be a mapping with most, action"
     assert done.stderr.startswith(expected)
     assert not (project.root / "data/silver").exists()

@@ -39,7 +39,7 @@ def checked(
 ) -> list[str]:
     """Return the messages of what is unusual in a run."""
     validation = validated(objects, SOURCES, silver_snapshot(head=head, receipts=before))
-    return [each.message for each in check_silver(validation, {"silver": rules}, {}).findings]
+    return [each.message for each in check_silver(validation, {"silver": rules}).findings]
 
 
 def test_a_window_is_compared_with_those_of_its_weekday_and_hour() -> None:

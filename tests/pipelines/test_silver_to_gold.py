@@ -359,7 +359,7 @@ def enforced(
     """Build Gold, check it, and return what is committed."""
     scope = scope_of(silver, gold)
     update = update_of(scope)
-    report = check_gold(update, quality, MARTS)
+    report = check_gold(update, quality)
     passed = enforce_quality(scope, update, report, allow_findings, plan)
     assert passed is update
     return passed

@@ -11,20 +11,14 @@ from capstone_metrics.quality import QualityReport, Rules, check_windows, usual_
 from capstone_metrics.validation.objects import parse_object_name
 
 
-def check_silver(
-    validation: ValidationResult, quality: Mapping[str, Any] | None, marts: Mapping[str, Any]
-) -> QualityReport:
+def check_silver(validation: ValidationResult, quality: Mapping[str, Any] | None) -> QualityReport:
     """Find what is unusual in the windows that a run processed.
 
     Args:
         validation: the validated lines.
         quality: the declared rules.
-        marts: the declared marts.
-
-    Raises:
-        CapstoneError: if a rule is invalid.
     """
-    rules = Rules.of(quality or {}, marts)
+    rules = Rules.of(quality)
     windows: dict[str, Counter[str]] = defaultdict(Counter)
     for name, counts in validation.objects.items():
         if counts["lines"]:

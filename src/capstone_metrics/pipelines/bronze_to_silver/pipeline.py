@@ -44,7 +44,7 @@ def create_pipeline() -> Pipeline:
             node(merge, inputs="validation_result", outputs="merge_result", name="merge"),
             node(
                 check_silver,
-                inputs=["validation_result", "params:quality", "params:marts"],
+                inputs=["validation_result", "params:quality"],
                 outputs="silver_findings",
                 name="check_silver",
             ),

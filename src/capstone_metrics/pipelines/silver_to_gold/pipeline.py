@@ -55,7 +55,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 check_gold,
-                inputs=["gold_update", "params:quality", "params:marts"],
+                inputs=["gold_update", "params:quality"],
                 outputs="gold_findings",
                 name="check_gold",
             ),
