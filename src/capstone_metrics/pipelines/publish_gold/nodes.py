@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from capstone_metrics.changes import GoldSnapshot, MartFile
+from capstone_metrics.changes import GoldSnapshot, LazyMapping, MartFile
 from capstone_metrics.definitions import definitions_of
 from capstone_metrics.errors import DataError
 from capstone_metrics.mart_declarations import declaration_in, marts_of
 from capstone_metrics.publication import Publication, PublicationPolicy
 from capstone_metrics.validation.silver import columns_of
-
-
-class VerifiedFiles(Mapping[str, bytes]):
-    """The bytes of the CSV of each mart in a manifest, read when first accessed.
-
-    Reading a file that does not match the manifest raises a `CapstoneError`.
-
-    Args:
-        entries: the entry of each mart in the manifest.
-        files: the file of each mart, by its name.
-    """
-
-    def __init__(self, entries: Mapping[str, Any], files: Mapping[str, MartFile]) -> None:
-        self.entries = entries
-        self.files = files
-        self.verified: dict[str, bytes] = {}
-
-    def __getitem__(self, name: str) -> bytes:
-        if name not in self.verified:
-            content = self.files[name].read()
-            if self.entries[name]["sha256"] != hashlib.sha256(content).hexdigest():
-                raise DataError(
-                    f"{name} is not the file that Gold's manifest names: it was edited, or comes "
-                    "from another run. Run 'kedro run --pipelines=silver_to_gold' to rebuild it."
-                )
-            self.verified[name] = content
-        return self.verified[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
 
 def assemble_publication(
@@ -83,11 +51,30 @@ def assemble_publication(
             "The declarations of the marts have changed since Gold was built. Run 'kedro run "
             "--pipelines=silver_to_gold,publish_gold' to rebuild and publish it."
         )
+    files = {
+        name: partial(_verified, name, entry["sha256"], gold.files[name])
+        for name, entry in entries.items()
+    }
     return Publication(
         manifest=dict(gold.manifest),
         marts=marts,
-        files=VerifiedFiles(entries, gold.files),
+        files=LazyMapping(files),
         policy=PublicationPolicy(**policy, allow_shrink=allow_shrink),
         versions={name: gold.files[name].version() for name in marts},
         definitions=[each for each in definitions_of(definitions) if each.rede_social in networks],
     )
+
+
+def _verified(name: str, sha256: str, file: MartFile) -> bytes:
+    """Return the bytes of the CSV of a mart.
+
+    Raises:
+        CapstoneError: if they do not match the manifest, or there is no file.
+    """
+    content = file.read()
+    if sha256 != hashlib.sha256(content).hexdigest():
+        raise DataError(
+            f"{name} is not the file that Gold's manifest names: it was edited, or comes "
+            "from another run. Run 'kedro run --pipelines=silver_to_gold' to rebuild it."
+        )
+    return content
