@@ -12,12 +12,11 @@ import sys
 from contextlib import closing
 
 import psycopg2
-from psycopg2 import sql
-from psycopg2.extensions import encrypt_password, parse_dsn
+from psycopg2.extensions import parse_dsn
 
 from capstone_metrics.errors import CapstoneError, ServingError
 from capstone_metrics.serving.embedded import LOADER, READER
-from capstone_metrics.serving.provision import PROVISION_LOCK_KEY, provision_sql
+from capstone_metrics.serving.provision import PROVISION_LOCK_KEY, provision_sql, set_password
 from capstone_metrics.serving.remote import DSN_VARIABLE, RemoteServer
 
 PASSWORD_VARIABLES = {LOADER: "CAPSTONE_LOADER_PASSWORD", READER: "CAPSTONE_READER_PASSWORD"}
@@ -29,8 +28,7 @@ def set_up_database(dsn: str, passwords: dict[str, str]) -> None:
 
     Args:
         dsn: the connection string of the administrator, with `dbname`.
-        passwords: by role. The server receives only their SCRAM verifiers, so that no log of its
-            statements has a password.
+        passwords: by role.
 
     Raises:
         CapstoneError: if the connection string has no database, or the server refuses.
@@ -41,9 +39,7 @@ def set_up_database(dsn: str, passwords: dict[str, str]) -> None:
             db.execute("SELECT pg_advisory_xact_lock(%s)", [PROVISION_LOCK_KEY])
             db.execute(provision_sql())
             for role, password in passwords.items():
-                verifier = encrypt_password(password, role, admin, "scram-sha-256")
-                statement = sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role))
-                db.execute(statement, [verifier])
+                set_password(admin, role, password)
     except psycopg2.Error as error:
         raise ServingError(server.redacted_message(error)) from None
 

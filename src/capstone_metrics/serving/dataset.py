@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from kedro.io import AbstractDataset
-from psycopg2.extensions import make_dsn
 from psycopg2.extras import RealDictCursor
 
 from capstone_metrics.errors import CapstoneError, ServingError
@@ -174,16 +173,7 @@ class ServingDataset(AbstractDataset["Publication", "dict[str, Any]"]):
         Raises:
             ServingError: if the server is one of the user's own.
         """
-        address = self.start()
-        return make_dsn(
-            host=address.host,
-            hostaddr=address.host,
-            port=address.port,
-            user=READER,
-            dbname=self.database,
-            passfile=str(address.passfile),
-            sslmode="disable",
-        )
+        return self.start().dsn(self.database, READER)
 
     def connect_command(self) -> str:
         """Return the shell command that opens the database in psql as a reader."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from filelock import FileLock, Timeout
+from psycopg2.extensions import make_dsn
 
 from capstone_metrics.errors import ServingError, os_error_message
 
@@ -42,6 +43,22 @@ class Address(NamedTuple):
     host: str
     port: int
     passfile: Path
+
+    def dsn(self, database: str, role: str) -> str:
+        """Return the connection string of a role, whose password is in the password file.
+
+        It overrides libpq's own environment variables, such as PGSSLMODE, which are about other
+        servers.
+        """
+        return make_dsn(
+            host=self.host,
+            hostaddr=self.host,
+            port=self.port,
+            dbname=database,
+            user=role,
+            passfile=str(self.passfile),
+            sslmode="disable",
+        )
 
 
 class EmbeddedServer:

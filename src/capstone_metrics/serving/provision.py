@@ -20,19 +20,9 @@ PROVISION_LOCK_KEY = int.from_bytes(b"provide")
 
 
 def connect(address: Address, database: str, role: str) -> connection:
-    """Return a connection as one of the roles; its password comes from the password file.
-
-    libpq's own environment variables, such as PGSSLMODE, are overridden: they are about other
-    servers.
-    """
+    """Return a connection as one of the roles."""
     return psycopg2.connect(
-        host=address.host,
-        hostaddr=address.host,
-        port=address.port,
-        dbname=database,
-        user=role,
-        passfile=str(address.passfile),
-        sslmode="disable",
+        address.dsn(database, role),
         client_encoding="UTF8",
         application_name="capstone-metrics",
         connect_timeout=10,
@@ -56,10 +46,17 @@ def provision(address: Address, database: str) -> None:
                 [[LOADER, READER]],
             )
             for (role,) in cursor.fetchall():
-                verifier = encrypt_password(_password(address, role), role, admin, "scram-sha-256")
-                cursor.execute(
-                    sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role)), [verifier]
-                )
+                set_password(admin, role, _password(address, role))
+
+
+def set_password(admin: connection, role: str, password: str) -> None:
+    """Set the password of a role.
+
+    The server receives only its SCRAM verifier, so that no log of its statements has a password.
+    """
+    verifier = encrypt_password(password, role, admin, "scram-sha-256")
+    statement = sql.SQL("ALTER ROLE {} PASSWORD %s").format(sql.Identifier(role))
+    admin.cursor().execute(statement, [verifier])
 
 
 def has_database(address: Address, database: str) -> bool:
