@@ -174,8 +174,7 @@ def _provenance_problems(lake: Lake) -> Iterator[str]:
         "videos in the index": _count(tables["video_index"]),
         "rows in the index": _count(rows.semi_join(tables["video_index"], row_key)),
     }
-    if len(set(counts.values())) > 1:
-        yield f"it has {', '.join(f'{count} {what}' for what, count in counts.items())}"
+    yield from _unequal(counts)
 
 
 def _day_problems(lake: Lake) -> Iterator[str]:
@@ -187,6 +186,11 @@ def _day_problems(lake: Lake) -> Iterator[str]:
         "rows of provenance": _count(provenance),
         "rows whose provenance is known": _count(rows.semi_join(provenance, row_key)),
     }
+    yield from _unequal(counts)
+
+
+def _unequal(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield counts that should be equal, if they are not."""
     if len(set(counts.values())) > 1:
         yield f"it has {', '.join(f'{count} {what}' for what, count in counts.items())}"
 

@@ -67,7 +67,8 @@ class MetricsFile(Listener):
         try:
             write_to_textfile(self.path, registry)
         except OSError as error:
-            raise ConfigError(f"{self.path}: {_cause(error)}.") from error
+            cause = (error.strerror or str(error)).lower()
+            raise ConfigError(f"{self.path}: {cause}.") from error
 
 
 def _metrics(record: Record) -> Iterator[Metric]:
@@ -117,7 +118,3 @@ def _metrics(record: Record) -> Iterator[Metric]:
 
 def _unix_time(timestamp: str) -> float:
     return dt.datetime.fromisoformat(timestamp).timestamp()
-
-
-def _cause(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
