@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capstone_metrics.lake.runs import RunsDataset
-from capstone_metrics.operations.deadlines import Health, RecordedRun, slot_outcomes, worst_health
+from capstone_metrics.operations.deadlines import Health, RecordedRun, slot_outcomes
+from capstone_metrics.operations.status import Status
 from capstone_metrics.storage.process import this_process
 from tests.operations.year import Fate, Year
 from tests.support import selection
@@ -71,7 +72,7 @@ class Lived:
             layer: [f"{outcome.slot.window}: {outcome.state}" for outcome in of_layer]
             for layer, of_layer in by_layer.items()
         }
-        return states, worst_health(by_layer, now)
+        return states, Status(now, self.timetable, by_layer, [], {}).health
 
 
 def dead_process() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.sources.presets import all_presets, with_preset
-from capstone_metrics.sources.preview import Arrival, preview_file
+from capstone_metrics.sources.preview import Arrival, declared_of, preview_declared
 from capstone_metrics.validation.contract import contract_of
 from capstone_metrics.validation.silver import SILVER
 from tests.support.project import COLUMNS
@@ -42,17 +42,19 @@ def constants(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"fields": {column: {"constant": value} for column, value in values.items()}}
 
 
-def previewed(path: Path, expected: Mapping[str, Any]) -> Preview:
-    """Return what a file gives, with the values that it lacks."""
-    name, result = preview_file(path, None, constants(expected["constants"]), ARRIVAL)
-    assert name
-    return result
+def preview_file(
+    path: Path, lacking: Mapping[str, Any], preset: str | None = None
+) -> tuple[str | None, Preview]:
+    """Return the name of the preset of a file, and what it gives with the values that it lacks."""
+    declared = declared_of(path, preset, constants(lacking), path.name, COLUMNS)
+    return declared.preset, preview_declared(path, declared, ARRIVAL)
 
 
 @pytest.mark.parametrize(("folder", "name"), FILES)
 def test_an_export_is_recognised_and_read_as_it_is_expected(folder: Path, name: str) -> None:
     expectation = expectation_of(folder)
-    result = previewed(folder / name, expectation["files"][name])
+    preset, result = preview_file(folder / name, expectation["files"][name]["constants"])
+    assert preset
 
     def expected(kind: str) -> dict[int, dict[str, Any]]:
         of_file = (each for each in expectation[kind] if each["file"] == name)

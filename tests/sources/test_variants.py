@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capstone_metrics.sources.preview import declared_of, preview_file
-from tests.sources.test_presets import ARRIVAL, constants
+from capstone_metrics.sources.preview import declared_of
+from tests.sources.test_presets import constants, preview_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def check(
     path: Path, rows: list[Row], ignored: int, given: dict[str, str], preset: str | None = None
 ) -> str | None:
     """Check what a file gives; return the name of its preset."""
-    name, result = preview_file(path, preset, constants({"faculdade": "E", **given}), ARRIVAL)
+    name, result = preview_file(path, {"faculdade": "E", **given}, preset)
     assert not result.refused
     assert [tuple(row[column] for column in COLUMNS) for row in result.rows] == rows
     assert (len(result.ignored), result.rejected) == (ignored, [])

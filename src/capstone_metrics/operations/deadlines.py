@@ -11,7 +11,7 @@ from capstone_metrics.errors import CapstoneError
 from capstone_metrics.schedule import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from capstone_metrics.schedule import Slot, Timetable
 
@@ -137,18 +137,6 @@ def slot_outcomes(
         for layer in LAYER_TAGS
         if layer in timetable.hours
     }
-
-
-def worst_health(outcomes: Mapping[str, Sequence[Outcome]], now: dt.datetime) -> Health:
-    """Return the worst health of any slot."""
-    return max(
-        (
-            outcome.health(now, is_newest=outcome is layer_outcomes[-1])
-            for layer_outcomes in outcomes.values()
-            for outcome in layer_outcomes
-        ),
-        default=Health.OK,
-    )
 
 
 class _RunsAsOf:

@@ -303,14 +303,3 @@ def _how_to_give(missing: Iterable[str]) -> str:
         for column in missing
     ]
     return f"give the value, or name the field: {' '.join(hints)}."
-
-
-def preview_file(
-    file: Path, preset_name: str | None, overrides: Mapping[str, Any], arrival: Arrival
-) -> tuple[str | None, Preview]:
-    """Return the name of the preset of a file, and what its records would become."""
-    try:
-        declared = declared_of(file, preset_name, overrides, file.name, arrival.columns)
-    except CapstoneError as error:
-        return None, Preview(refused={file.name: str(error)})
-    return declared.preset, preview_declared(file, declared, arrival)

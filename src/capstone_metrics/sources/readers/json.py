@@ -49,7 +49,6 @@ TOKEN = re.compile(
     rb"|[\[{]|[\]}]"
     rb'|[^\s,:\[\]{}"]++'  # a number or a word
 )
-NEWLINES = re.compile(rb"[\r\n]")
 FIRST_CHARACTER = re.compile(rb"\s*(\S)")
 LINE = re.compile(rb"\n([{\[][^\n]{2,})")
 """A line that may be a document, unlike one within an indented document."""
