@@ -38,8 +38,8 @@ HASH_SIZE = 1024
 TOKEN, START, END, LINE = range(4)
 SLOT_WIDTH = 4
 
-# the sizes of the block and of the arrays, and whether lines with new fields are left
-SIZE, NAMES, DECLARED, COLUMNS, CAPACITY, TEXT_CAPACITY, IS_FROZEN = range(7)
+# the sizes of the block and of the arrays
+SIZE, NAMES, DECLARED, COLUMNS, CAPACITY, TEXT_CAPACITY = range(6)
 
 # the state of a scan
 POSITION, LINES, FILLED_LINES, OTHERS, UNKNOWN_KEYS, IS_DONE = range(6)

@@ -407,10 +407,9 @@ class Scanner:
         """
         work, names = WORKSPACE, len(plan.names)
         sizes = np.array(
-            [block.size, names, plan.declared, len(plan.columns), CAPACITY, TEXT_CAPACITY,
-             plan.contract.is_frozen],
+            [block.size, names, plan.declared, len(plan.columns), CAPACITY, TEXT_CAPACITY],
             np.int64,
-        )  # fmt: skip
+        )
         counts = np.zeros(names + 1, np.int64)
         slots = np.zeros((names + 1, layout.SLOT_WIDTH), np.int32)
         arrays = (
