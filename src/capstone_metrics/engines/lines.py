@@ -37,12 +37,6 @@ SCHEMA = pa.schema(
 """A line of Bronze. If its bytes are not UTF-8, `texto` is null and `texto_base64` has them."""
 
 
-def blocks_of(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a file in blocks."""
-    while block := file.read(BLOCK_BYTES):
-        yield block
-
-
 def read_lines(objects: Objects) -> Iterator[pa.RecordBatch]:
     """Yield the lines of objects, without blank ones, in batches of `SCHEMA`.
 
@@ -72,43 +66,24 @@ def _lines_of(origin: BronzeObject, file: IO[bytes]) -> Iterator[pa.RecordBatch]
         yield pa.RecordBatch.from_pylist(rows, SCHEMA)
 
 
-class _LineBuffer:
-    """Regroups the bytes of an object into blocks of complete lines, without a byte order mark."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._mark = BYTE_ORDER_MARK
-
-    def add(self, block: bytes) -> bytes:
-        """Add the next bytes, and return the lines that end in them."""
-        pending = self._rest + block if self._rest else block
-        end = pending.rfind(b"\n") + 1
-        lines, self._rest = (
-            (pending, b"") if end == len(pending) else (pending[:end], pending[end:])
-        )
-        if lines:
-            lines, self._mark = lines.removeprefix(self._mark), b""
-        return lines
-
-    @property
-    def rest(self) -> bytes:
-        """The last line, if it has no line feed."""
-        return self._rest.removeprefix(self._mark)
-
-
 class LineCounter:
     """Counts the bytes and the lines that are not blank of an object while it is streamed."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self._complete_lines = 0
-        self._buffer = _LineBuffer()
+        self._rest = b""  # the last line, as long as it has no line feed
+        self._mark = BYTE_ORDER_MARK
 
     def add(self, block: bytes) -> None:
         """Count the next bytes."""
         self.bytes += len(block)
-        if lines := self._buffer.add(block):
-            ends = _ends(lines)
+        pending = self._rest + block
+        end = pending.rfind(b"\n") + 1
+        lines, self._rest = pending[:end], pending[end:]
+        if lines:
+            lines, self._mark = lines.removeprefix(self._mark), b""
+            ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")) + 1
             self._complete_lines += len(ends) - len(_blank(lines, ends))
 
     def count(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -120,38 +95,16 @@ class LineCounter:
     @property
     def lines(self) -> int:
         """The number of lines so far; the last one may have no line feed."""
-        return self._complete_lines + bool(self._buffer.rest.strip())
-
-
-class ObjectStats(LineCounter):
-    """Computes the lines, bytes and SHA-256 of an object while it is streamed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._digest = hashlib.sha256()
-
-    def add(self, block: bytes) -> None:
-        """Count the next bytes."""
-        super().add(block)
-        self._digest.update(block)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the `lines`, `bytes` and `sha256` so far."""
-        return {"lines": self.lines, "bytes": self.bytes, "sha256": self._digest.hexdigest()}
+        return self._complete_lines + bool(self._rest.removeprefix(self._mark).strip())
 
 
 def compute_stats(file: IO[bytes]) -> dict[str, Any]:
     """Return the `lines`, `bytes` and `sha256` of an object, computed from its bytes."""
-    stats = ObjectStats()
-    for block in blocks_of(file):
-        stats.add(block)
-    return stats.to_dict()
-
-
-def _ends(block: bytes) -> NDArray[np.intp]:
-    """Return the offsets behind the lines of a block; the last one may have no line feed."""
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
-    return ends if block.endswith(b"\n") else np.append(ends, len(block))
+    counter, digest = LineCounter(), hashlib.sha256()
+    while block := file.read(BLOCK_BYTES):
+        counter.add(block)
+        digest.update(block)
+    return {"lines": counter.lines, "bytes": counter.bytes, "sha256": digest.hexdigest()}
 
 
 def _blank(block: bytes, ends: NDArray[np.intp]) -> list[int]:
