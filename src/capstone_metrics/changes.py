@@ -54,7 +54,8 @@ class SilverSnapshot:
     Attributes:
         generation: the number of commits so far.
         head: the document of the last commit; empty before the first.
-        tables: `criacao`, `quarentena`, `provenance` and `video_index`.
+        tables: `criacao`, `observacao_dia` and `quarentena`, and the indexes `provenance`,
+            `day_provenance` and `video_index`.
         merged_objects: returns the names of the Bronze objects that have a receipt.
         receipts: returns the receipts of some of these objects, by name.
         days_changed_since: returns the days of each table of `schemas.DAYS` that changed since an

@@ -56,7 +56,7 @@ def refusal_error(
 
     Args:
         refusals: what is refused.
-        allowed: the sources that Gold may lack.
+        allowed: the names of the sources and marts of which Gold may lack something.
         blocks_gold: whether Gold is not rebuilt because of them.
     """
     blocking = [(name, reason) for name in refusals for reason in refusals[name]]

@@ -34,7 +34,7 @@ Parameters of a run, as --params=now=2026-01-31T20:05,full=true:
   allow_shrink    true: publish a mart that has lost much
   allow_findings  true: build Gold although a rule of quality.yml blocks it
   allow_future    true: take a now that is in the future
-  allow_refused   the name of a source that Gold may lack, since it or a file of it is refused
+  allow_refused   the name of a source or mart of which Gold may lack what is refused
 """
 
 

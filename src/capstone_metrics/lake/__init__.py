@@ -1,4 +1,4 @@
-"""The lake: transactions, engines, and a dataset of the catalog for each layer."""
+"""The lake: transactions, and a dataset of the catalog for each layer."""
 
 from capstone_metrics.lake.bronze import BronzeDataset
 from capstone_metrics.lake.documents import JsonDocumentDataset

@@ -1,1 +1,1 @@
-"""Operations: run records and what is reported from them, quality rules, status, verification."""
+"""Operations: run records and what is reported from them, status, verification."""

@@ -38,8 +38,8 @@ class LakeFacts:
             Gold; None if the database is not running.
         database_error: why the database could not be queried, if it should be running.
         damage: the files of Silver and Gold that are not as they were committed.
-        refused: why sources, or parts of them, are not in the lake, by the names of the sources.
-        allowed: the sources that Gold may lack.
+        refused: the reasons of what is refused, by the name of its source or mart.
+        allowed: the names of the sources and marts of which Gold may lack something.
     """
 
     silver_head: Mapping[str, Any] | None = None
@@ -131,7 +131,7 @@ def _quality_check(started: Sequence[RecordedRun]) -> Check:
 
 
 def _sources_check(facts: LakeFacts) -> Check:
-    """Report what is refused; it is a warning unless Gold may lack the source."""
+    """Report what is refused; it is a warning unless Gold may lack it."""
     reasons = [reason for reasons in facts.refused.values() for reason in reasons]
     if not reasons:
         return Check("sources", Health.OK, "nothing is refused")

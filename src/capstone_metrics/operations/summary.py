@@ -44,7 +44,7 @@ class LayerCounts:
 
     @property
     def current(self) -> int | None:
-        """By how many rows Silver grew: the accepted lines that superseded none, and are not."""
+        """How many more lines are current: the accepted ones less the superseded."""
         if self.accepted is None or self.superseded is None:
             return None
         return self.accepted - self.superseded
@@ -65,7 +65,7 @@ class Summary:
         findings: what the quality rules found unusual.
         blocking: which of these a run does not build Gold with.
         losses: what readers would lose by the publication of a plan, which is too much.
-        refused: why sources, or parts of them, are not in the lake, by the names of the sources.
+        refused: the reasons of what is refused, by the name of its source or mart.
         environment: the environment of commands; empty for the default.
         run: the identifier of the run.
     """

@@ -153,7 +153,7 @@ def _column_actions(mart: Mart, column: str, table: Table) -> list[sql.Composed]
 def create_table_sql(mart: Mart) -> sql.Composed:
     """Return the CREATE TABLE of a mart: its columns, and its primary key.
 
-    Only a sum of values that may be unknown may be null.
+    Only a column whose values may be unknown may be null.
     """
     columns = (
         sql.SQL("    {} {}{},\n").format(
