@@ -299,6 +299,7 @@ def test_the_preview_is_json_too_and_writes_nothing(copy: Project) -> None:
         (["spoilt.xlsx"], "spoilt.xlsx: is incomplete or broken; copy it again, or export it"),
         (["week.csv", "--preset=youtube"], "--preset: 'youtube' is not one of youtube_"),
         (["pyproject.toml"], "pyproject.toml: "),
+        (["."], "is a folder; name one of the files in it."),
         (["weak.csv"], "weak.csv: there is no such file, seen from "),
     ],
 )

@@ -30,6 +30,8 @@ def test_declared_columns_come_after_those_that_silver_always_has() -> None:
         ({"linha": "int64"}, "columns.linha: there is such a column already"),
         ({"rank": "int64"}, "columns.rank: .* or the name is reserved"),
         ({"previous_views": "int64"}, "columns.previous_views: .* or the name is reserved"),
+        ({"counted_views_ganhas": "int64"}, "counted_views_ganhas: .* or the name is reserved"),
+        ({"video_id_right": "int64"}, "columns.video_id_right: .* or the name is reserved"),
         ({"ctid": "int64"}, "columns.ctid: .* or the name is reserved"),
         ({"alcance": "integer"}, "columns.alcance: 'integer' is not one of .*int64"),
         ({"alcance": None}, "columns.alcance: None is not one of "),

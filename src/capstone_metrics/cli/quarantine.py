@@ -36,7 +36,8 @@ def quarantine(ctx: click.Context, env: str | None, rule: str | None, lines: int
     if not reasons:
         click.echo("No line is in quarantine.")
     for name, count in reasons.items():
-        click.echo(f"{count:>10}  {name}")
+        if rule in {None, name}:
+            click.echo(f"{count:>10}  {name}")
     rejected = catalog.load("silver_quarentena")
     if rule:
         rejected = rejected.filter(rejected.regras.contains(rule))

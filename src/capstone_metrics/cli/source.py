@@ -198,7 +198,9 @@ def _preview(catalog: Any, request: _Request) -> tuple[Declared, Preview]:
     file, columns = request.file, columns_of(catalog.load("params:columns"))
     overrides = _overrides(request.settings, request.fields, columns)
     with translate_errors(file):
-        is_file = file.is_file()
+        is_file, is_folder = file.is_file(), file.is_dir()
+    if is_folder:
+        raise CapstoneError(f"{file}: is a folder; name one of the files in it.")
     if not is_file:
         raise CapstoneError(f"{file}: there is no such file, seen from {Path.cwd()}.")
     declared = declared_of(file, request.preset, overrides, _path_of(file), columns)

@@ -39,7 +39,7 @@ def show_plan(
     if "gold" in saved:
         lines += _describe_gold(*saved["gold"])
     lines += summary.outdated_hint()
-    lines += [f"  refused: {reason}" for reason in summary.refusal_reasons]
+    lines += summary.refusal_lines
     for finding in summary.findings:
         effect = "; Gold would not be changed" if finding in summary.blocking else ""
         lines.append(f"  unusual: {finding}{effect}")

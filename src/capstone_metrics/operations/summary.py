@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from capstone_metrics.write_stats import WriteStats
 
 LAYERS = ("bronze", "silver", "gold", "serving")
+MAX_REFUSALS = 3
+"""How many refusals of a source are shown."""
+
 MAX_FINDINGS = 3
 """How many findings are shown; the record of the run has all of them."""
 
@@ -85,10 +88,13 @@ class Summary:
     run: str = ""
 
     @property
-    def refusal_reasons(self) -> list[str]:
-        """Return what is refused, one sentence each."""
-        reasons = (reason for reasons in self.refused.values() for reason in reasons)
-        return [name_environment(reason, self.environment) for reason in reasons]
+    def refusal_lines(self) -> list[str]:
+        """A line for each of the first refusals of a source or mart, and the number of others."""
+        first = [reasons[:MAX_REFUSALS] for reasons in self.refused.values()]
+        lines = [f"  refused: {reason}" for reasons in first for reason in reasons]
+        if others := sum(map(len, self.refused.values())) - len(lines):
+            lines.append(f"  refused besides: {others:,}; 'kedro status' names them")
+        return [name_environment(line, self.environment) for line in lines]
 
     def add(self, layer: str, data: Any, stats: Iterable[WriteStats], seconds: float) -> None:
         """Add what a layer saved.
@@ -154,8 +160,8 @@ class Summary:
             console.print(escape(line), highlight=False, soft_wrap=True)
         for line in self.outdated_hint():
             console.print(line, highlight=False, soft_wrap=True)
-        for reason in self.refusal_reasons:
-            console.print(f"  refused: {escape(reason)}", highlight=False, soft_wrap=True)
+        for line in self.refusal_lines:
+            console.print(escape(line), highlight=False, soft_wrap=True)
         for line in self._unusual():
             console.print(escape(line), highlight=False, soft_wrap=True)
         if self.is_idle and is_complete:

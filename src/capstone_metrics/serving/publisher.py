@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from capstone_metrics.marts import Mart
     from capstone_metrics.publication import Publication
 
+MAX_LOSSES = 5
+"""How many losses a message names."""
+
 PUBLISH_LOCK_KEY = int.from_bytes(b"capstone")
 """The key of the advisory lock that a publisher holds."""
 
@@ -102,10 +105,13 @@ def _publish(database: connection, publication: Publication, digest: str, full: 
             return WriteStats()
         reader_losses = losses(latest, publication)
         if reader_losses and not publication.policy.allow_shrink:
+            others = len(reader_losses) - MAX_LOSSES
+            more = f", and {others:,} more" if others > 0 else ""
             raise ServingError(
-                f"Gold has lost too much to be published: {', '.join(reader_losses)}. If this is "
-                "expected, run with --params=allow_shrink=true; if not, 'kedro verify' checks the "
-                "lake."
+                f"Gold has lost too much to be published: {', '.join(reader_losses[:MAX_LOSSES])}"
+                f"{more}. If this is expected, as after a correction, run 'kedro run "
+                "--pipelines=publish_gold --params=allow_shrink=true'; if not, 'kedro verify' "
+                "checks the lake."
             )
         entry = LedgerEntry(latest.publication + 1, digest, _mart_entries(publication))
         counts = _load_marts(db, publication, latest, entry, full)

@@ -115,10 +115,15 @@ RESERVED = frozenset(
     (
         *("rank", "first", "last", "number", "is_new", "follows_new", "previous_is_new"),
         *("previous_data_observacao", "previous_views", "previous_likes", "previous_comentarios"),
+        *("counted_views_ganhas", "counted_likes_ganhos", "counted_comentarios_ganhos"),
+        "follows_new_daily_lines",
         *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax", "oid"),
     )
 )
-"""The names that nodes, and PostgreSQL, have for columns of their own."""
+"""The names that nodes, and PostgreSQL, have for columns of their own; so are those of a join."""
+
+JOINED = "_right"
+"""How a name ends that a join gives to a column of its right side."""
 
 MAX_COLUMN_BYTES = 63
 """The longest name that PostgreSQL allows."""
@@ -145,7 +150,8 @@ def columns_of(declared: Any) -> dict[str, str]:
                 f"columns.{name}: the name is longer than the {MAX_COLUMN_BYTES} bytes that "
                 "PostgreSQL takes."
             )
-        if name in {*SILVER, *OBSERVATION, *QUARANTINE, *COMPUTED, *RESERVED}:
+        taken = {*SILVER, *OBSERVATION, *QUARANTINE, *COMPUTED, *RESERVED}
+        if name in taken or name.endswith(JOINED):
             raise ConfigError(
                 f"columns.{name}: there is such a column already, or the name is reserved; choose "
                 "another one."

@@ -209,6 +209,8 @@ def _problem(name: str, receipt: Mapping[str, Any]) -> str | None:
         setting = "fields"
     else:
         return None
+    if "rede_social.unknown" in broken_by_every_line:
+        setting = "fields or networks"
     return (
         f"{problem}: they are in the quarantine. Correct sources.{fonte}.{setting}, then run "
         "'kedro quarantine replay'; or correct how its files are read, such as the delimiter, or "
