@@ -25,7 +25,6 @@ from capstone_metrics.sources.proposal.reading import USUAL, text_options
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.content import shown
 from capstone_metrics.sources.records import lines_of, record_of
-from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.contract import Contract, contract_of
 from capstone_metrics.validation.lines import row_schema
 from capstone_metrics.validation.objects import BronzeObject
@@ -33,6 +32,7 @@ from capstone_metrics.validation.observations import Observations
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import validate_line
 from capstone_metrics.validation.silver import SILVER, required_columns
+from capstone_metrics.validation.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

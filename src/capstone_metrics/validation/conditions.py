@@ -10,7 +10,7 @@ from typing import Any
 
 from capstone_metrics.errors import ConfigError
 from capstone_metrics.validation.paths import check_path, find
-from capstone_metrics.validation.texts import composed, folded
+from capstone_metrics.validation.texts import composed, folded, text_of
 
 ONE_VALUE = "one_value"
 """The name of the condition that a row of a table has one value alone, its first."""
@@ -114,13 +114,6 @@ def _is_filled(value: Any) -> bool:
     return value is not None and not (isinstance(value, str) and not value.strip())
 
 
-def text_of(value: Any) -> str | None:
-    """Return a value as a text; None if it is nested or there is none."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, str) else None
-
-
 def selection_of(name: str, declaration: Mapping[str, Any], *, is_table: bool) -> Selection:
     """Parse the `only` and `ignore` of a source.
 
@@ -167,5 +160,4 @@ def _condition(setting: str, path: str, value: Any) -> Condition:
     values = value if isinstance(value, list | tuple) else [value]
     if not values or not all(isinstance(each, str | int | float) for each in values):
         raise ConfigError(f"{setting}.{path}: {value!r} must be a value or a list of values.")
-    texts = [{True: "true", False: "false"}[v] if isinstance(v, bool) else str(v) for v in values]
-    return Condition(path, tuple(map(folded, texts)))
+    return Condition(path, tuple(folded(text_of(each) or str(each)) for each in values))

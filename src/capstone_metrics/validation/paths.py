@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.errors import ConfigError
+from capstone_metrics.validation.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +84,7 @@ def _step(value: Any, step: Step) -> Any:
     if isinstance(step, tuple):
         if not isinstance(value, list):
             return None
-        return next((each for each in value if _text(_field(each, step[0])) == step[1]), None)
+        return next((each for each in value if text_of(_field(each, step[0])) == step[1]), None)
     return _field(value, step)
 
 
@@ -91,7 +92,3 @@ def _field(value: Any, name: str) -> Any:
     if isinstance(value, tuple):
         return next((each for key, each in value if key == name), None)
     return value.get(name) if isinstance(value, dict) else None
-
-
-def _text(value: Any) -> Any:
-    return {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value

@@ -18,7 +18,7 @@ from capstone_metrics.validation.json_object import Number, parse_object
 from capstone_metrics.validation.numerals import INTEGER, NUMBER, read_duration
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.silver import NAMES, NEVER_BLANK, NUMBERS
-from capstone_metrics.validation.texts import composed, folded, name_of
+from capstone_metrics.validation.texts import composed, folded, name_of, text_of
 from capstone_metrics.validation.times import ISO, TimeFormat, read_iso, read_number
 
 if TYPE_CHECKING:
@@ -208,9 +208,7 @@ def _is_unquoted_number(field: Field) -> bool:
 
 def _translated(origin: Origin, value: Any, *, is_number: bool = False) -> Any:
     """Apply the pattern, the replacements and the words for no value of an origin."""
-    text: Any = value
-    if isinstance(value, bool):
-        text = str(value).lower()
+    text: Any = text_of(value)
     if origin.regex and (_is_text(value) or isinstance(value, Number)):
         match = origin.regex.search(text)
         if match is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,13 @@ REPLACED = "\N{REPLACEMENT CHARACTER}"
 def shown_name(name: str) -> str:
     """Return the name of a file with its bytes that are not UTF-8 replaced, so it can be stored."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value as a text; None if it is nested or there is none."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str) else None
 
 
 def name_of(text: str) -> str:

@@ -19,9 +19,10 @@ from capstone_metrics.sources.proposal.reading import reading_options
 from capstone_metrics.sources.readers import Reading
 from capstone_metrics.sources.readers.xlsx import BROKEN
 from capstone_metrics.sources.records import first_records, lines_of, record_of
-from capstone_metrics.validation.conditions import ONE_VALUE, text_of
+from capstone_metrics.validation.conditions import ONE_VALUE
 from capstone_metrics.validation.fields import TABLES
 from capstone_metrics.validation.silver import REQUIRED
+from capstone_metrics.validation.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

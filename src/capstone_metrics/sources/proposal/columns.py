@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.sources.presets import all_presets
-from capstone_metrics.validation.conditions import text_of
 from capstone_metrics.validation.field_declarations import fields_of
 from capstone_metrics.validation.json_object import Number
 from capstone_metrics.validation.paths import find
 from capstone_metrics.validation.rules import read_field
 from capstone_metrics.validation.silver import NUMBERS, REQUIRED, SILVER, TIMES
+from capstone_metrics.validation.texts import text_of
 from capstone_metrics.yaml_text import read_yaml
 
 if TYPE_CHECKING:
