@@ -44,7 +44,7 @@ def read(column: str, rule: Any, record: dict[str, Any], **declaration: Any) -> 
 DOT, COMMA = {"thousands": "."}, {"thousands": ","}
 PT = {"compact": "pt", "decimal": ",", "thousands": "."}
 EN = {"compact": "en", "thousands": ","}
-NUMBERS: list[tuple[dict[str, Any], Any, int | None]] = [
+NUMBERS: list[Any] = [
     ({"text": True}, "12040", 12040),
     ({"text": True}, 12040, 12040),
     ({"text": True}, "12040.0", None),
@@ -80,6 +80,7 @@ NUMBERS: list[tuple[dict[str, Any], Any, int | None]] = [
     (EN, "1.2345K", None),
     (EN, "1.2X", None),
     (EN, "987", 987),
+    pytest.param(EN, f"{'9' * 1_000_000}K", None, id="a million digits"),
     (PT, "1,5 mil", 1_500),
     (PT, "2\u00a0mi", 2_000_000),
     (PT, "1 bi", 1_000_000_000),

@@ -157,7 +157,7 @@ def read_field(field: Field, values: Mapping[str, Any]) -> tuple[Any, str | None
             continue
         except MangledIdError:
             return None, "mangled"
-        except (ValueError, OverflowError):
+        except (ValueError, ArithmeticError):
             return None, "unreadable"
     return None, "missing" if field.is_required else None
 
