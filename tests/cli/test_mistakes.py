@@ -195,7 +195,7 @@ def test_an_unknown_name_is_answered_with_the_choices(
         (
             "parameters_a.yml",
             "quality: {gold: {change_pct: {most: -1, action: warn}}}\n",
-            ": quality.gold.change_pct: ",
+            ": quality.gold.change_pct.most: -1 must be a number of at least 0",
         ),
         ("parameters_a.yml", "marts: {2026: {}}\n", ": marts: {2026} must be a mapping of names, "),
         ("parameters_a.yml", "2026: 3\n", ": 2026 is no text; write it in quotes."),
