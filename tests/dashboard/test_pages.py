@@ -19,6 +19,7 @@ from capstone_metrics.dashboard.freshness import SCHEDULE_VARIABLE
 from capstone_metrics.dashboard.texts import Texts, preferred_language
 from capstone_metrics.serving.embedded import ADMIN
 from capstone_metrics.serving.provision import connect
+from capstone_metrics.sources.presets import all_presets
 from tests.dashboard.conftest import (
     AT_7_DAYS,
     BY_CATEGORY,
@@ -597,6 +598,12 @@ def test_both_languages_have_the_same_texts() -> None:
     fields = re.compile(r"\{\w+\}")
     for name, text in english["texts"].items():
         assert set(fields.findall(text)) == set(fields.findall(portuguese["texts"][name])), name
+
+
+def test_the_networks_of_known_exports_have_a_name() -> None:
+    for network in {each for preset in all_presets().values() for each in preset.networks}:
+        assert Texts("en").label(network) != network
+    assert Texts("en").label("outra_rede") == "outra_rede"
 
 
 def shows_only(app: AppTest, state: str, language: str = "en") -> None:
