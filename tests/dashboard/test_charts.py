@@ -75,3 +75,32 @@ def test_a_mark_has_its_day_and_text() -> None:
     (mark,) = chart["datasets"][rule["data"]["name"]]
     assert (mark["day"][:10], mark["text"]) == (day.isoformat(), "A view is counted at once.")
     assert len(days_chart(8)["layer"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "number_format"), [(0.2, ".3~r"), (999, ".3~r"), (1_000, ",.0f"), (None, ".3~r")]
+)
+def test_small_numbers_have_their_fraction(value: float | None, number_format: str) -> None:
+    rows = table(2).assign(value=pd.Series([value, 0.1], dtype=object), mean=value)
+    for chart in (
+        charts.days_chart(rows, "Rate", None, {}, TEXTS),
+        charts.line_chart(rows.assign(segment=rows["day"]), "Rate", TEXTS),
+        charts.bar_chart(rows, "value", "Rate", TEXTS),
+        charts.sparkline(rows, "Rate", TEXTS),
+    ):
+        drawn = chart.to_dict()
+        for layer in drawn.get("layer", [drawn]):
+            assert layer["encoding"]["tooltip"][-1]["format"] == number_format
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.2, "0,2"), (0.0008123, "0,000812"), (1_234.5, "1.234,5")]
+)
+def test_a_number_is_written_in_full_or_with_three_digits(value: float, text: str) -> None:
+    assert Texts("pt_BR").number(value) == text
+
+
+def test_the_axis_of_a_ratio_has_no_thousandths() -> None:
+    assert TEXTS.axis_label_expression.startswith(
+        "abs(datum.value) < 1 ? format(datum.value, '.3~r')"
+    )

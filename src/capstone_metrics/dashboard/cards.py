@@ -38,8 +38,8 @@ def show_card(view: View, figure: Figure, days: pd.DataFrame, period: Filter) ->
     texts, measure = view.texts, figure.measure
     label = texts.label(measure.name)
     st.metric(label, _text(view, figure), help=_help(view, figure), **_change(view, figure))
-    number_format = ".1%" if measure.is_share else ",.0f"
-    chart = charts.sparkline(measure.by_day(days, period), label, number_format, texts)
+    table = measure.by_day(days, period)
+    chart = charts.sparkline(table, label, texts, is_share=measure.is_share)
     st.altair_chart(
         chart, alt=texts("sparkline_alt", measure=label), key=f"sparkline_{measure.name}"
     )

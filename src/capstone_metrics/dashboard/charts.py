@@ -25,6 +25,9 @@ PALE = 0.45
 HEIGHT, SMALL_HEIGHT, BAR_HEIGHT, SPARKLINE_HEIGHT = 300, 200, 30, 60  # px
 BARS_MARGIN = 80  # px, for the axis and its title
 MAX_TICKS, MAX_TICKS_OF_SMALL = 8, 4
+LARGE = 1_000
+"""From here on a number is shown without a fraction: its first three digits are before it."""
+
 NO_TITLE = " "  # for an empty title, Vega-Lite shows the name of the column
 
 
@@ -54,10 +57,10 @@ def days_chart(
     bars = base.mark_bar(color=BLUE).encode(
         y=alt.Y("value:Q", title=None, axis=axis),
         opacity=alt.Opacity("opacity:Q", scale=None, legend=None),
-        tooltip=_tooltips("value", title, texts),
+        tooltip=_tooltips(table, "value", title, texts),
     )
     line = base.mark_line(color=ORANGE, strokeWidth=2).encode(
-        y="mean:Q", tooltip=_tooltips("mean", texts("mean"), texts)
+        y="mean:Q", tooltip=_tooltips(table, "mean", texts("mean"), texts)
     )
     layers: list[alt.Chart] = [bars, line]
     if marks:
@@ -75,15 +78,8 @@ def days_chart(
     return _localised(alt.layer(*layers).properties(height=SMALL_HEIGHT), texts)
 
 
-def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts) -> Chart:
-    """Return a small line chart of `value` by `day`, without axes.
-
-    Args:
-        table: `day` and `value`.
-        title: the label of the value in the tooltip.
-        number_format: the D3 format of the value in the tooltip.
-        texts: the texts and formats in the reader's language.
-    """
+def sparkline(table: pd.DataFrame, title: str, texts: Texts, *, is_share: bool = False) -> Chart:
+    """Return a small line chart of `value` by `day`, without axes."""
     chart = (
         alt.Chart(table)
         .mark_line(color=BLUE, strokeWidth=2)
@@ -92,7 +88,7 @@ def sparkline(table: pd.DataFrame, title: str, number_format: str, texts: Texts)
             y=alt.Y("value:Q", axis=None),
             tooltip=[
                 alt.Tooltip("day:T", title=texts("day"), format="%x"),
-                alt.Tooltip("value:Q", title=title, format=number_format),
+                _number_tooltip(table, "value", title, is_share=is_share),
             ],
         )
     )
@@ -103,7 +99,6 @@ def bar_chart(
     table: pd.DataFrame, column: str, title: str, texts: Texts, *, is_share: bool = False
 ) -> Chart:
     """Return a chart with a bar for each `segment`, in the table's order."""
-    number_format = ".1%" if is_share else ",.0f"
     axis = (
         alt.Axis(format=".0%", tickCount=4)
         if is_share
@@ -117,7 +112,7 @@ def bar_chart(
             y=alt.Y("segment:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
             tooltip=[
                 alt.Tooltip("segment:N", title=NO_TITLE),
-                alt.Tooltip(f"{column}:Q", title=title, format=number_format),
+                _number_tooltip(table, column, title, is_share=is_share),
             ],
         )
     )
@@ -134,7 +129,7 @@ def line_chart(table: pd.DataFrame, title: str, texts: Texts) -> Chart:
             y=alt.Y("value:Q", title=title, axis=alt.Axis(labelExpr=texts.axis_label_expression)),
             tooltip=[
                 alt.Tooltip("segment:T", title=texts("day"), format="%x"),
-                alt.Tooltip("value:Q", title=title, format=",.0f"),
+                _number_tooltip(table, "value", title),
             ],
         )
     )
@@ -164,12 +159,21 @@ def _day_axis(days: pd.Series[pd.Timestamp], most: int = MAX_TICKS) -> alt.Axis:
     )
 
 
-def _tooltips(column: str, title: str, texts: Texts) -> list[alt.Tooltip]:
+def _tooltips(table: pd.DataFrame, column: str, title: str, texts: Texts) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("day:T", title=texts("day"), format="%x"),
         alt.Tooltip("segment:N", title=NO_TITLE),
-        alt.Tooltip(f"{column}:Q", title=title, format=",.0f"),
+        _number_tooltip(table, column, title),
     ]
+
+
+def _number_tooltip(
+    table: pd.DataFrame, column: str, title: str, *, is_share: bool = False
+) -> alt.Tooltip:
+    """Return the tooltip of a number: in percent, whole, or with three digits if all are small."""
+    is_large = (table[column].astype("Float64").abs() >= LARGE).any()
+    number_format = ".1%" if is_share else ",.0f" if is_large else ".3~r"
+    return alt.Tooltip(f"{column}:Q", title=title, format=number_format)
 
 
 def _localised(chart: Chart, texts: Texts) -> Chart:

@@ -62,8 +62,9 @@ class Texts:
         return f"{text} {self('points')}"
 
     def number(self, value: float) -> str:
-        """Format a number in full: 1.234.567."""
-        return numbers.format_decimal(value, locale=self.locale)
+        """Format a number in full: 1.234.567; a fraction with three digits: 0,000812."""
+        pattern = "@##" if 0 < abs(value) < 1 else None
+        return numbers.format_decimal(value, pattern, locale=self.locale)
 
     def compact(self, value: float) -> str:
         """Format a number with a suffix if it is large: 1,2 mi."""
@@ -117,11 +118,11 @@ class Texts:
 
     @property
     def axis_label_expression(self) -> str:
-        """The Vega expression that formats the numbers of an axis: 0, 500 mil, 2 mi."""
+        """The Vega expression that formats the numbers of an axis: 0, 0,2, 500 mil, 2 mi."""
         expression = "format(datum.value, '.3~s')"
         for si_suffix, suffix in NUMBER_SUFFIXES[self.locale].items():
             expression = f"replace({expression}, '{si_suffix}', '{suffix}')"
-        return expression
+        return f"abs(datum.value) < 1 ? format(datum.value, '.3~r') : {expression}"
 
     @functools.cached_property
     def vega_locale(self) -> dict[str, Any]:
