@@ -15,7 +15,7 @@ from capstone_metrics.dashboard.figures import (
     Measure,
     Totals,
 )
-from capstone_metrics.dashboard.headline import change_phrase, escaped
+from capstone_metrics.dashboard.headline import change_phrase, escaped, headline
 from capstone_metrics.dashboard.queries import Filter
 from capstone_metrics.dashboard.texts import Texts
 
@@ -99,16 +99,29 @@ def test_what_posts_have_so_far_is_not_compared() -> None:
 @pytest.mark.parametrize(
     ("value", "phrase"),
     [
-        (1_500, ", **50.0%** more than in the 7 days before"),
-        (500, ", **50.0%** fewer than in the 7 days before"),
-        (1_000, ", as many as in the 7 days before"),
-        (1_000.4, ", as many as in the 7 days before"),
-        (-1_000, ", **200.0%** fewer than in the 7 days before"),
+        (1_500, ", **50.0%** more than in the period before"),
+        (500, ", **50.0%** fewer than in the period before"),
+        (1_000, ", as many as in the period before"),
+        (1_000.4, ", as many as in the period before"),
+        (-1_000, ", **200.0%** fewer than in the period before"),
     ],
 )
 def test_a_change_is_the_end_of_a_sentence(value: float, phrase: str) -> None:
-    assert change_phrase(Texts("en"), Figure(VIEWS, value, 1_000, 50), 7) == phrase
-    assert not change_phrase(Texts("en"), Figure(VIEWS, value, 1_000, MIN_BASE - 1), 7)
+    assert change_phrase(Texts("en"), Figure(VIEWS, value, 1_000, 50)) == phrase
+    assert not change_phrase(Texts("en"), Figure(VIEWS, value, 1_000, MIN_BASE - 1))
+
+
+@pytest.mark.parametrize(
+    ("locale", "sentences"),
+    [
+        ("en", "Views gained in 1 day: **1**. Videos posted: **1**."),
+        ("pt_BR", "Visualizações ganhas em 1 dia: **1**. Vídeos postados: **1**."),
+    ],
+)
+def test_one_is_no_plural(locale: str, sentences: str) -> None:
+    figures = {each.name: Figure(each, 1) for each in (VIEWS, POSTED)}
+
+    assert headline(Texts(locale), figures, None, 1) == sentences
 
 
 def test_a_name_is_shown_as_it_is() -> None:

@@ -290,7 +290,7 @@ def test_a_change_is_never_above_ten_and_left_out_where_the_base_is_small(own: S
     shown = labelled(app)
     views, comments = (shown[texts.label(name)] for name in ("views_ganhas", "comentarios_ganhos"))
     assert views.delta == texts("large_change", factor=10)
-    assert texts("times_more", factor=10, days=14) in text_of(app)
+    assert texts("times_more", factor=10) in text_of(app)
     assert not comments.delta
     assert comments.proto.delta_description == texts("small_base", count=0)
 
@@ -304,7 +304,7 @@ def test_without_a_period_before_nothing_is_compared(read: Read) -> None:
         "not compared",
     }
     assert Texts("en")("change") not in app.dataframe[0].value  # of the share
-    assert "days before:" not in text_of(app)
+    assert "period before:" not in text_of(app)
 
 
 def test_nothing_is_drawn_after_the_last_observation(own: Served) -> None:
@@ -333,7 +333,7 @@ def test_a_file_that_was_read_once_shows_what_its_posts_have_so_far(own: Served)
     assert [metric.label for metric in app.metric] == [
         texts.label(name) for name in ("total_videos", "views_7d_mean", "total_views", "engagement")
     ]
-    assert "views so far." in text_of(app)
+    assert "Views so far: **" in text_of(app)
     table = app.dataframe[0].value
     assert texts.label("total_views") in table
     assert texts("change") not in table

@@ -31,9 +31,11 @@ def headline(
     gained, posted = figures.get("views_ganhas"), figures.get("total_videos")
     is_gained = gained is not None and gained.value is not None
     if gained and gained.value is not None:
-        change = change_phrase(texts, gained, days)
+        change = change_phrase(texts, gained)
         views = texts.compact(gained.value)
-        sentences.append(texts("gained_sentence", views=views, change=change, days=days))
+        sentences.append(
+            texts("gained_sentence", views=views, change=change, days=texts.days(days))
+        )
     if leader:
         name, share = escaped(leader[0]), texts.percent(leader[1])
         sentences.append(texts("leader_sentence", institution=name, share=share))
@@ -41,7 +43,7 @@ def headline(
         sentences.append(texts("posted_sentence", count=texts.number(posted.value)))
     mean = figures.get("views_7d_mean")
     if mean and mean.value is not None:
-        change = change_phrase(texts, mean, days)
+        change = change_phrase(texts, mean)
         sentences.append(texts("mean_sentence", views=texts.compact(mean.value), change=change))
     so_far = figures.get("total_views")
     if not is_gained and so_far and so_far.value is not None:
@@ -49,17 +51,17 @@ def headline(
     return " ".join(sentences)
 
 
-def change_phrase(texts: Texts, figure: Figure, days: int) -> str:
+def change_phrase(texts: Texts, figure: Figure) -> str:
     """Return how a figure changed, as the end of a sentence; empty if it is not compared."""
     factor = figure.factor
     if factor is None:
         return ""
     if factor > MAX_FACTOR:
-        return texts("times_more", factor=MAX_FACTOR, days=days)
+        return texts("times_more", factor=MAX_FACTOR)
     change = factor - 1
     if round(change, 3) == 0:
-        return texts("as_many", days=days)
-    return texts("more" if change > 0 else "fewer", change=texts.percent(abs(change)), days=days)
+        return texts("as_many")
+    return texts("more" if change > 0 else "fewer", change=texts.percent(abs(change)))
 
 
 def escaped(text: str) -> str:

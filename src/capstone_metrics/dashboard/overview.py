@@ -129,7 +129,7 @@ def show_headline(
         "before": texts.period(before.first, before.last),
     }
     text = "periods_text" if is_compared else "period_text"
-    sentences = [texts(text, days=criteria.days, **periods)]
+    sentences = [texts(text, **periods)]
     if any(figure.is_growing for figure in figures_by_name.values()):
         sentences.append(texts("incomplete_text"))
     st.caption(" ".join(sentences))
@@ -258,9 +258,8 @@ def show_share(
         ]
     left, right = st.columns([2, 3])
     with left:
-        alt = texts("share_alt", count=texts.number(len(ranking)))
         chart = charts.bar_chart(ranking, "share", texts("share"), texts, is_share=True)
-        st.altair_chart(chart, alt=alt, key="share")
+        st.altair_chart(chart, alt=texts("share_alt"), key="share")
     with right:
         view.show_table(table, texts("share_of_voice"), {texts("share"): texts.percent})
     if (count := int(ranking["segments"][0])) > len(ranking):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
+import math
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,6 @@ from babel import Locale, dates, lists, numbers
 from capstone_metrics.yaml_text import read_yaml
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
 LOCALES = {"PT": "pt_BR", "EN": "en"}
@@ -106,6 +107,12 @@ class Texts:
     def duration(self, value: dt.timedelta) -> str:
         """Format a duration roughly: 10 meses."""
         return dates.format_timedelta(value, locale=self.locale)
+
+    def days(self, count: int) -> str:
+        """Format a number of days: 1 dia."""
+        return dates.format_timedelta(
+            dt.timedelta(count), granularity="day", threshold=math.inf, locale=self.locale
+        )
 
     def enumeration(self, items: Sequence[str]) -> str:
         """Join items to a list in a sentence: dia, rede social e instituição."""
