@@ -209,7 +209,7 @@ def query_overview() -> None:
             *(
                 queries.totals_by_day(mart, kind, period)
                 for kind in marts.KINDS
-                if (mart := marts.select_mart(published, kind, ()))
+                if (mart := marts.select_mart(published, kind, [marts.NETWORK]))
                 for period in (current, current.before)
             ),
             queries.measure_by_day(network, "views_ganhas", marts.NETWORK, current),

@@ -80,6 +80,14 @@ def test_a_sum_is_of_what_is_known_and_exact() -> None:
     assert by_day["value"].isna().tolist() == [True, False, False, True, True]
 
 
+def test_engagement_is_of_what_has_likes() -> None:
+    without = (900, None, 90, 3)
+
+    assert figure(ENGAGEMENT, gained((100, 5, 5, 3), without), None).value == 0.1
+    assert figure(ENGAGEMENT, gained((100, 10, None, 3)), None).value == 0.1
+    assert figure(ENGAGEMENT, gained(without), None).value is None
+
+
 def test_a_mean_is_of_the_sums() -> None:
     days = pd.DataFrame({"views_7d": [10, 20], "videos_7d": [1, 4]})
 

@@ -278,9 +278,9 @@ def test_a_change_is_grey_while_the_last_day_may_be_incomplete(published: Served
 def test_a_change_is_never_above_ten_and_left_out_where_the_base_is_small(own: Served) -> None:
     own.publish()
     own.as_admin(
-        f"UPDATE serving.{GAINED_BY_INSTITUTION} SET views_ganhas = 20 * views_ganhas "
+        f"UPDATE serving.{GAINED} SET views_ganhas = 20 * views_ganhas "
         f"WHERE data_observacao >= '{PERIOD[0]}'; "
-        f"UPDATE serving.{GAINED_BY_INSTITUTION} SET comentarios_ganhos = 0 "
+        f"UPDATE serving.{GAINED} SET comentarios_ganhos = 0 "
         f"WHERE data_observacao < '{PERIOD[0]}'"
     )
     texts = Texts("en")
@@ -293,6 +293,20 @@ def test_a_change_is_never_above_ten_and_left_out_where_the_base_is_small(own: S
     assert texts("times_more", factor=10) in text_of(app)
     assert not comments.delta
     assert comments.proto.delta_description == texts("small_base", count=0)
+
+
+def test_engagement_leaves_out_the_networks_without_likes(own: Served) -> None:
+    own.publish()
+    own.as_admin(
+        f"UPDATE serving.{BY_CHANNEL} SET total_likes = NULL WHERE rede_social = 'tiktok'; "
+        f"UPDATE serving.{BY_NETWORK} SET total_likes = NULL WHERE rede_social = 'tiktok'"
+    )
+    for institutions, more in (((), "true"), (("GRAN",), "faculdade = 'GRAN'")):
+        app, texts = opened(**days(*PERIOD), institution=institutions), Texts("en")
+
+        sum_of = sums(own, BY_CHANNEL, *PERIOD, f"rede_social <> 'tiktok' AND {more}")
+        engagement = (sum_of["total_likes"] + sum_of["total_comentarios"]) / sum_of["total_views"]
+        assert labelled(app)[texts.label("engagement")].value == texts.percent(engagement)
 
 
 def test_without_a_period_before_nothing_is_compared(read: Read) -> None:

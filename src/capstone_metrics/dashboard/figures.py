@@ -27,7 +27,7 @@ class Measure:
 
     Attributes:
         name: the key of its label in the texts.
-        columns: the measures of the mart that are summed.
+        columns: the measures of the mart that are summed, where the first of them is known.
         per: the measure of the mart that the sum is divided by, if any.
         is_share: whether it is shown in percent.
         is_comparable: whether it does not depend on how old the videos are.
@@ -39,16 +39,25 @@ class Measure:
     is_share: bool = False
     is_comparable: bool = True
 
+    def known(self, days: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of which it is known."""
+        return days[days[self.columns[0]].notna()]
+
+    def total(self, days: pd.DataFrame) -> int:
+        """Return the sum of its columns over some days; 0 if nothing of it is known."""
+        known = self.known(days)
+        return sum(_sum(known[column]) for column in self.columns)
+
     def of(self, days: pd.DataFrame) -> float | None:
         """Return its value over some days; None if nothing of it is known."""
-        sums = [_sum(days[column]) for column in self.columns]
-        known = [value for value in sums if value is not None]
-        if not known:
+        known = self.known(days)
+        if known.empty:
             return None
+        total = self.total(known)
         if self.per is None:
-            return sum(known)
-        divisor = _sum(days[self.per])
-        return sum(known) / divisor if divisor else None
+            return total
+        divisor = _sum(known[self.per])
+        return total / divisor if divisor else None
 
     def by_day(self, days: pd.DataFrame, period: Filter) -> pd.DataFrame:
         """Return `day` and `value` for each day of a period; no value where nothing is known."""
@@ -112,7 +121,7 @@ class Totals:
     """The sums by day of a mart in a period.
 
     Attributes:
-        current: `day` and the measures of the mart.
+        current: `day`, the network if the mart has it, and the measures of the mart.
         previous: those of the equal period before; None if the mart does not have all its days.
         videos: the measure that counts videos.
         is_growing: whether the period has the last day of the data, which may be incomplete.
@@ -128,18 +137,18 @@ class Totals:
         value = measure.of(self.current)
         if self.previous is None:
             return Figure(measure, value)
-        counted = sum(_sum(self.previous[column]) or 0 for column in measure.columns)
-        base = min(self._videos_before(), counted)
+        base = min(self._videos_before(), measure.total(self.previous))
         return Figure(measure, value, measure.of(self.previous), base, self.is_growing)
 
     def _videos_before(self) -> int:
         """Return how many videos the period before has: observed on one day, or posted in all."""
         assert self.previous is not None
-        known = [int(count) for count in self.previous[self.videos].dropna()]
-        return max(known, default=0) if self.videos == "videos_observados" else sum(known)
+        if self.videos != "videos_observados":
+            return _sum(self.previous[self.videos])
+        days = self.previous.groupby("day")
+        return max((_sum(rows[self.videos]) for _, rows in days), default=0)
 
 
-def _sum(column: pd.Series[int]) -> int | None:
-    """Return the exact sum of the known values of a column; None if there are none."""
-    known = [int(value) for value in column if not pd.isna(value)]
-    return sum(known) if known else None
+def _sum(column: pd.Series[int]) -> int:
+    """Return the exact sum of the known values of a column."""
+    return sum(int(value) for value in column.dropna())

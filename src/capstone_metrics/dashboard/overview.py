@@ -78,7 +78,10 @@ def show_overview(view: View) -> None:
 
 def read_totals(view: View, kind: Kind, criteria: Filter) -> Totals | None:
     """Return the sums of a period and of the one before; None if no mart has the filters."""
-    mart = marts.select_mart(view.marts, kind, criteria.columns)
+    columns = criteria.columns
+    mart = marts.select_mart(view.marts, kind, {NETWORK, *columns}) or marts.select_mart(
+        view.marts, kind, columns
+    )
     day_range = view.day_range(mart) if mart else None
     if mart is None or day_range is None:
         return None

@@ -97,25 +97,32 @@ def distinct_values(mart: PublishedMart, column: str) -> Query:
 
 
 def totals_by_day(mart: PublishedMart, kind: Kind, criteria: Filter) -> Query:
-    """Build the query of the measures of a kind: `day`, and each of them, for days with rows."""
-    return _sums_by(sql_identifier(kind.day), "day", mart, kind, criteria)
+    """Build the query of the measures of a kind, for days with rows: `day`, and each of them.
+
+    If the mart has networks, each has a row of its own, with its name in `rede_social`.
+    """
+    columns = {"day": sql_identifier(kind.day)}
+    if NETWORK in mart.labels:
+        columns[NETWORK] = NETWORK
+    return _sums_by(columns, mart, kind, criteria)
 
 
 def totals_by_weekday(mart: PublishedMart, kind: Kind, criteria: Filter) -> Query:
     """Build the query of the measures of a kind by day of the week, 1 (Monday) to 7: `weekday`."""
     day = f"extract(isodow FROM {sql_identifier(kind.day)})::int"
-    return _sums_by(day, "weekday", mart, kind, criteria)
+    return _sums_by({"weekday": day}, mart, kind, criteria)
 
 
 def _sums_by(
-    expression: str, alias: str, mart: PublishedMart, kind: Kind, criteria: Filter
+    columns: Mapping[str, str], mart: PublishedMart, kind: Kind, criteria: Filter
 ) -> Query:
     condition, parameters = _where(mart, criteria)
-    names = map(sql_identifier, kind.measures)
-    sums = ", ".join(f"sum({name}) AS {name}" for name in names)
+    groups = [f"{expression} AS {alias}" for alias, expression in columns.items()]
+    sums = [f"sum({name}) AS {name}" for name in map(sql_identifier, kind.measures)]
+    places = ", ".join(str(place) for place, _ in enumerate(groups, 1))
     statement = (
-        f"SELECT {expression} AS {alias}, {sums} FROM {table_name(mart)} "
-        f"WHERE {condition} GROUP BY 1 ORDER BY 1"
+        f"SELECT {', '.join([*groups, *sums])} FROM {table_name(mart)} "
+        f"WHERE {condition} GROUP BY {places} ORDER BY {places}"
     )
     return statement, parameters
 
