@@ -30,6 +30,7 @@ from tests.dashboard.conftest import (
     GAINED,
     INSTITUTIONS,
     LAST,
+    LATE,
     NETWORKS,
     QUOTED,
     READER_DSN_VARIABLE,
@@ -52,6 +53,8 @@ FINEST = {GAINED: "data_observacao", AT_7_DAYS: "data_postagem", BY_CHANNEL: "da
 """The marts of the tables, and the day of each."""
 
 PERIOD = dt.date(2026, 2, 1), dt.date(2026, 2, 14)
+GAINED_BY_NETWORK = "gold_video_crescimento_dia_rede_social"
+AT_7_DAYS_BY_NETWORK = "gold_video_views_7d_dia_rede_social"
 GAINED_BY_INSTITUTION = "gold_video_crescimento_dia_faculdade"
 OLD_PERIOD = dt.date(2026, 1, 25), dt.date(2026, 2, 7)
 DEFAULT_PERIOD = LAST - dt.timedelta(days=13), LAST
@@ -334,6 +337,45 @@ def test_nothing_is_drawn_after_the_last_observation(own: Served) -> None:
     ends = [max(row["day"].date() for row in rows) for rows in every]
     count = len(NETWORKS)
     assert (set(ends[:count]), set(ends[count:])) == ({last}, {LAST})
+
+
+def test_the_networks_that_a_sum_leaves_out_are_named(own: Served) -> None:
+    """One is not observed by day, one was observed once, and one has no likes."""
+    own.publish()
+    for mart in (GAINED, GAINED_BY_NETWORK):
+        own.as_admin(
+            f"DELETE FROM serving.{mart} WHERE rede_social = 'tiktok'; "
+            f"UPDATE serving.{mart} SET views_ganhas = NULL, likes_ganhos = NULL, "
+            "comentarios_ganhos = NULL WHERE rede_social = 'instagram_reels'"
+        )
+    own.as_admin(f"UPDATE serving.{BY_NETWORK} SET total_likes = NULL WHERE rede_social = 'tiktok'")
+    own.as_admin(f"DELETE FROM serving.{AT_7_DAYS_BY_NETWORK} WHERE rede_social = 'tiktok'")
+
+    for locale, gains, posts in (
+        (
+            "en-US",
+            "Without Instagram Reels and TikTok, for lack of data: views gained, likes gained, "
+            "comments gained, and engagement.",
+            "Without TikTok, for lack of data: engagement so far. "
+            "Without TikTok, for lack of data: average views at 7 days.",
+        ),
+        (
+            "pt-BR",
+            "Sem Instagram Reels e TikTok, por falta de dados: visualizações ganhas, curtidas "
+            "ganhas, comentários ganhos e engajamento.",
+            "Sem TikTok, por falta de dados: engajamento até agora. "
+            "Sem TikTok, por falta de dados: média aos 7 dias.",
+        ),
+    ):
+        captions = [caption.value for caption in opened(locale, **days(*PERIOD)).caption]
+        assert sum(caption.endswith(gains) for caption in captions) == 1
+        assert sum(caption.startswith(posts) for caption in captions) == 1
+    drawn = [rows[0]["segment"] for rows in charts(opened(**days(*PERIOD))) if "mean" in rows[0]]
+    assert drawn == [LATE, *sorted(NETWORKS)]
+    assert "for lack of data" not in text_of(opened(**days(*PERIOD), network="YouTube Shorts"))
+    assert "Without Instagram Reels, for lack of data: views gained." in [
+        caption.value for caption in page("explorer", mart=GAINED_BY_NETWORK).caption
+    ]
 
 
 def test_a_file_that_was_read_once_shows_what_its_posts_have_so_far(own: Served) -> None:

@@ -69,6 +69,10 @@ def show_explorer(view: View) -> None:
         table = table.assign(segment=[texts.label(str(value)) for value in table["segment"]])
         chart = charts.bar_chart(table, "value", label, texts)
     st.altair_chart(chart, alt=texts("explorer_alt", measure=label, by=texts.label(by)))
+    if marts.NETWORK in mart.labels and mart.combining(measure):
+        networks = view.query(queries.measure_by(mart, marts.NETWORK, measure, criteria, MAX_BARS))
+        if unknown := set(networks["segment"][networks["value"].isna()]):
+            st.caption(view.unknown_networks(unknown, [measure]))
     if len(table) == limit:
         st.caption(texts("explorer_limited", limit=texts.number(limit), by=texts.label(by)))
     view.show_source_rows(mart, criteria)

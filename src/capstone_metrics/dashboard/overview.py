@@ -25,7 +25,7 @@ from capstone_metrics.dashboard.marts import (
 from capstone_metrics.dashboard.view import NO_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from capstone_metrics.dashboard.definitions import Definition
     from capstone_metrics.dashboard.figures import Figure, Measure
@@ -62,8 +62,7 @@ def show_overview(view: View) -> None:
     is_gained = gained is not None and gained.value is not None
     kind = GAINED if is_gained else SO_FAR
     ranking = read_ranking(view, criteria, kind)
-    is_compared = any(each.previous is not None for each in totals.values())
-    show_headline(view, figures_by_name, criteria, ranking, is_compared=is_compared)
+    show_headline(view, figures_by_name, totals, criteria, ranking)
     if is_gained:
         show_gained(view, figures_by_name, totals[GAINED.name], criteria)
     else:
@@ -115,10 +114,9 @@ def compute_figures(totals: Mapping[str, Totals]) -> dict[str, Figure]:
 def show_headline(
     view: View,
     figures_by_name: Mapping[str, Figure],
+    totals: Mapping[str, Totals],
     criteria: Filter,
     ranking: pd.DataFrame | None,
-    *,
-    is_compared: bool,
 ) -> None:
     """Show what happened in sentences, and which days are compared, if any are."""
     texts = view.texts
@@ -131,16 +129,43 @@ def show_headline(
         "period": texts.period(criteria.first, criteria.last),
         "before": texts.period(before.first, before.last),
     }
-    text = "periods_text" if is_compared else "period_text"
-    sentences = [texts(text, **periods)]
+    is_compared = any(each.previous is not None for each in totals.values())
+    sentences = [texts("periods_text" if is_compared else "period_text", **periods)]
     if any(figure.is_growing for figure in figures_by_name.values()):
         sentences.append(texts("incomplete_text"))
+    if gained := totals.get(GAINED.name):
+        sentences += unknown_networks(view, figures.GAINED, gained, read_networks(view, criteria))
     st.caption(" ".join(sentences))
     networks = criteria.values.get(NETWORK)
     for each in view.definitions:
         is_within = before.first < each.date <= criteria.last
         if is_within and (not networks or each.rede_social in networks):
             st.warning(texts("definition_changed", **_definition_texts(view, each)))
+
+
+def read_networks(view: View, criteria: Filter) -> set[str]:
+    """Return the selected networks that have a post up to the last day: each may have gained."""
+    mart = marts.select_mart(view.marts, SO_FAR, {NETWORK, *criteria.columns})
+    if mart is None:
+        return set()
+    ever = replace(criteria, first=dt.date.min)
+    return set(view.query(queries.distinct_values(mart, NETWORK, ever))["value"])
+
+
+def unknown_networks(
+    view: View, measures: Iterable[Measure], totals: Totals, networks: set[str]
+) -> list[str]:
+    """Return a sentence for each group of networks that the same measures leave out."""
+    days = totals.current
+    if NETWORK not in days:
+        return []
+    measures_of: dict[frozenset[str], list[str]] = {}
+    for measure in measures:
+        known = set(measure.known(days)[NETWORK])
+        unknown = networks.union(days[NETWORK]) - known
+        if known and unknown:  # a measure that is known of no network has no value
+            measures_of.setdefault(frozenset(unknown), []).append(measure.name)
+    return [view.unknown_networks(*each) for each in measures_of.items()]
 
 
 def _definition_texts(view: View, definition: Definition) -> dict[str, str]:
@@ -183,11 +208,16 @@ def show_posts(
         cards.append((figures_by_name[figures.AT_7_DAYS.name], at_7_days.current))
     cards += [(figures_by_name[measure.name], so_far.current) for measure in figures.SO_FAR]
     show_cards(view, cards, criteria)
+    networks = set(so_far.current.get(NETWORK, ()))
+    sentences = unknown_networks(view, figures.SO_FAR, so_far, networks)
     if at_7_days:
+        sentences += unknown_networks(view, [figures.AT_7_DAYS], at_7_days, networks)
         count, known = so_far.current["total_videos"].sum(), at_7_days.current["videos_7d"].sum()
         if young := int(count) - int(known):
             numbers = {"young": texts.number(young), "count": texts.number(int(count))}
-            st.caption(texts("too_young", **numbers))
+            sentences.append(texts("too_young", **numbers))
+    if sentences:
+        st.caption(" ".join(sentences))
     show_by_network(view, criteria, SO_FAR)
 
 

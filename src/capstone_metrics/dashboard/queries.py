@@ -90,10 +90,14 @@ def day_range(mart: PublishedMart, measure: str | None = None) -> Query:
     return statement, []
 
 
-def distinct_values(mart: PublishedMart, column: str) -> Query:
+def distinct_values(mart: PublishedMart, column: str, criteria: Filter | None = None) -> Query:
     """Build the query of the distinct values of a column of a mart: `value`."""
-    value = sql_identifier(column)
-    return f"SELECT DISTINCT {value} AS value FROM {table_name(mart)} ORDER BY 1", []
+    condition, parameters = _where(mart, criteria)
+    statement = (
+        f"SELECT DISTINCT {sql_identifier(column)} AS value FROM {table_name(mart)} "
+        f"WHERE {condition} ORDER BY 1"
+    )
+    return statement, parameters
 
 
 def totals_by_day(mart: PublishedMart, kind: Kind, criteria: Filter) -> Query:
@@ -130,7 +134,8 @@ def _sums_by(
 def measure_by_day(mart: PublishedMart, measure: str, column: str, criteria: Filter) -> Query:
     """Build the query of a measure for each day and value of a column, and of its 7-day mean.
 
-    A day without a row counts as 0 in the mean, which is null for the first 6 days of the mart.
+    A day without a row counts as 0 in the mean, which is null for the first 6 days of the mart. A
+    value of the column of which nothing is known has no rows.
 
     Returns:
         A query of `day`, `segment` (the value of the column), `value` and `mean`.
@@ -145,8 +150,9 @@ def measure_by_day(mart: PublishedMart, measure: str, column: str, criteria: Fil
             FROM {table_name(mart)} WHERE {condition} GROUP BY 1, 2
         ), grid AS (
             SELECT day::date AS day, segment
-            FROM generate_series(%s::date, %s::date, '1 day') AS days (day),
-                (SELECT DISTINCT segment FROM cells WHERE day >= %s) AS segments
+            FROM generate_series(%s::date, %s::date, '1 day') AS days (day), (
+                SELECT DISTINCT segment FROM cells WHERE day >= %s AND value IS NOT NULL
+            ) AS segments
         ), means AS (
             SELECT
                 day, segment, coalesce(value, 0) AS value,

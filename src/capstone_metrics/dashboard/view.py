@@ -162,6 +162,13 @@ class View:
         text = self.texts("left_out", columns=self.texts.enumeration(labels))
         st.caption(f":material/filter_alt_off: {text}")
 
+    def unknown_networks(self, networks: Iterable[str], measures: Iterable[str]) -> str:
+        """Return the sentence that networks are left out of measures that are not known of them."""
+        texts = self.texts
+        names = texts.enumeration([texts.label(each) for each in sorted(networks)])
+        labels = texts.enumeration([texts.label(each).lower() for each in measures])
+        return texts("unknown_networks", measures=labels, networks=names)
+
     def _format(self, name: str, column: pd.Series[Any]) -> Any:
         """Return the function that formats the values of a column; None if none has to."""
         if name == marts.NETWORK:
