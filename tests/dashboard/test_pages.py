@@ -897,6 +897,18 @@ def test_the_explorer_sums_as_gold_does(served: Served) -> None:
         assert dict(zip(parts, (row["value"] for row in rows), strict=True)) == expected
 
 
+def test_new_posts_are_not_known_where_no_gain_is(own: Served) -> None:
+    own.publish()
+    unknown = "views_ganhas = NULL, posts = 0 WHERE rede_social = 'tiktok'"
+    own.as_admin(f"UPDATE serving.gold_canal_dia SET {unknown}")
+
+    app = page("explorer", mart="gold_canal_dia", by="rede_social", measure="posts")
+    (rows,) = charts(app)
+    assert [row["segment"] for row in rows if row["value"] is None] == ["TikTok"]
+    assert len(rows) == len(NETWORKS)
+    assert "Without TikTok, for lack of data: new posts." in [each.value for each in app.caption]
+
+
 RATES = {
     "key": ["data_postagem", "rede_social"],
     "measures": {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.dashboard.marts import (
+    GAINED,
     HOUR,
     INSTITUTION,
     NETWORK,
@@ -28,6 +29,9 @@ CHANNEL = f"{NETWORK}, {INSTITUTION}"
 
 MIN_VIDEOS = 5
 """The fewest videos of a channel for a median."""
+
+NEW_POSTS = {"sum": "posts"}
+"""The declaration of a measure that counts new posts."""
 
 MEAN_DAYS = 7
 MEAN_LOOKBACK = dt.timedelta(days=MEAN_DAYS - 1)
@@ -257,6 +261,10 @@ def _combined(mart: PublishedMart, measure: str) -> str:
     """Return the SQL of a measure of several rows; nothing where it cannot be told from them."""
     name = sql_identifier(measure)
     combining = mart.combining(measure)
+    views = GAINED.views
+    if mart.measures[measure] == NEW_POSTS and mart.measures.get(views) == GAINED.measures[views]:
+        # where no gain is known, it is not known either which posts are new
+        return f"sum({name}) FILTER (WHERE {sql_identifier(views)} IS NOT NULL)"
     return f"{combining}({name})" if combining else f"CASE count(*) WHEN 1 THEN max({name}) END"
 
 
