@@ -85,7 +85,7 @@ def days_of(text: str | None) -> set[str]:
     return set(re.findall(r"\d{4}-\d\d-\d\d", text or ""))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def project(open_folder: Path) -> Iterator[Project]:
     with project_copy(open_folder) as copy:
         copy.ingest_nothing()
