@@ -37,7 +37,7 @@ Value = float | None
 Row = tuple[Any, ...]
 """Day, network, institution and counts."""
 
-Evaluate = Callable[[str, dict[str, list[Any]]], Value]
+Evaluate = Callable[..., Value]
 
 
 def videos() -> list[Row]:
@@ -128,9 +128,10 @@ def evaluate() -> Evaluate:
     }
     tables = {name: {"columns": each[0], "rows": each[1]} for name, each in contents.items()}
 
-    def evaluate(name: str, chosen: dict[str, list[Any]]) -> Value:
+    def evaluate(name: str, chosen: dict[str, list[Any]], **others: Any) -> Value:
         options = {"date_table": "Date", "date_column": "Date", "relationships": relationships}
-        value = evaluate_measure(name, tables, measures, filter_context=chosen, **options)
+        read = {**tables, **others}
+        value = evaluate_measure(name, read, measures, filter_context=chosen, **options)
         return None if value is None else float(value)
 
     return evaluate
@@ -256,6 +257,15 @@ def test_a_month_is_compared_with_as_many_days_before_it(evaluate: Evaluate) -> 
 
     assert evaluate("Views", february) == expected(31, 58, [], [])[0]
     assert evaluate("Views before", february) == expected(3, 30, [], [])[0]
+
+
+def test_engagement_is_of_the_videos_whose_likes_are_known(evaluate: Evaluate) -> None:
+    rows = [
+        [DAYS[0], "tiktok", "GRAN", 100, 10, 5, 1],
+        [DAYS[0], "kwai", "GRAN", 300, None, None, 1],
+    ]
+    table = {"columns": ["data_postagem", *CHANNEL, *SUMS.values()], "rows": rows}
+    assert evaluate("Engagement", {}, **{VIEWS: table}) == pytest.approx(0.15)
 
 
 def test_without_a_filter_a_measure_is_of_all_videos(evaluate: Evaluate) -> None:
