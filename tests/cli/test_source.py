@@ -69,6 +69,7 @@ def test_a_known_export_is_added_to_a_new_environment_and_run(copy: Project) -> 
     assert "rejected  record 11: views.unreadable: Views = '#VALUE!'" in shown
     added = copy.kedro("source", "add", "studio.csv", "--env=escola", given).stdout
     assert "Next: kedro run --env=escola" in added
+    assert "has files of" not in added
     assert declared(copy, "escola") == {
         "networks": ["youtube"],
         "sources": {
@@ -83,6 +84,9 @@ def test_a_known_export_is_added_to_a_new_environment_and_run(copy: Project) -> 
     lake = "--pipelines=ingest_bronze,bronze_to_silver,silver_to_gold"
     output = copy.kedro("run", "--env=escola", lake).stdout
     assert "11 current in Silver + 0 superseded + 2 quarantined + 1 ignored" in output
+    shutil.rmtree(copy.root / "conf/escola")
+    again = copy.kedro("source", "add", "studio.csv", "--env=escola", given).stdout
+    assert "data/escola has files of an environment of this name that was deleted" in again
 
 
 def test_an_unknown_export_is_guessed_and_joins_the_sources_of_an_environment(

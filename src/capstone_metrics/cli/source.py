@@ -147,7 +147,17 @@ def add(env: str | None, request: _Request, name: str | None) -> None:
             options += [f"--set={setting}" for setting in request.settings]
             command = shlex.join(["kedro", "source", "add", str(file), *options])
             click.echo(f"It also has what a day gained; to add that: {command}")
+    if is_new and (project_folder() / _lake_of(env)).exists():
+        click.echo(
+            f"{_lake_of(env)} has files of an environment of this name that was deleted; to begin "
+            f"anew: kedro reset --env={env}"
+        )
     click.echo(f"Added {name} to {path.relative_to(project_folder())}. Next: kedro run --env={env}")
+
+
+def _lake_of(env: str) -> str:
+    """Return the folder of the lake of a new environment."""
+    return f"data/{env}"
 
 
 def _write(path: Path, text: str, *, is_new: bool) -> None:
@@ -158,7 +168,7 @@ def _write(path: Path, text: str, *, is_new: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_new and not settings.exists():
             database = f"capstone_{env}".replace("-", "_").lower()
-            own = {"lake": f"data/{env}", "database": database}
+            own = {"lake": _lake_of(env), "database": database}
             settings.write_text(write_yaml(own), encoding="utf-8")
         path.write_text(text, encoding="utf-8")
     except OSError as error:
