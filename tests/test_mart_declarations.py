@@ -6,8 +6,8 @@ import pytest
 
 from capstone_metrics.errors import CapstoneError
 from capstone_metrics.mart_declarations import mart_of, marts_of
-from capstone_metrics.schemas import REQUIRED, silver_tables
-from capstone_metrics.validation.silver import SILVER, columns_of
+from capstone_metrics.schemas import silver_tables
+from capstone_metrics.validation.silver import REQUIRED, SILVER, columns_of
 
 NAME = "gold_views_dia"
 VIEWS = {"total_views": {"sum": "views"}}

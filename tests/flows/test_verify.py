@@ -164,8 +164,10 @@ def test_a_rebuild_shows_a_value_that_was_edited(empty_project: Project, lake: P
 
 
 def test_the_quarantine_is_counted_by_rule_and_shown(empty_project: Project, lake: Path) -> None:
+    assert "1  line.not_json" in empty_project.kedro("quarantine").stdout
     output = empty_project.kedro("quarantine", "--rule=views.unreadable", "--lines=5").stdout
-    assert "1  line.not_json" in output
+    assert "1  views.unreadable" in output
+    assert "line.not_json" not in output
     assert "janela=2026-01-31T08/criacao.jsonl:3 views.unreadable" in output
     assert '"views": "x"' in output
     assert "{cut" not in output

@@ -146,6 +146,6 @@ def test_an_export_fills_the_declared_columns_that_it_has(
     tmp_path: Path, name: str, text: str, expected: dict[str, int | None]
 ) -> None:
     (tmp_path / name).write_text(text, encoding="cp1252" if ";" in text else "utf-8")
-    _, result = preview_file(tmp_path / name, None, {}, ARRIVAL)
+    _, result = preview_file(tmp_path / name, {})
     (row,) = result.rows
     assert {column: row[column] for column in expected} == expected
