@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from capstone_metrics.configuration import Configuration
+from capstone_metrics.configuration_check import _check_definitions
 from capstone_metrics.definitions import Definition, definitions_of
 from capstone_metrics.errors import ConfigError
-from capstone_metrics.hooks import _check_definitions
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:

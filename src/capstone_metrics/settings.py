@@ -5,9 +5,10 @@ import datetime as dt
 from kedro.config import OmegaConfigLoader
 from omegaconf.resolvers import oc
 
-from capstone_metrics.hooks import HOOKS as _HOOKS
+from capstone_metrics.configuration_check import ConfigurationCheck
+from capstone_metrics.hooks import RunMonitor
 
-HOOKS = _HOOKS
+HOOKS = (ConfigurationCheck(), RunMonitor())
 DISABLE_HOOKS_FOR_PLUGINS = (
     "kedro-telemetry",
 )  # it sends usage data unless a .telemetry file refuses
