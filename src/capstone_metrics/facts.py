@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from capstone_metrics.wide_sums import Sum
 
 Days = set[dt.date] | None
-Span = tuple[dt.date, dt.date]
+DayRange = tuple[dt.date, dt.date]
 
 POSTED, OBSERVED = DAYS["criacao"], DAYS["observacao_dia"]
 
@@ -67,7 +67,7 @@ def rows_of_days(table: ir.Table, column: str, days: Collection[dt.date] | None)
     return table if days is None else table.filter(table[column].isin(sorted(days)))
 
 
-def rows_of_spans(table: ir.Table, column: str, spans: Iterable[Span]) -> ir.Table:
+def rows_of_spans(table: ir.Table, column: str, spans: Iterable[DayRange]) -> ir.Table:
     """Return the rows that have a day in a column that is within one of some spans."""
     merged: list[list[dt.date]] = []
     for first, last in sorted(spans):

@@ -9,7 +9,7 @@ import ibis
 import pyarrow as pa
 
 from capstone_metrics.marts import RATIO, RATIO_DIGITS
-from capstone_metrics.wide_sums import informed, wide_sum
+from capstone_metrics.wide_sums import wide_sum, without_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ DIVIDEND, DIVISOR = "dividend of ", "divisor of "
 def keyed(rows: ir.Table, mart: Mart) -> ir.Table:
     """Return rows of Silver whose keys are known, as are the texts that describe their videos."""
     texts = (name for name in mart.attributes if rows[name].type().is_string())
-    return rows.mutate(**{name: informed(rows[name]) for name in (*mart.key, *texts)})
+    return rows.mutate(**{name: without_nulls(rows[name]) for name in (*mart.key, *texts)})
 
 
 def totals_of(

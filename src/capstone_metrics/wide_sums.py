@@ -26,7 +26,7 @@ UNKNOWN_NUMBER, UNKNOWN_DAY = -1, dt.date(1, 1, 1)
 """What stands for a missing text, number or date in a key: its videos count, and no key is null."""
 
 
-def informed(column: ir.Column) -> ir.Column:
+def without_nulls(column: ir.Column) -> ir.Column:
     """Return a column of a key without nulls."""
     if column.type().is_string():
         return column.fill_null(NOT_INFORMED)
@@ -103,7 +103,7 @@ def rows_within(rows: ir.Table, mart: Mart, overflows: Iterable[Overflow]) -> ir
 
 def _has_key(rows: ir.Table, key: Mapping[str, str]) -> ir.BooleanValue:
     (first, *others) = (
-        informed(rows[column]).cast("string") == value for column, value in key.items()
+        without_nulls(rows[column]).cast("string") == value for column, value in key.items()
     )
     for other in others:
         first &= other

@@ -35,7 +35,7 @@ REJECTED = pa.schema({name: ARROW[kind] for name, kind in QUARANTINE.items()})
 
 
 @dataclass
-class ValidatedLines:
+class BlockResult:
     """The validated lines of a block.
 
     Attributes:
@@ -68,7 +68,7 @@ def row_schema(columns: Mapping[str, str]) -> pa.Schema:
 
 def validate_lines(
     block: Block, contract: Contract | None, scanner: Scanner | None, networks: Collection[str]
-) -> ValidatedLines:
+) -> BlockResult:
     """Validate the lines of a block.
 
     Args:
@@ -77,7 +77,7 @@ def validate_lines(
         scanner: the scanner of their source; None if all lines are left to the rules.
         networks: the known values of `rede_social`.
     """
-    result = ValidatedLines()
+    result = BlockResult()
     if scanner is None or block.size > MAX_SCANNED_BYTES:
         lines = [(number, line) for number, line in enumerate(block.lines()) if line.strip()]
         _validate_by_rules(lines, block, contract, networks, result)
@@ -110,10 +110,10 @@ def validate_lines(
     return result
 
 
-def count_lines(block: Block) -> ValidatedLines:
+def count_lines(block: Block) -> BlockResult:
     """Count the lines of a block of an object that was read anew in another way."""
     count = sum(1 for line in block.lines() if line.strip())
-    return ValidatedLines(count=count, withdrawn=count)
+    return BlockResult(count=count, withdrawn=count)
 
 
 def _validate_by_rules(
@@ -121,7 +121,7 @@ def _validate_by_rules(
     block: Block,
     contract: Contract | None,
     networks: Collection[str],
-    result: ValidatedLines,
+    result: BlockResult,
 ) -> None:
     """Validate numbered lines of a block by the rules, and add them to a result."""
     accepted: dict[int, Mapping[str, Any]] = {}

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from capstone_metrics.validation.blocks import Block
     from capstone_metrics.validation.contract import Contract
-    from capstone_metrics.validation.lines import ValidatedLines
+    from capstone_metrics.validation.lines import BlockResult
 
     Objects = Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]]
 
@@ -82,7 +82,7 @@ class ObjectResult:
     reasons: Counter[str] = field(default_factory=Counter)
     new_fields: Counter[str] = field(default_factory=Counter)
 
-    def add(self, lines: ValidatedLines) -> None:
+    def add(self, lines: BlockResult) -> None:
         """Add the counts of the next lines."""
         self.lines += lines.count
         self.accepted += sum(batch.num_rows for batch in lines.accepted)
@@ -180,7 +180,7 @@ class Validator:
 
     def _validate_blocks(
         self, objects: Objects, threads: int
-    ) -> Iterator[tuple[ObjectResult, ValidatedLines | None]]:
+    ) -> Iterator[tuple[ObjectResult, BlockResult | None]]:
         """Yield the validated lines of each block in order, and None at the end of each object."""
         free: deque[bytearray] = deque()
         blocks = self._read_blocks(objects, free)
@@ -192,9 +192,9 @@ class Validator:
             if size >= COMPILED_BYTES or memory >= WAITING_BYTES:
                 break
         scanners = self._scanners(max(size, COMPILED_BYTES) if memory >= WAITING_BYTES else size)
-        running: deque[tuple[ObjectResult, Block | None, Future[ValidatedLines] | None]] = deque()
+        running: deque[tuple[ObjectResult, Block | None, Future[BlockResult] | None]] = deque()
 
-        def finish_first() -> tuple[ObjectResult, ValidatedLines | None]:
+        def finish_first() -> tuple[ObjectResult, BlockResult | None]:
             result, block, future = running.popleft()
             lines = future.result() if future else None
             if block and len(block.buffer) == BUFFER_BYTES:
@@ -256,7 +256,7 @@ class _Batch:
         """The number of blocks whose rows the batch has."""
         return len(self._accepted) + len(self._daily) + len(self._rejected)
 
-    def add(self, result: ObjectResult, lines: ValidatedLines | None) -> None:
+    def add(self, result: ObjectResult, lines: BlockResult | None) -> None:
         """Add the next lines of an object; None at its end."""
         if lines is None:
             self.objects.append(result)

@@ -9,12 +9,11 @@ import datetime as dt
 import ibis
 import ibis.expr.types as ir
 
-from capstone_metrics.facts import Span
+from capstone_metrics.facts import OBSERVED, DayRange
 from capstone_metrics.schemas import GAINS, VIDEO_KEY
 from capstone_metrics.wide_sums import wide, wide_sum
 
-DAY = "data_observacao"
-VIDEO_AND_DAY = [*VIDEO_KEY, DAY]
+VIDEO_AND_DAY = [*VIDEO_KEY, OBSERVED]
 WHOLE_UNTIL_DAYS = 1
 """How many days after its posting the first observation of a video counts whole, at most."""
 
@@ -56,11 +55,11 @@ def with_daily_gains(observations: ir.Table, rows: ir.Table) -> ir.Table:
     increments = rows.filter(rows.views.isnull())
     since_posting = (observations.data_postagem - ibis.interval(days=DAYS_OF_A_FIRST)).cast("date")
     spans = observations.select(
-        *VIDEO_AND_DAY, since=ibis.coalesce(observations[f"previous_{DAY}"], since_posting)
+        *VIDEO_AND_DAY, since=ibis.coalesce(observations[f"previous_{OBSERVED}"], since_posting)
     )
-    days = increments.select(*VIDEO_KEY, "is_new", *GAINS.values(), day=increments[DAY])
+    days = increments.select(*VIDEO_KEY, "is_new", *GAINS.values(), day=increments[OBSERVED])
     between = spans.inner_join(days, VIDEO_KEY)
-    between = between.filter((between.day > between.since) & (between.day < between[DAY]))
+    between = between.filter((between.day > between.since) & (between.day < between[OBSERVED]))
     counted = between.group_by(VIDEO_AND_DAY).agg(
         follows_new_daily_lines=between.is_new.any(),
         **{f"counted_{gain}": wide_sum(between[gain]) for gain in GAINS.values()},
@@ -77,7 +76,7 @@ def with_daily_gains(observations: ir.Table, rows: ir.Table) -> ir.Table:
     return ibis.union(gained.select(*names), own.select(*names))
 
 
-def spans_of_daily_rows(upserted: ir.Table, around: ir.Table) -> list[Span]:
+def spans_of_daily_rows(upserted: ir.Table, around: ir.Table) -> list[DayRange]:
     """Return the days whose increments the gains of new rows, and of those after them, depend on.
 
     Args:
@@ -87,7 +86,7 @@ def spans_of_daily_rows(upserted: ir.Table, around: ir.Table) -> list[Span]:
     spans = (
         ibis.union(upserted.select(*VIDEO_AND_DAY), around.select(*VIDEO_AND_DAY))
         .group_by(VIDEO_KEY)
-        .agg(first=lambda rows: rows[DAY].min(), last=lambda rows: rows[DAY].max())
+        .agg(first=lambda rows: rows[OBSERVED].min(), last=lambda rows: rows[OBSERVED].max())
         .select("first", "last")
         .distinct()
         .to_pyarrow()

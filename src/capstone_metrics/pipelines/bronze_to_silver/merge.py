@@ -10,14 +10,21 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite, SilverSnapshot
-from capstone_metrics.facts import count_of, days_of, index_of, rows_of_days, shard_of, values_of
+from capstone_metrics.facts import (
+    POSTED,
+    count_of,
+    days_of,
+    index_of,
+    rows_of_days,
+    shard_of,
+    values_of,
+)
 from capstone_metrics.pipelines.bronze_to_silver.latest import latest
 from capstone_metrics.pipelines.bronze_to_silver.observations import merge_observations
 from capstone_metrics.pipelines.bronze_to_silver.validate import ValidationResult
 from capstone_metrics.schemas import PROVENANCE, VIDEO_INDEX, VIDEO_KEY, silver_tables
 from capstone_metrics.validation.objects import parse_object_name
 
-DAY = "data_postagem"
 LINE_KEY = ["objeto", "linha"]
 """The columns that identify a line of Bronze."""
 
@@ -128,8 +135,8 @@ def _observed_before(before: ir.Table, validation: ValidationResult) -> ir.Table
     observed = validation.observed
     videos = observed.filter(observed.linhas_somadas > 0).select(*VIDEO_KEY).distinct()
     others = videos.anti_join(before, VIDEO_KEY).cache()
-    days = days_of(index_of(others, validation.snapshot.tables["video_index"]), DAY)
-    rows = rows_of_days(validation.snapshot.tables["provenance"], DAY, days)
+    days = days_of(index_of(others, validation.snapshot.tables["video_index"]), POSTED)
+    rows = rows_of_days(validation.snapshot.tables["provenance"], POSTED, days)
     rows = rows.semi_join(others, VIDEO_KEY).select(*PROVENANCE).mutate(is_new=False)
     return ibis.union(before, rows.select(*before.columns)).cache()
 
@@ -192,12 +199,12 @@ def _rows_before(new: ir.Table, snapshot: SilverSnapshot) -> tuple[ir.Table, lis
     corrected, the day that it leaves.
     """
     provenance = snapshot.tables["provenance"]
-    days = days_of(new, DAY)
-    rows = rows_of_days(provenance, DAY, days).select(*PROVENANCE).cache()
+    days = days_of(new, POSTED)
+    rows = rows_of_days(provenance, POSTED, days).select(*PROVENANCE).cache()
     # these videos are new, or on another day, which the index names
     moved = index_of(new.anti_join(rows, VIDEO_KEY), snapshot.tables["video_index"])
-    if other_days := set(days_of(moved, DAY)).difference(days):
-        rows = ibis.union(rows, rows_of_days(provenance, DAY, other_days).select(*PROVENANCE))
+    if other_days := set(days_of(moved, POSTED)).difference(days):
+        rows = ibis.union(rows, rows_of_days(provenance, POSTED, other_days).select(*PROVENANCE))
     return rows.mutate(is_new=False).cache(), sorted([*days, *other_days])
 
 
@@ -227,9 +234,9 @@ def _in_partitions(table: ir.Table, partitions: list[tuple[str, ...]]) -> ir.Tab
     """Return the rows of some partitions."""
     networks = {network for network, _ in partitions}
     days = {dt.date.fromisoformat(day) for _, day in partitions}
-    name = table.rede_social + "/" + table[DAY].cast("string")
+    name = table.rede_social + "/" + table[POSTED].cast("string")
     # the engine skips files by the first two filters; the third leaves out other combinations
-    rows = rows_of_days(table.filter(table.rede_social.isin(sorted(networks))), DAY, days)
+    rows = rows_of_days(table.filter(table.rede_social.isin(sorted(networks))), POSTED, days)
     return rows.filter(name.isin(["/".join(partition) for partition in partitions]))
 
 

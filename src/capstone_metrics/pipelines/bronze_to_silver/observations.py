@@ -7,9 +7,15 @@ import ibis
 import ibis.expr.types as ir
 
 from capstone_metrics.changes import PartitionOverwrite
-from capstone_metrics.facts import Span, count_of, days_of, rows_of_days, rows_of_spans
+from capstone_metrics.facts import (
+    OBSERVED,
+    DayRange,
+    count_of,
+    days_of,
+    rows_of_days,
+    rows_of_spans,
+)
 from capstone_metrics.pipelines.bronze_to_silver.daily import (
-    DAY,
     VIDEO_AND_DAY,
     WHOLE_UNTIL_DAYS,
     spans_of_daily_rows,
@@ -46,9 +52,9 @@ def merge_observations(
     observed, provenance = (
         validation.snapshot.tables[name] for name in ("observacao_dia", "day_provenance")
     )
-    new_days = days_of(new, DAY)
+    new_days = days_of(new, OBSERVED)
     lines = ibis.union(
-        rows_of_days(provenance, DAY, new_days).select(*DAY_PROVENANCE).mutate(is_new=False),
+        rows_of_days(provenance, OBSERVED, new_days).select(*DAY_PROVENANCE).mutate(is_new=False),
         new.select(*DAY_PROVENANCE, "is_new"),
     )
     merged = _last_of_day(lines, validation).cache()
@@ -62,8 +68,8 @@ def merge_observations(
     others = around.anti_join(upserted, VIDEO_AND_DAY).select(*said).mutate(is_new=False)
     gained = with_gains(ibis.union(upserted.mutate(is_new=True), others))
     changed = gained.filter(gained.is_new | gained.follows_new).cache()
-    days = days_of(changed, DAY)
-    unchanged = rows_of_days(observed, DAY, days).anti_join(changed, VIDEO_AND_DAY)
+    days = days_of(changed, OBSERVED)
+    unchanged = rows_of_days(observed, OBSERVED, days).anti_join(changed, VIDEO_AND_DAY)
     rows = ibis.union(changed.select(*columns), unchanged.select(*columns))
     return {
         "observacao_dia": PartitionOverwrite(rows, [(str(day),) for day in days]),
@@ -91,7 +97,7 @@ def _last_observed(observed: ir.Table, repeated_days: Collection[dt.date] | None
         return latest(observed, VIDEO_AND_DAY)
     if not repeated_days:
         return observed
-    is_repeated = observed[DAY].isin(sorted(repeated_days))
+    is_repeated = observed[OBSERVED].isin(sorted(repeated_days))
     repeated = latest(observed.filter(is_repeated), VIDEO_AND_DAY).cache()  # a few rows mostly
     return ibis.union(repeated, observed.filter(~is_repeated))
 
@@ -113,7 +119,7 @@ def _around_with_daily_rows(upserted: ir.Table, before: ir.Table, observed: ir.T
     around = _around(upserted, before, observed.filter(observed.views.notnull()))
     increments = observed.filter(observed.views.isnull())
     spans = spans_of_daily_rows(upserted, around)
-    between = rows_of_spans(increments, DAY, spans).semi_join(upserted, VIDEO_KEY)
+    between = rows_of_spans(increments, OBSERVED, spans).semi_join(upserted, VIDEO_KEY)
     return ibis.union(around, between.select(*around.columns))
 
 
@@ -128,31 +134,33 @@ def _around(upserted: ir.Table, before: ir.Table, observed: ir.Table) -> ir.Tabl
         before: the provenance of videos, with the day on which each was last observed.
         observed: the observations by day.
     """
-    first = upserted.group_by(VIDEO_KEY).agg(first=upserted[DAY].min())
-    known = first.inner_join(before.select(*VIDEO_KEY, last=before[DAY]), VIDEO_KEY).cache()
-    around = rows_of_spans(observed, DAY, _spans_between(known)).semi_join(known, VIDEO_KEY).cache()
+    first = upserted.group_by(VIDEO_KEY).agg(first=upserted[OBSERVED].min())
+    known = first.inner_join(before.select(*VIDEO_KEY, last=before[OBSERVED]), VIDEO_KEY).cache()
+    around = (
+        rows_of_spans(observed, OBSERVED, _spans_between(known)).semi_join(known, VIDEO_KEY).cache()
+    )
     # a video whose last line was of counters in a period has no row of that day
-    last_rows = around.select(*VIDEO_KEY, last=around[DAY])
+    last_rows = around.select(*VIDEO_KEY, last=around[OBSERVED])
     unseen = known.anti_join(last_rows, [*VIDEO_KEY, "last"]).cache()
     if count_of(unseen):
         every_row = observed.semi_join(unseen, VIDEO_KEY)
         around = ibis.union(around.anti_join(unseen, VIDEO_KEY), every_row).cache()
     after = around.inner_join(first, VIDEO_KEY)
-    after = after.filter(after[DAY] >= after["first"])
-    by_video = ibis.window(group_by=VIDEO_KEY, order_by=DAY)
+    after = after.filter(after[OBSERVED] >= after["first"])
+    by_video = ibis.window(group_by=VIDEO_KEY, order_by=OBSERVED)
     after = after.mutate(number=ibis.row_number().over(by_video))
     after = after.filter((after.number == 0) & after.dias.notnull())
     earlier = after.select(
-        *VIDEO_KEY, **{DAY: (after[DAY] - after.dias.as_interval("D")).cast("date")}
+        *VIDEO_KEY, **{OBSERVED: (after[OBSERVED] - after.dias.as_interval("D")).cast("date")}
     ).cache()
-    days = days_of(earlier, DAY)
+    days = days_of(earlier, OBSERVED)
     if not days:
         return around
-    before_first = rows_of_days(observed, DAY, days).semi_join(earlier, VIDEO_AND_DAY)
+    before_first = rows_of_days(observed, OBSERVED, days).semi_join(earlier, VIDEO_AND_DAY)
     return ibis.union(around, before_first.anti_join(around, VIDEO_AND_DAY))
 
 
-def _spans_between(known: ir.Table) -> list[Span]:
+def _spans_between(known: ir.Table) -> list[DayRange]:
     """Return the last day of each video, or the days from its first new one to that."""
     spans = known.group_by("last").agg(first=known["first"].min()).to_pyarrow().to_pylist()
     return [(min(each["first"], each["last"]), each["last"]) for each in spans]
@@ -164,11 +172,11 @@ def _with_gains(rows: ir.Table) -> ir.Table:
     A first one counts whole if the video was posted on that day or the day before; otherwise it is
     what later ones are compared with.
     """
-    by_video = ibis.window(group_by=VIDEO_KEY, order_by=DAY)
-    previous = {name: rows[name].lag().over(by_video) for name in (DAY, "is_new", *GAINS)}
+    by_video = ibis.window(group_by=VIDEO_KEY, order_by=OBSERVED)
+    previous = {name: rows[name].lag().over(by_video) for name in (OBSERVED, "is_new", *GAINS)}
     rows = rows.mutate(**{f"previous_{name}": value for name, value in previous.items()})
-    age = rows[DAY].delta(rows.data_postagem, unit="day")
-    is_first = rows[f"previous_{DAY}"].isnull()
+    age = rows[OBSERVED].delta(rows.data_postagem, unit="day")
+    is_first = rows[f"previous_{OBSERVED}"].isnull()
     gains = {
         gain: ibis.cases(
             (~is_first, rows[counter] - rows[f"previous_{counter}"]),
@@ -179,6 +187,6 @@ def _with_gains(rows: ir.Table) -> ir.Table:
     }
     return rows.mutate(
         **gains,
-        dias=rows[DAY].delta(rows[f"previous_{DAY}"], unit="day").cast("int64"),
+        dias=rows[OBSERVED].delta(rows[f"previous_{OBSERVED}"], unit="day").cast("int64"),
         follows_new=rows.previous_is_new.fill_null(False),
     )
