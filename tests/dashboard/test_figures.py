@@ -122,8 +122,8 @@ def test_a_change_is_the_end_of_a_sentence(value: float, phrase: str) -> None:
 @pytest.mark.parametrize(
     ("locale", "sentences"),
     [
-        ("en", "Views gained in 1 day: **1**. Videos posted: **1**."),
-        ("pt_BR", "Visualizações ganhas em 1 dia: **1**. Vídeos postados: **1**."),
+        ("en", "In 1 day, views grew by **1**. Videos posted: **1**."),
+        ("pt_BR", "Em 1 dia, as visualizações cresceram **1**. Vídeos postados: **1**."),
     ],
 )
 def test_one_is_no_plural(locale: str, sentences: str) -> None:
