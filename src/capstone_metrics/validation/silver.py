@@ -120,10 +120,10 @@ RESERVED = frozenset(
         *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax", "oid"),
     )
 )
-"""The names that nodes, and PostgreSQL, have for columns of their own; so are those of a join."""
+"""The names that nodes, and PostgreSQL, have for columns of their own."""
 
-JOINED = "_right"
-"""How a name ends that a join gives to a column of its right side."""
+JOINED = frozenset(f"{name}_right" for name in (*SILVER, *OBSERVATION))
+"""The names that a join gives to columns of its right side."""
 
 MAX_COLUMN_BYTES = 63
 """The longest name that PostgreSQL allows."""
@@ -150,8 +150,7 @@ def columns_of(declared: Any) -> dict[str, str]:
                 f"columns.{name}: the name is longer than the {MAX_COLUMN_BYTES} bytes that "
                 "PostgreSQL takes."
             )
-        taken = {*SILVER, *OBSERVATION, *QUARANTINE, *COMPUTED, *RESERVED}
-        if name in taken or name.endswith(JOINED):
+        if name in {*SILVER, *OBSERVATION, *QUARANTINE, *COMPUTED, *RESERVED, *JOINED}:
             raise ConfigError(
                 f"columns.{name}: there is such a column already, or the name is reserved; choose "
                 "another one."
