@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capstone_metrics.changes import accounted_lines
 from capstone_metrics.errors import StorageError, user_message
-from capstone_metrics.facts import facts_of
+from capstone_metrics.facts import count_of, facts_of
 from capstone_metrics.mart_declarations import marts_in
 from capstone_metrics.measures import totals_of
 from capstone_metrics.refusals import allowance
@@ -96,8 +96,8 @@ def verify(lake: Lake) -> list[VerifyResult]:
 
 def compare_tables(name: str, stored: ir.Table, rebuilt: ir.Table) -> VerifyResult:
     """Check that a table has the same rows as a rebuild of it."""
-    removed = stored.difference(rebuilt).count().to_pyarrow().as_py()
-    added = rebuilt.difference(stored).count().to_pyarrow().as_py()
+    removed = count_of(stored.difference(rebuilt))
+    added = count_of(rebuilt.difference(stored))
     difference = f"a rebuild would remove {removed} rows and add {added}; {REBUILD}"
     detail = difference if removed or added else ""
     return VerifyResult(f"{name} equals a rebuild from Bronze", not detail, detail)
@@ -167,12 +167,12 @@ def _provenance_problems(lake: Lake) -> Iterator[str]:
     tables = lake.silver.tables
     rows, videos = tables["criacao"], tables["criacao"].select(*VIDEO_KEY).distinct()
     counts = {
-        "rows": _count(rows),
-        "videos": _count(videos),
-        "rows of provenance": _count(tables["provenance"]),
-        "rows whose provenance is known": _count(rows.semi_join(tables["provenance"], row_key)),
-        "videos in the index": _count(tables["video_index"]),
-        "rows in the index": _count(rows.semi_join(tables["video_index"], row_key)),
+        "rows": count_of(rows),
+        "videos": count_of(videos),
+        "rows of provenance": count_of(tables["provenance"]),
+        "rows whose provenance is known": count_of(rows.semi_join(tables["provenance"], row_key)),
+        "videos in the index": count_of(tables["video_index"]),
+        "rows in the index": count_of(rows.semi_join(tables["video_index"], row_key)),
     }
     yield from _unequal(counts)
 
@@ -181,10 +181,10 @@ def _day_problems(lake: Lake) -> Iterator[str]:
     row_key = [*VIDEO_KEY, "data_observacao"]
     rows, provenance = (lake.silver.tables[name] for name in ("observacao_dia", "day_provenance"))
     counts = {
-        "rows": _count(rows),
-        "videos and days": _count(rows.select(*row_key).distinct()),
-        "rows of provenance": _count(provenance),
-        "rows whose provenance is known": _count(rows.semi_join(provenance, row_key)),
+        "rows": count_of(rows),
+        "videos and days": count_of(rows.select(*row_key).distinct()),
+        "rows of provenance": count_of(provenance),
+        "rows whose provenance is known": count_of(rows.semi_join(provenance, row_key)),
     }
     yield from _unequal(counts)
 
@@ -249,7 +249,3 @@ def _current_lines(silver: SilverSnapshot) -> Counter[str]:
 def _lines_by_object(table: ir.Table) -> dict[str, int]:
     counts = table.group_by("objeto").agg(lines=table.count()).to_pyarrow().to_pylist()
     return {row["objeto"]: row["lines"] for row in counts}
-
-
-def _count(table: ir.Table) -> int:
-    return int(table.count().to_pyarrow().as_py())
