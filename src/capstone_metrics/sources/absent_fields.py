@@ -44,6 +44,8 @@ def with_warnings(
         columns: the types of the columns of Silver.
         new: the new objects.
     """
+    if not (new.objects and {"fields", "only", "ignore"} & declaration.keys()):
+        return new.objects
     contract = contract_of(name, declared, "UTC", columns)
     fields = [contract.fields[column] for column in declaration.get("fields", ())]
     paths = {f"fields.{each.name}": each.paths for each in fields if not each.is_required}
@@ -52,8 +54,6 @@ def with_warnings(
     if "ignore" in declaration:
         paths |= {f"ignore.{path}": [path] for path in contract.selection.ignore_paths}
     wanted = {f"sources.{name}.{setting}": each for setting, each in paths.items() if each}
-    if not wanted:
-        return new.objects
     return {
         key: partial(_warn_while_read, wanted, new.path_of(key), chunks)
         for key, chunks in new.objects.items()
@@ -65,7 +65,7 @@ def _warn_while_read(
 ) -> Iterator[bytes]:
     """Yield the chunks of an object, and log which fields its first records do not have."""
     head = b""
-    is_sampled = False
+    is_sampled = not wanted
     for chunk in chunks():
         if not is_sampled:
             head += chunk
